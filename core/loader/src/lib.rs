@@ -1,0 +1,1 @@
+//! Loads plugin libraries behind the C contract and hands out safe instances.

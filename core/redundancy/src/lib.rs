@@ -1,0 +1,1 @@
+//! The main/backup state machine: leases, epochs, votes, roles.

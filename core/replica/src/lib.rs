@@ -1,0 +1,1 @@
+//! Node-to-node transfer: snapshot, journal tail, acknowledgements, hot ring.

@@ -1,0 +1,1 @@
+//! What survives a restart: journal segments and the role file.

@@ -1,0 +1,1 @@
+//! Node-to-node framing and the versioned encoding of records and messages.

@@ -1,0 +1,1 @@
+//! The smallest useful plugin in Rust: one counter, one writable greeting.

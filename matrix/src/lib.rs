@@ -1,0 +1,1 @@
+//! Generates the compatibility matrix from declarations and measured results.

@@ -1,0 +1,1 @@
+//! Simulated interface plugin: generated values for demos and load.

@@ -1,0 +1,1 @@
+//! The C contract between hub and plugin: types only, and the declaration.

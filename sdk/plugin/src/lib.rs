@@ -1,0 +1,1 @@
+//! Author API: write an interface plugin in safe, async Rust.

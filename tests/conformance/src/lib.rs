@@ -1,0 +1,1 @@
+//! Measured failover of real processes against real peers, per interface.

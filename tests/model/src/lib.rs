@@ -1,0 +1,1 @@
+//! Exhaustive model of the lease, epoch and guard rules.

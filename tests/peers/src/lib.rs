@@ -1,0 +1,1 @@
+//! Device and server simulators, and start/stop of independent peers.

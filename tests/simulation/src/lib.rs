@@ -1,0 +1,1 @@
+//! Seeded simulation of the pure crates: faulty network, crashes, drifting clocks.

@@ -1,0 +1,1 @@
+//! Layering, licence, generated-file and link checks.
