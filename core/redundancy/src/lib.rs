@@ -1,1 +1,50 @@
 //! The main/backup state machine: leases, epochs, votes, roles.
+//!
+//! This crate decides which node acts. It has no socket, no clock, no thread and no randomness: inputs
+//! go in together with the time, actions come out, and somebody else carries them out.
+//!
+//! - [`Machine`]: one group on one node, with the node's own vote in it;
+//! - [`Voter`]: promises and grants alone, for a witness;
+//! - [`Setup`] and [`Timers`]: what both need to know, and the rules the timers must keep;
+//! - [`Message`]: what machines and voters say to each other;
+//! - [`StoredState`]: what must be on disk before anything that depends on it is said;
+//! - [`Reason`]: why a role changed, with the numbers.
+//!
+//! # Contract
+//! After each [`Machine::handle_input`], call [`Machine::poll_output`] until it returns
+//! [`Output::Timeout`], carry out the actions in their order, then wait for the next input or for that
+//! moment, whichever comes first, and hand in [`Input::Tick`] for the latter.
+//!
+//! # What holds
+//! - A node acts only while it holds a lease, and counts it from the moment it *asked* for it.
+//! - A voter keeps its grant from the moment it *was asked*, for longer than the holder counts.
+//! - What a voter promised is on disk before its answer leaves.
+//! - An epoch belongs to one node by construction.
+#![warn(missing_docs)]
+
+mod agenda;
+mod ballot;
+mod input;
+mod machine;
+mod message;
+mod outbox;
+mod output;
+mod peer;
+mod reason;
+mod setup;
+mod state;
+mod stored;
+mod timers;
+mod voter;
+
+pub use input::{Input, Order};
+pub use machine::Machine;
+pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
+pub use output::{Action, Output};
+pub use peer::{PathView, PeerView};
+pub use reason::Reason;
+pub use setup::{Failback, NodeInfo, Policy, Setup, SetupError, VoterId};
+pub use state::NodeState;
+pub use stored::{Grant, Hold, Pins, StoredState};
+pub use timers::{Profile, TimerRule, Timers};
+pub use voter::{Voter, VoterOutput};

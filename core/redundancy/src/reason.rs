@@ -1,0 +1,206 @@
+//! Why a role changed, with the numbers.
+
+use std::fmt;
+
+use serde::Serialize;
+use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
+
+use crate::setup::{Policy, VoterId};
+
+/// Why something changed: one sentence with its numbers, for log, status, history and metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the sentence of each variant stands in `Display`")]
+pub enum Reason {
+    Booted { incarnation: Incarnation },
+    Loaded,
+    FirstStart { waited_ms: u64, nodes_seen: usize, nodes: usize },
+    ActiveFound { active: NodeRank, epoch: Epoch },
+    ActiveLost { active: NodeRank, silent_ms: u64 },
+    CaughtUp { lag_records: u64, limit_records: u64 },
+    FellBehind { lag_records: u64, limit_records: u64, config_matches: bool },
+    PeerSilent { peer: NodeRank, silent_ms: u64, limit_ms: u64 },
+    Resigned { node: NodeRank, epoch: Epoch, incarnation: Incarnation },
+    Elected { epoch: Epoch, votes: usize, needed: usize, took_ms: u64 },
+    VoteLost { epoch: Epoch, votes: usize, needed: usize, waited_ms: u64 },
+    TransferReceived { from: NodeRank, epoch: Epoch, drained: bool },
+    OperatorSwitchover { by: NodeRank, to: NodeRank },
+    OperatorFailover { silent_ms: u64 },
+    ForcedFailover { votes: usize, needed: usize },
+    Failback { to: NodeRank, stable_ms: u64 },
+    BetterScore { to: NodeRank, mine: u8, theirs: u8 },
+    StepFailed { step: String },
+    GatesOpened { epoch: Epoch, took_ms: u64 },
+    Drained { position: Position, took_ms: u64 },
+    DrainTimeout { limit_ms: u64 },
+    LeaseLost { epoch: Epoch, votes: usize, needed: usize, late_ms: u64 },
+    HigherEpoch { mine: Epoch, seen: Epoch, from: VoterId },
+    EvidenceLost { reference_ok: bool, field_ok_percent: u8, needed_percent: u8, age_ms: u64 },
+    Unquorate { policy: Policy, silent_ms: u64, limit_ms: u64 },
+    QuorumRegained { votes: usize, needed: usize },
+    Rejoined { voters_seen: usize, needed: usize },
+    Diverged { position: Position },
+    Merged { position: Position },
+    MaintenanceOn { by_pin: bool },
+    MaintenanceOff,
+    Paused { version: u64 },
+    Resumed { version: u64 },
+    SelfCheckFailed { what: String },
+    GatesNotClosed { limit_ms: u64 },
+    FlapLimit { moves: u8, window_s: u64 },
+    Shutdown,
+}
+
+impl Reason {
+    /// A short fixed name, for metric labels.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Reason::Booted { .. } => "booted",
+            Reason::Loaded => "loaded",
+            Reason::FirstStart { .. } => "first_start",
+            Reason::ActiveFound { .. } => "active_found",
+            Reason::ActiveLost { .. } => "active_lost",
+            Reason::CaughtUp { .. } => "caught_up",
+            Reason::FellBehind { .. } => "fell_behind",
+            Reason::PeerSilent { .. } => "peer_silent",
+            Reason::Resigned { .. } => "resigned",
+            Reason::Elected { .. } => "elected",
+            Reason::VoteLost { .. } => "vote_lost",
+            Reason::TransferReceived { .. } => "transfer_received",
+            Reason::OperatorSwitchover { .. } => "operator_switchover",
+            Reason::OperatorFailover { .. } => "operator_failover",
+            Reason::ForcedFailover { .. } => "forced_failover",
+            Reason::Failback { .. } => "failback",
+            Reason::BetterScore { .. } => "better_score",
+            Reason::StepFailed { .. } => "step_failed",
+            Reason::GatesOpened { .. } => "gates_opened",
+            Reason::Drained { .. } => "drained",
+            Reason::DrainTimeout { .. } => "drain_timeout",
+            Reason::LeaseLost { .. } => "lease_lost",
+            Reason::HigherEpoch { .. } => "higher_epoch",
+            Reason::EvidenceLost { .. } => "evidence_lost",
+            Reason::Unquorate { .. } => "unquorate",
+            Reason::QuorumRegained { .. } => "quorum_regained",
+            Reason::Rejoined { .. } => "rejoined",
+            Reason::Diverged { .. } => "diverged",
+            Reason::Merged { .. } => "merged",
+            Reason::MaintenanceOn { .. } => "maintenance_on",
+            Reason::MaintenanceOff => "maintenance_off",
+            Reason::Paused { .. } => "paused",
+            Reason::Resumed { .. } => "resumed",
+            Reason::SelfCheckFailed { .. } => "self_check_failed",
+            Reason::GatesNotClosed { .. } => "gates_not_closed",
+            Reason::FlapLimit { .. } => "flap_limit",
+            Reason::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Booted { incarnation } => write!(f, "process started, incarnation {}", incarnation.0),
+            Reason::Loaded => f.write_str("plugins loaded and journal recovered"),
+            Reason::FirstStart { waited_ms, nodes_seen, nodes } => {
+                write!(f, "no active node found in {waited_ms} ms, {nodes_seen} of {nodes} nodes seen")
+            }
+            Reason::ActiveFound { active, epoch } => write!(f, "node {active} is active in epoch {epoch}"),
+            Reason::ActiveLost { active, silent_ms } => {
+                write!(f, "active node {active} silent for {silent_ms} ms before the copy was complete")
+            }
+            Reason::CaughtUp { lag_records, limit_records } => {
+                write!(f, "caught up: {lag_records} records behind, limit {limit_records}")
+            }
+            Reason::FellBehind { lag_records, limit_records, config_matches: true } => {
+                write!(f, "fell behind: {lag_records} records, limit {limit_records}")
+            }
+            Reason::FellBehind { lag_records, config_matches: false, .. } => {
+                write!(f, "configuration differs from the active node's, {lag_records} records behind")
+            }
+            Reason::PeerSilent { peer, silent_ms, limit_ms } => {
+                write!(f, "node {peer} silent for {silent_ms} ms, limit {limit_ms} ms")
+            }
+            Reason::Resigned { node, epoch, incarnation } => {
+                write!(f, "process {} of node {node} is dead, it held epoch {epoch}", incarnation.0)
+            }
+            Reason::Elected { epoch, votes, needed, took_ms } => {
+                write!(f, "won epoch {epoch} with {votes} votes, {needed} needed, in {took_ms} ms")
+            }
+            Reason::VoteLost { epoch, votes, needed, waited_ms } => {
+                write!(f, "lost epoch {epoch}: {votes} votes of {needed} needed in {waited_ms} ms")
+            }
+            Reason::TransferReceived { from, epoch, drained: true } => {
+                write!(f, "node {from} handed over epoch {epoch}, nothing in flight")
+            }
+            Reason::TransferReceived { from, epoch, drained: false } => {
+                write!(f, "node {from} handed over epoch {epoch}, outputs may be in flight")
+            }
+            Reason::OperatorSwitchover { by, to } => {
+                write!(f, "operator ordered a switchover to node {to} on node {by}")
+            }
+            Reason::OperatorFailover { silent_ms } => {
+                write!(f, "operator ordered a failover, last active node silent for {silent_ms} ms")
+            }
+            Reason::ForcedFailover { votes, needed } => {
+                write!(f, "operator forced a failover with {votes} votes of {needed} needed")
+            }
+            Reason::Failback { to, stable_ms } => {
+                write!(f, "preferred node {to} has been a caught-up standby for {stable_ms} ms")
+            }
+            Reason::BetterScore { to, mine, theirs } => {
+                write!(f, "node {to} is in better health: {theirs} against {mine}")
+            }
+            Reason::StepFailed { step } => write!(f, "activation step failed: {step}"),
+            Reason::GatesOpened { epoch, took_ms } => {
+                write!(f, "all required outputs open in epoch {epoch} after {took_ms} ms")
+            }
+            Reason::Drained { position, took_ms } => {
+                write!(f, "outputs drained at {position} in {took_ms} ms")
+            }
+            Reason::DrainTimeout { limit_ms } => {
+                write!(f, "outputs not drained in {limit_ms} ms, the rest is in doubt")
+            }
+            Reason::LeaseLost { epoch, votes, needed, late_ms } => write!(
+                f,
+                "lease of epoch {epoch} ended {late_ms} ms ago: {votes} votes of {needed} needed in the last round"
+            ),
+            Reason::HigherEpoch { mine, seen, from } => {
+                write!(f, "{from} knows epoch {seen}, higher than {mine}")
+            }
+            Reason::EvidenceLost { reference_ok, field_ok_percent, needed_percent, age_ms } => write!(
+                f,
+                "alone without evidence: reference hosts {}, {field_ok_percent} % of field probes, \
+                 {needed_percent} % needed, seen {age_ms} ms ago",
+                if *reference_ok { "answer" } else { "silent" }
+            ),
+            Reason::Unquorate { policy, silent_ms, limit_ms } => write!(
+                f,
+                "other node silent for {silent_ms} ms, limit {limit_ms} ms: acts without majority by policy {policy}"
+            ),
+            Reason::QuorumRegained { votes, needed } => {
+                write!(f, "majority is back: {votes} votes, {needed} needed")
+            }
+            Reason::Rejoined { voters_seen, needed } => {
+                write!(f, "{voters_seen} voters seen again, {needed} needed")
+            }
+            Reason::Diverged { position } => write!(f, "own journal forked, its end is {position}"),
+            Reason::Merged { position } => write!(f, "journals merged at {position}"),
+            Reason::MaintenanceOn { by_pin: false } => f.write_str("operator ordered maintenance"),
+            Reason::MaintenanceOn { by_pin: true } => f.write_str("in maintenance since before the restart"),
+            Reason::MaintenanceOff => f.write_str("operator ended maintenance"),
+            Reason::Paused { version } => write!(f, "operator paused automatic moves, order {version}"),
+            Reason::Resumed { version } => write!(f, "operator resumed automatic moves, order {version}"),
+            Reason::SelfCheckFailed { what } => write!(f, "self-check failed: {what}"),
+            Reason::GatesNotClosed { limit_ms } => {
+                write!(f, "outputs not confirmed closed within {limit_ms} ms")
+            }
+            Reason::FlapLimit { moves, window_s } => {
+                write!(
+                    f,
+                    "{moves} unplanned moves within {window_s} s: no automatic hand-back until an operator resumes"
+                )
+            }
+            Reason::Shutdown => f.write_str("process stops in order"),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What a machine or a voter knows about its group before it starts.
+
+use std::fmt;
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+use twinhub_model::NodeRank;
+
+use crate::timers::Timers;
+
+/// One group on one node, or on a witness.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Setup {
+    /// The group's name.
+    pub group: String,
+    /// The cluster's id; messages of another cluster never reach a machine.
+    pub cluster: u64,
+    /// Who this is.
+    pub me: VoterId,
+    /// The nodes in the order in which this group prefers them: the first is its main.
+    pub nodes: Vec<NodeInfo>,
+    /// Whether a witness votes.
+    pub witness: bool,
+    /// What to do in a pair without a witness when the other node is silent.
+    pub without_witness: Policy,
+    /// All times, resolved and checked with [`Timers::check`].
+    pub timers: Timers,
+    /// Whether the role goes back to the preferred node.
+    pub failback: Failback,
+    /// A standby that is further behind is no candidate while another is not.
+    pub lag_limit_records: u64,
+    /// Hash of the loaded configuration; [`crate::Input::Config`] changes it.
+    pub config_hash: u64,
+}
+
+impl Setup {
+    /// Everyone who votes, nodes first.
+    pub fn voters(&self) -> impl Iterator<Item = VoterId> + '_ {
+        let nodes = self.nodes.iter().filter(|info| info.votes).map(|info| VoterId::Node(info.node));
+        nodes.chain(self.witness.then_some(VoterId::Witness))
+    }
+
+    /// How many votes win.
+    pub fn majority(&self) -> usize {
+        self.voters().count() / 2 + 1
+    }
+
+    /// Whether this is a pair in which nobody can break a tie.
+    pub fn is_pair_without_witness(&self) -> bool {
+        !self.witness && self.voters().count() == 2
+    }
+
+    /// The place of `node` in the group's order.
+    pub fn order_of(&self, node: NodeRank) -> Option<usize> {
+        self.nodes.iter().position(|info| info.node == node)
+    }
+
+    /// Whether this can work at all.
+    ///
+    /// # Errors
+    /// [`SetupError`] names what is wrong.
+    pub fn check(&self) -> Result<(), SetupError> {
+        for (index, info) in self.nodes.iter().enumerate() {
+            if self.nodes[..index].iter().any(|other| other.node == info.node) {
+                return Err(SetupError::Twice { node: info.node });
+            }
+        }
+        if let VoterId::Node(node) = self.me
+            && self.order_of(node).is_none()
+        {
+            return Err(SetupError::NotInGroup { node, group: self.group.clone() });
+        }
+        let voters = self.voters().count();
+        if voters == 0 || voters > VOTERS_MAX {
+            return Err(SetupError::Voters { voters });
+        }
+        Ok(())
+    }
+}
+
+/// Why a [`Setup`] cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// The node that runs is not in the list.
+    #[error("node {node} is not in the list of group `{group}`")]
+    NotInGroup {
+        /// The node.
+        node: NodeRank,
+        /// The group.
+        group: String,
+    },
+    /// A node is listed twice.
+    #[error("node {node} is listed twice")]
+    Twice {
+        /// The node.
+        node: NodeRank,
+    },
+    /// None, or too many.
+    #[error("a group has 1 to {VOTERS_MAX} voters, this one has {voters}: make the last nodes observers")]
+    Voters {
+        /// How many there are.
+        voters: usize,
+    },
+}
+
+/// A node of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeInfo {
+    /// Its cluster-wide index.
+    pub node: NodeRank,
+    /// Its name, for people.
+    pub name: String,
+    /// Whether it votes and may become active; an observer does neither.
+    pub votes: bool,
+}
+
+/// Someone who votes, or could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub enum VoterId {
+    /// A node.
+    #[n(0)]
+    Node(#[n(0)] NodeRank),
+    /// The witness.
+    #[n(1)]
+    Witness,
+}
+
+impl VoterId {
+    /// The node, if it is one.
+    pub const fn node(self) -> Option<NodeRank> {
+        match self {
+            VoterId::Node(node) => Some(node),
+            VoterId::Witness => None,
+        }
+    }
+}
+
+impl fmt::Display for VoterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VoterId::Node(node) => write!(f, "node {node}"),
+            VoterId::Witness => f.write_str("the witness"),
+        }
+    }
+}
+
+impl Serialize for VoterId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            VoterId::Node(node) => serializer.serialize_u8(node.0),
+            VoterId::Witness => serializer.serialize_str("witness"),
+        }
+    }
+}
+
+/// What a pair without a witness does when the other node is silent. No rule can be both safe and
+/// automatic there; the choice is the owner's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// A standby never promotes itself; an operator does. The active node stays active alone.
+    Manual,
+    /// A standby promotes itself if its reference hosts and most field probes answer; an active node
+    /// that is alone and cannot say the same closes its gates.
+    #[default]
+    Evidence,
+    /// A standby promotes itself on silence; the active node stays active alone.
+    Availability,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Policy::Manual => "manual",
+            Policy::Evidence => "evidence",
+            Policy::Availability => "availability",
+        })
+    }
+}
+
+/// Whether the role goes back to the preferred node when that is well again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failback {
+    /// By a planned switchover, once the preferred node was a caught-up standby for this long.
+    Auto {
+        /// How long.
+        hold_off: Duration,
+    },
+    /// Only by an operator.
+    Manual,
+}
+
+/// More voters make every election slower and none safer.
+pub(crate) const VOTERS_MAX: usize = 7;

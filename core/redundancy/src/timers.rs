@@ -1,0 +1,250 @@
+//! Every duration of the protocol, the four profiles, and the rules between them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A set of times for one kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Two machines on one wired switch.
+    Lan,
+    /// A good network with other traffic.
+    Fast,
+    /// An ordinary building network.
+    #[default]
+    Normal,
+    /// Sites joined by a line.
+    Wan,
+}
+
+/// Every duration of the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    /// Between two heartbeats on each path.
+    pub heartbeat: Duration,
+    /// L_v: how long a voter keeps a grant after a renewal reached it.
+    pub lease: Duration,
+    /// Between two renewals.
+    pub renew: Duration,
+    /// m: how much shorter the holder counts its lease than the voters do.
+    pub margin: Duration,
+    /// What of `margin` covers scheduling rather than clock rate.
+    pub slack: Duration,
+    /// G: how long unfenced outputs wait after the old lease ended.
+    pub guard: Duration,
+    /// Between two candidates.
+    pub stagger: Duration,
+    /// The longest round trip the network is expected to have.
+    pub round_trip: Duration,
+    /// `T_start`: how long a node looks for an active one before it wants to be it.
+    pub start: Duration,
+    /// W: what the receive ring of a hot interface covers.
+    pub ring: Duration,
+    /// `T_drain`: how long a planned deactivation may take.
+    pub drain: Duration,
+    /// `T_confirm`: how much longer than a lease the other node of a pair without witness must be silent.
+    pub confirm: Duration,
+    /// How old [`crate::Input::Evidence`] may be and still count.
+    pub evidence_age: Duration,
+    /// How much better another node's score must be …
+    pub score_margin: u8,
+    /// … and for how long, before the role is handed over for it.
+    pub score_hold: Duration,
+    /// This many unplanned moves …
+    pub flap_moves: u8,
+    /// … within this time, and nothing moves back by itself until an operator says so.
+    pub flap_window: Duration,
+}
+
+/// A rule between timers that is broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("timer rule broken: {rule}, but {left_name} is {left:?} and the limit is {right:?}")]
+pub struct TimerRule {
+    /// The rule in words.
+    pub rule: &'static str,
+    /// The timer that breaks it.
+    pub left_name: &'static str,
+    /// Its value.
+    pub left: Duration,
+    /// What it may be at most, or must be at least.
+    pub right: Duration,
+}
+
+impl Timers {
+    /// The times of `profile`.
+    pub fn of(profile: Profile) -> Timers {
+        let ms = Duration::from_millis;
+        let normal = Timers {
+            heartbeat: ms(250),
+            lease: ms(1500),
+            renew: ms(500),
+            margin: ms(150),
+            slack: ms(50),
+            guard: ms(300),
+            stagger: ms(100),
+            round_trip: ms(25),
+            start: ms(5000),
+            ring: ms(30_000),
+            drain: ms(2000),
+            confirm: ms(1500),
+            evidence_age: ms(5000),
+            score_margin: 20,
+            score_hold: ms(10_000),
+            flap_moves: 3,
+            flap_window: ms(600_000),
+        };
+        match profile {
+            Profile::Lan => Timers {
+                heartbeat: ms(10),
+                lease: ms(90),
+                renew: ms(25),
+                margin: ms(20),
+                slack: ms(15),
+                guard: ms(50),
+                stagger: ms(10),
+                round_trip: ms(2),
+                start: ms(2000),
+                ring: ms(10_000),
+                drain: ms(500),
+                confirm: ms(100),
+                evidence_age: ms(2000),
+                ..normal
+            },
+            Profile::Fast => Timers {
+                heartbeat: ms(100),
+                lease: ms(600),
+                renew: ms(200),
+                margin: ms(70),
+                stagger: ms(50),
+                round_trip: ms(10),
+                start: ms(3000),
+                ring: ms(10_000),
+                drain: ms(1000),
+                confirm: ms(600),
+                evidence_age: ms(3000),
+                ..normal
+            },
+            Profile::Normal => normal,
+            Profile::Wan => Timers {
+                heartbeat: ms(2000),
+                lease: ms(12_000),
+                renew: ms(4000),
+                margin: ms(500),
+                guard: ms(2000),
+                stagger: ms(1000),
+                round_trip: ms(400),
+                start: ms(30_000),
+                ring: ms(60_000),
+                drain: ms(10_000),
+                confirm: ms(12_000),
+                evidence_age: ms(30_000),
+                ..normal
+            },
+        }
+    }
+
+    /// L_h: how long the holder counts its lease from the moment it asked for it.
+    pub fn hold(&self) -> Duration {
+        self.lease.saturating_sub(self.margin)
+    }
+
+    /// Checks the timers against each other and against the longest time an output of an interface
+    /// without a fence can be on its way.
+    ///
+    /// # Errors
+    /// [`TimerRule`], the first rule that is broken.
+    pub fn check(&self, in_flight_max: Duration) -> Result<(), TimerRule> {
+        let drift = self.lease * 2 * CLOCK_RATE_ERROR_PERCENT / 100;
+        let most = [
+            ("heartbeat at most lease / 6", "heartbeat", self.heartbeat, self.lease / 6),
+            ("renew at most lease / 3", "renew", self.renew, self.lease / 3),
+            ("margin below lease / 2", "margin", self.margin, self.lease / 2),
+        ];
+        let least = [
+            ("heartbeat at least 1 ms", "heartbeat", self.heartbeat, MILLISECOND),
+            ("renew at least 1 ms", "renew", self.renew, MILLISECOND),
+            ("slack at least 1 ms", "slack", self.slack, MILLISECOND),
+            ("margin at least 2 % of lease + slack", "margin", self.margin, drift + self.slack),
+            (
+                "guard at least the longest in-flight time of an unfenced interface",
+                "guard",
+                self.guard,
+                in_flight_max,
+            ),
+            (
+                "stagger at least 2 round trips + 5 ms",
+                "stagger",
+                self.stagger,
+                self.round_trip * 2 + MILLISECOND * 5,
+            ),
+            ("start at least 2 leases", "start", self.start, self.lease * 2),
+            ("ring at least 2 (lease + guard)", "ring", self.ring, (self.lease + self.guard) * 2),
+            ("drain at least 2 round trips", "drain", self.drain, self.round_trip * 2),
+            ("evidence_age at least 2 heartbeats", "evidence_age", self.evidence_age, self.heartbeat * 2),
+        ];
+        for (rule, left_name, left, right) in most {
+            if left > right {
+                return Err(TimerRule { rule, left_name, left, right });
+            }
+        }
+        for (rule, left_name, left, right) in least {
+            if left < right {
+                return Err(TimerRule { rule, left_name, left, right });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How far two clocks' rates may differ: 1 % is far beyond any oscillator, it covers steering and
+/// virtual machines.
+const CLOCK_RATE_ERROR_PERCENT: u32 = 1;
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Profile; 4] = [Profile::Lan, Profile::Fast, Profile::Normal, Profile::Wan];
+
+    #[test]
+    fn every_profile_keeps_its_own_rules() {
+        for profile in ALL {
+            let timers = Timers::of(profile);
+            assert_eq!(timers.check(timers.guard), Ok(()), "{profile:?}");
+        }
+    }
+
+    #[test]
+    fn each_broken_rule_is_named_with_its_numbers() {
+        type Spoil = (fn(&mut Timers), &'static str);
+        let ms = Duration::from_millis;
+        let spoils: [Spoil; 10] = [
+            (|t| t.heartbeat = t.lease / 5, "heartbeat"),
+            (|t| t.renew = t.lease / 2, "renew"),
+            (|t| t.margin = t.slack, "margin"),
+            (|t| t.margin = t.lease, "margin"),
+            (|t| t.stagger = Duration::from_millis(1), "stagger"),
+            (|t| t.start = t.lease, "start"),
+            (|t| t.ring = t.lease, "ring"),
+            (|t| t.drain = Duration::ZERO, "drain"),
+            (|t| t.renew = Duration::ZERO, "renew"),
+            (|t| t.evidence_age = Duration::ZERO, "evidence_age"),
+        ];
+        for profile in ALL {
+            for (spoil, name) in spoils {
+                let mut timers = Timers::of(profile);
+                spoil(&mut timers);
+                assert_eq!(timers.check(ms(1)).unwrap_err().left_name, name, "{profile:?}");
+            }
+        }
+        let error = Timers::of(Profile::Lan).check(ms(51)).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "timer rule broken: guard at least the longest in-flight time of an unfenced interface, \
+             but guard is 50ms and the limit is 51ms"
+        );
+    }
+}
