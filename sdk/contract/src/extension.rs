@@ -1,0 +1,70 @@
+//! Extension tables. An extension is asked for by its id with `get_extension`; NULL means not offered. A changed
+//! extension gets a new revision in its id, the old one stays.
+
+use std::ffi::{CStr, c_void};
+
+use crate::abi::{Host, Plugin, Str, Writer};
+
+/// Id of [`Gate`].
+pub const GATE: &CStr = c"twinhub.gate/1";
+/// Id of [`Status`].
+pub const STATUS: &CStr = c"twinhub.status/1";
+/// Id of [`State`].
+pub const STATE: &CStr = c"twinhub.state/1";
+/// Id of [`Metrics`].
+pub const METRICS: &CStr = c"twinhub.metrics/1";
+
+/// `twinhub_gate`, offered by the host: until when effects are permitted.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Gate {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// `CLOCK_BOOTTIME` nanoseconds until which effects of `epoch` are permitted; 0 or less: not permitted.
+    pub lease_end: Option<unsafe extern "C" fn(host: *const Host, epoch: u64) -> i64>,
+}
+
+/// `twinhub_status`, offered by the host: the state of the interface.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Status {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Reports one of [`crate::state`] and the cause in words.
+    pub state: Option<unsafe extern "C" fn(host: *const Host, state: u32, cause: Str)>,
+}
+
+/// `twinhub_metrics`, offered by the host: counters by name.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Metrics {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Adds to a counter.
+    pub count: Option<unsafe extern "C" fn(host: *const Host, name: Str, add: u64)>,
+}
+
+/// `twinhub_state`, offered by the plugin: state that moves to the other node.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct State {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Writes the state and says its version.
+    pub snapshot:
+        Option<unsafe extern "C" fn(plugin: *const Plugin, version: *mut u32, out: *const Writer) -> i32>,
+    /// Takes over a state.
+    pub apply:
+        Option<unsafe extern "C" fn(plugin: *const Plugin, version: u32, ptr: *const u8, len: usize) -> i32>,
+}
+
+/// Any extension table, before its type is known.
+pub type Table = *const c_void;

@@ -1,0 +1,146 @@
+//! Permission to act on the outside world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::shared::Shared;
+use crate::time::{Deadline, boottime_ns};
+use crate::value::{Epoch, Role};
+
+/// Gives permits for effects. Every request that a plugin puts on the wire while active, a poll as well as a write,
+/// takes a permit right before the send, so that a process that was frozen and woken sends nothing.
+///
+/// Refusals are counted for the hub under `suppressed.<cause>`.
+#[derive(Clone, Debug)]
+pub struct OutputGate {
+    shared: Arc<Shared>,
+}
+
+impl OutputGate {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Permission to send on behalf of `epoch`, the one of the write batch or of the last role call.
+    ///
+    /// # Errors
+    /// Why nothing may be sent.
+    pub fn permit(&self, epoch: Epoch) -> Result<Permit, Suppressed> {
+        match check(&self.shared, epoch) {
+            Ok(until_ns) => Ok(Permit { shared: Arc::clone(&self.shared), epoch, until_ns }),
+            Err(suppressed) => {
+                self.shared.host.count(suppressed.counter(), 1);
+                Err(suppressed)
+            }
+        }
+    }
+
+    /// Permission for something that belongs to no write, such as a poll: for the current epoch.
+    ///
+    /// # Errors
+    /// Why nothing may be sent.
+    pub fn permit_current(&self) -> Result<Permit, Suppressed> {
+        self.permit(self.shared.epoch())
+    }
+
+    /// Whether a permit would be given for the current epoch; nothing is counted.
+    pub fn is_open(&self) -> bool {
+        check(&self.shared, self.shared.epoch()).is_ok()
+    }
+}
+
+/// Permission to send, until the lease ends.
+#[derive(Clone, Debug)]
+#[must_use = "a permit permits nothing unless it is checked right before the send"]
+pub struct Permit {
+    shared: Arc<Shared>,
+    epoch: Epoch,
+    until_ns: i64,
+}
+
+impl Permit {
+    /// Whether the permission still holds. Asked right before the send, after every wait.
+    pub fn is_valid(&self) -> bool {
+        self.recheck().is_ok()
+    }
+
+    /// As [`Permit::is_valid`], with the reason, and a refusal is counted.
+    ///
+    /// # Errors
+    /// Why nothing may be sent any more.
+    pub fn recheck(&self) -> Result<(), Suppressed> {
+        check(&self.shared, self.epoch).map(drop).inspect_err(|suppressed| {
+            self.shared.host.count(suppressed.counter(), 1);
+        })
+    }
+
+    /// The epoch it was given for.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// When the lease ended as known at the time of the permit; renewals move it on.
+    pub fn lease_end(&self) -> Deadline {
+        Deadline::from_boottime_ns(self.until_ns)
+    }
+
+    /// Time left of the lease as known at the time of the permit.
+    pub fn remaining(&self) -> Duration {
+        self.lease_end().remaining().unwrap_or(Duration::ZERO)
+    }
+}
+
+/// Why an effect is not permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Suppressed {
+    /// The instance is not active.
+    #[error("suppressed: the role is {role:?}, not active")]
+    NotActive {
+        /// The role it has.
+        role: Role,
+    },
+    /// The epoch asked for is not the current one.
+    #[error("suppressed: epoch {} is not the current {}", asked.0, current.0)]
+    StaleEpoch {
+        /// As asked.
+        asked: Epoch,
+        /// The current one.
+        current: Epoch,
+    },
+    /// The lease of the hub is not held, or it has ended.
+    #[error("suppressed: the lease has ended")]
+    NoLease,
+    /// The instance is stopped or faulted.
+    #[error("suppressed: the instance is stopped")]
+    Stopped,
+}
+
+impl Suppressed {
+    fn counter(self) -> &'static str {
+        match self {
+            Self::NotActive { .. } => "suppressed.not_active",
+            Self::StaleEpoch { .. } => "suppressed.stale_epoch",
+            Self::NoLease => "suppressed.lease_ended",
+            Self::Stopped => "suppressed.stopped",
+        }
+    }
+}
+
+fn check(shared: &Shared, asked: Epoch) -> Result<i64, Suppressed> {
+    if !shared.is_running() {
+        return Err(Suppressed::Stopped);
+    }
+    let current = shared.epoch();
+    if asked != current {
+        return Err(Suppressed::StaleEpoch { asked, current });
+    }
+    let role = shared.role();
+    if role != Role::Active {
+        return Err(Suppressed::NotActive { role });
+    }
+    let until_ns = shared.host.lease_end(asked.0);
+    if until_ns <= boottime_ns() {
+        return Err(Suppressed::NoLease);
+    }
+    Ok(until_ns)
+}

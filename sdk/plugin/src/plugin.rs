@@ -1,0 +1,83 @@
+//! The trait an interface implements.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::ctx::Ctx;
+use crate::error::{Code, Error, Result};
+use crate::time::Deadline;
+use crate::value::{Epoch, Item, ItemDef, Role};
+use crate::write::WriteBatch;
+
+/// One interface instance. All calls run on the instance's own thread, one after the other; futures need not be
+/// `Send`. What has to go on between calls runs in [`Ctx::spawn`].
+///
+/// The order of calls is `create`, then `items` and `role` in any order around one `start`, then `stop`. A new
+/// instance is [`Role::Cold`].
+#[expect(async_fn_in_trait, reason = "the SDK drives the futures on the thread that made them")]
+pub trait Plugin: Sized + 'static {
+    /// The configuration of an instance, the table `[interface.<name>.config]`. Unknown keys are refused if the
+    /// type says `deny_unknown_fields`.
+    type Config: DeserializeOwned + JsonSchema + Send;
+
+    /// The manifest: `include_str!("../plugin.json")`.
+    const MANIFEST: &'static str;
+
+    /// Checks the configuration and makes the instance. Nothing is sent and nothing is opened here.
+    ///
+    /// # Errors
+    /// [`Error::config`] with the key and what to write instead. It is reported by the first `start`.
+    async fn create(cx: Ctx, config: Self::Config) -> Result<Self>;
+
+    /// Begins to work in the current role. Connections are built up by a spawned task, not waited for.
+    ///
+    /// # Errors
+    /// Ends the start; the hub tries again later with a new instance.
+    async fn start(&mut self) -> Result<()>;
+
+    /// Items are added or removed. May come at any time.
+    ///
+    /// # Errors
+    /// If an item's row makes no sense, naming its path and column. The other items of the call stay in force.
+    async fn items(&mut self, add: Vec<ItemDef>, remove: Vec<Item>) -> Result<()>;
+
+    /// The role changes. On the way down, the gate is closed before this is called; it returns when nothing is in
+    /// flight any more. On the way up to [`Role::Active`], permits are given from the start of this call, as soon as
+    /// the hub's lease allows.
+    ///
+    /// # Errors
+    /// [`Code::Busy`] if an exclusive resource is held by the other node; the hub decides what follows. After an
+    /// error the instance counts as being in the lower one of the two roles.
+    async fn role(&mut self, to: Role, epoch: Epoch, deadline: Deadline) -> Result<()>;
+
+    /// Writes that passed the hub's output gate. Each entry is answered with [`WriteBatch::done`]; the batch may be
+    /// moved into a task that answers later. Entries left over are answered with the error returned here, or with
+    /// [`Code::Device`] when the batch is dropped.
+    ///
+    /// The future is dropped when the role changes and it does not end within half of the time left. It must be
+    /// cancel-safe: what is unanswered then is reported as [`Code::Timeout`], outcome unknown.
+    ///
+    /// # Errors
+    /// The answer to all entries not yet answered.
+    async fn write(&mut self, batch: WriteBatch) -> Result<()>;
+
+    /// Ends the work: says goodbye to the device and closes connections. Spawned tasks are cancelled afterwards.
+    async fn stop(&mut self);
+
+    /// The state that the other node needs to go on, with its version. Called between the other calls, quick.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] unless implemented.
+    fn snapshot(&self) -> Result<(u32, Vec<u8>)> {
+        Err(Error::unsupported("this plugin has no state to move"))
+    }
+
+    /// Takes over a state of [`Plugin::snapshot`].
+    ///
+    /// # Errors
+    /// [`Code::StateVersion`] if the version cannot be read, [`Code::Unsupported`] unless implemented.
+    fn apply(&mut self, version: u32, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Err(Error::new(Code::Unsupported, format!("this plugin takes no state (version {version})")))
+    }
+}

@@ -1,0 +1,312 @@
+//! Values on their way to the hub: batched, stamped with the epoch, conflated when the hub has no room.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use twinhub_contract::constants::{flag, quality};
+use twinhub_contract::{abi, code};
+
+use crate::shared::Shared;
+use crate::time::boottime_ns;
+use crate::value::{Flags, Item, Quality, Role, Update, Value};
+
+/// Sends values to the hub. Cheap to clone; stays on the instance's thread.
+///
+/// Pushed values leave when the batch is full, on [`Publisher::flush`], or by themselves as soon as the code that
+/// pushed them waits for something. If the hub has no room, the latest value of each item is kept and sent later;
+/// values flagged [`Flags::EVENT`] are all kept, in order, up to a bound. What is lost is counted for the hub under
+/// `publish.<cause>`.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    inner: Rc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    buffer: RefCell<Buffer>,
+    wake: Notify,
+    is_woken: Cell<bool>,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    /// Updates in the form of the contract. Their pointers lead into `kept`.
+    raw: Vec<abi::Update>,
+    /// Values that own memory. Moving a `String` or `Vec` does not move what it points to.
+    kept: Vec<Value>,
+    backlog: Backlog,
+    seq: u32,
+}
+
+impl Publisher {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let buffer = RefCell::new(Buffer::default());
+        Self { inner: Rc::new(Inner { shared, buffer, wake: Notify::new(), is_woken: Cell::new(false) }) }
+    }
+
+    /// Adds a value to the batch.
+    #[inline]
+    pub fn push(&self, update: Update) {
+        let inner = &*self.inner;
+        let mut buffer = inner.buffer.borrow_mut();
+        if buffer.backlog.is_empty() {
+            buffer.push_raw(update);
+            if buffer.raw.len() >= BATCH_MAX {
+                buffer.flush(&inner.shared);
+            }
+        } else {
+            let lost = buffer.backlog.push(update);
+            drop(buffer);
+            inner.count_lost(lost);
+        }
+        self.wake();
+    }
+
+    /// Sends the batch. What the hub has no room for is sent later.
+    #[inline]
+    pub fn flush(&self) {
+        self.inner.buffer.borrow_mut().flush(&self.inner.shared);
+    }
+
+    /// Number of values that the hub had no room for and that wait.
+    pub fn waiting(&self) -> usize {
+        self.inner.buffer.borrow().backlog.len()
+    }
+
+    #[inline]
+    fn wake(&self) {
+        if !self.inner.is_woken.replace(true) {
+            self.inner.wake.notify_one();
+        }
+    }
+
+    /// Sends what nobody flushed, and what the hub had no room for. Runs as long as the instance.
+    pub(crate) async fn run(self) {
+        loop {
+            self.inner.wake.notified().await;
+            self.inner.is_woken.set(false);
+            self.flush();
+            let mut wait = RETRY_FIRST;
+            while self.waiting() > 0 {
+                tokio::time::sleep(wait).await;
+                self.flush();
+                wait = (wait * 2).min(RETRY_MAX);
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn count_lost(&self, lost: u64) {
+        if lost > 0 {
+            self.shared.host.count("publish.overflow", lost);
+        }
+    }
+}
+
+impl Buffer {
+    #[inline]
+    fn push_raw(&mut self, update: Update) {
+        let Update { item, value, quality, source_ns, flags } = update;
+        let (raw, status) = match abi::Value::describe(value.as_ref(), 0) {
+            Some(raw) => (raw, quality.0),
+            None => (abi::Value::NULL, quality::BAD_OUT_OF_RANGE),
+        };
+        if value.is_heap() {
+            self.kept.push(value);
+        }
+        self.seq = self.seq.wrapping_add(1);
+        self.raw.push(abi::Update {
+            item: item.0,
+            status,
+            source_ns,
+            value: raw,
+            flags: flags.0 & !flag::STANDBY,
+            seq: self.seq,
+        });
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        if !self.backlog.is_empty() {
+            self.flush_backlog(shared);
+        }
+        if self.raw.is_empty() {
+            return;
+        }
+        if self.backlog.is_empty() {
+            match send(shared, &mut self.raw) {
+                Sent::Done => {}
+                Sent::Later => self.keep_for_later(shared),
+            }
+        } else {
+            self.keep_for_later(shared);
+        }
+        self.raw.clear();
+        self.kept.clear();
+    }
+
+    /// Moves the batch into the backlog.
+    fn keep_for_later(&mut self, shared: &Shared) {
+        let mut lost = 0;
+        for raw in &self.raw {
+            // SAFETY: made by `push_raw`, and `kept` still owns what the pointer leads to.
+            let value = unsafe { raw.value.read() }.map_or(Value::Null, Value::from_ref);
+            lost += self.backlog.push(Update {
+                item: Item(raw.item),
+                value,
+                quality: Quality(raw.status),
+                source_ns: raw.source_ns,
+                flags: Flags(raw.flags),
+            });
+        }
+        if lost > 0 {
+            shared.host.count("publish.overflow", lost);
+        }
+        self.backlog.since_ns.get_or_insert_with(boottime_ns);
+    }
+
+    fn flush_backlog(&mut self, shared: &Shared) {
+        let mut chunk = Vec::new();
+        while !self.backlog.is_empty() {
+            chunk.clear();
+            for update in self.backlog.updates.iter().take(BATCH_MAX) {
+                self.seq = self.seq.wrapping_add(1);
+                chunk.push(abi::Update {
+                    item: update.item.0,
+                    status: update.quality.0,
+                    source_ns: update.source_ns,
+                    value: abi::Value::describe(update.value.as_ref(), 0).unwrap_or(abi::Value::NULL),
+                    flags: update.flags.0,
+                    seq: self.seq,
+                });
+            }
+            match send(shared, &mut chunk) {
+                Sent::Done => self.backlog.pop(chunk.len()),
+                Sent::Later => {
+                    self.backlog.drop_if_fenced(shared);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+enum Sent {
+    /// Taken, or refused for good and counted.
+    Done,
+    /// The hub has no room, or it is about to tell the instance its new epoch.
+    Later,
+}
+
+fn send(shared: &Shared, updates: &mut [abi::Update]) -> Sent {
+    if !shared.is_running() {
+        shared.host.count("publish.stopped", updates.len() as u64);
+        return Sent::Done;
+    }
+    loop {
+        let epoch = shared.epoch();
+        let standby = if shared.role() == Role::Active { 0 } else { flag::STANDBY };
+        for update in &mut *updates {
+            update.flags = update.flags & !flag::STANDBY | standby;
+        }
+        match shared.host.publish(epoch.0, updates) {
+            code::OK => return Sent::Done,
+            code::AGAIN => return Sent::Later,
+            code::STALE_EPOCH if shared.epoch() != epoch => {}
+            code::STALE_EPOCH => return Sent::Later,
+            code::STOPPED => {
+                shared.host.count("publish.stopped", updates.len() as u64);
+                return Sent::Done;
+            }
+            other => {
+                tracing::warn!(code = code::name(other), values = updates.len(), "hub refused a batch");
+                shared.host.count("publish.refused", updates.len() as u64);
+                return Sent::Done;
+            }
+        }
+    }
+}
+
+/// Values that wait for room: events in order, of all others the latest per item.
+#[derive(Debug, Default)]
+struct Backlog {
+    updates: VecDeque<Update>,
+    /// Position of the latest value of an item, counted from the first value ever kept.
+    latest: HashMap<Item, u64>,
+    popped: u64,
+    since_ns: Option<i64>,
+}
+
+impl Backlog {
+    #[inline]
+    fn is_empty(&self) -> bool {
+        self.updates.is_empty()
+    }
+
+    fn len(&self) -> usize {
+        self.updates.len()
+    }
+
+    /// Keeps an update and says how many were lost for it.
+    fn push(&mut self, update: Update) -> u64 {
+        let is_event = update.flags.contains(Flags::EVENT);
+        if is_event {
+            // A later value must not move in front of the event.
+            self.latest.remove(&update.item);
+        } else if let Some(position) = self.latest.get(&update.item) {
+            let index = usize::try_from(position - self.popped).unwrap_or(usize::MAX);
+            if let Some(slot) = self.updates.get_mut(index) {
+                *slot = update;
+                return 0;
+            }
+        }
+        if self.updates.len() >= BACKLOG_MAX {
+            return 1;
+        }
+        if !is_event {
+            self.latest.insert(update.item, self.popped + self.updates.len() as u64);
+        }
+        self.updates.push_back(update);
+        0
+    }
+
+    fn pop(&mut self, count: usize) {
+        for update in self.updates.drain(..count) {
+            if let Some(position) = self.latest.get(&update.item)
+                && *position < self.popped + count as u64
+            {
+                self.latest.remove(&update.item);
+            }
+        }
+        self.popped += count as u64;
+        if self.updates.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// A batch that was refused as stale may wait for a role call that is under way, but not for ever.
+    fn drop_if_fenced(&mut self, shared: &Shared) {
+        let now = boottime_ns();
+        let since = *self.since_ns.get_or_insert(now);
+        if !shared.is_running() || now - since > BACKLOG_AGE_MAX_NS {
+            shared.host.count("publish.expired", self.updates.len() as u64);
+            *self = Self::default();
+        }
+    }
+}
+
+/// Values per batch: section 9 of the contract's measurements shows no gain beyond.
+const BATCH_MAX: usize = 1_024;
+/// Values that wait for room in the hub.
+const BACKLOG_MAX: usize = 262_144;
+/// How long values wait for room before they are dropped and counted. Longer than any role change.
+const BACKLOG_AGE_MAX_NS: i64 = 60_000_000_000;
+/// First wait for room.
+const RETRY_FIRST: Duration = Duration::from_millis(1);
+/// Longest wait for room.
+const RETRY_MAX: Duration = Duration::from_millis(50);

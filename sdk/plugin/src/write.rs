@@ -1,0 +1,240 @@
+//! Writes on their way to the device.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use twinhub_contract::constants::quality;
+use twinhub_contract::{WriteResult, code};
+
+use crate::error::Code;
+use crate::shared::Shared;
+use crate::time::Deadline;
+use crate::value::{Epoch, Flags, Item, Value};
+
+/// Number of a write, given by the hub.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WriteId(pub u64);
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteEntry {
+    /// To answer with.
+    pub id: WriteId,
+    /// The item.
+    pub item: Item,
+    /// What to write.
+    pub value: Value,
+    /// Nothing may be sent after this point.
+    pub deadline: Deadline,
+    /// Bits.
+    pub flags: Flags,
+}
+
+/// Writes that the hub handed over together. Owned: it may be moved into a task and answered from there.
+#[derive(Debug)]
+pub struct WriteBatch {
+    inner: Rc<BatchInner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct BatchInner {
+    shared: Arc<Shared>,
+    outstanding: Rc<Outstanding>,
+    epoch: Epoch,
+    entries: Vec<WriteEntry>,
+    answered: Vec<Cell<bool>>,
+    left: Cell<usize>,
+    hint: Cell<usize>,
+    /// The plugin's `write` is running: its result may still answer what the batch left open.
+    is_in_call: Cell<bool>,
+    is_dropped: Cell<bool>,
+}
+
+impl WriteBatch {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        outstanding: Rc<Outstanding>,
+        epoch: Epoch,
+        entries: Vec<WriteEntry>,
+    ) -> Self {
+        let inner = Rc::new(BatchInner {
+            shared,
+            epoch,
+            answered: entries.iter().map(|_| Cell::new(false)).collect(),
+            left: Cell::new(entries.len()),
+            entries,
+            hint: Cell::new(0),
+            is_in_call: Cell::new(true),
+            is_dropped: Cell::new(false),
+            outstanding: Rc::clone(&outstanding),
+        });
+        outstanding.add(&inner);
+        Self { inner }
+    }
+
+    pub(crate) fn handle(&self) -> Rc<BatchInner> {
+        Rc::clone(&self.inner)
+    }
+
+    /// The epoch the writes were permitted in; pass it to [`crate::OutputGate::permit`].
+    pub fn epoch(&self) -> Epoch {
+        self.inner.epoch
+    }
+
+    /// Number of writes.
+    pub fn len(&self) -> usize {
+        self.inner.entries.len()
+    }
+
+    /// Whether there is no write.
+    pub fn is_empty(&self) -> bool {
+        self.inner.entries.is_empty()
+    }
+
+    /// The writes, in the order of the hub.
+    pub fn iter(&self) -> std::slice::Iter<'_, WriteEntry> {
+        self.inner.entries.iter()
+    }
+
+    /// Answers one write, at once. A second answer is ignored, as is an id that is not in the batch.
+    pub fn done(&self, id: WriteId, code: impl Into<Code>) {
+        self.inner.done(id, code.into());
+    }
+
+    /// Answers all writes not yet answered, in one call.
+    pub fn done_all(&self, code: impl Into<Code>) {
+        self.inner.done_all(code.into());
+    }
+
+    /// Number of writes not yet answered.
+    pub fn unanswered(&self) -> usize {
+        self.inner.left.get()
+    }
+}
+
+impl<'a> IntoIterator for &'a WriteBatch {
+    type Item = &'a WriteEntry;
+    type IntoIter = std::slice::Iter<'a, WriteEntry>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl Drop for WriteBatch {
+    fn drop(&mut self) {
+        self.inner.is_dropped.set(true);
+        if !self.inner.is_in_call.get() {
+            self.inner.done_all(Code::Device);
+        }
+    }
+}
+
+impl BatchInner {
+    fn done(&self, id: WriteId, code: Code) {
+        let Some(index) = self.position(id) else { return };
+        if self.answered[index].replace(true) {
+            return;
+        }
+        self.shared.host.write_done(&[result(id, code)]);
+        self.finish(1);
+    }
+
+    fn position(&self, id: WriteId) -> Option<usize> {
+        // Answers come in order nearly always.
+        let hint = self.hint.get();
+        let index = if self.entries.get(hint).is_some_and(|entry| entry.id == id) {
+            hint
+        } else {
+            self.entries.iter().position(|entry| entry.id == id)?
+        };
+        self.hint.set(index + 1);
+        Some(index)
+    }
+
+    /// Answers what is left.
+    pub(crate) fn done_all(&self, code: Code) {
+        let left = self.left.get();
+        if left == 0 {
+            return;
+        }
+        let mut results = Vec::with_capacity(left);
+        for (entry, answered) in self.entries.iter().zip(&self.answered) {
+            if !answered.replace(true) {
+                results.push(result(entry.id, code));
+            }
+        }
+        self.shared.host.write_done(&results);
+        self.finish(results.len());
+    }
+
+    /// The plugin's `write` has returned `answer`.
+    pub(crate) fn returned(&self, answer: Result<(), Code>) {
+        self.is_in_call.set(false);
+        match answer {
+            Err(code) => self.done_all(code),
+            Ok(()) if self.is_dropped.get() => self.done_all(Code::Device),
+            Ok(()) => {}
+        }
+    }
+
+    fn finish(&self, count: usize) {
+        let left = self.left.get().saturating_sub(count);
+        self.left.set(left);
+        if left == 0 {
+            self.outstanding.changed.notify_one();
+        }
+    }
+}
+
+/// Batches that are not fully answered.
+#[derive(Debug, Default)]
+pub(crate) struct Outstanding {
+    batches: RefCell<Vec<Weak<BatchInner>>>,
+    changed: Notify,
+}
+
+impl Outstanding {
+    fn add(&self, batch: &Rc<BatchInner>) {
+        let mut batches = self.batches.borrow_mut();
+        if batches.len() >= PRUNE_AT && batches.len() == batches.capacity() {
+            batches.retain(|batch| batch.upgrade().is_some_and(|batch| batch.left.get() > 0));
+        }
+        batches.push(Rc::downgrade(batch));
+    }
+
+    fn open(&self) -> Vec<Rc<BatchInner>> {
+        let mut batches = self.batches.borrow_mut();
+        batches.retain(|batch| batch.upgrade().is_some_and(|batch| batch.left.get() > 0));
+        batches.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Waits until everything is answered.
+    pub(crate) async fn drained(&self) {
+        while !self.open().is_empty() {
+            self.changed.notified().await;
+        }
+    }
+
+    /// Answers everything that is left.
+    pub(crate) fn give_up(&self, code: Code) {
+        for batch in self.open() {
+            batch.done_all(code);
+        }
+    }
+}
+
+/// Answers writes that never reached the plugin.
+pub(crate) fn refuse(shared: &Shared, entries: &[WriteEntry], code: Code) {
+    let results: Vec<_> = entries.iter().map(|entry| result(entry.id, code)).collect();
+    shared.host.write_done(&results);
+}
+
+fn result(id: WriteId, code: Code) -> WriteResult {
+    let code = code.raw();
+    let status = if code == code::OK { quality::GOOD } else { quality::BAD };
+    WriteResult { write_id: id.0, code, status }
+}
+
+const PRUNE_AT: usize = 64;
