@@ -1,1 +1,340 @@
+//! The rules of one vote: what may be promised, to whom, and for how long.
 
+use std::time::Duration;
+
+use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
+
+use crate::message::{Message, RefusalCause, TransferToken};
+use crate::setup::{Setup, VoterId};
+use crate::stored::{Grant, StoredState};
+
+/// One voter's promise and grant.
+#[derive(Debug, Clone)]
+pub(crate) struct Ballot {
+    promised: Epoch,
+    grant: Option<Grant>,
+    until: Moment,
+    lease: Duration,
+    electorate: Vec<NodeRank>,
+}
+
+/// What a voter says to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) reply: Message,
+    /// The promise or the grant changed: store it before the reply leaves.
+    pub(crate) changed: bool,
+}
+
+impl Ballot {
+    /// A ballot as it was stored. A stored grant counts as given now: its holder may have renewed it right
+    /// before this voter stopped.
+    pub(crate) fn new(setup: &Setup, stored: &StoredState, now: Moment) -> Ballot {
+        let lease = setup.timers.lease;
+        Ballot {
+            promised: stored.promised,
+            grant: stored.grant,
+            until: if stored.grant.is_some() { now + lease } else { Moment::ZERO },
+            lease,
+            electorate: setup.nodes.iter().filter(|info| info.votes).map(|info| info.node).collect(),
+        }
+    }
+
+    pub(crate) fn promised(&self) -> Epoch {
+        self.promised
+    }
+
+    pub(crate) fn grant(&self) -> Option<Grant> {
+        self.grant
+    }
+
+    /// Who holds a grant that still runs.
+    pub(crate) fn holder(&self, now: Moment) -> Option<NodeRank> {
+        self.grant.filter(|_| now < self.until).map(|grant| grant.node)
+    }
+
+    /// When another than `node` may be granted.
+    pub(crate) fn free_at(&self, node: NodeRank) -> Moment {
+        match self.grant {
+            Some(grant) if grant.node != node => self.until,
+            Some(_) | None => Moment::ZERO,
+        }
+    }
+
+    /// Answers a question of a node. Anything else, and any question of a stranger, has no answer.
+    pub(crate) fn answer(&mut self, from: VoterId, message: &Message, now: Moment) -> Option<Answer> {
+        let node = from.node().filter(|node| self.electorate.contains(node))?;
+        match *message {
+            Message::PreVote { epoch, round } => {
+                let granted = is_of(epoch, node)
+                    && epoch > self.promised
+                    && self.holder(now).is_none_or(|holder| holder == node);
+                let reply = Message::PreVoteReply {
+                    epoch,
+                    round,
+                    granted,
+                    promised: self.promised,
+                    holder: self.holder(now),
+                    remaining_ms: self.remaining_ms(node, now),
+                };
+                Some(Answer { reply, changed: false })
+            }
+            Message::Campaign { epoch, round, incarnation, token } => {
+                let asker = Grant { node, incarnation };
+                Some(self.verdict(
+                    epoch,
+                    round,
+                    node,
+                    now,
+                    self.campaign_refusal(epoch, asker, token, now),
+                    asker,
+                ))
+            }
+            Message::Renew { epoch, round, incarnation } => {
+                let asker = Grant { node, incarnation };
+                Some(self.verdict(epoch, round, node, now, self.renewal_refusal(epoch, asker), asker))
+            }
+            Message::Heartbeat(_)
+            | Message::VoterStatus { .. }
+            | Message::PreVoteReply { .. }
+            | Message::Grant { .. }
+            | Message::Refuse { .. }
+            | Message::Transfer { .. }
+            | Message::Resigned { .. }
+            | Message::RequestSwitchover { .. }
+            | Message::SwitchoverRefused { .. }
+            | Message::Bye { .. } => None,
+        }
+    }
+
+    /// Frees the grant of a process that is known to be dead. The promise stays.
+    pub(crate) fn resign(&mut self, node: NodeRank, incarnation: Incarnation) -> bool {
+        let frees = self.grant.is_some_and(|grant| grant.node == node && grant.incarnation <= incarnation);
+        if frees {
+            self.grant = None;
+            self.until = Moment::ZERO;
+        }
+        frees
+    }
+
+    /// Promises an epoch to its owner whatever was granted before: only for the own vote of a node that
+    /// an operator or the policy of a pair without witness makes active without a majority.
+    pub(crate) fn seize(&mut self, epoch: Epoch, asker: Grant, now: Moment) {
+        assert!(epoch > self.promised, "a promise never goes back");
+        self.promised = epoch;
+        self.grant = Some(asker);
+        self.until = now + self.lease;
+    }
+
+    fn campaign_refusal(
+        &self,
+        epoch: Epoch,
+        asker: Grant,
+        token: Option<TransferToken>,
+        now: Moment,
+    ) -> Option<RefusalCause> {
+        if !is_of(epoch, asker.node) {
+            return Some(RefusalCause::NotYours);
+        }
+        // The same question again, or late.
+        if epoch == self.promised && self.grant == Some(asker) {
+            return None;
+        }
+        if epoch <= self.promised {
+            return Some(RefusalCause::Promised);
+        }
+        match self.holder(now) {
+            Some(holder) if holder != asker.node && !self.is_released(holder, asker, token) => {
+                Some(RefusalCause::Granted)
+            }
+            Some(_) | None => None,
+        }
+    }
+
+    /// Whether the holder itself said that this candidate may follow.
+    fn is_released(&self, holder: NodeRank, asker: Grant, token: Option<TransferToken>) -> bool {
+        token.is_some_and(|token| {
+            token.epoch == self.promised && token.from == holder && token.to == asker.node
+        })
+    }
+
+    fn renewal_refusal(&self, epoch: Epoch, asker: Grant) -> Option<RefusalCause> {
+        if !is_of(epoch, asker.node) {
+            Some(RefusalCause::NotYours)
+        } else if epoch < self.promised {
+            Some(RefusalCause::Promised)
+        } else if epoch > self.promised || self.grant != Some(asker) {
+            Some(RefusalCause::Unknown)
+        } else {
+            None
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        epoch: Epoch,
+        round: u64,
+        node: NodeRank,
+        now: Moment,
+        refusal: Option<RefusalCause>,
+        asker: Grant,
+    ) -> Answer {
+        if let Some(cause) = refusal {
+            let remaining_ms = self.remaining_ms(node, now);
+            let reply = Message::Refuse { epoch, round, promised: self.promised, cause, remaining_ms };
+            return Answer { reply, changed: false };
+        }
+        assert!(epoch >= self.promised, "a promise never goes back");
+        let changed = self.promised != epoch || self.grant != Some(asker);
+        self.promised = epoch;
+        self.grant = Some(asker);
+        self.until = now + self.lease;
+        Answer { reply: Message::Grant { epoch, round }, changed }
+    }
+
+    fn remaining_ms(&self, node: NodeRank, now: Moment) -> u64 {
+        // Rounded up, so that asking again after it is not too early.
+        u64::try_from(self.free_at(node).since(now).as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
+/// Whether an epoch belongs to this node and can be counted on from.
+fn is_of(epoch: Epoch, node: NodeRank) -> bool {
+    epoch.rank() == node && is_sane(epoch)
+}
+
+/// Whether an epoch is one that elections can have reached: a number beyond comes from a fault, and
+/// believing it would leave no number to follow it.
+pub(crate) fn is_sane(epoch: Epoch) -> bool {
+    epoch.counter() <= EPOCH_COUNTER_MAX
+}
+
+/// A thousand elections each second for eight thousand years.
+const EPOCH_COUNTER_MAX: u64 = 1 << 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::tests::pair_with_witness;
+
+    const A: NodeRank = NodeRank(0);
+    const B: NodeRank = NodeRank(1);
+
+    fn ballot(stored: &StoredState) -> Ballot {
+        Ballot::new(&pair_with_witness(VoterId::Witness), stored, Moment::ZERO)
+    }
+
+    fn at(ms: u64) -> Moment {
+        Moment::from_millis(ms)
+    }
+
+    fn campaign(
+        ballot: &mut Ballot,
+        node: NodeRank,
+        counter: u64,
+        token: Option<TransferToken>,
+        ms: u64,
+    ) -> Answer {
+        let epoch = Epoch::new(counter, node);
+        let message = Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token };
+        ballot.answer(VoterId::Node(node), &message, at(ms)).unwrap()
+    }
+
+    fn renew(ballot: &mut Ballot, node: NodeRank, counter: u64, incarnation: u64, ms: u64) -> bool {
+        let message = Message::Renew {
+            epoch: Epoch::new(counter, node),
+            round: 1,
+            incarnation: Incarnation(incarnation),
+        };
+        matches!(ballot.answer(VoterId::Node(node), &message, at(ms)).unwrap().reply, Message::Grant { .. })
+    }
+
+    fn is_granted(answer: &Answer) -> bool {
+        matches!(answer.reply, Message::Grant { .. })
+    }
+
+    #[test]
+    fn a_running_grant_keeps_others_out_until_it_ends() {
+        let mut ballot = ballot(&StoredState::default());
+        assert!(campaign(&mut ballot, A, 1, None, 0).changed);
+        assert!(!is_granted(&campaign(&mut ballot, B, 2, None, 1499)));
+        assert!(renew(&mut ballot, A, 1, 1, 1499));
+        assert!(!is_granted(&campaign(&mut ballot, B, 2, None, 2998)));
+        assert!(is_granted(&campaign(&mut ballot, B, 2, None, 2999)));
+        assert!(!renew(&mut ballot, A, 1, 1, 2999));
+    }
+
+    #[test]
+    fn a_promise_never_goes_back() {
+        let mut ballot = ballot(&StoredState::default());
+        assert!(is_granted(&campaign(&mut ballot, B, 5, None, 0)));
+        assert!(!is_granted(&campaign(&mut ballot, A, 5, None, 9000)));
+        assert!(is_granted(&campaign(&mut ballot, A, 6, None, 9000)));
+        assert_eq!(ballot.promised(), Epoch::new(6, A));
+    }
+
+    #[test]
+    fn the_same_question_twice_has_the_same_answer() {
+        let mut ballot = ballot(&StoredState::default());
+        assert!(campaign(&mut ballot, A, 1, None, 0).changed);
+        let again = campaign(&mut ballot, A, 1, None, 10);
+        assert!(is_granted(&again) && !again.changed);
+    }
+
+    #[test]
+    fn a_stored_grant_is_fresh_after_a_restart() {
+        let stored = StoredState {
+            promised: Epoch::new(3, A),
+            grant: Some(Grant { node: A, incarnation: Incarnation(1) }),
+            ..StoredState::default()
+        };
+        let mut ballot = ballot(&stored);
+        assert!(!is_granted(&campaign(&mut ballot, B, 4, None, 1499)));
+        assert!(renew(&mut ballot, A, 3, 1, 1000));
+        assert!(is_granted(&campaign(&mut ballot, B, 4, None, 2500)));
+    }
+
+    #[test]
+    fn only_the_right_token_opens_a_running_grant() {
+        let token = |epoch, from, to| TransferToken {
+            epoch,
+            from,
+            to,
+            position: twinhub_model::Position::START,
+            drained: true,
+            cause: crate::MoveCause::Shutdown,
+        };
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 3, None, 0);
+        for wrong in
+            [token(Epoch::new(2, A), A, B), token(Epoch::new(3, A), A, A), token(Epoch::new(3, A), B, B)]
+        {
+            assert!(!is_granted(&campaign(&mut ballot, B, 4, Some(wrong), 1)));
+        }
+        assert!(is_granted(&campaign(&mut ballot, B, 4, Some(token(Epoch::new(3, A), A, B)), 1)));
+        assert!(!renew(&mut ballot, A, 3, 1, 2));
+    }
+
+    #[test]
+    fn a_dead_process_frees_its_grant_but_not_that_of_its_successor() {
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 1, None, 0);
+        assert!(!ballot.resign(B, Incarnation(9)) && !ballot.resign(A, Incarnation(0)));
+        assert!(ballot.resign(A, Incarnation(1)));
+        assert!(!renew(&mut ballot, A, 1, 1, 1), "a late renewal of the dead process does not count");
+        assert!(is_granted(&campaign(&mut ballot, B, 2, None, 1)));
+    }
+
+    #[test]
+    fn nobody_gets_an_epoch_of_another_or_beyond_counting() {
+        let mut ballot = ballot(&StoredState::default());
+        for epoch in [Epoch::new(1, A), Epoch(u64::MAX), Epoch::new(EPOCH_COUNTER_MAX + 1, B)] {
+            let message = Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token: None };
+            assert!(!is_granted(&ballot.answer(VoterId::Node(B), &message, at(0)).unwrap()));
+        }
+        let stranger = VoterId::Node(NodeRank(7));
+        let message = Message::PreVote { epoch: Epoch::new(1, NodeRank(7)), round: 1 };
+        assert_eq!(ballot.answer(stranger, &message, at(0)), None);
+        assert_eq!(ballot.answer(VoterId::Witness, &message, at(0)), None);
+    }
+}

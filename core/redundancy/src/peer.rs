@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twinhub_model::{Epoch, Moment};
+use twinhub_model::{Epoch, Incarnation, Moment};
 
 use crate::message::{Heartbeat, PathId};
 
@@ -15,6 +15,8 @@ pub struct PeerView {
     pub heard: Option<Moment>,
     /// When the last message came, by path.
     pub paths: BTreeMap<PathId, PathView>,
+    /// The last of its processes that a supervisor reported dead, or that left in order.
+    pub dead: Option<Incarnation>,
     /// What its voter promised, as last told.
     pub promised: Epoch,
 }

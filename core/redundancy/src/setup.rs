@@ -194,3 +194,53 @@ pub enum Failback {
 
 /// More voters make every election slower and none safer.
 pub(crate) const VOTERS_MAX: usize = 7;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::timers::Profile;
+
+    pub(crate) fn pair_with_witness(me: VoterId) -> Setup {
+        group(me, 2, true)
+    }
+
+    pub(crate) fn group(me: VoterId, nodes: u8, witness: bool) -> Setup {
+        let info = |rank| NodeInfo { node: NodeRank(rank), name: format!("n{rank}"), votes: true };
+        Setup {
+            group: "site".to_owned(),
+            cluster: 1,
+            me,
+            nodes: (0..nodes).map(info).collect(),
+            witness,
+            without_witness: Policy::Evidence,
+            timers: Timers::of(Profile::Normal),
+            failback: Failback::Auto { hold_off: Duration::from_secs(60) },
+            lag_limit_records: 1000,
+            config_hash: 1,
+        }
+    }
+
+    #[test]
+    fn majorities_are_more_than_half() {
+        let me = VoterId::Node(NodeRank(0));
+        for (nodes, witness, majority) in
+            [(1, false, 1), (2, false, 2), (2, true, 2), (3, false, 2), (4, true, 3)]
+        {
+            assert_eq!(group(me, nodes, witness).majority(), majority);
+        }
+        assert!(group(me, 2, false).is_pair_without_witness());
+        assert!(!group(me, 2, true).is_pair_without_witness());
+    }
+
+    #[test]
+    fn a_group_that_cannot_work_is_refused() {
+        let me = VoterId::Node(NodeRank(0));
+        assert_eq!(group(me, 7, false).check(), Ok(()));
+        assert_eq!(group(me, 7, true).check(), Err(SetupError::Voters { voters: 8 }));
+        let other = VoterId::Node(NodeRank(9));
+        assert!(matches!(group(other, 2, true).check(), Err(SetupError::NotInGroup { .. })));
+        let mut twice = group(me, 2, true);
+        twice.nodes[1].node = NodeRank(0);
+        assert_eq!(twice.check(), Err(SetupError::Twice { node: NodeRank(0) }));
+    }
+}

@@ -1,22 +1,28 @@
-//! todo
-use crate::{Message, Setup, StoredState, VoterId};
-use twinhub_model::Moment;
+//! A vote alone: what a witness is.
 
-/// Promises and grants alone.
+use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
+
+use crate::ballot::Ballot;
+use crate::message::Message;
+use crate::outbox::Outbox;
+use crate::setup::{Setup, VoterId};
+use crate::stored::StoredState;
+
+/// Promises and grants of a witness for one group.
+///
+/// A question is answered after the promise in the answer is on disk; until [`Voter::persisted`] says so,
+/// the answer is held back.
 #[derive(Debug)]
 pub struct Voter {
+    ballot: Ballot,
+    outbox: Outbox,
     stored: StoredState,
+    promise_ticket: u64,
 }
-/// What a voter wants done.
+
+/// What a voter wants done, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum VoterOutput {
-    /// Send this.
-    Reply {
-        /// To whom.
-        to: VoterId,
-        /// What.
-        message: Message,
-    },
     /// Put this on disk, then call [`Voter::persisted`].
     Persist {
         /// To answer with.
@@ -24,19 +30,116 @@ pub enum VoterOutput {
         /// What to store.
         state: StoredState,
     },
+    /// Send this.
+    Reply {
+        /// To whom.
+        to: VoterId,
+        /// What.
+        message: Message,
+    },
 }
-#[expect(missing_docs, reason = "")]
+
 impl Voter {
-    pub fn new(_setup: &Setup, stored: StoredState, _now: Moment) -> Voter {
-        Voter { stored }
+    /// A voter as it was stored; the default for a first start.
+    pub fn new(setup: &Setup, stored: StoredState, now: Moment) -> Voter {
+        Voter {
+            ballot: Ballot::new(setup, &stored, now),
+            outbox: Outbox::default(),
+            stored,
+            promise_ticket: 0,
+        }
     }
-    pub fn handle(&mut self, _from: VoterId, _message: &Message, _now: Moment) -> Vec<VoterOutput> {
-        vec![]
+
+    /// Takes a message of a node.
+    pub fn handle(&mut self, from: VoterId, message: &Message, now: Moment) -> Vec<VoterOutput> {
+        let mut outputs = Vec::new();
+        if let Message::Resigned { node, incarnation, .. } = *message {
+            self.resigned(node, incarnation);
+            return outputs;
+        }
+        if let Message::Heartbeat(_) = message {
+            let status =
+                Message::VoterStatus { promised: self.stored_promise(), holder: self.ballot.holder(now) };
+            outputs.push(VoterOutput::Reply { to: from, message: status });
+            return outputs;
+        }
+        let Some(answer) = self.ballot.answer(from, message, now) else {
+            return outputs;
+        };
+        if answer.changed {
+            self.stored.promised = self.ballot.promised();
+            self.stored.grant = self.ballot.grant();
+            self.promise_ticket = self.outbox.issue();
+            outputs.push(VoterOutput::Persist { ticket: self.promise_ticket, state: self.stored.clone() });
+        }
+        if let Some((to, message)) = self.outbox.pass(self.promise_ticket, from, answer.reply) {
+            outputs.push(VoterOutput::Reply { to, message });
+        }
+        outputs
     }
-    pub fn persisted(&mut self, _ticket: u64) -> Vec<VoterOutput> {
-        vec![]
+
+    /// The state with this ticket, and all before, are on disk.
+    pub fn persisted(&mut self, ticket: u64) -> Vec<VoterOutput> {
+        let free = self.outbox.release(ticket);
+        free.into_iter().map(|(to, message)| VoterOutput::Reply { to, message }).collect()
     }
+
+    /// A supervisor's word that a process is dead and reaped: its grant is free.
+    pub fn resigned(&mut self, node: NodeRank, incarnation: Incarnation) -> bool {
+        self.ballot.resign(node, incarnation)
+    }
+
+    /// Who holds a grant that still runs.
+    pub fn holder(&self, now: Moment) -> Option<NodeRank> {
+        self.ballot.holder(now)
+    }
+
+    /// The greatest epoch promised, on disk or about to be.
+    pub fn promised(&self) -> Epoch {
+        self.ballot.promised()
+    }
+
+    /// What was last handed out to be stored.
     pub fn stored(&self) -> &StoredState {
         &self.stored
+    }
+
+    /// How many answers were given up because the disk is slow.
+    pub fn dropped_answers(&self) -> u64 {
+        self.outbox.dropped()
+    }
+
+    /// A promise that is not on disk may be forgotten, so it is not told to those who did not ask for it.
+    fn stored_promise(&self) -> Epoch {
+        if self.outbox.is_durable(self.promise_ticket) { self.ballot.promised() } else { Epoch::NONE }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::tests::pair_with_witness;
+
+    #[test]
+    fn an_answer_waits_for_the_disk() {
+        let mut voter =
+            Voter::new(&pair_with_witness(VoterId::Witness), StoredState::default(), Moment::ZERO);
+        let from = VoterId::Node(NodeRank(0));
+        let epoch = Epoch::new(1, NodeRank(0));
+        let ask = |round| Message::Campaign { epoch, round, incarnation: Incarnation(1), token: None };
+        let outputs = voter.handle(from, &ask(1), Moment::ZERO);
+        let [VoterOutput::Persist { ticket, state }] = outputs.as_slice() else {
+            panic!("the promise is stored before anything is said: {outputs:?}");
+        };
+        assert_eq!(state.promised, epoch);
+        assert_eq!(voter.handle(from, &ask(2), Moment::ZERO), vec![], "no answer overtakes the disk");
+        let answers = voter.persisted(*ticket);
+        assert_eq!(answers.len(), 2);
+        let renew = Message::Renew { epoch, round: 3, incarnation: Incarnation(1) };
+        assert_eq!(
+            voter.handle(from, &renew, Moment::ZERO),
+            vec![VoterOutput::Reply { to: from, message: Message::Grant { epoch, round: 3 } }],
+            "a renewal changes nothing that must be stored"
+        );
     }
 }

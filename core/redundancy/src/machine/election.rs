@@ -1,0 +1,602 @@
+//! Getting the role: when to ask, pre-vote, campaign, win.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use twinhub_model::{Epoch, Moment, NodeRank};
+
+use super::tenure::{Rounds, Tenure, millis};
+use super::{Machine, Urgent};
+use crate::agenda::Timer;
+use crate::message::{Message, MoveCause, TransferToken};
+use crate::output::Action;
+use crate::reason::Reason;
+use crate::setup::{Policy, VoterId};
+use crate::state::NodeState;
+use crate::stored::Grant;
+
+/// How far an election of this node is.
+#[derive(Debug)]
+pub(super) enum Election {
+    Idle,
+    /// Voters were asked whether they would grant.
+    Asking {
+        epoch: Epoch,
+        round: u64,
+        yes: BTreeSet<VoterId>,
+        no: BTreeMap<VoterId, u64>,
+        why: Reason,
+        force: bool,
+    },
+    /// The own promise is on its way to the disk.
+    Promising {
+        ticket: u64,
+        campaign: Campaign,
+    },
+    /// Voters were asked to grant.
+    Campaigning {
+        campaign: Campaign,
+    },
+}
+
+/// What a candidate wants.
+#[derive(Debug)]
+pub(super) struct Campaign {
+    epoch: Epoch,
+    since: Moment,
+    why: Reason,
+    token: Option<TransferToken>,
+    rounds: Rounds,
+    refusals: BTreeMap<VoterId, u64>,
+    origin: NodeState,
+    /// The own vote is enough.
+    alone: Option<Alone>,
+}
+
+/// On whose word a node becomes active without a majority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Policy,
+    Operator,
+}
+
+impl Election {
+    pub(super) fn is_campaign(&self) -> bool {
+        match self {
+            Election::Promising { .. } | Election::Campaigning { .. } => true,
+            Election::Idle | Election::Asking { .. } => false,
+        }
+    }
+
+    /// The epoch that is asked for.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match self {
+            Election::Idle => None,
+            Election::Asking { epoch, .. } => Some(*epoch),
+            Election::Promising { campaign, .. } | Election::Campaigning { campaign } => Some(campaign.epoch),
+        }
+    }
+
+    fn campaign(&self) -> Option<&Campaign> {
+        match self {
+            Election::Promising { campaign, .. } | Election::Campaigning { campaign } => Some(campaign),
+            Election::Idle | Election::Asking { .. } => None,
+        }
+    }
+}
+
+impl Machine {
+    /// When this node should ask for the role; `None` while it should not.
+    pub(super) fn election_due(&self, now: Moment) -> Option<Moment> {
+        let Election::Idle = self.election else { return None };
+        if !self.may_ask() {
+            return None;
+        }
+        let timers = &self.setup.timers;
+        let vacant = match (self.urgent, self.active) {
+            (Some(_), _) => self.state_since,
+            (None, Some(active)) => {
+                let heard = self.heard(VoterId::Node(active)).unwrap_or(self.started);
+                heard + timers.lease
+            }
+            (None, None) if self.state == NodeState::Joining && !self.sees_everyone(now) => {
+                self.state_since + timers.start
+            }
+            (None, None) => self.state_since,
+        };
+        let free = match self.urgent {
+            Some(Urgent::Operator { .. }) => Moment::ZERO,
+            Some(Urgent::Resigned { .. }) | None => self.ballot.free_at(self.me),
+        };
+        let base = match self.urgent {
+            Some(_) => vacant.max(free),
+            None => vacant.max(free).max(self.accuse_after),
+        };
+        let place = u32::try_from(self.place_among_candidates(now)).unwrap_or(u32::MAX);
+        let delay = match self.urgent {
+            Some(Urgent::Operator { .. }) => Duration::ZERO,
+            Some(Urgent::Resigned { .. }) | None => timers.stagger.saturating_mul(place),
+        };
+        Some((base + delay).max(self.ask_after))
+    }
+
+    fn may_ask(&self) -> bool {
+        let is_able = match self.state {
+            NodeState::Joining | NodeState::Standby => true,
+            NodeState::Syncing => matches!(self.urgent, Some(Urgent::Operator { .. })),
+            NodeState::Isolated => self.gates_closed,
+            NodeState::Starting
+            | NodeState::Candidate
+            | NodeState::Activating
+            | NodeState::Active
+            | NodeState::Draining
+            | NodeState::Reconciling
+            | NodeState::Maintenance
+            | NodeState::Faulted => false,
+        };
+        let votes = self.setup.nodes.iter().any(|info| info.node == self.me && info.votes);
+        let is_ordered = matches!(self.urgent, Some(Urgent::Operator { .. }));
+        is_able && votes && !self.stopping && (is_ordered || !self.pins.hold.on || self.was_last_active())
+    }
+
+    /// Whether nobody is known to have been active after this node.
+    fn was_last_active(&self) -> bool {
+        let views = self.peers.values().filter_map(|view| view.heartbeat.as_ref());
+        let newest = views.map(|heartbeat| heartbeat.position.epoch).max().unwrap_or(Epoch::NONE);
+        self.last_active >= newest.max(self.position.epoch).max(self.followed)
+    }
+
+    /// Whether every voting node was heard just now, is ready to stand, and none follows an active one.
+    fn sees_everyone(&self, now: Moment) -> bool {
+        let mut others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
+        others.all(|info| {
+            let Some(view) = self.peers.get(&VoterId::Node(info.node)) else { return false };
+            let is_fresh = view.heard.is_some_and(|heard| now < heard + self.setup.timers.lease);
+            let is_ready = view.heartbeat.as_ref().is_some_and(|heartbeat| {
+                heartbeat.state != NodeState::Starting
+                    && heartbeat.active.is_none_or(|active| active == self.me)
+            });
+            is_fresh && is_ready
+        })
+    }
+
+    /// How many other nodes should come first.
+    fn place_among_candidates(&self, now: Moment) -> usize {
+        let best = self
+            .peers
+            .values()
+            .filter_map(|view| view.heartbeat.as_ref())
+            .map(|heartbeat| heartbeat.position)
+            .fold(self.position, std::cmp::Ord::max);
+        let mine = self.key(self.me, self.state, self.score, self.position, best);
+        let others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
+        others
+            .filter(|info| Some(info.node) != self.active)
+            .filter_map(|info| {
+                let view = self.peers.get(&VoterId::Node(info.node))?;
+                let heartbeat = view.heartbeat.as_ref()?;
+                let is_fresh = view.heard.is_some_and(|heard| now < heard + self.setup.timers.lease);
+                let key = self.key(info.node, heartbeat.state, heartbeat.score, heartbeat.position, best);
+                (is_fresh && key < mine && key.0 < NOT_A_CANDIDATE).then_some(())
+            })
+            .count()
+    }
+
+    /// Orders candidates: readiness, health, journal, configured order.
+    fn key(
+        &self,
+        node: NodeRank,
+        state: NodeState,
+        score: u8,
+        position: twinhub_model::Position,
+        best: twinhub_model::Position,
+    ) -> (u8, u8, u8, usize) {
+        let readiness = match state {
+            NodeState::Standby | NodeState::Candidate | NodeState::Isolated => 0,
+            NodeState::Syncing | NodeState::Joining => 1,
+            NodeState::Starting
+            | NodeState::Activating
+            | NodeState::Active
+            | NodeState::Draining
+            | NodeState::Reconciling
+            | NodeState::Maintenance
+            | NodeState::Faulted => NOT_A_CANDIDATE,
+        };
+        let journal = if position.epoch < best.epoch {
+            2
+        } else {
+            u8::from(best.seq.saturating_sub(position.seq) > self.setup.lag_limit_records)
+        };
+        let order = self.setup.order_of(node).unwrap_or(usize::MAX);
+        (readiness, (u8::MAX - score) / SCORE_TIER, journal, order)
+    }
+
+    /// Asks the voters whether they would grant the role.
+    pub(super) fn ask(&mut self, now: Moment) {
+        let epoch = self.highest.max(self.ballot.promised()).next_for(self.me);
+        let why = self.why(now);
+        let force = matches!(self.urgent, Some(Urgent::Operator { force: true }));
+        self.rounds_asked += 1;
+        let round = self.rounds_asked;
+        self.election =
+            Election::Asking { epoch, round, yes: BTreeSet::new(), no: BTreeMap::new(), why, force };
+        self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
+        let message = Message::PreVote { epoch, round };
+        let voters: Vec<VoterId> = self.setup.voters().collect();
+        for voter in voters {
+            if voter != self.setup.me {
+                self.send(voter, message.clone());
+            }
+        }
+        if let Some(answer) = self.ballot.answer(self.setup.me, &message, now) {
+            self.on_pre_vote_reply(self.setup.me, &answer.reply, now);
+        }
+    }
+
+    fn why(&self, now: Moment) -> Reason {
+        match (self.urgent, self.active) {
+            (Some(Urgent::Resigned { node, epoch, incarnation }), _) => {
+                Reason::Resigned { node, epoch, incarnation }
+            }
+            (Some(Urgent::Operator { .. }), _) => {
+                Reason::OperatorFailover { silent_ms: millis(now, self.last_heard_of_voters()) }
+            }
+            (None, Some(peer)) => {
+                let heard = self.heard(VoterId::Node(peer)).unwrap_or(self.started);
+                let limit_ms = u64::try_from(self.setup.timers.lease.as_millis()).unwrap_or(u64::MAX);
+                Reason::PeerSilent { peer, silent_ms: millis(now, heard), limit_ms }
+            }
+            (None, None) if self.state == NodeState::Joining => Reason::FirstStart {
+                waited_ms: millis(now, self.state_since),
+                nodes_seen: self.nodes_seen(now),
+                nodes: self.setup.nodes.len(),
+            },
+            (None, None) => Reason::Rejoined { voters_seen: self.voters_seen(now), needed: self.majority },
+        }
+    }
+
+    pub(super) fn on_pre_vote_reply(&mut self, from: VoterId, reply: &Message, now: Moment) {
+        let Message::PreVoteReply { round: answered, granted, promised, remaining_ms, .. } = *reply else {
+            return;
+        };
+        self.note_epoch(from, promised, now);
+        let voters = self.setup.voters().count();
+        let majority = self.majority;
+        let Election::Asking { round, yes, no, why, .. } = &mut self.election else { return };
+        if answered != *round {
+            return;
+        }
+        if granted {
+            yes.insert(from);
+            no.remove(&from);
+        } else if !yes.contains(&from) {
+            no.insert(from, remaining_ms);
+        }
+        if yes.len() >= majority {
+            let why = why.clone();
+            self.campaign(None, None, why, now);
+        } else if no.len() > voters - majority {
+            self.give_up_asking(now);
+        }
+    }
+
+    /// Not enough voters would grant: tries alone where that is allowed, or again later.
+    fn give_up_asking(&mut self, now: Moment) {
+        let Election::Asking { no, force, .. } = std::mem::replace(&mut self.election, Election::Idle) else {
+            return;
+        };
+        self.agenda.clear(Timer::Vote);
+        if force {
+            self.urgent = None;
+            let why = Reason::ForcedFailover { votes: 1, needed: self.majority };
+            return self.campaign(None, Some(Alone::Operator), why, now);
+        }
+        if let Some(why) = self.may_promote_itself(now) {
+            return self.campaign(None, Some(Alone::Policy), why, now);
+        }
+        if let Some(Urgent::Operator { .. }) = self.urgent {
+            self.urgent = None;
+            let why = format!(
+                "{} of {} votes: a majority is out of reach; `failover --force` acts without it",
+                self.setup.voters().count() - no.len(),
+                self.majority
+            );
+            self.refuse(crate::input::Order::Failover { force: false }, why);
+        }
+        let longest = Duration::from_millis(no.values().copied().max().unwrap_or(0));
+        let pause =
+            if no.is_empty() { self.setup.timers.renew } else { longest.min(self.setup.timers.lease) };
+        self.ask_again_after(pause, now);
+    }
+
+    /// Waits, a little longer than told and differently on each node.
+    fn ask_again_after(&mut self, pause: Duration, now: Moment) {
+        let stagger = u64::try_from(self.setup.timers.stagger.as_nanos()).unwrap_or(u64::MAX);
+        let extra = Duration::from_nanos(STEP_NANOS + self.random_below(stagger));
+        self.ask_after = now + pause + extra;
+        if let Some(at) = self.self_promotion_due() {
+            // Silence counts to the millisecond, not to the next try.
+            if at > now && at < self.ask_after {
+                self.ask_after = at;
+            }
+        }
+    }
+
+    /// When silence has lasted for long enough to act without a majority, in a pair without a witness.
+    fn self_promotion_due(&self) -> Option<Moment> {
+        if !self.setup.is_pair_without_witness() {
+            return None;
+        }
+        if let Some(Urgent::Resigned { .. }) = self.urgent {
+            return Some(self.started);
+        }
+        Some(self.last_heard_of_voters() + self.setup.timers.lease + self.setup.timers.confirm)
+    }
+
+    fn may_promote_itself(&self, now: Moment) -> Option<Reason> {
+        let due = self.self_promotion_due()?;
+        let is_ready = match self.state {
+            NodeState::Joining => now >= self.state_since + self.setup.timers.start,
+            NodeState::Standby | NodeState::Isolated => true,
+            NodeState::Starting
+            | NodeState::Syncing
+            | NodeState::Candidate
+            | NodeState::Activating
+            | NodeState::Active
+            | NodeState::Draining
+            | NodeState::Reconciling
+            | NodeState::Maintenance
+            | NodeState::Faulted => false,
+        };
+        let is_proven = matches!(self.urgent, Some(Urgent::Resigned { .. }));
+        let is_allowed = match self.setup.without_witness {
+            Policy::Manual => false,
+            // A supervisor's word is proof, not silence.
+            Policy::Evidence => is_proven || self.has_evidence(now).is_ok(),
+            Policy::Availability => true,
+        };
+        let limit = self.setup.timers.lease + self.setup.timers.confirm;
+        (is_ready && is_allowed && now >= due && now >= self.ballot.free_at(self.me)).then(|| {
+            Reason::Unquorate {
+                policy: self.setup.without_witness,
+                silent_ms: millis(now, self.last_heard_of_voters()),
+                limit_ms: u64::try_from(limit.as_millis()).unwrap_or(u64::MAX),
+            }
+        })
+    }
+
+    /// Promises itself a new epoch, stores that, and then asks the others.
+    fn campaign(&mut self, token: Option<TransferToken>, alone: Option<Alone>, why: Reason, now: Moment) {
+        let epoch = self.highest.max(self.ballot.promised()).next_for(self.me);
+        let origin = self.state;
+        let asker = Grant { node: self.me, incarnation: self.incarnation };
+        if alone.is_some() {
+            self.ballot.seize(epoch, asker, now);
+        } else {
+            let question = Message::Campaign { epoch, round: 0, incarnation: self.incarnation, token };
+            let answer = self.ballot.answer(self.setup.me, &question, now);
+            if !answer.is_some_and(|answer| answer.changed) {
+                self.election = Election::Idle;
+                return self.ask_again_after(self.setup.timers.renew, now);
+            }
+        }
+        self.highest = epoch;
+        self.promise_ticket = self.persist();
+        let campaign = Campaign {
+            epoch,
+            since: now,
+            why: why.clone(),
+            token,
+            rounds: Rounds::default(),
+            refusals: BTreeMap::new(),
+            origin,
+            alone,
+        };
+        self.election = Election::Promising { ticket: self.promise_ticket, campaign };
+        self.agenda.set(Timer::Vote, now + self.setup.timers.lease);
+        self.enter(NodeState::Candidate, why, now);
+    }
+
+    /// The handed-over role is asked for without waiting for anybody's lease.
+    pub(super) fn campaign_with_token(&mut self, token: TransferToken, now: Moment) {
+        self.abandon_election(now);
+        let me = self.me;
+        let why = match token.cause {
+            MoveCause::Operator { by } => Reason::OperatorSwitchover { by, to: me },
+            MoveCause::Failback { stable_ms } => Reason::Failback { to: me, stable_ms },
+            MoveCause::Score { mine, theirs } => Reason::BetterScore { to: me, mine, theirs },
+            MoveCause::StepFailed | MoveCause::Maintenance | MoveCause::Shutdown => {
+                Reason::TransferReceived { from: token.from, epoch: token.epoch, drained: token.drained }
+            }
+        };
+        self.campaign(Some(token), None, why, now);
+    }
+
+    /// The own promise is on disk: now it may be told.
+    pub(super) fn on_promise_stored(&mut self, now: Moment) {
+        let Election::Promising { ticket, .. } = self.election else { return };
+        if !self.outbox.is_durable(ticket) {
+            return;
+        }
+        let Election::Promising { campaign, .. } = std::mem::replace(&mut self.election, Election::Idle)
+        else {
+            return;
+        };
+        if self.ballot.promised() != campaign.epoch {
+            return self.end_campaign(&campaign, now);
+        }
+        if let Some(alone) = campaign.alone {
+            return self.win(campaign, now, Some(alone), now);
+        }
+        self.election = Election::Campaigning { campaign };
+        self.canvass(now);
+    }
+
+    /// One round of a campaign; answers count from here.
+    fn canvass(&mut self, now: Moment) {
+        self.rounds_asked += 1;
+        let round = self.rounds_asked;
+        let Election::Campaigning { campaign } = &mut self.election else { return };
+        campaign.rounds.start(round, now);
+        campaign.refusals.clear();
+        let (epoch, token, incarnation) = (campaign.epoch, campaign.token, self.incarnation);
+        self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
+        let message = Message::Campaign { epoch, round, incarnation, token };
+        let voters: Vec<VoterId> = self.setup.voters().collect();
+        for voter in voters {
+            if voter != self.setup.me {
+                self.send(voter, message.clone());
+            }
+        }
+        if let Some(answer) = self.ballot.answer(self.setup.me, &message, now) {
+            self.on_vote(self.setup.me, &answer.reply, now);
+        }
+    }
+
+    pub(super) fn on_campaign_granted(&mut self, from: VoterId, epoch: Epoch, round: u64, now: Moment) {
+        let (majority, hold) = (self.majority, self.setup.timers.hold());
+        let Election::Campaigning { campaign } = &mut self.election else { return };
+        if campaign.epoch != epoch {
+            return;
+        }
+        let Some((sent, votes)) = campaign.rounds.vote(round, from) else { return };
+        if votes < majority || sent + hold <= now {
+            return;
+        }
+        let Election::Campaigning { campaign } = std::mem::replace(&mut self.election, Election::Idle) else {
+            return;
+        };
+        self.win(campaign, sent, None, now);
+    }
+
+    pub(super) fn on_campaign_refused(
+        &mut self,
+        from: VoterId,
+        epoch: Epoch,
+        remaining_ms: u64,
+        now: Moment,
+    ) {
+        let spare = self.setup.voters().count() - self.majority;
+        let Election::Campaigning { campaign } = &mut self.election else { return };
+        if campaign.epoch != epoch {
+            return;
+        }
+        campaign.refusals.insert(from, remaining_ms);
+        // A voter that heard of the token before its holder's last renewal was answered says no first.
+        if campaign.refusals.len() > spare {
+            self.lose_campaign(now);
+        }
+    }
+
+    pub(super) fn on_vote_timeout(&mut self, now: Moment) {
+        match &self.election {
+            Election::Idle => {}
+            Election::Asking { .. } => self.give_up_asking(now),
+            Election::Promising { .. } => self.lose_campaign(now),
+            Election::Campaigning { campaign } if now < campaign.since + self.setup.timers.lease => {
+                self.canvass(now);
+            }
+            Election::Campaigning { .. } => self.lose_campaign(now),
+        }
+    }
+
+    fn lose_campaign(&mut self, now: Moment) {
+        let election = std::mem::replace(&mut self.election, Election::Idle);
+        if let Some(campaign) = election.campaign() {
+            self.end_campaign(campaign, now);
+        }
+    }
+
+    fn end_campaign(&mut self, campaign: &Campaign, now: Moment) {
+        self.agenda.clear(Timer::Vote);
+        let reason = Reason::VoteLost {
+            epoch: campaign.epoch,
+            votes: campaign.rounds.votes_max(),
+            needed: self.majority,
+            waited_ms: millis(now, campaign.since),
+        };
+        self.enter(campaign.origin, reason, now);
+        let longest = Duration::from_millis(campaign.refusals.values().copied().max().unwrap_or(0));
+        self.ask_again_after(longest.min(self.setup.timers.lease).max(self.setup.timers.stagger), now);
+    }
+
+    /// Stops asking, without a result.
+    pub(super) fn abandon_election(&mut self, now: Moment) {
+        self.agenda.clear(Timer::Vote);
+        let election = std::mem::replace(&mut self.election, Election::Idle);
+        if let Some(campaign) = election.campaign() {
+            self.end_campaign(campaign, now);
+        }
+    }
+
+    /// The role is won: the lease counts from when the deciding round was sent.
+    fn win(&mut self, campaign: Campaign, sent: Moment, alone: Option<Alone>, now: Moment) {
+        assert!(self.gates_closed, "a node acts anew only after it stopped acting");
+        let timers = self.setup.timers;
+        let (epoch, lease_end) = (campaign.epoch, sent + timers.hold());
+        let is_clean = campaign.token.is_some_and(|token| token.drained);
+        self.agenda.clear(Timer::Vote);
+        self.tenure = Some(Tenure {
+            epoch,
+            won: now,
+            lease_end,
+            granted: campaign.rounds.voters(),
+            rounds: campaign.rounds,
+            token: campaign.token,
+            alone: alone.is_some(),
+            unquorate: alone.is_some(),
+            forced: alone == Some(Alone::Operator),
+            drain: None,
+        });
+        self.last_active = epoch;
+        self.followed = epoch;
+        self.active = None;
+        self.urgent = None;
+        self.handoff = None;
+        self.preferred = None;
+        self.better = None;
+        self.pins.chosen = campaign
+            .token
+            .and_then(|token| matches!(token.cause, MoveCause::Operator { .. }).then_some(epoch));
+        self.agenda.clear(Timer::Handoff);
+        if campaign.token.is_none() && !matches!(campaign.why, Reason::FirstStart { .. }) {
+            self.count_move(now);
+        }
+        self.persist();
+        self.agenda.set(Timer::Lease, lease_end.before(self.lead()));
+        self.outputs.push_back(Action::Lease { epoch, until: lease_end });
+        self.outputs.push_back(Action::Activate {
+            epoch,
+            transfer: campaign.token.is_some(),
+            guard_until: if is_clean { now } else { now + timers.guard },
+            unquorate: alone.is_some(),
+            reason: campaign.why.clone(),
+            continues_from: campaign.token.map(|token| token.position),
+        });
+        self.enter(NodeState::Activating, campaign.why, now);
+        if alone.is_some() {
+            self.renew(now);
+        } else {
+            self.agenda.set(Timer::Renew, sent + timers.renew);
+        }
+    }
+
+    pub(super) fn nodes_seen(&self, now: Moment) -> usize {
+        self.voters_heard(now).filter(|id| id.node().is_some()).count() + 1
+    }
+
+    pub(super) fn voters_seen(&self, now: Moment) -> usize {
+        self.voters_heard(now).count() + 1
+    }
+
+    fn voters_heard(&self, now: Moment) -> impl Iterator<Item = VoterId> + '_ {
+        let others = self.setup.voters().filter(|id| *id != self.setup.me);
+        others.filter(move |id| self.heard(*id).is_some_and(|heard| now < heard + self.setup.timers.lease))
+    }
+}
+
+/// Health differences below this do not decide who comes first.
+const SCORE_TIER: u8 = 25;
+/// Readiness of a node that does not stand.
+const NOT_A_CANDIDATE: u8 = 9;
+const STEP_NANOS: u64 = 1_000_000;

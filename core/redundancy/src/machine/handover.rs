@@ -1,0 +1,337 @@
+//! Giving the role away in order: drain, transfer token, hand-back, better health, shutdown.
+
+use std::time::Duration;
+
+use twinhub_model::{Moment, NodeRank, Position};
+
+use super::Machine;
+use super::tenure::millis;
+use crate::agenda::Timer;
+use crate::message::{Message, MoveCause, TransferToken};
+use crate::output::Action;
+use crate::reason::Reason;
+use crate::setup::{Failback, VoterId};
+use crate::state::NodeState;
+
+/// A planned end of acting.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Drain {
+    to: Option<NodeRank>,
+    cause: MoveCause,
+    since: Moment,
+    is_overdue: bool,
+}
+
+/// A token that was given and not yet used.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Handoff {
+    pub(super) token: TransferToken,
+    until: Moment,
+}
+
+/// Something that holds for a node since some time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Since {
+    node: NodeRank,
+    at: Moment,
+}
+
+impl Machine {
+    /// Why `node` cannot take over now; `None` if it can.
+    pub(super) fn ineligibility(&self, node: NodeRank, now: Moment) -> Option<String> {
+        let Some(info) = self.setup.nodes.iter().find(|info| info.node == node) else {
+            return Some(format!("node {node} is not in group {}", self.setup.group));
+        };
+        if node == self.me {
+            return Some(format!("node {node} is this node"));
+        }
+        if !info.votes {
+            return Some(format!("node {node} is an observer"));
+        }
+        let view = self.peers.get(&VoterId::Node(node))?;
+        let heard = view.heard.unwrap_or(self.started);
+        let limit = self.setup.timers.lease;
+        let Some(heartbeat) = view.heartbeat.as_ref().filter(|_| now < heard + limit) else {
+            return Some(format!(
+                "node {node} is silent for {} ms, limit {} ms",
+                millis(now, heard),
+                limit.as_millis()
+            ));
+        };
+        if heartbeat.state != NodeState::Standby {
+            return Some(format!("node {node} is {}, not standby", heartbeat.state));
+        }
+        if heartbeat.config_hash != self.config_hash {
+            return Some(format!("node {node} has another configuration"));
+        }
+        None
+    }
+
+    /// The node that should take over: in order, and in no worse health than the others.
+    pub(super) fn best_target(&self, now: Moment) -> Option<NodeRank> {
+        let eligible = self.setup.nodes.iter().filter(|info| self.ineligibility(info.node, now).is_none());
+        // The first of equals, as the list is in order.
+        eligible.map(|info| info.node).reduce(|best, node| {
+            if self.score_of(node) >= self.score_of(best).saturating_add(self.setup.timers.score_margin) {
+                node
+            } else {
+                best
+            }
+        })
+    }
+
+    fn score_of(&self, node: NodeRank) -> u8 {
+        let view = self.peers.get(&VoterId::Node(node));
+        view.and_then(|view| view.heartbeat.as_ref()).map_or(0, |heartbeat| heartbeat.score)
+    }
+
+    pub(super) fn begin_drain(
+        &mut self,
+        to: Option<NodeRank>,
+        cause: MoveCause,
+        reason: Reason,
+        now: Moment,
+    ) {
+        let timers = self.setup.timers;
+        let Some(tenure) = &mut self.tenure else { return };
+        let deadline = now + timers.drain;
+        tenure.drain = Some(Drain { to, cause, since: now, is_overdue: false });
+        let epoch = tenure.epoch;
+        // A driver that is late gets the time of the margin before it is doubted.
+        self.agenda.set(Timer::Drain, deadline + timers.margin);
+        self.outputs.push_back(Action::Drain { epoch, to, deadline, reason: reason.clone() });
+        self.enter(NodeState::Draining, reason, now);
+    }
+
+    pub(super) fn on_drained(&mut self, position: Position, now: Moment) {
+        if self.tenure.as_ref().and_then(|tenure| tenure.drain).is_some_and(|drain| !drain.is_overdue) {
+            self.position = self.position.max(position);
+            self.finish_drain(position, true, now);
+        }
+    }
+
+    pub(super) fn on_drain_timeout(&mut self, now: Moment) {
+        let limit_ms = u64::try_from(self.setup.timers.drain.as_millis()).unwrap_or(u64::MAX);
+        let Some(tenure) = &mut self.tenure else { return };
+        let epoch = tenure.epoch;
+        let Some(drain) = &mut tenure.drain else { return };
+        drain.is_overdue = true;
+        self.gates_closed = false;
+        self.agenda.set(Timer::Watchdog, now + self.setup.timers.margin);
+        let reason = Reason::DrainTimeout { limit_ms };
+        self.outputs.push_back(Action::Lease { epoch, until: now });
+        self.outputs.push_back(Action::CloseGates { epoch, reason, abort_links: true });
+    }
+
+    /// The gates of this epoch are closed for good: the role is given away.
+    pub(super) fn finish_drain(&mut self, position: Position, drained: bool, now: Moment) {
+        let Some(tenure) = self.tenure.take() else { return };
+        let Some(drain) = tenure.drain else { return };
+        for timer in [Timer::Lease, Timer::Renew, Timer::Drain, Timer::Watchdog] {
+            self.agenda.clear(timer);
+        }
+        self.gates_closed = true;
+        self.may_have_diverged |= tenure.unquorate;
+        self.followed = self.followed.max(tenure.epoch);
+        self.active = None;
+        self.active_changed = now;
+        self.outputs.push_back(Action::Lease { epoch: tenure.epoch, until: now });
+        let timers = self.setup.timers;
+        // The target has the time of a lease; so do the grants that this node had.
+        self.ask_after = now + timers.lease + timers.stagger;
+        if let Some(to) = drain.to {
+            let token = TransferToken {
+                epoch: tenure.epoch,
+                from: self.me,
+                to,
+                position,
+                drained,
+                cause: drain.cause,
+            };
+            self.handoff = Some(Handoff { token, until: now + timers.lease });
+            self.agenda.set(Timer::Handoff, now + timers.heartbeat);
+            self.send_others(&Message::Transfer { token });
+        }
+        let reason = if drained {
+            Reason::Drained { position, took_ms: millis(now, drain.since) }
+        } else {
+            Reason::DrainTimeout { limit_ms: u64::try_from(timers.drain.as_millis()).unwrap_or(u64::MAX) }
+        };
+        let to = if self.pins.maintenance { NodeState::Maintenance } else { NodeState::Standby };
+        self.enter(to, reason, now);
+        if self.stopping && self.handoff.is_none() {
+            self.resign(now);
+        }
+    }
+
+    pub(super) fn on_handoff_timer(&mut self, now: Moment) {
+        let Some(handoff) = self.handoff else { return };
+        if now < handoff.until {
+            self.send_others(&Message::Transfer { token: handoff.token });
+            self.agenda.set(Timer::Handoff, now + self.setup.timers.heartbeat);
+            return;
+        }
+        self.handoff = None;
+        if self.stopping {
+            self.resign(now);
+        }
+    }
+
+    pub(super) fn on_transfer(&mut self, from: VoterId, token: TransferToken, now: Moment) {
+        let is_mine = token.to == self.me
+            && from == VoterId::Node(token.from)
+            && token.epoch.rank() == token.from
+            && token.epoch >= self.followed;
+        let is_ready = match self.state {
+            NodeState::Standby | NodeState::Syncing => !self.stopping,
+            // The same token again, or the vote was already under way.
+            NodeState::Candidate => false,
+            NodeState::Starting
+            | NodeState::Joining
+            | NodeState::Activating
+            | NodeState::Active
+            | NodeState::Draining
+            | NodeState::Isolated
+            | NodeState::Reconciling
+            | NodeState::Maintenance
+            | NodeState::Faulted => false,
+        };
+        if is_mine && is_ready {
+            self.campaign_with_token(token, now);
+        }
+    }
+
+    /// An active node looks whether another one should have the role: the preferred one, or a healthier one.
+    pub(super) fn look_for_a_better_node(&mut self, now: Moment) {
+        let Some(tenure) = &self.tenure else { return };
+        if self.state != NodeState::Active || self.pins.hold.on || self.stopping {
+            self.preferred = None;
+            self.better = None;
+            return;
+        }
+        let is_chosen = self.pins.chosen == Some(tenure.epoch);
+        self.forget_moves(now);
+        if self.moves.len() >= usize::from(self.setup.timers.flap_moves) {
+            self.preferred = None;
+            self.better = None;
+            return;
+        }
+        self.look_for_preferred(is_chosen, now);
+        if self.state == NodeState::Active {
+            self.look_for_healthier(now);
+        }
+    }
+
+    fn look_for_preferred(&mut self, is_chosen: bool, now: Moment) {
+        let Failback::Auto { hold_off } = self.setup.failback else { return };
+        let before_me = self.setup.nodes.iter().take_while(|info| info.node != self.me);
+        let wanted = before_me
+            .map(|info| info.node)
+            .find(|node| self.ineligibility(*node, now).is_none() && self.score_of(*node) >= self.score);
+        let Some(to) = wanted.filter(|_| !is_chosen) else {
+            self.preferred = None;
+            return;
+        };
+        let since = hold(&mut self.preferred, to, now);
+        if now >= since + hold_off {
+            let stable_ms = millis(now, since);
+            let (cause, reason) = (MoveCause::Failback { stable_ms }, Reason::Failback { to, stable_ms });
+            self.begin_drain(Some(to), cause, reason, now);
+        }
+    }
+
+    fn look_for_healthier(&mut self, now: Moment) {
+        let (margin, time) = (self.setup.timers.score_margin, self.setup.timers.score_hold);
+        let mine = self.score;
+        let wanted = self.best_target(now).filter(|node| self.score_of(*node) >= mine.saturating_add(margin));
+        let Some(to) = wanted else {
+            self.better = None;
+            return;
+        };
+        if now >= hold(&mut self.better, to, now) + time {
+            let theirs = self.score_of(to);
+            let (cause, reason) =
+                (MoveCause::Score { mine, theirs }, Reason::BetterScore { to, mine, theirs });
+            self.begin_drain(Some(to), cause, reason, now);
+        }
+    }
+
+    /// Counts a takeover that nobody handed over. The limit holds back what moves the role of a healthy
+    /// node; a dead active node is always replaced, since nobody acting is worse than moving often.
+    pub(super) fn count_move(&mut self, now: Moment) {
+        self.forget_moves(now);
+        let limit = self.setup.timers.flap_moves;
+        self.moves.push_back(now);
+        if self.moves.len() > usize::from(limit) {
+            self.moves.pop_front();
+        }
+        if self.moves.len() >= usize::from(limit) && !self.flap_alarmed {
+            self.flap_alarmed = true;
+            let window_s = self.setup.timers.flap_window.as_secs();
+            self.outputs.push_back(Action::Alarm { reason: Reason::FlapLimit { moves: limit, window_s } });
+        }
+    }
+
+    fn forget_moves(&mut self, now: Moment) {
+        let window: Duration = self.setup.timers.flap_window;
+        while self.moves.front().is_some_and(|at| *at + window <= now) {
+            self.moves.pop_front();
+            self.flap_alarmed = false;
+        }
+    }
+
+    pub(super) fn on_step_failed(&mut self, step: String, now: Moment) {
+        let reason = Reason::StepFailed { step };
+        let was_given = self.tenure.as_ref().and_then(|tenure| tenure.token);
+        let was_given_away = was_given.is_some_and(|token| token.cause == MoveCause::StepFailed);
+        let target =
+            if self.state == NodeState::Activating && !was_given_away { self.best_target(now) } else { None };
+        match target {
+            Some(to) => self.begin_drain(Some(to), MoveCause::StepFailed, reason, now),
+            // The other one could not do it either, or is not there: half a plant is better than none.
+            None => self.outputs.push_back(Action::Alarm { reason }),
+        }
+    }
+
+    pub(super) fn on_shutdown(&mut self, now: Moment) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.clean_shutdown = true;
+        self.abandon_election(now);
+        self.persist();
+        match self.state {
+            NodeState::Active => {
+                let to = self.best_target(now);
+                self.begin_drain(to, MoveCause::Shutdown, Reason::Shutdown, now);
+            }
+            NodeState::Draining => {}
+            NodeState::Activating => self.lose_role(Reason::Shutdown, now),
+            NodeState::Starting
+            | NodeState::Joining
+            | NodeState::Syncing
+            | NodeState::Standby
+            | NodeState::Candidate
+            | NodeState::Isolated
+            | NodeState::Reconciling
+            | NodeState::Maintenance
+            | NodeState::Faulted => {
+                if self.gates_closed && self.handoff.is_none() {
+                    self.resign(now);
+                }
+            }
+        }
+    }
+}
+
+/// Since when the same node is wanted.
+fn hold(since: &mut Option<Since>, node: NodeRank, now: Moment) -> Moment {
+    match since {
+        Some(known) if known.node == node => known.at,
+        Some(_) | None => {
+            *since = Some(Since { node, at: now });
+            now
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Holding the role: rounds of renewals, the end of the lease, losing it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use twinhub_model::{Epoch, Moment};
+
+use super::Machine;
+use super::handover::Drain;
+use crate::agenda::Timer;
+use crate::message::{Message, RefusalCause, TransferToken};
+use crate::output::Action;
+use crate::reason::Reason;
+use crate::setup::{Policy, VoterId};
+use crate::state::NodeState;
+
+/// A period of holding one epoch.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    pub(super) epoch: Epoch,
+    pub(super) won: Moment,
+    pub(super) lease_end: Moment,
+    pub(super) rounds: Rounds,
+    /// Who granted this epoch; the others are asked by a campaign, which they may not have seen.
+    pub(super) granted: BTreeSet<VoterId>,
+    pub(super) token: Option<TransferToken>,
+    /// The lease was last prolonged without a majority.
+    pub(super) alone: bool,
+    /// Another node may act at the same time.
+    pub(super) unquorate: bool,
+    /// An operator vouched for it.
+    pub(super) forced: bool,
+    pub(super) drain: Option<Drain>,
+}
+
+/// Questions that were sent, each with the moment from which its answers count.
+#[derive(Debug, Default)]
+pub(super) struct Rounds(VecDeque<Round>);
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    sent: Moment,
+    votes: BTreeSet<VoterId>,
+}
+
+impl Rounds {
+    pub(super) fn start(&mut self, number: u64, sent: Moment) {
+        if self.0.len() == ROUNDS_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back(Round { number, sent, votes: BTreeSet::new() });
+    }
+
+    /// Counts a vote; gives the moment the round was sent and its votes.
+    pub(super) fn vote(&mut self, number: u64, voter: VoterId) -> Option<(Moment, usize)> {
+        let round = self.0.iter_mut().find(|round| round.number == number)?;
+        round.votes.insert(voter);
+        Some((round.sent, round.votes.len()))
+    }
+
+    /// Everyone who voted in any round.
+    pub(super) fn voters(&self) -> BTreeSet<VoterId> {
+        self.0.iter().flat_map(|round| round.votes.iter().copied()).collect()
+    }
+
+    /// The most votes any round has.
+    pub(super) fn votes_max(&self) -> usize {
+        self.0.iter().map(|round| round.votes.len()).max().unwrap_or(0)
+    }
+
+    /// The votes of the newest round.
+    pub(super) fn votes_last(&self) -> usize {
+        self.0.back().map_or(0, |round| round.votes.len())
+    }
+}
+
+impl Machine {
+    /// Asks everyone to keep, or to give, the grant; the own vote answers at once.
+    pub(super) fn renew(&mut self, now: Moment) {
+        let Some(tenure) = &mut self.tenure else { return };
+        self.rounds_asked += 1;
+        let (epoch, round, token) = (tenure.epoch, self.rounds_asked, tenure.token);
+        tenure.rounds.start(round, now);
+        let granted = tenure.granted.clone();
+        self.agenda.set(Timer::Renew, now + self.setup.timers.renew);
+        let incarnation = self.incarnation;
+        let voters: Vec<VoterId> = self.setup.voters().collect();
+        for voter in voters {
+            let message = if granted.contains(&voter) {
+                Message::Renew { epoch, round, incarnation }
+            } else {
+                Message::Campaign { epoch, round, incarnation, token }
+            };
+            if voter != self.setup.me {
+                self.send(voter, message);
+            } else if let Some(answer) = self.ballot.answer(voter, &message, now) {
+                self.on_vote(voter, &answer.reply, now);
+            }
+        }
+    }
+
+    pub(super) fn on_renew_timer(&mut self, now: Moment) {
+        self.renew(now);
+        if self.tenure.as_ref().is_some_and(|tenure| tenure.alone) {
+            match self.may_hold_alone(now) {
+                Ok(()) => self.hold_alone(now),
+                Err(reason) => self.lose_role(reason, now),
+            }
+        }
+    }
+
+    /// An answer to a question of this node's epoch, as holder or as candidate.
+    pub(super) fn on_vote(&mut self, from: VoterId, reply: &Message, now: Moment) {
+        match *reply {
+            Message::Grant { epoch, round } => {
+                if self.tenure.as_ref().is_some_and(|tenure| tenure.epoch == epoch) {
+                    self.on_granted(from, round, now);
+                } else {
+                    self.on_campaign_granted(from, epoch, round, now);
+                }
+            }
+            Message::Refuse { epoch, promised, cause, remaining_ms, .. } => {
+                self.note_epoch(from, promised, now);
+                if let Some(tenure) = &mut self.tenure
+                    && tenure.epoch == epoch
+                    && cause == RefusalCause::Unknown
+                {
+                    tenure.granted.remove(&from);
+                }
+                self.on_campaign_refused(from, epoch, remaining_ms, now);
+            }
+            Message::Heartbeat(_)
+            | Message::VoterStatus { .. }
+            | Message::PreVote { .. }
+            | Message::PreVoteReply { .. }
+            | Message::Campaign { .. }
+            | Message::Renew { .. }
+            | Message::Transfer { .. }
+            | Message::Resigned { .. }
+            | Message::RequestSwitchover { .. }
+            | Message::SwitchoverRefused { .. }
+            | Message::Bye { .. } => {}
+        }
+    }
+
+    fn on_granted(&mut self, from: VoterId, round: u64, now: Moment) {
+        let hold = self.setup.timers.hold();
+        let (majority, lead) = (self.majority, self.lead());
+        let Some(tenure) = &mut self.tenure else { return };
+        tenure.granted.insert(from);
+        let Some((sent, votes)) = tenure.rounds.vote(round, from) else { return };
+        // The voters count from when they were asked, the holder from when it asked, which is earlier.
+        let end = sent + hold;
+        if votes < majority || end <= now || end < tenure.lease_end {
+            return;
+        }
+        let was_unquorate = tenure.unquorate;
+        tenure.lease_end = end;
+        tenure.alone = false;
+        tenure.unquorate = false;
+        tenure.forced = false;
+        let epoch = tenure.epoch;
+        self.agenda.set(Timer::Lease, end.before(lead));
+        self.outputs.push_back(Action::Lease { epoch, until: end });
+        if was_unquorate {
+            let reason = Reason::QuorumRegained { votes, needed: majority };
+            self.outputs.push_back(Action::Quorum { epoch, quorate: true, split_possible: false, reason });
+            self.beat(now);
+        }
+    }
+
+    /// The lease is about to end, or has ended.
+    pub(super) fn on_lease_timer(&mut self, now: Moment) {
+        let Some(tenure) = &self.tenure else { return };
+        let (epoch, end) = (tenure.epoch, tenure.lease_end);
+        let votes = tenure.rounds.votes_last();
+        let refusal = match self.may_hold_alone(now) {
+            Ok(()) if now <= end + self.setup.timers.lease => return self.hold_alone(now),
+            // The process slept for so long that another node may have taken its silence for death.
+            Ok(()) => Reason::LeaseLost { epoch, votes, needed: self.majority, late_ms: millis(now, end) },
+            Err(refusal) => refusal,
+        };
+        if now >= end {
+            self.lose_role(refusal, now);
+        } else {
+            self.agenda.set(Timer::Lease, end);
+        }
+    }
+
+    /// How much before its end a lease is looked at: a pair without a witness may have to prolong it alone,
+    /// and outputs should not notice.
+    pub(super) fn lead(&self) -> std::time::Duration {
+        if self.setup.is_pair_without_witness() || self.tenure.as_ref().is_some_and(|tenure| tenure.forced) {
+            self.setup.timers.heartbeat / 2
+        } else {
+            std::time::Duration::ZERO
+        }
+    }
+
+    /// Whether this node may keep its role without a majority.
+    pub(super) fn may_hold_alone(&self, now: Moment) -> Result<(), Reason> {
+        let Some(tenure) = &self.tenure else { return Ok(()) };
+        if tenure.forced {
+            return Ok(());
+        }
+        if !self.setup.is_pair_without_witness() {
+            let (epoch, votes) = (tenure.epoch, tenure.rounds.votes_last());
+            let late_ms = millis(now, tenure.lease_end);
+            return Err(Reason::LeaseLost { epoch, votes, needed: self.majority, late_ms });
+        }
+        match self.setup.without_witness {
+            // Nobody else can win without this node's own vote.
+            Policy::Manual | Policy::Availability => Ok(()),
+            Policy::Evidence => self.has_evidence(now),
+        }
+    }
+
+    /// Whether what this node sees of the world speaks for it.
+    pub(super) fn has_evidence(&self, now: Moment) -> Result<(), Reason> {
+        let seen = self.evidence;
+        let lost = |reference_ok, field_ok_percent, age_ms| Reason::EvidenceLost {
+            reference_ok,
+            field_ok_percent,
+            needed_percent: FIELD_PERCENT_NEEDED,
+            age_ms,
+        };
+        match seen {
+            None => Err(lost(false, 0, millis(now, self.started))),
+            Some(seen)
+                if now < seen.at + self.setup.timers.evidence_age
+                    && seen.reference_ok
+                    && seen.field_ok_percent >= FIELD_PERCENT_NEEDED =>
+            {
+                Ok(())
+            }
+            Some(seen) => Err(lost(seen.reference_ok, seen.field_ok_percent, millis(now, seen.at))),
+        }
+    }
+
+    /// Prolongs the lease with the own vote only.
+    pub(super) fn hold_alone(&mut self, now: Moment) {
+        let end = now + self.setup.timers.hold();
+        let silent_ms = millis(now, self.last_heard_of_voters());
+        let is_exclusive = self.setup.is_pair_without_witness()
+            && self.setup.without_witness == Policy::Manual
+            && self.tenure.as_ref().is_some_and(|tenure| !tenure.forced);
+        let policy = self.setup.without_witness;
+        let limit_ms = millis(Moment::ZERO + self.setup.timers.lease, Moment::ZERO);
+        let needed = self.majority;
+        let Some(tenure) = &mut self.tenure else { return };
+        tenure.lease_end = end;
+        tenure.alone = true;
+        let epoch = tenure.epoch;
+        let is_new = !tenure.unquorate && !is_exclusive;
+        tenure.unquorate |= !is_exclusive;
+        let (forced, votes) = (tenure.forced, tenure.rounds.votes_last());
+        self.agenda.set(Timer::Lease, end.before(self.lead()));
+        self.outputs.push_back(Action::Lease { epoch, until: end });
+        if is_new {
+            let reason = if forced {
+                Reason::ForcedFailover { votes, needed }
+            } else {
+                Reason::Unquorate { policy, silent_ms, limit_ms }
+            };
+            self.outputs.push_back(Action::Quorum { epoch, quorate: false, split_possible: true, reason });
+            self.beat(now);
+        }
+    }
+
+    /// Stops acting at once: the lease ended, or another epoch began.
+    pub(super) fn lose_role(&mut self, reason: Reason, now: Moment) {
+        self.stop_acting(NodeState::Isolated, reason, now);
+    }
+
+    pub(super) fn stop_acting(&mut self, to: NodeState, reason: Reason, now: Moment) {
+        let Some(tenure) = self.tenure.take() else { return };
+        self.may_have_diverged |= tenure.unquorate;
+        self.gates_closed = false;
+        self.followed = self.followed.max(tenure.epoch);
+        for timer in [Timer::Lease, Timer::Renew, Timer::Drain] {
+            self.agenda.clear(timer);
+        }
+        self.agenda.set(Timer::Watchdog, now + self.setup.timers.margin);
+        self.outputs.push_back(Action::Lease { epoch: tenure.epoch, until: now });
+        self.outputs.push_back(Action::CloseGates {
+            epoch: tenure.epoch,
+            reason: reason.clone(),
+            abort_links: true,
+        });
+        self.enter(to, reason, now);
+    }
+
+    pub(super) fn on_gates_closed(&mut self, now: Moment) {
+        if self.gates_closed {
+            return;
+        }
+        self.gates_closed = true;
+        self.agenda.clear(Timer::Watchdog);
+        if self.tenure.as_ref().is_some_and(|tenure| tenure.drain.is_some()) {
+            self.finish_drain(self.position, false, now);
+        } else if self.state == NodeState::Faulted || self.stopping {
+            self.resign(now);
+        } else {
+            self.follow(now);
+        }
+    }
+
+    /// The driver did not say that the gates are closed: only ending the process makes sure.
+    pub(super) fn on_watchdog(&mut self, now: Moment) {
+        if self.gates_closed {
+            return;
+        }
+        let reason = Reason::GatesNotClosed {
+            limit_ms: millis(Moment::ZERO + self.setup.timers.margin, Moment::ZERO),
+        };
+        self.outputs.push_back(Action::Abort { reason: reason.clone() });
+        self.tenure = None;
+        self.enter(NodeState::Faulted, reason, now);
+    }
+
+    pub(super) fn on_gates_open(&mut self, now: Moment) {
+        let Some(tenure) = &self.tenure else { return };
+        if self.state != NodeState::Activating {
+            return;
+        }
+        let reason = Reason::GatesOpened { epoch: tenure.epoch, took_ms: millis(now, tenure.won) };
+        self.enter(NodeState::Active, reason, now);
+    }
+
+    pub(super) fn on_self_check_failed(&mut self, what: String, now: Moment) {
+        if self.state == NodeState::Faulted {
+            return;
+        }
+        let reason = Reason::SelfCheckFailed { what };
+        self.abandon_election(now);
+        if self.tenure.is_some() {
+            self.stop_acting(NodeState::Faulted, reason, now);
+        } else {
+            self.enter(NodeState::Faulted, reason, now);
+        }
+    }
+
+    /// Tells the voters that this process does not act any more.
+    pub(super) fn resign(&mut self, _now: Moment) {
+        let (node, epoch, incarnation) = (self.me, self.last_active, self.incarnation);
+        self.ballot.resign(node, incarnation);
+        self.send_others(&Message::Resigned { node, epoch, incarnation });
+        if self.stopping {
+            self.send_others(&Message::Bye { incarnation });
+            self.outputs.push_back(Action::Stopped);
+        }
+    }
+
+    /// When the last message of any voter came, or when this process started.
+    pub(super) fn last_heard_of_voters(&self) -> Moment {
+        let heard = self.setup.voters().filter_map(|id| self.peers.get(&id)?.heard);
+        heard.max().unwrap_or(self.started)
+    }
+}
+
+/// Milliseconds from `earlier` to `later`.
+pub(super) fn millis(later: Moment, earlier: Moment) -> u64 {
+    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
+}
+
+/// More rounds than can be answered within a lease.
+const ROUNDS_MAX: usize = 8;
+/// The share of the field probes that must answer.
+const FIELD_PERCENT_NEEDED: u8 = 50;
