@@ -177,6 +177,9 @@ pub mod flag {
     pub const EVENT: u32 = 1 << 5;
     /// Published while not active.
     pub const STANDBY: u32 = 1 << 6;
+    /// What the sink shows of this interface's own outputs: the read-back image of a written item, by which a
+    /// successor knows what the node before it had already delivered. Never a new value of the item.
+    pub const MIRROR: u32 = 1 << 7;
 }
 
 /// Build flags of an entry.

@@ -1,5 +1,6 @@
 //! Items, values, quality and updates as an author sees them.
 
+pub use twinhub_contract::Role;
 use twinhub_contract::constants::{TIME_NONE, access, flag, quality, wire};
 use twinhub_contract::{ValueRef, kind};
 
@@ -10,42 +11,6 @@ pub struct Item(pub u32);
 /// Fencing number of a role decision; it only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
-
-/// What an instance may do, in rising order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Nothing is open.
-    Cold,
-    /// The session is open, there is no traffic.
-    Warm,
-    /// Inputs run, outputs are silent.
-    Hot,
-    /// Acting.
-    Active,
-}
-
-impl Role {
-    /// From the number of the contract.
-    pub const fn from_raw(raw: u32) -> Option<Self> {
-        match raw {
-            0 => Some(Self::Cold),
-            1 => Some(Self::Warm),
-            2 => Some(Self::Hot),
-            3 => Some(Self::Active),
-            _ => None,
-        }
-    }
-
-    /// The number of the contract.
-    pub const fn raw(self) -> u32 {
-        match self {
-            Self::Cold => 0,
-            Self::Warm => 1,
-            Self::Hot => 2,
-            Self::Active => 3,
-        }
-    }
-}
 
 /// State of the interface, shown to the operator and used for the health score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
