@@ -1,0 +1,187 @@
+//! A loaded library.
+
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::Arc;
+
+use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW, Symbol};
+use twinhub_contract::constants::MANIFEST_BYTES_MAX;
+use twinhub_contract::{ENTRY_SYMBOL, Entry, Manifest, Str, abi};
+
+use crate::cache;
+use crate::error::{LoadError, PluginError};
+use crate::host::HostCell;
+use crate::inspect::{EntryNumbers, Sha256Hex, inspect_bytes, read, refuse_entry};
+use crate::instance::Instance;
+use crate::sink::HostSink;
+
+/// A loaded library. It stays loaded until the process ends, also when this is dropped.
+#[derive(Clone, Debug)]
+pub struct Library {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    sha256: Sha256Hex,
+    manifest: Manifest,
+    entry: EntryNumbers,
+    create: abi::CreateFn,
+}
+
+impl Library {
+    /// Loads the library at `path` from a copy in `cache_dir` named by its content.
+    ///
+    /// What can be known from the file is checked before any of its code runs: the manifest, the contract version, and
+    /// how the library was built.
+    ///
+    /// # Errors
+    /// A [`LoadError`] that says what is wrong and what to do. Other libraries are not affected.
+    pub fn open(path: impl AsRef<Path>, cache_dir: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let bytes = read(path)?;
+        let inspection = inspect_bytes(path, &bytes)?;
+        if let Some(numbers) = inspection.entry {
+            refuse_entry(path, numbers)?;
+        } else {
+            return Err(LoadError::NoEntry { path: path.to_path_buf() });
+        }
+        let copy = cache::place(cache_dir.as_ref(), &inspection.sha256, &bytes)?;
+        drop(bytes);
+        let entry = load(path, &copy)?;
+        // SAFETY: the pointer came from the library, which is never unloaded; the first words are checked before the
+        // rest is read.
+        let (entry, create) = unsafe { check(path, entry, &inspection.manifest)? };
+        tracing::debug!(plugin = %inspection.manifest.id, sha256 = %inspection.sha256, "library loaded");
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: path.to_path_buf(),
+                sha256: inspection.sha256,
+                manifest: inspection.manifest,
+                entry,
+                create,
+            }),
+        })
+    }
+
+    /// A plugin linked into this program instead of loaded; for measurements and tests.
+    ///
+    /// # Errors
+    /// As [`Library::open`], without what concerns files.
+    pub fn linked(entry: &'static Entry) -> Result<Self, LoadError> {
+        let path = Path::new("(linked)");
+        // SAFETY: the reference is valid for ever, and so is the manifest it borrows.
+        let manifest = unsafe { entry.manifest.read(MANIFEST_BYTES_MAX) }.unwrap_or_default();
+        let manifest = Manifest::parse(manifest.as_bytes())
+            .map_err(|source| LoadError::Manifest { path: path.to_path_buf(), source })?;
+        // SAFETY: as above.
+        let (entry, create) = unsafe { check(path, ptr::from_ref(entry), &manifest)? };
+        let sha256 = Sha256Hex::of(&[]);
+        Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), sha256, manifest, entry, create }) })
+    }
+
+    /// Makes an instance. It is cold, in epoch 0, and has no items.
+    ///
+    /// # Errors
+    /// `CONFIG` with the plugin's words if the configuration is wrong, or what else the plugin answers.
+    pub fn create(
+        &self,
+        instance_id: &str,
+        config_json: &str,
+        sink: Arc<dyn HostSink>,
+    ) -> Result<Instance, PluginError> {
+        let host = HostCell::leak(sink);
+        let mut plugin = ptr::null();
+        // SAFETY: the entry was checked, the host lives for ever, the texts and `plugin` live for the call.
+        let code = unsafe {
+            (self.inner.create)(host.table(), Str::new(instance_id), Str::new(config_json), &raw mut plugin)
+        };
+        let detail = host.created();
+        // SAFETY: on success the plugin gives a table that is valid until its `destroy`.
+        unsafe { Instance::new(code, detail, plugin, host) }
+    }
+
+    /// Where the library came from.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Hash of its file.
+    pub fn sha256(&self) -> &Sha256Hex {
+        &self.inner.sha256
+    }
+
+    /// Its declaration.
+    pub fn manifest(&self) -> &Manifest {
+        &self.inner.manifest
+    }
+
+    /// The numbers of its entry.
+    pub fn entry(&self) -> EntryNumbers {
+        self.inner.entry
+    }
+}
+
+fn load(path: &Path, copy: &Path) -> Result<*const Entry, LoadError> {
+    // SAFETY: running a library's constructors is what loading means; the file is one the operator configured, and it
+    // is mapped from a private copy that nobody overwrites.
+    let handle = unsafe { Handle::open(Some(copy), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE) }
+        .map_err(|source| LoadError::Open { path: path.to_path_buf(), source })?;
+    // SAFETY: the symbol is data; only its address is taken.
+    let entry =
+        unsafe { handle.get::<*const Entry>(ENTRY_SYMBOL.as_bytes()) }.map(|symbol: Symbol<_>| *symbol);
+    // The library stays: unloading it could happen under the feet of its threads.
+    std::mem::forget(handle);
+    entry.map_err(|_| LoadError::NoEntry { path: path.to_path_buf() })
+}
+
+/// Checks an entry in memory.
+///
+/// # Safety
+/// `entry` is NULL or leads to an entry that is valid for ever and as large as it says.
+unsafe fn check(
+    path: &Path,
+    entry: *const Entry,
+    manifest: &Manifest,
+) -> Result<(EntryNumbers, abi::CreateFn), LoadError> {
+    let bad = |what: &str| LoadError::BadEntry { path: path.to_path_buf(), what: what.to_owned() };
+    if entry.is_null() || !entry.is_aligned() {
+        return Err(bad("it is not there, or not aligned"));
+    }
+    // SAFETY: these members stand first in every version.
+    let numbers = unsafe {
+        EntryNumbers {
+            magic: (*entry).magic,
+            size: (*entry).size,
+            abi: (*entry).abi,
+            build_flags: (*entry).build_flags,
+        }
+    };
+    refuse_entry(path, numbers)?;
+    // SAFETY: at least as large as this version knows it.
+    let entry = unsafe { *entry };
+    // SAFETY: constant text of the library.
+    let text = unsafe { entry.manifest.read(MANIFEST_BYTES_MAX) };
+    let text = text.ok_or_else(|| bad("its manifest is not text, or too long"))?;
+    if !text.is_empty() && Manifest::parse(text.as_bytes()).ok().as_ref() != Some(manifest) {
+        return Err(bad("its manifest is not the one in the section"));
+    }
+    let (major, minor) = numbers.version();
+    let own = (u16::try_from(major).unwrap_or(0), u16::try_from(minor).unwrap_or(0));
+    if manifest.abi.bounds().is_none_or(|(min, max)| own < min || own > max) {
+        return Err(bad(&format!(
+            "its contract version {major}.{minor} is not within {} to {} of its manifest",
+            manifest.abi.min, manifest.abi.max
+        )));
+    }
+    let create = entry.create.ok_or_else(|| bad("it has no create function"))?;
+    Ok((numbers, create))
+}
+
+/// `RTLD_NODELETE` of `<dlfcn.h>`: the library is never unmapped, whatever else happens to its handle.
+#[cfg(target_os = "linux")]
+const RTLD_NODELETE: i32 = 0x1000;
+/// As above, with the number of the BSD family.
+#[cfg(not(target_os = "linux"))]
+const RTLD_NODELETE: i32 = 0x80;

@@ -1,0 +1,62 @@
+//! Where the calls of an instance arrive.
+
+use twinhub_contract::{WriteResult, code};
+
+use crate::batch::RawBatch;
+
+/// What an instance calls. Called from any thread of the plugin, also from inside a call to the instance, so no lock may
+/// be held across a call that an implementation needs here. Nothing here blocks.
+///
+/// A panic in an implementation is caught, logged, and answered with an error to the plugin.
+pub trait HostSink: Send + Sync {
+    /// Values. All or nothing: what is not [`PublishOutcome::Taken`] was not taken at all.
+    fn publish(&self, epoch: u64, updates: RawBatch<'_>) -> PublishOutcome;
+
+    /// Answers to writes. A plugin that breaks the contract may answer twice, or what nobody asked.
+    fn write_done(&self, results: &[WriteResult]);
+
+    /// A control call that had returned [`crate::Status::Pending`] is done. Comes exactly once per such call.
+    fn op_done(&self, op: u64, code: i32, detail: &str);
+
+    /// The instance is unusable and to be destroyed, from another thread than the one of this call.
+    fn fault(&self, code: i32, detail: &str);
+
+    /// A line for the log. `level` is one of [`twinhub_contract::level`], `fields_json` a JSON object or empty, unchecked.
+    fn log(&self, level: u32, target: &str, message: &str, fields_json: &str);
+
+    /// The state of the interface, one of [`twinhub_contract::state`], and its cause.
+    fn state(&self, state: u32, cause: &str);
+
+    /// `CLOCK_BOOTTIME` nanoseconds until which effects of `epoch` are permitted; 0 or less if they are not.
+    fn lease_end(&self, epoch: u64) -> i64;
+
+    /// Adds to a counter of the instance.
+    fn count(&self, name: &str, add: u64);
+}
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishOutcome {
+    /// Taken.
+    Taken,
+    /// No room; the plugin conflates and tries again.
+    Again,
+    /// The epoch is not the one the instance was given.
+    StaleEpoch,
+    /// An update breaks the contract.
+    Invalid,
+    /// The instance is stopped.
+    Stopped,
+}
+
+impl PublishOutcome {
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            Self::Taken => code::OK,
+            Self::Again => code::AGAIN,
+            Self::StaleEpoch => code::STALE_EPOCH,
+            Self::Invalid => code::INVALID,
+            Self::Stopped => code::STOPPED,
+        }
+    }
+}
