@@ -89,6 +89,8 @@ pub struct Machine {
     followed: Epoch,
     /// When `active` last changed.
     active_changed: Moment,
+    /// Since when every voting node is there and none is active.
+    complete_since: Option<Moment>,
     /// The greatest epoch seen anywhere.
     highest: Epoch,
     position: Position,
@@ -177,6 +179,7 @@ impl Machine {
             active: None,
             followed: Epoch::NONE,
             active_changed: now,
+            complete_since: None,
             highest: stored.promised.max(stored.last_active),
             position: stored.position,
             config_hash: setup.config_hash,
@@ -359,6 +362,7 @@ impl Machine {
 
     /// Sets the timers that follow from the state as a whole.
     fn plan(&mut self, now: Moment) {
+        self.complete_since = if self.sees_everyone(now) { self.complete_since.or(Some(now)) } else { None };
         match self.election_due(now) {
             Some(at) => self.agenda.set(Timer::Election, at.max(now)),
             None => self.agenda.clear(Timer::Election),

@@ -39,6 +39,7 @@ pub enum Reason {
     Unquorate { policy: Policy, silent_ms: u64, limit_ms: u64 },
     QuorumRegained { votes: usize, needed: usize },
     Rejoined { voters_seen: usize, needed: usize },
+    Vacant { epoch: Epoch, since_ms: u64 },
     Diverged { position: Position },
     Merged { position: Position },
     MaintenanceOn { by_pin: bool },
@@ -82,6 +83,7 @@ impl Reason {
             Reason::Unquorate { .. } => "unquorate",
             Reason::QuorumRegained { .. } => "quorum_regained",
             Reason::Rejoined { .. } => "rejoined",
+            Reason::Vacant { .. } => "vacant",
             Reason::Diverged { .. } => "diverged",
             Reason::Merged { .. } => "merged",
             Reason::MaintenanceOn { .. } => "maintenance_on",
@@ -182,6 +184,9 @@ impl fmt::Display for Reason {
             }
             Reason::Rejoined { voters_seen, needed } => {
                 write!(f, "{voters_seen} voters seen again, {needed} needed")
+            }
+            Reason::Vacant { epoch, since_ms } => {
+                write!(f, "node {} gave up epoch {epoch} {since_ms} ms ago and nobody followed", epoch.rank())
             }
             Reason::Diverged { position } => write!(f, "own journal forked, its end is {position}"),
             Reason::Merged { position } => write!(f, "journals merged at {position}"),

@@ -1,1 +1,24 @@
 //! Seeded simulation of the pure crates: faulty network, crashes, drifting clocks.
+//!
+//! A [`World`] runs the very [`twinhub_redundancy::Machine`] and [`twinhub_redundancy::Voter`] that ship,
+//! with virtual time, a network that loses, delays, doubles and reorders, disks that forget what was not
+//! synced, clocks that drift, processes that crash and freeze, and operators who order what they like. All
+//! of it follows from one number, the seed.
+//!
+//! Each file under `tests/` checks one invariant. `TWINHUB_SEEDS=n` runs n seeds per test,
+//! `TWINHUB_SEED=n` runs the one seed a failure printed.
+#![warn(missing_docs)]
+
+mod field;
+mod net;
+mod random;
+mod runner;
+mod site;
+mod world;
+
+pub use field::{Field, Finding};
+pub use net::{Net, Quality};
+pub use random::Random;
+pub use runner::{check, find, seeds};
+pub use site::{Clock, Gate, Life, Site};
+pub use world::{Faults, Plan, Sabotage, World};

@@ -99,8 +99,12 @@ impl Machine {
                 let heard = self.heard(VoterId::Node(active)).unwrap_or(self.started);
                 heard + timers.lease
             }
-            (None, None) if self.state == NodeState::Joining && !self.sees_everyone(now) => {
-                self.state_since + timers.start
+            // Everyone is there: no need to look for an active node any longer. The order of the nodes counts
+            // from when the last one was seen ready.
+            (None, None) if self.state == NodeState::Joining => {
+                let complete = self.complete_since.filter(|_| self.sees_everyone(now));
+                let patient = self.state_since + timers.start;
+                complete.map_or(patient, |at| at.max(self.state_since).min(patient))
             }
             (None, None) => self.state_since,
         };
@@ -147,7 +151,7 @@ impl Machine {
     }
 
     /// Whether every voting node was heard just now, is ready to stand, and none follows an active one.
-    fn sees_everyone(&self, now: Moment) -> bool {
+    pub(super) fn sees_everyone(&self, now: Moment) -> bool {
         let mut others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
         others.all(|info| {
             let Some(view) = self.peers.get(&VoterId::Node(info.node)) else { return false };
@@ -213,6 +217,10 @@ impl Machine {
 
     /// Asks the voters whether they would grant the role.
     pub(super) fn ask(&mut self, now: Moment) {
+        // What came in at the same time may have changed what is due.
+        if self.election_due(now).is_none_or(|due| due > now) {
+            return;
+        }
         let epoch = self.highest.max(self.ballot.promised()).next_for(self.me);
         let why = self.why(now);
         let force = matches!(self.urgent, Some(Urgent::Operator { force: true }));

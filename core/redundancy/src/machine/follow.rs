@@ -101,6 +101,7 @@ impl Machine {
         }
         let (state, epoch, promised, hold) =
             (heartbeat.state, heartbeat.epoch, heartbeat.promised, heartbeat.hold);
+        let is_new = view.heartbeat.as_ref().is_none_or(|last| last.incarnation < heartbeat.incarnation);
         view.heartbeat = Some(heartbeat);
         self.note_promise(from, promised);
         self.adopt_hold(hold, now);
@@ -113,6 +114,10 @@ impl Machine {
         } else if self.active == Some(node) {
             self.lose_active(now);
             self.follow(now);
+        }
+        if is_new {
+            // A process that has just come up should not have to wait for the next one.
+            self.beat(now);
         }
     }
 
@@ -195,6 +200,10 @@ impl Machine {
     }
 
     pub(super) fn on_active_silent(&mut self, now: Moment) {
+        // What came in at the same time may have changed what is due.
+        if self.silence_due().is_none_or(|due| due > now) {
+            return;
+        }
         let heard = self.active.and_then(|active| self.heard(VoterId::Node(active)));
         let silent_ms = millis(now, heard.unwrap_or(self.active_changed));
         let active = self.active.unwrap_or(self.followed.rank());

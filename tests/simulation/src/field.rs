@@ -1,0 +1,73 @@
+//! The plant: sees every write, from outside, in true time.
+
+use std::collections::BTreeMap;
+
+use twinhub_model::{Epoch, Incarnation, NodeRank};
+
+/// Something that must not happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// Two nodes held a majority's lease at the same true time.
+    TwoHolders,
+    /// Two nodes could act at the same time and more than one of them did not say so.
+    UnmarkedSplit,
+    /// Two processes were active in one epoch.
+    EpochReused,
+    /// A write of an older epoch reached the plant after one of a newer.
+    StaleWrite,
+    /// A voter said what was not on its disk, or less than it had said before.
+    PromiseBroken,
+    /// A node became active without a majority although that is forbidden.
+    SelfPromotion,
+    /// Time went by and nobody, or not exactly one, was active.
+    NoConvergence,
+    /// A process had to abort because its gates did not close.
+    Aborted,
+}
+
+/// What the plant saw, and what the observer found.
+#[derive(Debug, Default)]
+pub struct Field {
+    /// Each finding with what happened.
+    pub findings: Vec<(Finding, String)>,
+    /// The greatest epoch whose write arrived.
+    pub newest: Epoch,
+    /// How many writes arrived.
+    pub writes: u64,
+    owners: BTreeMap<Epoch, (NodeRank, Incarnation)>,
+}
+
+impl Field {
+    /// Notes a finding.
+    pub fn note(&mut self, finding: Finding, what: String) {
+        if self.findings.len() < 32 {
+            self.findings.push((finding, what));
+        }
+    }
+
+    /// Whether there is a finding of this kind.
+    pub fn has(&self, finding: Finding) -> bool {
+        self.findings.iter().any(|(kind, _)| *kind == finding)
+    }
+
+    /// A write arrives. `token` is a plant that refuses older epochs.
+    pub fn write(&mut self, epoch: Epoch, token: bool, at: &str) {
+        if epoch < self.newest {
+            if !token {
+                let newest = self.newest;
+                self.note(Finding::StaleWrite, format!("{at}: write of {epoch} after one of {newest}"));
+            }
+            return;
+        }
+        self.newest = epoch;
+        self.writes += 1;
+    }
+
+    /// A process becomes active.
+    pub fn activated(&mut self, epoch: Epoch, node: NodeRank, incarnation: Incarnation, at: &str) {
+        let owner = *self.owners.entry(epoch).or_insert((node, incarnation));
+        if owner != (node, incarnation) || epoch.rank() != node {
+            self.note(Finding::EpochReused, format!("{at}: epoch {epoch} of {owner:?} by node {node}"));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! A network that does what networks do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use twinhub_redundancy::VoterId;
+
+use crate::random::Random;
+
+/// How good the network is.
+#[derive(Debug, Clone, Copy)]
+pub struct Quality {
+    /// Messages lost, of a hundred.
+    pub loss_percent: u64,
+    /// Messages that arrive twice, of a hundred.
+    pub duplicate_percent: u64,
+    /// The shortest way; between it and the longest every message has its own, so they overtake each other.
+    pub delay_min: Duration,
+    /// The longest way.
+    pub delay_max: Duration,
+}
+
+impl Quality {
+    /// A quiet switch.
+    pub const GOOD: Quality = Quality {
+        loss_percent: 0,
+        duplicate_percent: 0,
+        delay_min: Duration::from_micros(100),
+        delay_max: Duration::from_micros(400),
+    };
+}
+
+/// Who reaches whom, and how well.
+#[derive(Debug)]
+pub struct Net {
+    /// Applies to every message.
+    pub quality: Quality,
+    cut: BTreeSet<(VoterId, VoterId)>,
+    sent: BTreeMap<(VoterId, VoterId), u64>,
+}
+
+impl Default for Net {
+    fn default() -> Self {
+        Net { quality: Quality::GOOD, cut: BTreeSet::new(), sent: BTreeMap::new() }
+    }
+}
+
+impl Net {
+    /// Cuts one direction.
+    pub fn cut(&mut self, from: VoterId, to: VoterId) {
+        self.cut.insert((from, to));
+    }
+
+    /// Heals everything.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Whether this direction works.
+    pub fn is_open(&self, from: VoterId, to: VoterId) -> bool {
+        !self.cut.contains(&(from, to))
+    }
+
+    /// After which times a message arrives: never, once or twice.
+    pub fn deliveries(&mut self, from: VoterId, to: VoterId, random: &mut Random) -> Vec<Duration> {
+        *self.sent.entry((from, to)).or_default() += 1;
+        if !self.is_open(from, to) || random.percent(self.quality.loss_percent) {
+            return Vec::new();
+        }
+        let spread = self.quality.delay_max.saturating_sub(self.quality.delay_min);
+        let copies = 1 + usize::from(random.percent(self.quality.duplicate_percent));
+        (0..copies).map(|_| self.quality.delay_min + random.up_to(spread)).collect()
+    }
+}

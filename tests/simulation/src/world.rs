@@ -1,0 +1,554 @@
+//! Everything together, in virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
+use twinhub_redundancy::{
+    Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Profile, Setup,
+    StoredState, Timers, VoterId, VoterOutput,
+};
+
+use crate::field::{Field, Finding};
+use crate::net::{Net, Quality};
+use crate::random::Random;
+use crate::site::{Clock, Gate, Life, Site};
+
+mod driver;
+mod trouble;
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of trouble that is on or off")]
+pub struct Faults {
+    /// Messages are lost, doubled, delayed.
+    pub noise: bool,
+    /// Directions between sites are cut.
+    pub cuts: bool,
+    /// Processes die and come back.
+    pub crashes: bool,
+    /// Processes freeze.
+    pub freezes: bool,
+    /// Operators order things.
+    pub orders: bool,
+    /// Operators force failovers.
+    pub force: bool,
+    /// Disks are slow.
+    pub slow_disks: bool,
+    /// Reference hosts and field probes fall silent.
+    pub blindness: bool,
+}
+
+impl Faults {
+    /// Everything but forced failovers.
+    pub const ALL: Faults = Faults {
+        noise: true,
+        cuts: true,
+        crashes: true,
+        freezes: true,
+        orders: true,
+        force: false,
+        slow_disks: true,
+        blindness: true,
+    };
+    /// Nothing.
+    pub const NONE: Faults = Faults {
+        noise: false,
+        cuts: false,
+        crashes: false,
+        freezes: false,
+        orders: false,
+        force: false,
+        slow_disks: false,
+        blindness: false,
+    };
+}
+
+/// A rule that is taken away, to see that the checks notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sabotage {
+    /// None.
+    #[default]
+    None,
+    /// The holder counts its lease as long as the voters do.
+    NoMargin,
+    /// Unfenced outputs do not wait.
+    NoGuard,
+    /// A voter forgets what it promised when it restarts.
+    ForgettingVoter,
+    /// A voter takes its stored grant for ended when it restarts.
+    GrantAtOnce,
+    /// The disk says that it synced, and did not.
+    LyingDisk,
+    /// A process may freeze between the check of the permit and the send.
+    FreezeBeforeSend,
+    /// The same, but the plant refuses older epochs.
+    FreezeBeforeSendWithToken,
+}
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many nodes.
+    pub nodes: u8,
+    /// Whether a witness votes.
+    pub witness: bool,
+    /// What a pair without one does.
+    pub policy: Policy,
+    /// The timers.
+    pub profile: Profile,
+    /// What may go wrong.
+    pub faults: Faults,
+    /// For how many leases it goes wrong.
+    pub storm_leases: u32,
+    /// What rule is taken away.
+    pub sabotage: Sabotage,
+}
+
+impl Plan {
+    /// A pair with a witness and all faults.
+    pub fn pair() -> Plan {
+        Plan {
+            nodes: 2,
+            witness: true,
+            policy: Policy::Evidence,
+            profile: Profile::Normal,
+            faults: Faults::ALL,
+            storm_leases: 60,
+            sabotage: Sabotage::None,
+        }
+    }
+
+    /// A pair without a witness.
+    pub fn lonely_pair(policy: Policy) -> Plan {
+        Plan { witness: false, policy, ..Plan::pair() }
+    }
+
+    /// Three nodes, no witness.
+    pub fn three() -> Plan {
+        Plan { nodes: 3, witness: false, ..Plan::pair() }
+    }
+}
+
+/// Everything together.
+#[derive(Debug)]
+pub struct World {
+    /// What is simulated.
+    pub plan: Plan,
+    /// The timers of all sites.
+    pub timers: Timers,
+    /// True time in nanoseconds.
+    pub now: u64,
+    /// Its machines in the basement.
+    pub sites: BTreeMap<VoterId, Site>,
+    /// The network between them.
+    pub net: Net,
+    /// The plant.
+    pub field: Field,
+    /// How often each state was entered, for checks that rare things happen at all.
+    pub entered: BTreeMap<NodeState, u64>,
+    /// How often the role was won, by kind of reason.
+    pub won: BTreeMap<&'static str, u64>,
+    /// How many events were served.
+    pub events: u64,
+    random: Random,
+    queue: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    story: VecDeque<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Event {
+    Wake { site: VoterId },
+    Deliver { to: VoterId, from: VoterId, message: Message },
+    Synced { site: VoterId, incarnation: Incarnation },
+    Driver { site: VoterId, incarnation: Incarnation, step: Step },
+    Write { site: VoterId },
+    Send { site: VoterId, epoch: Epoch },
+    Arrive { epoch: Epoch },
+    Restart { site: VoterId },
+    Chores { site: VoterId },
+    Trouble,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Step {
+    Loaded,
+    GatesOpen { epoch: Epoch },
+    GatesClosed,
+    Drained,
+    Merged,
+}
+
+impl World {
+    /// Runs the storm, heals everything, runs the calm, and checks that one node is active.
+    pub fn run(plan: Plan, seed: u64) -> World {
+        let mut world = World::new(plan, seed);
+        let storm = world.lease() * u64::from(plan.storm_leases);
+        world.push(world.now + 1, Event::Trouble);
+        world.advance(storm);
+        world.heal();
+        world.converge();
+        world
+    }
+
+    /// A world in which all processes start at about the same time.
+    pub fn new(plan: Plan, seed: u64) -> World {
+        let mut timers = Timers::of(plan.profile);
+        match plan.sabotage {
+            Sabotage::NoMargin => timers.margin = Duration::ZERO,
+            Sabotage::NoGuard => timers.guard = Duration::ZERO,
+            Sabotage::None
+            | Sabotage::ForgettingVoter
+            | Sabotage::GrantAtOnce
+            | Sabotage::LyingDisk
+            | Sabotage::FreezeBeforeSend
+            | Sabotage::FreezeBeforeSendWithToken => {}
+        }
+        let mut random = Random::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ 0x7477_696e);
+        let ids = (0..plan.nodes).map(|rank| VoterId::Node(NodeRank(rank)));
+        let sites = ids
+            .chain(plan.witness.then_some(VoterId::Witness))
+            .map(|id| (id, new_site(id, &mut random)))
+            .collect();
+        let mut world = World {
+            plan,
+            timers,
+            now: 0,
+            sites,
+            net: Net::default(),
+            field: Field::default(),
+            entered: BTreeMap::new(),
+            won: BTreeMap::new(),
+            events: 0,
+            random,
+            queue: BTreeMap::new(),
+            sequence: 0,
+            story: VecDeque::new(),
+        };
+        for id in world.ids() {
+            let at = world.random.below(world.lease() / 4);
+            world.push(at, Event::Restart { site: id });
+            let tick = world.random.below(world.lease() / 15);
+            world.push(at + tick, Event::Chores { site: id });
+            world.push(at + tick, Event::Write { site: id });
+        }
+        world
+    }
+
+    /// Lets this much true time go by.
+    pub fn advance(&mut self, nanos: u64) {
+        let end = self.now + nanos;
+        while let Some(entry) = self.queue.first_entry() {
+            let at = entry.key().0;
+            if at > end {
+                break;
+            }
+            let event = entry.remove();
+            self.now = self.now.max(at);
+            self.events += 1;
+            self.serve(event);
+            self.observe();
+        }
+        self.now = end;
+        self.observe();
+    }
+
+    /// L_v in nanoseconds.
+    pub fn lease(&self) -> u64 {
+        nanos(self.timers.lease)
+    }
+
+    /// Everyone.
+    pub fn ids(&self) -> Vec<VoterId> {
+        self.sites.keys().copied().collect()
+    }
+
+    /// A node's machine, if its process runs.
+    pub fn machine(&self, rank: u8) -> Option<&Machine> {
+        self.sites.get(&VoterId::Node(NodeRank(rank)))?.machine()
+    }
+
+    /// A node's state, if its process runs.
+    pub fn state(&self, rank: u8) -> Option<NodeState> {
+        self.machine(rank).map(Machine::state)
+    }
+
+    /// The nodes that are in state active.
+    pub fn active(&self) -> Vec<NodeRank> {
+        let nodes = self
+            .sites
+            .values()
+            .filter(|site| site.machine().is_some_and(|machine| machine.state() == NodeState::Active));
+        nodes.filter_map(|site| site.id.node()).collect()
+    }
+
+    /// Hands an order to a node.
+    pub fn order(&mut self, rank: u8, order: Order) {
+        self.note(format!("operator on node {rank}: {order}"));
+        self.input(VoterId::Node(NodeRank(rank)), Input::Operator(order));
+    }
+
+    /// The last lines of what happened.
+    pub fn story(&self, lines: usize) -> String {
+        let skip = self.story.len().saturating_sub(lines);
+        self.story.iter().skip(skip).cloned().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Heals everything, brings everyone back, withdraws all orders.
+    pub fn heal(&mut self) {
+        self.note("-- everything heals".to_owned());
+        self.plan.faults = Faults::NONE;
+        self.net.heal();
+        self.net.quality = Quality::GOOD;
+        for id in self.ids() {
+            if let Some(site) = self.sites.get_mut(&id) {
+                site.sync_max = Duration::from_millis(1);
+                site.evidence = true;
+                site.disk_busy_until = site.disk_busy_until.min(self.now);
+                site.frozen_until = site.frozen_until.min(self.now);
+                if !site.is_alive() {
+                    self.push(self.now, Event::Restart { site: id });
+                }
+            }
+        }
+        for rank in 0..self.plan.nodes {
+            self.input(VoterId::Node(NodeRank(rank)), Input::Operator(Order::Resume));
+            if self.state(rank) == Some(NodeState::Maintenance) {
+                self.order(rank, Order::Maintenance(false));
+            }
+        }
+    }
+
+    /// After the faults, exactly one node must be active and the others standby, within a bound.
+    pub fn converge(&mut self) {
+        let timers = self.timers;
+        let bound = timers.start * 3 + timers.lease * 8 + timers.drain * 2;
+        let step = self.lease() / 3;
+        let end = self.now + nanos(bound);
+        while self.now < end && !self.is_settled() {
+            self.advance(step);
+            for rank in 0..self.plan.nodes {
+                // The pin is stored: a node that came up after the order to leave is in maintenance again.
+                if self.state(rank) == Some(NodeState::Maintenance) {
+                    self.order(rank, Order::Maintenance(false));
+                }
+            }
+        }
+        if !self.is_settled() {
+            let states: Vec<_> = (0..self.plan.nodes).map(|rank| self.state(rank)).collect();
+            let what = format!("{}: states {states:?} {bound:?} after the last fault", self.at());
+            self.field.note(Finding::NoConvergence, what);
+        }
+    }
+
+    /// Whether exactly one node is active and all others are standby.
+    pub fn is_settled(&self) -> bool {
+        let standby =
+            (0..self.plan.nodes).filter(|rank| self.state(*rank) == Some(NodeState::Standby)).count();
+        self.active().len() == 1 && standby + 1 == usize::from(self.plan.nodes)
+    }
+
+    /// The true time, for messages.
+    pub fn at(&self) -> String {
+        format!("{:.3} ms", Duration::from_nanos(self.now).as_secs_f64() * 1000.0)
+    }
+
+    fn note(&mut self, what: String) {
+        if self.story.len() == 2000 {
+            self.story.pop_front();
+        }
+        self.story.push_back(format!("{:>14} {what}", self.at()));
+    }
+
+    fn push(&mut self, at: u64, event: Event) {
+        self.sequence += 1;
+        self.queue.insert((at, self.sequence), event);
+    }
+
+    fn setup(&self, me: VoterId) -> Setup {
+        let info = |rank| NodeInfo { node: NodeRank(rank), name: format!("n{rank}"), votes: true };
+        Setup {
+            group: "site".to_owned(),
+            cluster: 1,
+            me,
+            nodes: (0..self.plan.nodes).map(info).collect(),
+            witness: self.plan.witness,
+            without_witness: self.plan.policy,
+            timers: self.timers,
+            failback: Failback::Auto { hold_off: self.timers.lease * 10 },
+            lag_limit_records: 1000,
+            config_hash: 1,
+        }
+    }
+
+    fn serve(&mut self, event: Event) {
+        if let Some(site) = event.site().and_then(|id| self.sites.get(&id))
+            && self.now < site.frozen_until
+        {
+            let at = site.frozen_until;
+            return self.push(at, event);
+        }
+        match event {
+            Event::Wake { site } => {
+                let is_due = self.sites.get(&site).is_some_and(|found| found.wake <= self.now);
+                if is_due {
+                    self.input(site, Input::Tick);
+                }
+            }
+            Event::Deliver { to, from, message } => self.deliver(to, from, message),
+            Event::Synced { site, incarnation } => self.on_synced(site, incarnation),
+            Event::Driver { site, incarnation, step } => {
+                if self.sites.get(&site).is_some_and(|found| found.incarnation == incarnation) {
+                    self.on_driver(site, &step);
+                }
+            }
+            Event::Write { site } => self.on_write(site),
+            Event::Send { site, epoch } => self.on_send(site, epoch),
+            Event::Arrive { epoch } => {
+                let at = self.at();
+                let token = self.plan.sabotage == Sabotage::FreezeBeforeSendWithToken;
+                self.field.write(epoch, token, &at);
+            }
+            Event::Restart { site } => self.start(site),
+            Event::Chores { site } => self.on_chores(site),
+            Event::Trouble => self.on_trouble(),
+        }
+    }
+
+    fn deliver(&mut self, to: VoterId, from: VoterId, message: Message) {
+        let Some(site) = self.sites.get_mut(&to) else { return };
+        let shown = site.clock.at(self.now);
+        if let Life::Witness(voter) = &mut site.life {
+            let outputs = voter.handle(from, &message, shown);
+            self.carry_out_votes(to, outputs);
+        } else {
+            self.input(to, Input::Message { from, path: PathId(0), message });
+        }
+    }
+
+    fn carry_out_votes(&mut self, id: VoterId, outputs: Vec<VoterOutput>) {
+        for output in outputs {
+            match output {
+                VoterOutput::Persist { ticket, state } => self.store(id, ticket, state),
+                VoterOutput::Reply { to, message } => self.transmit(id, to, message),
+            }
+        }
+    }
+
+    /// Hands an input to a node and carries out what it wants.
+    fn input(&mut self, id: VoterId, input: Input) {
+        let Some(site) = self.sites.get_mut(&id) else { return };
+        let shown = site.clock.at(self.now);
+        let Life::Node(machine) = &mut site.life else { return };
+        machine.handle_input(input, shown);
+        let mut actions = Vec::new();
+        let wake = loop {
+            match machine.poll_output(shown) {
+                Output::Action(action) => actions.push(action),
+                Output::Timeout(at) => break at,
+            }
+        };
+        let wake = site.clock.when(wake).max(self.now + 1);
+        if wake != u64::MAX && (wake < site.wake || site.wake <= self.now) {
+            site.wake = wake;
+            self.push(wake, Event::Wake { site: id });
+        } else {
+            site.wake = site.wake.min(wake);
+        }
+        for action in actions {
+            self.carry_out(id, action);
+        }
+    }
+
+    fn transmit(&mut self, from: VoterId, to: VoterId, message: Message) {
+        self.check_promise(from, &message);
+        for delay in self.net.deliveries(from, to, &mut self.random) {
+            let at = self.now + nanos(delay);
+            self.push(at, Event::Deliver { to, from, message: message.clone() });
+        }
+    }
+
+    /// What a voter tells must be on its disk, and never less than it told before.
+    fn check_promise(&mut self, from: VoterId, message: &Message) {
+        let Message::Grant { epoch, .. } = *message else { return };
+        let Some(site) = self.sites.get_mut(&from) else { return };
+        let (stored, told) = (site.disk.promised, site.told);
+        site.told = told.max(epoch);
+        if stored < epoch || epoch < told {
+            let what = format!("{}: {from} granted {epoch}, stored {stored}, told {told}", self.at());
+            self.field.note(Finding::PromiseBroken, what);
+        }
+    }
+
+    /// Looks at everything from outside.
+    fn observe(&mut self) {
+        let mut holders = Vec::new();
+        for site in self.sites.values() {
+            if let Some(machine) = site.machine()
+                && site.holds_lease(self.now)
+            {
+                holders.push((site.id, machine.is_unquorate(), machine.split_possible(), site.gate.epoch));
+            }
+        }
+        if holders.len() < 2 {
+            return;
+        }
+        let sure = holders.iter().filter(|(_, is_unquorate, ..)| !is_unquorate).count();
+        let unmarked = holders.iter().filter(|(_, _, says, _)| !says).count();
+        let what = format!("{}: {holders:?}", self.at());
+        if sure > 1 {
+            self.field.note(Finding::TwoHolders, what.clone());
+        }
+        if unmarked > 1 || (unmarked > 0 && !self.plan.faults.force && self.plan.policy != Policy::Manual) {
+            self.field.note(Finding::UnmarkedSplit, what);
+        }
+    }
+}
+
+impl Event {
+    /// The site that has to do something for it.
+    fn site(&self) -> Option<VoterId> {
+        match self {
+            Event::Wake { site }
+            | Event::Synced { site, .. }
+            | Event::Driver { site, .. }
+            | Event::Write { site }
+            | Event::Send { site, .. }
+            | Event::Chores { site } => Some(*site),
+            Event::Deliver { to, .. } => Some(*to),
+            Event::Arrive { .. } | Event::Restart { .. } | Event::Trouble => None,
+        }
+    }
+}
+
+fn new_site(id: VoterId, random: &mut Random) -> Site {
+    Site {
+        id,
+        clock: Clock {
+            offset: random.below(3_600_000_000_000),
+            rate_ppm: i64::try_from(random.below(3)).unwrap_or(0) * 10_000 - 10_000,
+        },
+        disk: StoredState::default(),
+        unsynced: Vec::new(),
+        disk_busy_until: 0,
+        sync_max: Duration::from_millis(2),
+        life: Life::Dead,
+        incarnation: Incarnation(0),
+        frozen_until: 0,
+        gate: Gate::default(),
+        follows: None,
+        position: Position::START,
+        evidence: true,
+        told: Epoch::NONE,
+        wake: 0,
+        acted_until: 0,
+    }
+}
+
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// How long a write is on its way at most, of the guard time: the rest covers clocks that run differently.
+pub(crate) const IN_FLIGHT_PERCENT: u64 = 95;

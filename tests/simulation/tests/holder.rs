@@ -1,0 +1,20 @@
+//! At most one node holds a majority's lease at any true time.
+
+use twinhub_redundancy::Profile;
+use twinhub_simulation::{Finding, Plan, check};
+
+#[test]
+fn at_most_one_node_of_a_pair_with_witness_holds_the_lease() {
+    check("holder", 60, |_| Plan::pair(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+}
+
+#[test]
+fn at_most_one_of_three_nodes_holds_the_lease() {
+    check("holder", 40, |_| Plan::three(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+}
+
+#[test]
+fn short_leases_are_as_safe_as_long_ones() {
+    let plan = |_| Plan { profile: Profile::Lan, ..Plan::pair() };
+    check("holder", 60, plan, &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+}
