@@ -1,0 +1,272 @@
+//! What each side says first.
+
+use minicbor::{Decode, Encode};
+use twinhub_model::Incarnation;
+
+use crate::WireError;
+
+/// The newest protocol this version speaks.
+pub const PROTOCOL: u16 = 1;
+/// The oldest protocol this version speaks: that of the version before it.
+pub const PROTOCOL_MIN: u16 = 1;
+
+/// What a connection is used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Channel {
+    /// Messages that roles are decided by.
+    #[n(0)]
+    Control,
+    /// Replication and forwarded requests.
+    #[n(1)]
+    Data,
+}
+
+impl Channel {
+    /// `control` or `data`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Channel::Control => "control",
+            Channel::Data => "data",
+        }
+    }
+}
+
+/// What sort of process speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum PeerKind {
+    /// A node of the configuration.
+    #[n(0)]
+    Node,
+    /// A witness.
+    #[n(1)]
+    Witness,
+}
+
+/// The first frame each way.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+#[non_exhaustive]
+pub struct Hello {
+    /// Newest protocol of the sender.
+    #[n(0)]
+    pub protocol: u16,
+    /// Oldest protocol of the sender.
+    #[n(1)]
+    pub protocol_min: u16,
+    /// The installation it belongs to.
+    #[n(2)]
+    pub cluster: u64,
+    /// Its name, as in its certificate.
+    #[n(3)]
+    pub from: String,
+    /// Whom it wants to reach; empty in an answer.
+    #[n(4)]
+    pub to: String,
+    /// What the connection is for.
+    #[n(5)]
+    pub channel: Channel,
+    /// What sort of process it is.
+    #[n(6)]
+    pub kind: PeerKind,
+    /// Its place in the configured order; 0 for a witness.
+    #[n(7)]
+    pub rank: u8,
+    /// Its process.
+    #[n(8)]
+    pub incarnation: Incarnation,
+    /// Version of its product, for people.
+    #[n(9)]
+    pub version: String,
+    /// Hash of its configuration.
+    #[n(10)]
+    pub config_hash: u64,
+    /// Version of its plugin contract.
+    #[n(11)]
+    pub contract: u32,
+}
+
+impl Hello {
+    /// A node's hello in the protocols of this version.
+    pub fn new(from: &str, to: &str, channel: Channel, cluster: u64) -> Hello {
+        Hello {
+            protocol: PROTOCOL,
+            protocol_min: PROTOCOL_MIN,
+            cluster,
+            from: from.to_owned(),
+            to: to.to_owned(),
+            channel,
+            kind: PeerKind::Node,
+            rank: 0,
+            incarnation: Incarnation::default(),
+            version: String::new(),
+            config_hash: 0,
+            contract: 0,
+        }
+    }
+
+    /// With what is known of the process.
+    #[must_use]
+    pub fn with_process(
+        mut self,
+        rank: u8,
+        incarnation: Incarnation,
+        version: &str,
+        config_hash: u64,
+    ) -> Hello {
+        self.rank = rank;
+        self.incarnation = incarnation;
+        version.clone_into(&mut self.version);
+        self.config_hash = config_hash;
+        self
+    }
+
+    /// With the sort of process.
+    #[must_use]
+    pub const fn with_kind(mut self, kind: PeerKind) -> Hello {
+        self.kind = kind;
+        self
+    }
+
+    /// With the version of the plugin contract.
+    #[must_use]
+    pub const fn with_contract(mut self, contract: u32) -> Hello {
+        self.contract = contract;
+        self
+    }
+
+    /// The body of its frame.
+    pub fn encode(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("a vector takes every byte and the fields have no fallible encoder")
+    }
+
+    /// Reads the body of a frame. Fields of a newer version are skipped.
+    ///
+    /// # Errors
+    /// [`WireError::Message`] if it is no hello, [`WireError::Invalid`] if a text is too long.
+    pub fn decode(body: &[u8]) -> Result<Hello, WireError> {
+        let hello: Hello = minicbor::decode(body)
+            .map_err(|error| WireError::Message { what: "a hello", detail: error.to_string() })?;
+        for text in [&hello.from, &hello.to, &hello.version] {
+            if text.len() > TEXT_BYTES_MAX {
+                return Err(WireError::Invalid {
+                    what: "the length of a text in a hello",
+                    got: text.len() as u64,
+                });
+            }
+        }
+        Ok(hello)
+    }
+}
+
+/// The protocol both sides speak: the newest they have in common.
+///
+/// # Errors
+/// One sentence that names both sides if there is none, if the peer is of another cluster, wanted somebody
+/// else, or opened the connection for something else.
+pub fn negotiate(mine: &Hello, theirs: &Hello) -> Result<u16, WireError> {
+    if mine.cluster != theirs.cluster {
+        return Err(WireError::OtherCluster {
+            peer: theirs.from.clone(),
+            ours: mine.cluster,
+            theirs: theirs.cluster,
+        });
+    }
+    if !theirs.to.is_empty() && theirs.to != mine.from {
+        return Err(WireError::OtherNode {
+            peer: theirs.from.clone(),
+            wanted: theirs.to.clone(),
+            name: mine.from.clone(),
+        });
+    }
+    if mine.channel != theirs.channel {
+        return Err(WireError::OtherChannel {
+            peer: theirs.from.clone(),
+            ours: mine.channel.word(),
+            theirs: theirs.channel.word(),
+        });
+    }
+    let common = mine.protocol.min(theirs.protocol);
+    if common < mine.protocol_min.max(theirs.protocol_min) {
+        return Err(WireError::NoCommonProtocol {
+            ours_min: mine.protocol_min,
+            ours: mine.protocol,
+            peer: theirs.from.clone(),
+            product: theirs.version.clone(),
+            theirs_min: theirs.protocol_min,
+            theirs: theirs.protocol,
+        });
+    }
+    Ok(common)
+}
+
+/// The longest name or version text.
+const TEXT_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hello(from: &str, to: &str, protocols: (u16, u16)) -> Hello {
+        let mut hello = Hello::new(from, to, Channel::Data, 7).with_process(1, Incarnation(3), "1.2.0", 99);
+        (hello.protocol_min, hello.protocol) = protocols;
+        hello
+    }
+
+    #[test]
+    fn neighbors_in_version_agree_on_the_older_protocol() {
+        let (old, new) = (hello("main", "", (1, 2)), hello("backup", "main", (2, 3)));
+        assert_eq!(negotiate(&old, &new), Ok(2));
+        assert_eq!(negotiate(&new, &old), Ok(2));
+    }
+
+    #[test]
+    fn versions_too_far_apart_are_refused_in_one_sentence_with_both() {
+        let (old, new) = (hello("main", "", (1, 2)), hello("backup", "main", (3, 4)));
+        let text = negotiate(&old, &new).unwrap_err().to_string();
+        assert!(text.contains("1 to 2") && text.contains("3 to 4") && text.contains("backup"), "{text}");
+    }
+
+    #[test]
+    fn strangers_are_refused_by_name() {
+        let mine = hello("main", "", (1, 1));
+        let mut theirs = hello("backup", "other", (1, 1));
+        assert!(matches!(negotiate(&mine, &theirs), Err(WireError::OtherNode { .. })));
+        theirs.to = "main".to_owned();
+        assert_eq!(negotiate(&mine, &theirs), Ok(1));
+        theirs.channel = Channel::Control;
+        assert!(matches!(negotiate(&mine, &theirs), Err(WireError::OtherChannel { .. })));
+        theirs.cluster = 8;
+        assert!(matches!(negotiate(&mine, &theirs), Err(WireError::OtherCluster { .. })));
+    }
+
+    #[test]
+    fn an_older_reader_skips_fields_of_a_newer_hello() {
+        let mine = hello("main", "backup", (1, 1));
+        let mut bytes = mine.encode();
+        assert_eq!(bytes[0], 0xa0 | 12, "a map of twelve fields");
+        bytes[0] = 0xa0 | 13;
+        bytes.extend_from_slice(&[0x18, 99, 0x82, 1, 2]);
+        assert_eq!(Hello::decode(&bytes), Ok(mine));
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(hello) = Hello::decode(&bytes) {
+                prop_assert!(hello.from.len() <= bytes.len());
+            }
+        }
+
+        #[test]
+        fn a_damaged_hello_is_refused_or_read(at in 0_usize..60, byte in any::<u8>()) {
+            let mut bytes = hello("main", "backup", (1, 1)).encode();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            drop(Hello::decode(&bytes));
+        }
+    }
+}
