@@ -1,1 +1,270 @@
 //! Simulated interface plugin: generated values for demos and load.
+//!
+//! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
+//! `echo` (gives back what is written), `panic` and `stall` (faults on demand, for drills).
+
+mod config;
+mod generator;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use twinhub_plugin::{
+    Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role, Task,
+    Update, Value, WriteBatch, unix_ns,
+};
+
+pub use config::Config;
+pub use generator::{Generator, Random};
+
+/// A simulated interface.
+#[derive(Debug)]
+pub struct Sim {
+    cx: Ctx,
+    config: Config,
+    site: Rc<RefCell<Site>>,
+    generating: Option<Task>,
+    is_started: bool,
+}
+
+/// What the generating task and the calls share.
+#[derive(Debug)]
+struct Site {
+    points: BTreeMap<Item, Point>,
+    random: Random,
+    /// Counters of the other node, waiting for their items.
+    applied: BTreeMap<String, i64>,
+    /// Writes that are never answered.
+    stalled: Vec<WriteBatch>,
+}
+
+#[derive(Debug)]
+struct Point {
+    /// Name that both nodes know.
+    path: String,
+    generator: Generator,
+}
+
+/// What moves to the other node: counters by path.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    counters: BTreeMap<String, i64>,
+}
+
+impl Plugin for Sim {
+    type Config = Config;
+    const MANIFEST: &'static str = include_str!("../plugin.json");
+
+    async fn create(cx: Ctx, config: Config) -> Result<Self> {
+        let config = config.check()?;
+        let site = Site {
+            points: BTreeMap::new(),
+            random: Random::new(config.seed),
+            applied: BTreeMap::new(),
+            stalled: Vec::new(),
+        };
+        Ok(Self { cx, config, site: Rc::new(RefCell::new(site)), generating: None, is_started: false })
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.is_started = true;
+        self.follow_role(self.cx.role());
+        Ok(())
+    }
+
+    async fn items(&mut self, add: Vec<ItemDef>, remove: Vec<Item>) -> Result<()> {
+        let mut site = self.site.borrow_mut();
+        for item in remove {
+            site.points.remove(&item);
+        }
+        let mut refused = None;
+        for def in add {
+            let path = def.column("path").unwrap_or_default().to_owned();
+            match Generator::parse(def.column("address").unwrap_or_default()) {
+                Ok(generator) => {
+                    let mut point = Point { path, generator };
+                    point.resume(&mut site.applied);
+                    site.points.insert(def.item, point);
+                }
+                Err(why) => refused = Some(Error::config(format!("item {path}, column address: {why}"))),
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+
+    async fn role(&mut self, to: Role, _epoch: Epoch, _deadline: Deadline) -> Result<()> {
+        self.follow_role(to);
+        Ok(())
+    }
+
+    async fn write(&mut self, batch: WriteBatch) -> Result<()> {
+        let now = unix_ns();
+        let (gate, publisher) = (self.cx.gate(), self.cx.publisher());
+        let mut is_stalled = false;
+        for write in &batch {
+            let code = match self.site.borrow().points.get(&write.item).map(|point| &point.generator) {
+                None => Code::Invalid,
+                Some(Generator::Echo) => match gate.permit(batch.epoch()) {
+                    Ok(_permit) => {
+                        publisher.push(
+                            Update::new(write.item, write.value.clone()).source_ns(now).flags(Flags::EVENT),
+                        );
+                        Code::Ok
+                    }
+                    Err(suppressed) => suppressed.into(),
+                },
+                Some(Generator::Panic) => panic!("a write to a `panic` item"),
+                Some(Generator::Stall) => {
+                    is_stalled = true;
+                    continue;
+                }
+                Some(
+                    Generator::Counter { .. }
+                    | Generator::Sine { .. }
+                    | Generator::Random { .. }
+                    | Generator::Toggle { .. }
+                    | Generator::Const(_),
+                ) => Code::Unsupported,
+            };
+            if batch.len() > 1 && code == Code::Ok {
+                continue;
+            }
+            batch.done(write.id, code);
+        }
+        publisher.flush();
+        if is_stalled {
+            self.site.borrow_mut().stalled.push(batch);
+        } else {
+            batch.done_all(Code::Ok);
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.follow_role(Role::Cold);
+        self.site.borrow_mut().stalled.clear();
+        self.cx.status(InterfaceState::Stopped, "stopped");
+    }
+
+    fn snapshot(&self) -> Result<(u32, Vec<u8>)> {
+        let site = self.site.borrow();
+        let counter = |point: &Point| match point.generator {
+            Generator::Counter { value, .. } => Some((point.path.clone(), value)),
+            Generator::Sine { .. }
+            | Generator::Random { .. }
+            | Generator::Toggle { .. }
+            | Generator::Const(_)
+            | Generator::Echo
+            | Generator::Panic
+            | Generator::Stall => None,
+        };
+        let state = State { counters: site.points.values().filter_map(counter).collect() };
+        let bytes = serde_json::to_vec(&state).map_err(|error| Error::internal(error.to_string()))?;
+        Ok((STATE_VERSION, bytes))
+    }
+
+    fn apply(&mut self, version: u32, bytes: &[u8]) -> Result<()> {
+        if version != STATE_VERSION {
+            let detail = format!("state version {version}, this build reads {STATE_VERSION}");
+            return Err(Error::new(Code::StateVersion, detail));
+        }
+        let state: State =
+            serde_json::from_slice(bytes).map_err(|error| Error::invalid(error.to_string()))?;
+        let site = &mut *self.site.borrow_mut();
+        site.applied = state.counters;
+        for point in site.points.values_mut() {
+            point.resume(&mut site.applied);
+        }
+        Ok(())
+    }
+}
+
+impl Sim {
+    /// Begins or ends generating, as the role asks for.
+    fn follow_role(&mut self, role: Role) {
+        let generates = match role {
+            Role::Active => true,
+            Role::Hot => self.config.standby_generates,
+            Role::Cold | Role::Warm => false,
+        };
+        if !self.is_started {
+            return;
+        }
+        match (&self.generating, generates) {
+            (None, true) => {
+                let generate = generate(self.cx.clone(), self.config.clone(), Rc::clone(&self.site));
+                self.generating = Some(self.cx.spawn(generate));
+            }
+            (Some(task), false) => {
+                task.abort();
+                self.generating = None;
+            }
+            (None, false) | (Some(_), true) => {}
+        }
+        match (generates, role) {
+            (true, _) => self.cx.status(InterfaceState::Ok, "generating"),
+            (false, _) => self.cx.status(InterfaceState::Suppressed, "standby"),
+        }
+    }
+}
+
+impl Point {
+    /// Goes on counting where the other node ended.
+    fn resume(&mut self, applied: &mut BTreeMap<String, i64>) {
+        if let Generator::Counter { value, .. } = &mut self.generator
+            && let Some(counted) = applied.remove(&self.path)
+        {
+            *value = counted;
+        }
+    }
+}
+
+async fn generate(cx: Ctx, config: Config, site: Rc<RefCell<Site>>) -> Result<()> {
+    let publisher = cx.publisher();
+    let mut ticks = (config.interval_ms > 0).then(|| {
+        let mut ticks = tokio::time::interval(Duration::from_millis(config.interval_ms));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        ticks
+    });
+    loop {
+        match &mut ticks {
+            Some(ticks) => {
+                ticks.tick().await;
+            }
+            // Without an interval, the hub's room is the limit.
+            None if publisher.waiting() > 0 => tokio::time::sleep(Duration::from_millis(1)).await,
+            None => tokio::task::yield_now().await,
+        }
+        let now = unix_ns();
+        let site = &mut *site.borrow_mut();
+        let rounds = if ticks.is_some() { 1 } else { ROUNDS_PER_YIELD.div_ceil(site.points.len().max(1)) };
+        let mut pushed = 0;
+        for _ in 0..rounds {
+            for (item, point) in &mut site.points {
+                let Some(value) = point.generator.next(now, &mut site.random) else { continue };
+                publisher.push(update(*item, value, now));
+                pushed += 1;
+                if pushed == config.batch {
+                    publisher.flush();
+                    pushed = 0;
+                }
+            }
+        }
+        publisher.flush();
+    }
+}
+
+#[inline]
+fn update(item: Item, value: Value, now: i64) -> Update {
+    Update::new(item, value).source_ns(now)
+}
+
+twinhub_plugin::export_plugin!(Sim);
+
+/// Version of [`State`].
+const STATE_VERSION: u32 = 1;
+/// Values between two looks at what else is to be done, when generating without an interval.
+const ROUNDS_PER_YIELD: usize = 1_024;
