@@ -1,0 +1,351 @@
+//! What sender and receiver say to each other.
+//!
+//! ```text
+//! tag u8 | layout u8 | body
+//! ```
+//! Bulk content stands raw behind its numbers; everything else is a map of numbered fields.
+
+use minicbor::{Decode, Encode};
+use twinhub_model::Position;
+
+use crate::{EntryBatch, ReplicaError};
+
+/// The longest encoded message a sender makes if its source keeps to the sizes it is asked for.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
+/// One message; `stream` is the number of the [`Message::Want`] it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// Standby: send me what follows `from`.
+    Want {
+        /// A number greater than that of every earlier want of this receiver.
+        stream: u32,
+        /// The standby's last record.
+        from: Position,
+        /// The standby's first record.
+        journal_first: Position,
+        /// Hash of the standby's configuration.
+        config_hash: u64,
+        /// Hash of the active's dictionary that the standby still knows; 0 if none.
+        dictionary: u64,
+    },
+    /// Active: a complete image follows; the journal continues behind `at`.
+    SnapshotStart {
+        /// The stream.
+        stream: u32,
+        /// The position the image is at least as new as.
+        at: Position,
+        /// How many values will come.
+        items: u64,
+    },
+    /// Active: a piece of an encoded dictionary; the pieces in order are one record.
+    Dictionary {
+        /// The stream.
+        stream: u32,
+        /// Hash of the whole.
+        hash: u64,
+        /// Where this piece begins.
+        offset: u64,
+        /// Length of the whole.
+        total: u64,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
+    /// Active: values of the image, as one encoded record of samples.
+    SnapshotSamples {
+        /// The stream.
+        stream: u32,
+        /// The record.
+        body: Vec<u8>,
+    },
+    /// Active: state that is no value, such as a cursor, a plugin's state, a command in doubt.
+    SnapshotState {
+        /// The stream.
+        stream: u32,
+        /// What it is.
+        key: String,
+        /// Its content.
+        bytes: Vec<u8>,
+    },
+    /// Active: the image is complete. It is consistent once the journal is applied up to `consistent`.
+    SnapshotEnd {
+        /// The stream.
+        stream: u32,
+        /// As in the start.
+        at: Position,
+        /// The active's last record when the image was complete.
+        consistent: Position,
+    },
+    /// Active: the next records.
+    Entries {
+        /// The stream.
+        stream: u32,
+        /// The records.
+        batch: EntryBatch,
+    },
+    /// Standby: what it has.
+    Ack {
+        /// The stream.
+        stream: u32,
+        /// The last record it took.
+        received: Position,
+        /// The last record that survives its power failure.
+        durable: Position,
+    },
+    /// Active: the standby's `from` is not in the active's history.
+    Diverged {
+        /// The stream.
+        stream: u32,
+        /// The last position that both have.
+        common: Position,
+    },
+    /// Standby: send at most this many bytes per second of snapshot; 0 lifts the limit.
+    Throttle {
+        /// The stream.
+        stream: u32,
+        /// The limit.
+        bytes_per_second: u64,
+    },
+}
+
+impl Message {
+    /// The want that this message belongs to.
+    pub const fn stream(&self) -> u32 {
+        match self {
+            Message::Want { stream, .. }
+            | Message::SnapshotStart { stream, .. }
+            | Message::Dictionary { stream, .. }
+            | Message::SnapshotSamples { stream, .. }
+            | Message::SnapshotState { stream, .. }
+            | Message::SnapshotEnd { stream, .. }
+            | Message::Entries { stream, .. }
+            | Message::Ack { stream, .. }
+            | Message::Diverged { stream, .. }
+            | Message::Throttle { stream, .. } => *stream,
+        }
+    }
+
+    /// The message's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Message::Want { .. } => "want",
+            Message::SnapshotStart { .. } => "snapshot start",
+            Message::Dictionary { .. } => "dictionary",
+            Message::SnapshotSamples { .. } => "snapshot values",
+            Message::SnapshotState { .. } => "snapshot state",
+            Message::SnapshotEnd { .. } => "snapshot end",
+            Message::Entries { .. } => "entries",
+            Message::Ack { .. } => "acknowledgement",
+            Message::Diverged { .. } => "diverged",
+            Message::Throttle { .. } => "throttle",
+        }
+    }
+
+    /// Appends the message's bytes.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Message::Want { stream, from, journal_first, config_hash, dictionary } => {
+                let (stream, from, first) = (*stream, *from, *journal_first);
+                let body =
+                    WantBody { stream, from, first, config_hash: *config_hash, dictionary: *dictionary };
+                put(out, WANT, &body);
+            }
+            Message::SnapshotStart { stream, at, items } => {
+                put(out, SNAPSHOT_START, &StartBody { stream: *stream, at: *at, items: *items });
+            }
+            Message::Dictionary { stream, hash, offset, total, bytes } => {
+                out.extend_from_slice(&[DICTIONARY, LAYOUT]);
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&hash.to_le_bytes());
+                out.extend_from_slice(&offset.to_le_bytes());
+                out.extend_from_slice(&total.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
+            Message::SnapshotSamples { stream, body } => put_raw(out, SNAPSHOT_SAMPLES, *stream, body),
+            Message::SnapshotState { stream, key, bytes } => {
+                put(out, SNAPSHOT_STATE, &StateBody { stream: *stream, key, bytes });
+            }
+            Message::SnapshotEnd { stream, at, consistent } => {
+                put(out, SNAPSHOT_END, &PairBody { stream: *stream, one: *at, two: *consistent });
+            }
+            Message::Entries { stream, batch } => put_raw(out, ENTRIES, *stream, batch.as_bytes()),
+            Message::Ack { stream, received, durable } => {
+                put(out, ACK, &PairBody { stream: *stream, one: *received, two: *durable });
+            }
+            Message::Diverged { stream, common } => {
+                put(out, DIVERGED, &DivergedBody { stream: *stream, common: *common });
+            }
+            Message::Throttle { stream, bytes_per_second } => {
+                put(out, THROTTLE, &ThrottleBody { stream: *stream, bytes_per_second: *bytes_per_second });
+            }
+        }
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// [`ReplicaError::Unreadable`] says what is wrong with the bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Message, ReplicaError> {
+        let [tag, layout, body @ ..] = bytes else {
+            return Err(unreadable("it is shorter than its header"));
+        };
+        if *layout != LAYOUT {
+            return Err(unreadable(&format!("its layout is {layout}, this version reads {LAYOUT}")));
+        }
+        Ok(match *tag {
+            WANT => {
+                let WantBody { stream, from, first: journal_first, config_hash, dictionary } = fields(body)?;
+                Message::Want { stream, from, journal_first, config_hash, dictionary }
+            }
+            SNAPSHOT_START => {
+                let StartBody { stream, at, items } = fields(body)?;
+                Message::SnapshotStart { stream, at, items }
+            }
+            DICTIONARY => {
+                let (stream, rest) = raw_u32(body)?;
+                let (hash, rest) = raw_u64(rest)?;
+                let (offset, rest) = raw_u64(rest)?;
+                let (total, rest) = raw_u64(rest)?;
+                Message::Dictionary { stream, hash, offset, total, bytes: rest.to_vec() }
+            }
+            SNAPSHOT_SAMPLES => {
+                let (stream, rest) = raw_u32(body)?;
+                Message::SnapshotSamples { stream, body: rest.to_vec() }
+            }
+            SNAPSHOT_STATE => {
+                let StateBody { stream, key, bytes } = fields(body)?;
+                Message::SnapshotState { stream, key: key.to_owned(), bytes: bytes.to_vec() }
+            }
+            SNAPSHOT_END => {
+                let PairBody { stream, one: at, two: consistent } = fields(body)?;
+                Message::SnapshotEnd { stream, at, consistent }
+            }
+            ENTRIES => {
+                let (stream, rest) = raw_u32(body)?;
+                Message::Entries { stream, batch: EntryBatch::parse(rest)? }
+            }
+            ACK => {
+                let PairBody { stream, one: received, two: durable } = fields(body)?;
+                Message::Ack { stream, received, durable }
+            }
+            DIVERGED => {
+                let DivergedBody { stream, common } = fields(body)?;
+                Message::Diverged { stream, common }
+            }
+            THROTTLE => {
+                let ThrottleBody { stream, bytes_per_second } = fields(body)?;
+                Message::Throttle { stream, bytes_per_second }
+            }
+            other => return Err(unreadable(&format!("its kind {other} is unknown to this version"))),
+        })
+    }
+}
+
+fn put<T: Encode<()>>(out: &mut Vec<u8>, tag: u8, body: &T) {
+    out.extend_from_slice(&[tag, LAYOUT]);
+    minicbor::encode(body, out).expect("a vector takes every byte and the bodies have no fallible encoder");
+}
+
+fn put_raw(out: &mut Vec<u8>, tag: u8, stream: u32, bytes: &[u8]) {
+    out.reserve(6 + bytes.len());
+    out.extend_from_slice(&[tag, LAYOUT]);
+    out.extend_from_slice(&stream.to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+fn fields<'b, T: Decode<'b, ()>>(body: &'b [u8]) -> Result<T, ReplicaError> {
+    minicbor::decode(body).map_err(|error| unreadable(&error.to_string()))
+}
+
+fn raw_u32(bytes: &[u8]) -> Result<(u32, &[u8]), ReplicaError> {
+    let (raw, rest) = bytes.split_first_chunk().ok_or_else(|| unreadable("it ends within a number"))?;
+    Ok((u32::from_le_bytes(*raw), rest))
+}
+
+fn raw_u64(bytes: &[u8]) -> Result<(u64, &[u8]), ReplicaError> {
+    let (raw, rest) = bytes.split_first_chunk().ok_or_else(|| unreadable("it ends within a number"))?;
+    Ok((u64::from_le_bytes(*raw), rest))
+}
+
+fn unreadable(detail: &str) -> ReplicaError {
+    ReplicaError::Unreadable { detail: detail.to_owned() }
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct WantBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    from: Position,
+    #[n(2)]
+    first: Position,
+    #[n(3)]
+    config_hash: u64,
+    #[n(4)]
+    dictionary: u64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct StartBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    at: Position,
+    #[n(2)]
+    items: u64,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct StateBody<'b> {
+    #[n(0)]
+    stream: u32,
+    #[b(1)]
+    key: &'b str,
+    #[cbor(b(2), with = "minicbor::bytes")]
+    bytes: &'b [u8],
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct PairBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    one: Position,
+    #[n(2)]
+    two: Position,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct DivergedBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    common: Position,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct ThrottleBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    bytes_per_second: u64,
+}
+
+const WANT: u8 = 1;
+const SNAPSHOT_START: u8 = 2;
+const DICTIONARY: u8 = 3;
+const SNAPSHOT_SAMPLES: u8 = 4;
+const SNAPSHOT_STATE: u8 = 5;
+const SNAPSHOT_END: u8 = 6;
+const ENTRIES: u8 = 7;
+const ACK: u8 = 8;
+const DIVERGED: u8 = 9;
+const THROTTLE: u8 = 10;
+/// Layout version of all bodies.
+const LAYOUT: u8 = 1;

@@ -1,0 +1,263 @@
+//! The hot ring: what a standby received itself and the active has not yet covered.
+//!
+//! On an interface that both nodes hear, the standby keeps each telegram until the same one arrives through
+//! the journal. At a takeover, what is left was heard by the standby alone and is replayed. The journal may
+//! also be faster than the standby's own receiver; such a cover waits for its telegram.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use twinhub_model::{ItemId, Moment, Sample, Timestamp, Value};
+
+/// Bounds of a [`Ring`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingLimits {
+    /// Most telegrams kept, and most covers waiting.
+    pub count_max: usize,
+    /// Most bytes of text and byte values kept.
+    pub bytes_max: usize,
+    /// How long a telegram is kept.
+    pub age_max: Duration,
+    /// Two times that differ by at most this mean the same telegram: clock offset plus 100 ms.
+    pub tolerance: Duration,
+}
+
+/// A telegram the standby received.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RingEntry {
+    /// The item.
+    pub item: ItemId,
+    /// Its value.
+    pub value: Value,
+    /// The device's time, or the time of receipt if it gives none.
+    pub source: Timestamp,
+    /// When this node received it.
+    pub received: Moment,
+}
+
+/// Counters of a [`Ring`] since its start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RingStats {
+    /// Telegrams that the journal covered.
+    pub covered: u64,
+    /// Telegrams that aged out uncovered: the active did not hear them.
+    pub orphans: u64,
+    /// Uncovered telegrams that were pushed out by a full ring.
+    pub overflowed: u64,
+    /// Covers that aged out or were pushed out without a telegram: this node did not hear them.
+    pub unheard: u64,
+}
+
+/// Telegrams of one group's hot interfaces in the order of receipt.
+#[derive(Debug)]
+pub struct Ring {
+    limits: RingLimits,
+    /// `None` is covered.
+    slots: VecDeque<Option<RingEntry>>,
+    /// Number of the front slot.
+    front: u64,
+    /// Numbers of the uncovered slots of each item.
+    uncovered: BTreeMap<ItemId, VecDeque<u64>>,
+    uncovered_count: usize,
+    bytes: usize,
+    early: VecDeque<Option<RingEntry>>,
+    early_front: u64,
+    early_by_item: BTreeMap<ItemId, VecDeque<u64>>,
+    stats: RingStats,
+}
+
+impl Ring {
+    /// An empty ring.
+    pub const fn new(limits: RingLimits) -> Ring {
+        Ring {
+            limits,
+            slots: VecDeque::new(),
+            front: 0,
+            uncovered: BTreeMap::new(),
+            uncovered_count: 0,
+            bytes: 0,
+            early: VecDeque::new(),
+            early_front: 0,
+            early_by_item: BTreeMap::new(),
+            stats: RingStats { covered: 0, orphans: 0, overflowed: 0, unheard: 0 },
+        }
+    }
+
+    /// Sets the tolerance, which follows the measured clock offset.
+    pub const fn set_tolerance(&mut self, tolerance: Duration) {
+        self.limits.tolerance = tolerance;
+    }
+
+    /// Keeps a telegram, unless the journal already brought it.
+    pub fn push(&mut self, entry: RingEntry) {
+        if self.take_early(&entry) {
+            self.stats.covered += 1;
+            return;
+        }
+        self.bytes += value_bytes(&entry.value);
+        self.uncovered.entry(entry.item).or_default().push_back(self.front + self.slots.len() as u64);
+        self.uncovered_count += 1;
+        self.slots.push_back(Some(entry));
+        while self.slots.len() > self.limits.count_max || self.bytes > self.limits.bytes_max {
+            if self.pop_front() {
+                self.stats.overflowed += 1;
+            }
+        }
+    }
+
+    /// Marks the oldest uncovered telegram that this replicated sample stands for; remembers the sample if
+    /// the telegram has not come yet. Returns whether one was covered.
+    pub fn cover(&mut self, sample: &Sample, now: Moment) -> bool {
+        let source = sample.source.or(sample.server);
+        let wanted = RingEntry { item: sample.item, value: sample.value.clone(), source, received: now };
+        if let Some(number) = self.find(&wanted) {
+            self.clear_slot(number);
+            self.stats.covered += 1;
+            return true;
+        }
+        self.early_by_item
+            .entry(wanted.item)
+            .or_default()
+            .push_back(self.early_front + self.early.len() as u64);
+        self.early.push_back(Some(wanted));
+        while self.early.len() > self.limits.count_max {
+            if self.pop_early() {
+                self.stats.unheard += 1;
+            }
+        }
+        false
+    }
+
+    /// Drops what is older than the age limit; returns how many telegrams aged out uncovered.
+    pub fn expire(&mut self, now: Moment) -> u64 {
+        let before = self.stats.orphans;
+        let limit = now.before(self.limits.age_max);
+        while self.slots.front().is_some_and(|slot| slot.as_ref().is_none_or(|entry| entry.received < limit))
+        {
+            if self.pop_front() {
+                self.stats.orphans += 1;
+            }
+        }
+        while self.early.front().is_some_and(|slot| slot.as_ref().is_none_or(|entry| entry.received < limit))
+        {
+            if self.pop_early() {
+                self.stats.unheard += 1;
+            }
+        }
+        self.stats.orphans - before
+    }
+
+    /// Takes all uncovered telegrams in the order of receipt, for replay at a takeover. Empties the ring.
+    pub fn drain_uncovered(&mut self) -> Vec<RingEntry> {
+        let entries = self.slots.drain(..).flatten().collect();
+        self.clear();
+        entries
+    }
+
+    /// Forgets everything, for example when the interface stops being hot.
+    pub fn clear(&mut self) {
+        self.front += self.slots.len() as u64;
+        self.slots.clear();
+        self.uncovered.clear();
+        self.uncovered_count = 0;
+        self.bytes = 0;
+        self.early_front += self.early.len() as u64;
+        self.early.clear();
+        self.early_by_item.clear();
+    }
+
+    /// Telegrams that are not covered yet.
+    pub const fn uncovered(&self) -> usize {
+        self.uncovered_count
+    }
+
+    /// Counters.
+    pub const fn stats(&self) -> RingStats {
+        self.stats
+    }
+
+    fn find(&self, wanted: &RingEntry) -> Option<u64> {
+        let numbers = self.uncovered.get(&wanted.item)?;
+        numbers.iter().copied().find(|number| {
+            self.slot(*number).is_some_and(|entry| is_same(entry, wanted, self.limits.tolerance))
+        })
+    }
+
+    fn slot(&self, number: u64) -> Option<&RingEntry> {
+        let index = usize::try_from(number.checked_sub(self.front)?).ok()?;
+        self.slots.get(index)?.as_ref()
+    }
+
+    fn clear_slot(&mut self, number: u64) {
+        let index = usize::try_from(number - self.front).expect("the slot was just found");
+        if let Some(entry) = self.slots[index].take() {
+            self.forget(&entry, number);
+        }
+        while self.slots.front().is_some_and(Option::is_none) {
+            self.slots.pop_front();
+            self.front += 1;
+        }
+    }
+
+    /// Removes the oldest slot; true if it was uncovered.
+    fn pop_front(&mut self) -> bool {
+        let number = self.front;
+        let Some(slot) = self.slots.pop_front() else { return false };
+        self.front += 1;
+        let Some(entry) = slot else { return false };
+        self.forget(&entry, number);
+        true
+    }
+
+    fn forget(&mut self, entry: &RingEntry, number: u64) {
+        self.bytes -= value_bytes(&entry.value);
+        self.uncovered_count -= 1;
+        remove_number(&mut self.uncovered, entry.item, number);
+    }
+
+    fn take_early(&mut self, entry: &RingEntry) -> bool {
+        let Some(numbers) = self.early_by_item.get(&entry.item) else { return false };
+        let found = numbers.iter().copied().find_map(|number| {
+            let index = usize::try_from(number - self.early_front).ok()?;
+            let early = self.early.get(index)?.as_ref()?;
+            is_same(early, entry, self.limits.tolerance).then_some((number, index))
+        });
+        let Some((number, index)) = found else { return false };
+        self.early[index] = None;
+        remove_number(&mut self.early_by_item, entry.item, number);
+        true
+    }
+
+    fn pop_early(&mut self) -> bool {
+        let number = self.early_front;
+        let Some(slot) = self.early.pop_front() else { return false };
+        self.early_front += 1;
+        let Some(entry) = slot else { return false };
+        remove_number(&mut self.early_by_item, entry.item, number);
+        true
+    }
+}
+
+fn remove_number(map: &mut BTreeMap<ItemId, VecDeque<u64>>, item: ItemId, number: u64) {
+    let Some(numbers) = map.get_mut(&item) else { return };
+    if let Some(index) = numbers.iter().position(|candidate| *candidate == number) {
+        numbers.remove(index);
+    }
+    if numbers.is_empty() {
+        map.remove(&item);
+    }
+}
+
+fn is_same(one: &RingEntry, two: &RingEntry, tolerance: Duration) -> bool {
+    let apart = one.source.0.abs_diff(two.source.0);
+    let near = !one.source.is_some() || !two.source.is_some() || u128::from(apart) <= tolerance.as_nanos();
+    near && one.value.is_same(&two.value)
+}
+
+fn value_bytes(value: &Value) -> usize {
+    match value {
+        Value::Str(text) | Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Time(_) => 0,
+    }
+}
