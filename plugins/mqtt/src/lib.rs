@@ -1,1 +1,263 @@
 //! MQTT interface plugin: client for v3.1.1 and v5 brokers.
+//!
+//! The way of a write: [`output`] makes messages of a batch, [`session`] keeps them until the broker has them,
+//! [`driver`] writes them under a permit. The way of a message: [`driver`] reads it, [`input`] finds its items and
+//! values, and the broker gets its receipt when the hub has accepted them.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use twinhub_plugin::{
+    Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Quality, Result, Update,
+    WriteBatch, WriteId, boottime_ns, unix_ns,
+};
+
+use crate::link::{Host, Link, Role, State};
+use crate::output::Batch;
+use crate::payload::Value;
+use crate::session::{Answers, Outcome};
+
+pub mod config;
+pub mod driver;
+pub mod input;
+pub mod item;
+pub mod jsonpath;
+pub mod link;
+pub mod output;
+pub mod packet;
+pub mod payload;
+pub mod session;
+pub mod topic;
+pub mod transport;
+
+pub use config::Config;
+
+/// One MQTT interface.
+#[derive(Debug)]
+pub struct Mqtt {
+    link: Rc<Link>,
+}
+
+impl Plugin for Mqtt {
+    type Config = Config;
+    const MANIFEST: &'static str = include_str!("../plugin.json");
+
+    async fn create(cx: Ctx, config: Config) -> Result<Self> {
+        let settings = config.validate(cx.instance()).map_err(|error| Error::config(error.to_string()))?;
+        if let Some(files) = &settings.tls {
+            transport::Tls::load(files).map_err(|error| Error::config(error.to_string()))?;
+        }
+        // The low bits of the clock differ from start to start, which is all that is asked of them.
+        let link = Link::new(settings, boottime_ns().to_le_bytes().map(u16::from).into_iter().fold(0, u16::wrapping_add) << 7);
+        let hub = Hub { cx: cx.clone() };
+        let task = Rc::clone(&link);
+        cx.spawn(async move {
+            driver::run(task, hub).await;
+            Ok(())
+        });
+        Ok(Self { link })
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        self.link.start();
+        Ok(())
+    }
+
+    async fn items(&mut self, add: Vec<ItemDef>, remove: Vec<Item>) -> Result<()> {
+        self.link.remove_items(remove.into_iter().map(|item| item.0));
+        let mut first_error = None;
+        let mut specs = Vec::with_capacity(add.len());
+        for def in &add {
+            match item::Spec::parse(&row(def), &self.link.settings) {
+                Ok(spec) => specs.push((def.item.0, spec)),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let refused = add.len() - specs.len();
+        self.link.add_items(specs);
+        match first_error {
+            None => Ok(()),
+            Some(error) if refused == 1 => Err(Error::config(error.to_string())),
+            Some(error) => Err(Error::config(format!("{error} (and {} more items)", refused - 1))),
+        }
+    }
+
+    async fn role(&mut self, to: twinhub_plugin::Role, epoch: Epoch, deadline: Deadline) -> Result<()> {
+        let to = match to {
+            twinhub_plugin::Role::Cold => Role::Cold,
+            twinhub_plugin::Role::Warm => Role::Warm,
+            twinhub_plugin::Role::Hot => Role::Hot,
+            twinhub_plugin::Role::Active => Role::Active,
+        };
+        let limit = deadline.remaining_up_to(ROLE_CHANGE_MAX) * 3 / 5;
+        self.link.change_role(to, epoch.0, limit).await;
+        Ok(())
+    }
+
+    async fn write(&mut self, writes: WriteBatch) -> Result<()> {
+        let epoch = self.link.settings.epoch_property.then_some(writes.epoch().0);
+        let writes = Rc::new(writes);
+        let batch = Batch { to: Rc::new(Answer(Rc::clone(&writes))), epoch, unix_ms: unix_ns() / 1_000_000 };
+        let entries = writes.iter().map(|entry| {
+            let deadline_ns = entry.deadline.boottime_ns().unwrap_or(i64::MAX);
+            (entry.id.0, entry.item.0, from_hub(&entry.value), deadline_ns)
+        });
+        self.link.write(&batch, entries);
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        self.link.stop(STOP_MAX).await;
+    }
+}
+
+twinhub_plugin::export_plugin!(Mqtt);
+
+fn row(def: &ItemDef) -> item::Row<'_> {
+    let column = |name| def.column(name).unwrap_or_default();
+    item::Row {
+        path: column("path"),
+        address: column("address"),
+        kind: column("type"),
+        is_readable: def.access.is_readable(),
+        is_writable: def.access.is_writable(),
+        qos: column("qos"),
+        retain: column("retain"),
+        json: column("json"),
+        format: column("format"),
+        key: column("key"),
+        key_path: column("key_path"),
+        command_topic: column("command_topic"),
+    }
+}
+
+/// Answers the writes of one batch.
+struct Answer(Rc<WriteBatch>);
+
+impl Answers for Answer {
+    fn answer(&self, ids: &[u64], outcome: Outcome) {
+        let code = match outcome {
+            Outcome::Done => Code::Ok,
+            Outcome::InDoubt => Code::Timeout,
+            Outcome::Expired => Code::Expired,
+            Outcome::NotActive => Code::NotActive,
+            Outcome::Busy => Code::Again,
+            Outcome::Invalid => Code::Invalid,
+            Outcome::Refused => Code::Device,
+        };
+        if ids.len() == self.0.unanswered() {
+            self.0.done_all(code);
+            return;
+        }
+        for id in ids {
+            self.0.done(WriteId(*id), code);
+        }
+    }
+}
+
+/// The hub behind the SDK.
+struct Hub {
+    cx: Ctx,
+}
+
+impl Host for Hub {
+    fn publish(&self, updates: &mut Vec<input::Update>) {
+        let publisher = self.cx.publisher();
+        for update in updates.drain(..) {
+            publisher.push(to_hub(update));
+        }
+        publisher.flush();
+    }
+
+    fn is_accepted(&self) -> bool {
+        let publisher = self.cx.publisher();
+        publisher.flush();
+        publisher.waiting() == 0
+    }
+
+    fn may_send(&self, epoch: u64) -> bool {
+        self.cx.epoch() == Epoch(epoch) && self.cx.gate().is_open()
+    }
+
+    fn state(&self, state: State, cause: &str) {
+        let state = match state {
+            State::Stopped => InterfaceState::Stopped,
+            State::Connecting => InterfaceState::Connecting,
+            State::Ok => InterfaceState::Ok,
+            State::Degraded => InterfaceState::Degraded,
+            State::Fault => InterfaceState::Fault,
+            State::Suppressed => InterfaceState::Suppressed,
+        };
+        self.cx.status(state, cause);
+    }
+
+    fn count(&self, name: &'static str, add: u64) {
+        self.cx.count(name, add);
+    }
+
+    fn boottime_ns(&self) -> i64 {
+        boottime_ns()
+    }
+}
+
+fn to_hub(update: input::Update) -> Update {
+    let item = Item(update.item);
+    let mut flags = Flags::NONE;
+    if update.is_snapshot {
+        flags = flags | Flags::SNAPSHOT;
+    }
+    if update.is_event {
+        flags = flags | Flags::EVENT;
+    }
+    let value = match update.value {
+        Ok(value) => value,
+        Err(payload::Error::Range) => return Update::bad(item, Quality::BAD_OUT_OF_RANGE).flags(flags),
+        Err(payload::Error::Format | payload::Error::Type) => {
+            return Update::bad(item, Quality::BAD_TYPE_MISMATCH).flags(flags);
+        }
+    };
+    let value = match value {
+        Value::Null => twinhub_plugin::Value::Null,
+        Value::Bool(value) => twinhub_plugin::Value::Bool(value),
+        Value::I64(value) => twinhub_plugin::Value::I64(value),
+        Value::U64(value) => twinhub_plugin::Value::U64(value),
+        Value::F64(value) => twinhub_plugin::Value::F64(value),
+        Value::Str(text) => twinhub_plugin::Value::Str(text.into()),
+        Value::Bytes(bytes) => twinhub_plugin::Value::Bytes(bytes.into()),
+        Value::Json(text) => twinhub_plugin::Value::Json(text.into()),
+    };
+    Update::new(item, value).flags(flags)
+}
+
+fn from_hub(value: &twinhub_plugin::Value) -> Value {
+    match value {
+        twinhub_plugin::Value::Null => Value::Null,
+        twinhub_plugin::Value::Bool(value) => Value::Bool(*value),
+        twinhub_plugin::Value::I64(value) => Value::I64(*value),
+        twinhub_plugin::Value::U64(value) => i64::try_from(*value).map_or(Value::U64(*value), Value::I64),
+        twinhub_plugin::Value::F64(value) => Value::F64(*value),
+        twinhub_plugin::Value::Str(text) => Value::Str(text.as_str().into()),
+        twinhub_plugin::Value::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+        // Milliseconds since 1970 UTC are what receivers of JSON expect of a time.
+        twinhub_plugin::Value::Time(ns) => Value::I64(ns.div_euclid(1_000_000)),
+        twinhub_plugin::Value::Json(text) => Value::Json(text.as_str().into()),
+        twinhub_plugin::Value::Array(array) => Value::Json(json_array(array).into()),
+    }
+}
+
+fn json_array(array: &twinhub_plugin::Array) -> String {
+    let list = match array {
+        twinhub_plugin::Array::Bool(list) => serde_json::Value::from(list.as_slice()),
+        twinhub_plugin::Array::I64(list) | twinhub_plugin::Array::Time(list) => list.as_slice().into(),
+        twinhub_plugin::Array::U64(list) => list.as_slice().into(),
+        twinhub_plugin::Array::F64(list) => list.as_slice().into(),
+    };
+    list.to_string()
+}
+
+/// Role changes have a deadline of their own; this is for hubs that set none.
+const ROLE_CHANGE_MAX: Duration = Duration::from_secs(2);
+/// Within the two seconds that a hub grants a stop.
+const STOP_MAX: Duration = Duration::from_secs(1);

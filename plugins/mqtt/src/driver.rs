@@ -1,0 +1,566 @@
+//! The connection task: connects, reads, writes, keeps alive, reconnects.
+//!
+//! # The fence
+//! A process that was frozen and woken must not publish. Outputs are therefore encoded only when the write buffer is
+//! empty and a permit is held, and every attempt to write a buffer with outputs in it asks for the permit again, in
+//! the same poll as the system call. If the permit is gone, the connection is cut with a reset, which also discards
+//! what the kernel has not sent. The same happens when the lease ends while outputs wait for their receipts. What
+//! remains: one system call between check and write; and, if the process is frozen and the network cut at the same
+//! time, bytes that the kernel repeats on its own, for at most `TCP_USER_TIMEOUT` (`send_timeout`).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
+use tokio::time::{Instant, timeout};
+use tracing::{debug, info, warn};
+
+use crate::input::Update;
+use crate::link::{Barrier, Host, Link, Role, State};
+use crate::packet::{self, Codec, ConnAck, Incoming, Outgoing, Publish, Qos, RECEIVE_MAX};
+use crate::session::{Counts, Event};
+use crate::transport::{self, Cutter, Stream, Tls};
+
+/// Runs until it is dropped.
+pub async fn run<H: Host>(link: Rc<Link>, host: H) {
+    let mut driver = Driver { pauses: Pauses::new(&link, host.boottime_ns()), link, host, is_first: true, reported: Reported::default() };
+    loop {
+        if !driver.link.wants_connection() {
+            driver.host.state(State::Stopped, "");
+            driver.link.wake.notified().await;
+            continue;
+        }
+        driver.reported.state = None;
+        driver.host.state(State::Connecting, &driver.pauses.cause);
+        let lost_at = Instant::now();
+        match driver.connect_and_run().await {
+            End::Left => driver.pauses.reset(),
+            End::Refused(cause) => {
+                driver.host.state(State::Fault, &cause);
+                driver.pause(cause, lost_at).await;
+            }
+            End::Lost(cause) => driver.pause(cause, lost_at).await,
+        }
+    }
+}
+
+/// Why a connection ended.
+enum End {
+    /// The role or the stop wanted it.
+    Left,
+    /// The broker, or a file, says no; trying again without a change will not help.
+    Refused(String),
+    /// It broke, or never stood.
+    Lost(String),
+}
+
+struct Driver<H> {
+    link: Rc<Link>,
+    host: H,
+    pauses: Pauses,
+    is_first: bool,
+    reported: Reported,
+}
+
+#[derive(Default)]
+struct Reported {
+    session: Counts,
+    input: crate::input::Counts,
+    state: Option<(Role, usize)>,
+}
+
+impl<H: Host> Driver<H> {
+    async fn pause(&mut self, cause: String, lost_at: Instant) {
+        let wait = self.pauses.next(lost_at.elapsed());
+        if self.pauses.cause != cause {
+            // Once per cause; the state carries it from here on.
+            warn!(error = %cause, retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "no connection to the broker");
+            self.pauses.cause = cause;
+        }
+        tokio::select! {
+            () = self.unwanted() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+
+    async fn connect_and_run(&mut self) -> End {
+        let link = Rc::clone(&self.link);
+        let settings = &link.settings;
+        let tls = match settings.tls.as_ref().map(Tls::load).transpose() {
+            Ok(tls) => tls,
+            Err(error) => return End::Refused(error.to_string()),
+        };
+        let limit = settings.connect_timeout;
+        let opened = tokio::select! {
+            opened = timeout(limit, self.open(tls.as_ref())) => opened,
+            () = self.unwanted() => return End::Left,
+        };
+        let (mut connection, ack) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(end)) => return end,
+            Err(_) => return End::Lost(format!("{}:{}: no connection within {limit:?}", settings.host, settings.port)),
+        };
+        if let Some(keep_alive_s) = ack.keep_alive_s {
+            connection.keep_alive = Duration::from_secs(keep_alive_s.into());
+        }
+        self.link.session.borrow_mut().connected(&ack, self.is_first);
+        self.is_first = false;
+        self.link.set_connected(true);
+        self.link.announce_status(true);
+        self.link.subscribe(false);
+        self.link.announce_active();
+        info!(session_present = ack.session_present, "connected to the broker");
+        self.pauses.reset();
+        let end = connection.run(self).await;
+        connection.cutter_if(self.link.is_cut_wanted() || matches!(end, End::Lost(_)));
+        drop(connection);
+        self.link.session.borrow_mut().disconnected();
+        self.link.barrier().set(Barrier::None);
+        self.link.set_connected(false);
+        self.report_counts();
+        end
+    }
+
+    async fn unwanted(&self) {
+        while self.link.wants_connection() {
+            let _still_waiting = timeout(REPORT_EVERY, self.link.wake.notified()).await;
+            self.link.session.borrow_mut().expire(self.host.boottime_ns());
+        }
+    }
+
+    async fn open(&self, tls: Option<&Tls>) -> Result<(Connection, ConnAck), End> {
+        let settings = &self.link.settings;
+        let (stream, cutter) = transport::connect(settings, tls).await.map_err(|error| match error {
+            transport::Error::Connect { .. } => End::Lost(error.to_string()),
+            transport::Error::File { .. } | transport::Error::Tls(_) => End::Refused(error.to_string()),
+        })?;
+        let (reader, writer) = tokio::io::split(stream);
+        let mut connection = Connection {
+            reader,
+            writer,
+            cutter,
+            codec: Codec::new(settings.version, settings.packet_size_bytes_max),
+            input: BytesMut::with_capacity(READ_BYTES),
+            output: BytesMut::with_capacity(WRITE_BYTES),
+            has_outputs: false,
+            needs_flush: false,
+            keep_alive: settings.keep_alive,
+            last_sent: Instant::now(),
+            ping_sent: None,
+            pings: 0,
+            updates: Vec::new(),
+            held: Vec::new(),
+            refused: Vec::new(),
+            leaving: Leaving::No,
+        };
+        let clean = !settings.persistent || self.link.session.borrow().wants_clean_start();
+        connection.encode(Outgoing::Connect { clean }, &self.link)?;
+        while !connection.output.is_empty() || connection.needs_flush {
+            connection.write_some(&self.link, &self.host).await.map_err(|error| End::Lost(error.to_string()))?;
+        }
+        let ack = loop {
+            match connection.codec.decode(&mut connection.input) {
+                Ok(Some(Incoming::ConnAck(ack))) => break ack,
+                Ok(Some(_)) => return Err(End::Lost("broker did not begin with CONNACK".to_owned())),
+                Ok(None) => connection.read_some().await?,
+                Err(error) => return Err(End::Lost(error.to_string())),
+            }
+        };
+        if let Some(reason) = &ack.refused {
+            return Err(End::Refused(format!("broker refused the connection: {reason}")));
+        }
+        Ok((connection, ack))
+    }
+
+    fn report_counts(&mut self) {
+        let counts = self.link.session.borrow().counts();
+        let before = std::mem::replace(&mut self.reported.session, counts);
+        let input = self.link.input_counts();
+        let input_before = std::mem::replace(&mut self.reported.input, input);
+        for (name, after, before) in [
+            ("outbox.overflow", counts.overflow, before.overflow),
+            ("outbox.resent", counts.resent, before.resent),
+            ("outbox.in_doubt", counts.in_doubt, before.in_doubt),
+            ("session.unsolicited", counts.unsolicited, before.unsolicited),
+            ("session.duplicates", counts.duplicates, before.duplicates),
+            ("input.unmatched", input.unmatched, input_before.unmatched),
+            ("input.undecodable", input.undecodable, input_before.undecodable),
+        ] {
+            // The input tables, and their numbers, begin afresh when items change.
+            let add = after.checked_sub(before).unwrap_or(after);
+            if add > 0 {
+                self.host.count(name, add);
+            }
+        }
+    }
+
+    fn report_state(&mut self, refused: &[String]) {
+        let role = self.link.role();
+        if self.reported.state.replace((role, refused.len())) == Some((role, refused.len())) {
+            return;
+        }
+        match role {
+            Role::Active if refused.is_empty() => self.host.state(State::Ok, ""),
+            Role::Hot | Role::Active if !refused.is_empty() => {
+                self.host.state(State::Degraded, &format!("broker refused the subscription of {}", refused.join(", ")));
+            }
+            Role::Cold | Role::Warm | Role::Hot | Role::Active => self.host.state(State::Suppressed, "connected, not active"),
+        }
+    }
+}
+
+/// One connection after its handshake.
+struct Connection {
+    reader: ReadHalf<Stream>,
+    writer: WriteHalf<Stream>,
+    cutter: Cutter,
+    codec: Codec,
+    input: BytesMut,
+    output: BytesMut,
+    /// `output`, or the TLS layer below it, holds bytes of outputs.
+    has_outputs: bool,
+    needs_flush: bool,
+    keep_alive: Duration,
+    last_sent: Instant,
+    ping_sent: Option<Instant>,
+    pings: u32,
+    updates: Vec<Update>,
+    /// Received messages that the hub has not accepted yet.
+    held: Vec<(Qos, u16)>,
+    refused: Vec<String>,
+    leaving: Leaving,
+}
+
+/// Steps of the good-bye.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    No,
+    /// Status and end of subscriptions are on their way.
+    Closing,
+    /// DISCONNECT is in the buffer.
+    Bye,
+}
+
+/// Why a write attempt ended.
+#[derive(Debug, thiserror::Error)]
+enum WriteError {
+    #[error("the permit ended with outputs unsent")]
+    Fenced,
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Connection {
+    fn cutter_if(&self, wanted: bool) {
+        if wanted {
+            self.cutter.cut();
+        }
+    }
+
+    async fn run<H: Host>(&mut self, driver: &mut Driver<H>) -> End {
+        let link = Rc::clone(&driver.link);
+        let mut next_report = Instant::now();
+        loop {
+            if let Err(end) = self.handle_input(driver) {
+                return end;
+            }
+            if link.is_cut_wanted() {
+                return End::Lost("the role was lost with outputs on their way".to_owned());
+            }
+            if link.role() == Role::Active && link.session.borrow().is_output_open() && !driver.host.may_send(link.epoch()) {
+                // Nobody is told about the end of a lease, so this is looked at while outputs are on their way.
+                driver.host.count("outbox.fenced", 1);
+                return End::Lost("the lease ended with outputs on their way".to_owned());
+            }
+            if let Err(end) = self.step_leaving(&link) {
+                return end;
+            }
+            let now = Instant::now();
+            if now >= next_report {
+                next_report = now + REPORT_EVERY;
+                driver.report_counts();
+                link.session.borrow_mut().expire(driver.host.boottime_ns());
+            }
+            driver.report_state(&self.refused);
+            if let Err(end) = self.keep_alive(&link, now) {
+                return end;
+            }
+            if let Err(end) = self.fill(&link, &driver.host) {
+                return end;
+            }
+            link.changed.notify_waiters();
+            let wakeup = self.next_wakeup(&link, next_report);
+            let wants_write = !self.output.is_empty() || self.needs_flush;
+            let may_read = self.held.len() < usize::from(RECEIVE_MAX);
+            let read_room = &mut self.input;
+            read_room.reserve(READ_BYTES);
+            tokio::select! {
+                read = self.reader.read_buf(read_room), if may_read => match read {
+                    Ok(0) => return End::Lost("broker closed the connection".to_owned()),
+                    Ok(_) => {}
+                    Err(error) => return End::Lost(format!("read: {error}")),
+                },
+                written = write_some(&mut self.writer, &mut self.output, self.has_outputs, &link, &driver.host), if wants_write => {
+                    match written {
+                        Ok(is_flushed) => self.written(is_flushed, &link),
+                        Err(error) => {
+                            driver.host.count("outbox.fenced", u64::from(matches!(error, WriteError::Fenced)));
+                            return End::Lost(error.to_string());
+                        }
+                    }
+                },
+                () = link.wake.notified() => {
+                    if self.leaving == Leaving::No {
+                        link.subscribe(false);
+                        link.announce_active();
+                    }
+                },
+                () = tokio::time::sleep_until(wakeup) => {},
+            }
+        }
+    }
+
+    fn written(&mut self, is_flushed: bool, link: &Link) {
+        self.last_sent = Instant::now();
+        self.needs_flush = !is_flushed;
+        if is_flushed && self.output.is_empty() {
+            self.has_outputs = false;
+            link.session.borrow_mut().flushed();
+        }
+    }
+
+    async fn write_some<H: Host>(&mut self, link: &Link, host: &H) -> Result<(), WriteError> {
+        let is_flushed = write_some(&mut self.writer, &mut self.output, self.has_outputs, link, host).await?;
+        self.needs_flush = !is_flushed;
+        Ok(())
+    }
+
+    async fn read_some(&mut self) -> Result<(), End> {
+        match self.reader.read_buf(&mut self.input).await {
+            Ok(0) => Err(End::Lost("broker closed the connection during the handshake".to_owned())),
+            Ok(_) => Ok(()),
+            Err(error) => Err(End::Lost(format!("read: {error}"))),
+        }
+    }
+
+    fn encode(&mut self, packet: Outgoing, link: &Link) -> Result<(), End> {
+        self.needs_flush = true;
+        Ok(self.codec.encode(packet, &link.settings, &mut self.output)?)
+    }
+
+    /// Control packets always; outputs only into an empty buffer, under a permit, to be written at once.
+    fn fill<H: Host>(&mut self, link: &Link, host: &H) -> Result<(), End> {
+        let mut session = link.session.borrow_mut();
+        while self.output.len() < WRITE_BYTES {
+            let Some(packet) = session.next_control() else { break };
+            self.encode(packet, link)?;
+        }
+        if self.has_outputs || link.role() != Role::Active || !session.has_output() || !host.may_send(link.epoch()) {
+            return Ok(());
+        }
+        let now_ns = host.boottime_ns();
+        while self.output.len() < WRITE_BYTES {
+            let Some(packet) = session.next_output(now_ns) else { break };
+            self.has_outputs = true;
+            self.encode(packet, link)?;
+        }
+        Ok(())
+    }
+
+    fn handle_input<H: Host>(&mut self, driver: &Driver<H>) -> Result<(), End> {
+        let link = &driver.link;
+        loop {
+            let packet = match self.codec.decode(&mut self.input) {
+                Ok(Some(packet)) => packet,
+                Ok(None) => break,
+                Err(error) => return Err(End::Lost(error.to_string())),
+            };
+            let event = link.session.borrow_mut().receive(packet);
+            match event {
+                Event::None => {}
+                Event::Message(publish) => self.deliver(&publish, driver),
+                Event::Refused(mut filters) => {
+                    warn!(filters = ?filters, "broker refused a subscription");
+                    self.refused.append(&mut filters);
+                }
+                Event::Pong => {
+                    self.ping_sent = None;
+                    self.pings = self.pings.saturating_sub(1);
+                    if self.pings == 0 && link.barrier().get() == Barrier::Sent {
+                        link.barrier().set(Barrier::Passed);
+                    }
+                }
+                Event::Closed(cause) => return Err(End::Lost(cause)),
+            }
+        }
+        if !self.updates.is_empty() {
+            driver.host.publish(&mut self.updates);
+        }
+        if !self.held.is_empty() && driver.host.is_accepted() {
+            let mut session = link.session.borrow_mut();
+            for (qos, id) in self.held.drain(..) {
+                session.acknowledge(qos, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn deliver<H: Host>(&mut self, publish: &Publish, driver: &Driver<H>) {
+        let link = &driver.link;
+        link.read(&publish.topic, &publish.payload, publish.retain, &mut self.updates);
+        if publish.qos != Qos::AtMostOnce {
+            match link.settings.ack {
+                crate::config::Ack::Auto => link.session.borrow_mut().acknowledge(publish.qos, publish.id),
+                crate::config::Ack::Manual => self.held.push((publish.qos, publish.id)),
+            }
+        }
+        if self.updates.len() >= UPDATES_PER_BATCH {
+            driver.host.publish(&mut self.updates);
+        }
+    }
+
+    fn keep_alive(&mut self, link: &Link, now: Instant) -> Result<(), End> {
+        if let Some(sent) = self.ping_sent
+            && now >= sent + self.keep_alive
+        {
+            return Err(End::Lost(format!("broker is silent for {:?}", self.keep_alive)));
+        }
+        // The proof is asked for only when all outputs are written, because the broker reads in order.
+        let wants_proof = link.barrier().get() == Barrier::Wanted && self.output.is_empty() && !self.needs_flush;
+        let is_idle = !self.keep_alive.is_zero() && self.ping_sent.is_none() && now >= self.last_sent + self.keep_alive;
+        if wants_proof {
+            link.barrier().set(Barrier::Sent);
+        }
+        if wants_proof || is_idle {
+            link.session.borrow_mut().ping();
+            self.ping_sent.get_or_insert(now);
+            self.pings += 1;
+        }
+        Ok(())
+    }
+
+    /// Says good-bye when the role or the stop wants it.
+    fn step_leaving(&mut self, link: &Link) -> Result<(), End> {
+        let is_drained = self.output.is_empty() && !self.needs_flush;
+        match self.leaving {
+            Leaving::No if link.wants_connection() => {}
+            Leaving::No => {
+                self.leaving = Leaving::Closing;
+                link.announce_status(false);
+                // A node that stops comes back and wants what it missed; a cold one does not.
+                if !link.is_stopping() {
+                    link.subscribe(true);
+                }
+            }
+            Leaving::Closing => {
+                let mut session = link.session.borrow_mut();
+                if session.is_subscribed() && !session.is_status_open() {
+                    self.leaving = Leaving::Bye;
+                    session.disconnect();
+                }
+            }
+            Leaving::Bye if is_drained => return Err(End::Left),
+            Leaving::Bye => {}
+        }
+        Ok(())
+    }
+
+    fn next_wakeup(&self, link: &Link, next_report: Instant) -> Instant {
+        let mut wakeup = next_report;
+        if !self.keep_alive.is_zero() {
+            wakeup = wakeup.min(self.ping_sent.unwrap_or(self.last_sent) + self.keep_alive);
+        }
+        // The hub has no room, or the lease is late: neither tells when it changes.
+        let waits_for_hub = !self.held.is_empty();
+        let waits_for_lease = link.role() == Role::Active && !self.has_outputs && link.session.borrow().has_output();
+        let may_be_fenced = link.role() == Role::Active && link.session.borrow().is_output_open();
+        if waits_for_hub || waits_for_lease || may_be_fenced || self.leaving != Leaving::No {
+            wakeup = wakeup.min(Instant::now() + RETRY_AFTER);
+        }
+        wakeup
+    }
+}
+
+/// Writes or flushes once; true when nothing is left below. The permit is asked for in the same poll as the system
+/// call, so that a wake-up after a freeze passes the check first.
+async fn write_some<H: Host>(
+    writer: &mut WriteHalf<Stream>,
+    output: &mut BytesMut,
+    has_outputs: bool,
+    link: &Link,
+    host: &H,
+) -> Result<bool, WriteError> {
+    poll_fn(|cx| {
+        while !output.is_empty() {
+            if has_outputs && !host.may_send(link.epoch()) {
+                return Poll::Ready(Err(WriteError::Fenced));
+            }
+            let count = ready!(Pin::new(&mut *writer).poll_write(cx, output))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            output.advance(count);
+        }
+        if has_outputs && !host.may_send(link.epoch()) {
+            return Poll::Ready(Err(WriteError::Fenced));
+        }
+        ready!(Pin::new(&mut *writer).poll_flush(cx))?;
+        Poll::Ready(Ok(true))
+    })
+    .await
+}
+
+/// Pauses between attempts: doubling, capped, with jitter, so that many clients do not return at the same moment.
+struct Pauses {
+    min: Duration,
+    max: Duration,
+    current: Duration,
+    seed: u64,
+    cause: String,
+}
+
+impl Pauses {
+    fn new(link: &Link, seed: i64) -> Self {
+        let settings = &link.settings;
+        let seed = seed.unsigned_abs() | 1;
+        Self { min: settings.reconnect_min, max: settings.reconnect_max, current: settings.reconnect_min, seed, cause: String::new() }
+    }
+
+    fn reset(&mut self) {
+        self.current = self.min;
+        self.cause.clear();
+    }
+
+    fn next(&mut self, stood: Duration) -> Duration {
+        if stood > self.max {
+            self.current = self.min;
+        }
+        // xorshift64 (Marsaglia 2003); only the spread matters.
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        let percent = 50 + u32::try_from(self.seed % 51).unwrap_or(0);
+        let wait = self.current * percent / 100;
+        self.current = (self.current * 2).min(self.max);
+        debug!(wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "waiting before the next attempt");
+        wait
+    }
+}
+
+impl From<packet::Error> for End {
+    fn from(error: packet::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+const READ_BYTES: usize = 16 * 1024;
+/// High-water mark of the write buffer, which is what a lost permit can throw away at most, beside one message.
+const WRITE_BYTES: usize = 64 * 1024;
+const UPDATES_PER_BATCH: usize = 1024;
+const RETRY_AFTER: Duration = Duration::from_millis(10);
+const REPORT_EVERY: Duration = Duration::from_millis(250);
