@@ -1,0 +1,305 @@
+//! One state of the model, and what can happen in it.
+
+use crate::rules::{Flight, LEASE, Restart, Rules, Sink};
+
+/// Everything there is. Plain arrays, as half a million of these are made per check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct State {
+    voters: [Voter; 3],
+    nodes: [Node; 2],
+    /// Sorted, so that the same messages are the same state.
+    wire: [Option<Packet>; 2],
+    /// Who was active in each epoch, one more than its number; 0 is nobody.
+    owners: [u8; EPOCHS],
+    newest_write: u8,
+    crashes: u8,
+    has_main_written: bool,
+    /// Two nodes were active in one epoch.
+    pub is_epoch_shared: bool,
+    /// The plant accepted an old write after a new one.
+    pub is_stale_write_accepted: bool,
+    /// Node 1 wrote after node 0.
+    pub has_moved: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Voter {
+    promised: u8,
+    /// Who was granted it, and for how many ticks from now.
+    granted: Option<(u8, u8)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+struct Node {
+    lease: Option<Lease>,
+    /// The last question to all voters.
+    round: Option<Round>,
+    /// A write whose permit was checked: its epoch, and how long ago.
+    write: Option<(u8, u8)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Lease {
+    epoch: u8,
+    left: u8,
+    /// How many ticks the node's clock may still lose.
+    drift: u8,
+    /// How long writes still wait.
+    guard: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Round {
+    epoch: u8,
+    /// One bit per voter that granted.
+    votes: u8,
+    age: u8,
+}
+
+/// A message; all are sent at the start of a round and carry its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Packet {
+    /// From a node to a voter: keep or give the grant.
+    Ask {
+        /// The node.
+        node: u8,
+        /// The voter.
+        voter: u8,
+        /// The epoch asked for.
+        epoch: u8,
+        /// Ticks since the round was sent.
+        age: u8,
+    },
+    /// From a voter to a node: granted.
+    Grant {
+        /// The voter.
+        voter: u8,
+        /// The node.
+        node: u8,
+        /// The epoch granted.
+        epoch: u8,
+        /// Ticks since the round was sent.
+        age: u8,
+    },
+}
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Move {
+    /// Time goes by; the clocks of the nodes in the mask do not notice.
+    Tick {
+        /// One bit per node.
+        slow: u8,
+    },
+    /// A node asks all voters.
+    Ask(u8),
+    /// A message arrives. Loss needs no move: a message may stay until it is too old.
+    Deliver(Packet),
+    /// A voter crashes and is back at once.
+    Crash(u8),
+    /// A node checks the permit of a write.
+    Check(u8),
+    /// The write arrives at the plant.
+    Arrive(u8),
+}
+
+impl State {
+    /// How many nodes hold a lease that has not ended.
+    pub fn holders(&self) -> usize {
+        self.nodes.iter().filter(|node| node.lease.is_some()).count()
+    }
+
+    pub(crate) fn moves(&self, rules: &Rules, moves: &mut Vec<Move>) {
+        moves.push(Move::Tick { slow: 0 });
+        for (index, node) in (0..).zip(&self.nodes) {
+            if node.lease.is_some_and(|lease| lease.drift > 0) {
+                moves.push(Move::Tick { slow: 1 << index });
+            }
+            // At most one round per tick, and an end to elections, keep the states finite.
+            let may_ask = node.round.is_none_or(|round| round.age > 0);
+            let promised = self.voters[usize::from(index)].promised;
+            if may_ask && (node.lease.is_some() || promised < rules.epochs) {
+                moves.push(Move::Ask(index));
+            }
+            if node.lease.is_some_and(|lease| lease.guard == 0) && node.write.is_none() {
+                moves.push(Move::Check(index));
+            }
+            if node.write.is_some() {
+                moves.push(Move::Arrive(index));
+            }
+        }
+        moves.extend(self.wire.iter().flatten().map(|packet| Move::Deliver(*packet)));
+        if self.crashes < rules.crashes {
+            moves.extend((0..3).take(rules.voters()).map(Move::Crash));
+        }
+    }
+
+    pub(crate) fn after(&self, rules: &Rules, step: Move) -> Option<State> {
+        let mut next = *self;
+        match step {
+            Move::Tick { slow } => next.tick(rules, slow),
+            Move::Ask(node) => next.ask(rules, node),
+            Move::Deliver(packet) => {
+                next.take_off_wire(packet);
+                next.deliver(rules, packet);
+            }
+            Move::Crash(voter) => next.crash(rules, voter),
+            Move::Check(node) => {
+                let node = &mut next.nodes[usize::from(node)];
+                node.write = node.lease.map(|lease| (lease.epoch, 0));
+            }
+            Move::Arrive(node) => next.arrive(rules, node)?,
+        }
+        Some(next)
+    }
+
+    fn tick(&mut self, rules: &Rules, slow: u8) {
+        for voter in &mut self.voters {
+            voter.granted = voter.granted.and_then(|(node, left)| (left > 1).then_some((node, left - 1)));
+        }
+        for (index, node) in self.nodes.iter_mut().enumerate() {
+            node.lease = node.lease.and_then(|mut lease| {
+                if slow & 1 << index == 0 {
+                    lease.left -= 1;
+                } else {
+                    lease.drift -= 1;
+                }
+                lease.guard = lease.guard.saturating_sub(1);
+                (lease.left > 0).then_some(lease)
+            });
+            node.round = node.round.and_then(|round| {
+                (round.age + 1 < rules.hold).then_some(Round { age: round.age + 1, ..round })
+            });
+            node.write = node.write.and_then(|(epoch, age)| match rules.flight {
+                Flight::Unbounded => Some((epoch, age)),
+                Flight::AtMost(most) => (age < most).then_some((epoch, age + 1)),
+            });
+        }
+        // An answer that is older than the lease it could give changes nothing.
+        for slot in &mut self.wire {
+            *slot = slot.and_then(|packet| packet.older(rules.hold));
+        }
+        self.sort_wire();
+    }
+
+    /// A holder asks to keep its epoch, anyone else for the next one of its own.
+    fn ask(&mut self, rules: &Rules, node: u8) {
+        let promised = self.voters[usize::from(node)].promised;
+        let epoch = match self.nodes[usize::from(node)].lease {
+            Some(lease) => lease.epoch,
+            None => (promised / 2 + 1) * 2 + node,
+        };
+        self.nodes[usize::from(node)].round = Some(Round { epoch, votes: 0, age: 0 });
+        for voter in (0..3).take(rules.voters()) {
+            let packet = Packet::Ask { node, voter, epoch, age: 0 };
+            if voter == node {
+                self.deliver(rules, packet);
+            } else {
+                self.put_on_wire(packet);
+            }
+        }
+    }
+
+    fn deliver(&mut self, rules: &Rules, packet: Packet) {
+        match packet {
+            Packet::Ask { node, voter: index, epoch, age } => {
+                let voter = &mut self.voters[usize::from(index)];
+                let is_free = voter.granted.is_none_or(|(holder, _)| holder == node);
+                if epoch >= voter.promised && is_free {
+                    *voter = Voter { promised: epoch, granted: Some((node, LEASE)) };
+                    let grant = Packet::Grant { voter: index, node, epoch, age };
+                    if index == node {
+                        self.deliver(rules, grant);
+                    } else {
+                        self.put_on_wire(grant);
+                    }
+                }
+            }
+            Packet::Grant { voter, node, epoch, age } => self.count_vote(rules, voter, node, epoch, age),
+        }
+    }
+
+    fn count_vote(&mut self, rules: &Rules, voter: u8, index: u8, epoch: u8, age: u8) {
+        let node = &mut self.nodes[usize::from(index)];
+        let Some(round) = node.round.as_mut().filter(|round| round.epoch == epoch && round.age == age) else {
+            return;
+        };
+        round.votes |= 1 << voter;
+        if round.votes.count_ones() < rules.votes_needed || age >= rules.hold {
+            return;
+        }
+        // The lease counts from the moment the round was sent.
+        let guard = node.lease.map_or(rules.guard, |lease| lease.guard);
+        node.lease = Some(Lease { epoch, left: rules.hold - age, drift: rules.drift, guard });
+        let owner = &mut self.owners[usize::from(epoch)];
+        if *owner != 0 && *owner != index + 1 {
+            self.is_epoch_shared = true;
+        }
+        *owner = index + 1;
+    }
+
+    fn crash(&mut self, rules: &Rules, index: u8) {
+        self.crashes += 1;
+        let voter = &mut self.voters[usize::from(index)];
+        match rules.restart {
+            Restart::Waits => voter.granted = voter.granted.map(|(node, _)| (node, LEASE)),
+            Restart::GrantsAtOnce => voter.granted = None,
+            Restart::Forgets => *voter = Voter::default(),
+        }
+        if let Some(node) = self.nodes.get_mut(usize::from(index)) {
+            *node = Node::default();
+        }
+    }
+
+    fn arrive(&mut self, rules: &Rules, index: u8) -> Option<()> {
+        let (epoch, _) = self.nodes[usize::from(index)].write.take()?;
+        let is_old = epoch < self.newest_write;
+        match rules.sink {
+            Sink::ComparesEpochs if is_old => return Some(()),
+            Sink::ComparesEpochs | Sink::Blind => {}
+        }
+        self.is_stale_write_accepted |= is_old;
+        self.newest_write = self.newest_write.max(epoch);
+        if rules.watches_failover {
+            self.has_moved |= index == 1 && self.has_main_written;
+            self.has_main_written |= index == 0;
+        }
+        Some(())
+    }
+
+    /// A full wire loses the message, like any wire may.
+    fn put_on_wire(&mut self, packet: Packet) {
+        if self.wire.contains(&Some(packet)) {
+            return;
+        }
+        if let Some(slot) = self.wire.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some(packet);
+        }
+        self.sort_wire();
+    }
+
+    fn take_off_wire(&mut self, packet: Packet) {
+        for slot in &mut self.wire {
+            if *slot == Some(packet) {
+                *slot = None;
+            }
+        }
+        self.sort_wire();
+    }
+
+    fn sort_wire(&mut self) {
+        self.wire.sort_unstable();
+    }
+}
+
+impl Packet {
+    fn older(self, limit: u8) -> Option<Packet> {
+        let mut packet = self;
+        let (Packet::Ask { age, .. } | Packet::Grant { age, .. }) = &mut packet;
+        *age += 1;
+        (*age < limit).then_some(packet)
+    }
+}
+
+/// More epochs than the bounds allow to reach.
+const EPOCHS: usize = 12;

@@ -1,0 +1,47 @@
+//! The rules of the product, every state of them.
+
+use stateright::{Checker, HasDiscoveries, Model};
+use twinhub_lease_model::{FAILOVER, Flight, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER, Rules, Sink};
+
+#[test]
+fn all_promises_hold_in_every_state() {
+    assert_holds(Rules::PRODUCT, 100_000);
+}
+
+#[test]
+fn a_second_crash_changes_nothing() {
+    assert_holds(Rules { crashes: 2, ..Rules::PRODUCT }, 500_000);
+}
+
+#[test]
+fn a_plant_that_compares_epochs_needs_no_bound_on_the_way_of_a_write() {
+    let rules = Rules { flight: Flight::Unbounded, sink: Sink::ComparesEpochs, ..Rules::PRODUCT };
+    assert_holds(rules, 100_000);
+}
+
+#[test]
+fn without_a_witness_both_votes_are_safe() {
+    assert_holds(Rules { witness: false, ..Rules::PRODUCT }, 1_000);
+}
+
+/// Safety alone is easy: a system in which nothing happens has it.
+#[test]
+fn the_role_does_move() {
+    let rules = Rules { watches_failover: true, ..Rules::PRODUCT };
+    let wanted = HasDiscoveries::AllOf([FAILOVER].into());
+    let checker = rules.checker().threads(2).finish_when(wanted).spawn_bfs().join();
+    assert!(checker.discovery(FAILOVER).is_some());
+}
+
+/// Visits every state; `least` of them must exist, or the bounds have cut the model down to nothing.
+fn assert_holds(rules: Rules, least: usize) {
+    let checker = rules.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
+    for promise in [ONE_HOLDER, ONE_OWNER, NO_STALE_WRITE] {
+        if let Some(path) = checker.discovery(promise) {
+            panic!("{promise}: {:#?}", path.into_actions());
+        }
+    }
+    let visited = checker.unique_state_count();
+    println!("{visited} states, depth {}", checker.max_depth());
+    assert!(checker.is_done() && visited > least, "only {visited} states visited");
+}
