@@ -55,6 +55,7 @@ use tenure::Tenure;
 /// One group on one node: decides whether the node acts. See the [module documentation](self) for the
 /// states and the crate's for the contract.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that may hold in any state")]
 pub struct Machine {
     setup: Setup,
     me: NodeRank,
@@ -139,6 +140,7 @@ impl Machine {
     ///
     /// # Panics
     /// If `setup.me` is not a node of the group: [`Setup::check`] tells before.
+    #[expect(clippy::needless_pass_by_value, reason = "the machine takes over what was stored")]
     pub fn new(
         setup: Setup,
         stored: StoredState,
@@ -493,7 +495,7 @@ impl Machine {
     }
 
     /// A number below `bound`, from the seed (Steele, Lea, Flood, "Fast splittable pseudorandom number
-    /// generators", 2014: SplitMix64).
+    /// generators", 2014: `SplitMix64`).
     fn random_below(&mut self, bound: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;

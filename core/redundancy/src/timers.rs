@@ -24,7 +24,7 @@ pub enum Profile {
 pub struct Timers {
     /// Between two heartbeats on each path.
     pub heartbeat: Duration,
-    /// L_v: how long a voter keeps a grant after a renewal reached it.
+    /// `L_v`: how long a voter keeps a grant after a renewal reached it.
     pub lease: Duration,
     /// Between two renewals.
     pub renew: Duration,
@@ -145,7 +145,7 @@ impl Timers {
         }
     }
 
-    /// L_h: how long the holder counts its lease from the moment it asked for it.
+    /// `L_h`: how long the holder counts its lease from the moment it asked for it.
     pub fn hold(&self) -> Duration {
         self.lease.saturating_sub(self.margin)
     }

@@ -254,7 +254,7 @@ impl World {
         self.observe();
     }
 
-    /// L_v in nanoseconds.
+    /// `L_v` in nanoseconds.
     pub fn lease(&self) -> u64 {
         nanos(self.timers.lease)
     }
@@ -285,7 +285,7 @@ impl World {
 
     /// Hands an order to a node.
     pub fn order(&mut self, rank: u8, order: Order) {
-        self.note(format!("operator on node {rank}: {order}"));
+        self.note(&format!("operator on node {rank}: {order}"));
         self.input(VoterId::Node(NodeRank(rank)), Input::Operator(order));
     }
 
@@ -297,7 +297,7 @@ impl World {
 
     /// Heals everything, brings everyone back, withdraws all orders.
     pub fn heal(&mut self) {
-        self.note("-- everything heals".to_owned());
+        self.note("-- everything heals");
         self.plan.faults = Faults::NONE;
         self.net.heal();
         self.net.quality = Quality::GOOD;
@@ -354,7 +354,7 @@ impl World {
         format!("{:.3} ms", Duration::from_nanos(self.now).as_secs_f64() * 1000.0)
     }
 
-    fn note(&mut self, what: String) {
+    fn note(&mut self, what: &str) {
         if self.story.len() == 2000 {
             self.story.pop_front();
         }
@@ -431,7 +431,7 @@ impl World {
         for output in outputs {
             match output {
                 VoterOutput::Persist { ticket, state } => self.store(id, ticket, state),
-                VoterOutput::Reply { to, message } => self.transmit(id, to, message),
+                VoterOutput::Reply { to, message } => self.transmit(id, to, &message),
             }
         }
     }
@@ -461,8 +461,8 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: VoterId, to: VoterId, message: Message) {
-        self.check_promise(from, &message);
+    fn transmit(&mut self, from: VoterId, to: VoterId, message: &Message) {
+        self.check_promise(from, message);
         for delay in self.net.deliveries(from, to, &mut self.random) {
             let at = self.now + nanos(delay);
             self.push(at, Event::Deliver { to, from, message: message.clone() });

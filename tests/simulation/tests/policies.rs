@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use twinhub_redundancy::{NodeState, Order, Policy, VoterId};
+use twinhub_redundancy::{Machine, NodeState, Order, Policy, VoterId};
 use twinhub_simulation::{Faults, Finding, Plan, World, check};
 
 const SAFE: [Finding; 4] =
@@ -35,7 +35,7 @@ fn with_manual_a_dead_main_waits_for_the_operator() {
     world.order(1, Order::Failover { force: true });
     world.advance(world.lease() * 2);
     assert_eq!(world.state(1), Some(NodeState::Active), "{}", world.story(20));
-    assert!(world.machine(1).is_some_and(|machine| machine.split_possible()));
+    assert!(world.machine(1).is_some_and(Machine::split_possible));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn with_evidence_a_split_heals_to_the_higher_epoch_and_a_merge() {
     world.advance(world.lease() * 8);
     assert_eq!(world.active().len(), 2, "both see the world: {}", world.story(20));
     for rank in 0..2 {
-        assert!(world.machine(rank).is_some_and(|machine| machine.split_possible()));
+        assert!(world.machine(rank).is_some_and(Machine::split_possible));
     }
     world.net.heal();
     world.advance(world.lease() * 8);

@@ -94,7 +94,6 @@ impl Machine {
         }
         let timers = &self.setup.timers;
         let vacant = match (self.urgent, self.active) {
-            (Some(_), _) => self.state_since,
             (None, Some(active)) => {
                 let heard = self.heard(VoterId::Node(active)).unwrap_or(self.started);
                 heard + timers.lease
@@ -106,7 +105,7 @@ impl Machine {
                 let patient = self.state_since + timers.start;
                 complete.map_or(patient, |at| at.max(self.state_since).min(patient))
             }
-            (None, None) => self.state_since,
+            (Some(_), _) | (None, None) => self.state_since,
         };
         let free = match self.urgent {
             Some(Urgent::Operator { .. }) => Moment::ZERO,
@@ -500,11 +499,10 @@ impl Machine {
         match &self.election {
             Election::Idle => {}
             Election::Asking { .. } => self.give_up_asking(now),
-            Election::Promising { .. } => self.lose_campaign(now),
             Election::Campaigning { campaign } if now < campaign.since + self.setup.timers.lease => {
                 self.canvass(now);
             }
-            Election::Campaigning { .. } => self.lose_campaign(now),
+            Election::Promising { .. } | Election::Campaigning { .. } => self.lose_campaign(now),
         }
     }
 

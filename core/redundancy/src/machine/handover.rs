@@ -184,9 +184,9 @@ impl Machine {
             && token.epoch >= self.followed;
         let is_ready = match self.state {
             NodeState::Standby | NodeState::Syncing => !self.stopping,
-            // The same token again, or the vote was already under way.
-            NodeState::Candidate => false,
-            NodeState::Starting
+            // A candidate has the same token already, or asked for the role by itself.
+            NodeState::Candidate
+            | NodeState::Starting
             | NodeState::Joining
             | NodeState::Activating
             | NodeState::Active

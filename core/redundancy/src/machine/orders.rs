@@ -16,8 +16,14 @@ impl Machine {
         let done = match order {
             Order::Switchover { to } => self.order_switchover(to, now),
             Order::Failover { force } => self.order_failover(force, now),
-            Order::Pause => self.order_hold(true, now),
-            Order::Resume => self.order_hold(false, now),
+            Order::Pause => {
+                self.order_hold(true, now);
+                Ok(())
+            }
+            Order::Resume => {
+                self.order_hold(false, now);
+                Ok(())
+            }
             Order::Maintenance(true) => self.order_maintenance(now),
             Order::Maintenance(false) => self.order_end_of_maintenance(now),
         };
@@ -110,7 +116,7 @@ impl Machine {
         Ok(())
     }
 
-    fn order_hold(&mut self, on: bool, now: Moment) -> Result<(), String> {
+    fn order_hold(&mut self, on: bool, now: Moment) {
         if !on {
             self.moves.clear();
             self.flap_alarmed = false;
@@ -126,7 +132,6 @@ impl Machine {
             self.beat(now);
         }
         self.persist();
-        Ok(())
     }
 
     fn order_maintenance(&mut self, now: Moment) -> Result<(), String> {

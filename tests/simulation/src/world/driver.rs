@@ -14,7 +14,7 @@ impl World {
     pub(super) fn start(&mut self, id: VoterId) {
         let setup = self.setup(id);
         let sabotage = self.plan.sabotage;
-        let seed = self.random.next();
+        let seed = self.random.draw();
         let Some(site) = self.sites.get_mut(&id) else { return };
         if site.is_alive() {
             return;
@@ -42,14 +42,14 @@ impl World {
             VoterId::Witness => Life::Witness(Box::new(Voter::new(&setup, stored, shown))),
             VoterId::Node(_) => Life::Node(Box::new(Machine::new(setup, stored, incarnation, seed, shown))),
         };
-        self.note(format!("{id} starts, incarnation {}", incarnation.0));
+        self.note(&format!("{id} starts, incarnation {}", incarnation.0));
         self.later(id, Duration::from_millis(50), Step::Loaded);
         self.input(id, Input::Tick);
     }
 
     /// Kills a site's process; what was on its way to the disk may or may not get there.
     pub(super) fn kill(&mut self, id: VoterId, why: &str) {
-        self.note(format!("{id} dies: {why}"));
+        self.note(&format!("{id} dies: {why}"));
         let Some(site) = self.sites.get_mut(&id) else { return };
         let survives = usize::try_from(self.random.below(site.unsynced.len() as u64 + 1)).unwrap_or(0);
         if let Some((_, state)) = survives.checked_sub(1).and_then(|last| site.unsynced.get(last))
@@ -64,7 +64,7 @@ impl World {
 
     pub(super) fn carry_out(&mut self, id: VoterId, action: Action) {
         match action {
-            Action::Send { to, message } => self.transmit(id, to, message),
+            Action::Send { to, message } => self.transmit(id, to, &message),
             Action::Persist { ticket, state } => self.store(id, ticket, state),
             Action::Lease { epoch, until } => {
                 if let Some(site) = self.sites.get_mut(&id) {
@@ -122,13 +122,13 @@ impl World {
             }
             Action::State { from, to, reason } => {
                 *self.entered.entry(to).or_default() += 1;
-                self.note(format!("{id} {from} -> {to}: {reason}"));
+                self.note(&format!("{id} {from} -> {to}: {reason}"));
             }
             Action::Quorum { epoch, quorate, reason, .. } => {
-                self.note(format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
+                self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
             }
-            Action::Alarm { reason } => self.note(format!("{id} alarm: {reason}")),
-            Action::Refused { order, why } => self.note(format!("{id} refuses {order}: {why}")),
+            Action::Alarm { reason } => self.note(&format!("{id} alarm: {reason}")),
+            Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),
             Action::Abort { reason } => {
                 let at = self.at();
                 self.field.note(Finding::Aborted, format!("{at}: {id}: {reason}"));

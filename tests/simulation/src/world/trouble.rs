@@ -97,27 +97,27 @@ impl World {
                 delay_max: self.random.up_to(lease * 2) + Duration::from_millis(1),
             },
         };
-        self.note(format!("-- network {:?}", self.net.quality));
+        self.note(&format!("-- network {:?}", self.net.quality));
     }
 
     fn trouble_cuts(&mut self) {
         if self.random.percent(40) {
-            self.note("-- network heals".to_owned());
+            self.note("-- network heals");
             return self.net.heal();
         }
         let (one, other) = (self.any_site(), self.any_site());
         match self.random.below(3) {
             0 => {
-                self.note(format!("-- cut {one} to {other}"));
+                self.note(&format!("-- cut {one} to {other}"));
                 self.net.cut(one, other);
             }
             1 => {
-                self.note(format!("-- cut between {one} and {other}"));
+                self.note(&format!("-- cut between {one} and {other}"));
                 self.net.cut(one, other);
                 self.net.cut(other, one);
             }
             _ => {
-                self.note(format!("-- cut {one} off"));
+                self.note(&format!("-- cut {one} off"));
                 for id in self.ids() {
                     self.net.cut(one, id);
                     self.net.cut(id, one);
@@ -153,7 +153,7 @@ impl World {
         let id = self.any_site();
         let most = if self.random.percent(50) { self.timers.lease / 2 } else { self.timers.lease * 4 };
         let time = self.random.up_to(most);
-        self.note(format!("-- {id} freezes for {time:?}"));
+        self.note(&format!("-- {id} freezes for {time:?}"));
         let until = self.now + nanos(time);
         if let Some(site) = self.sites.get_mut(&id) {
             site.frozen_until = site.frozen_until.max(until);
@@ -189,7 +189,7 @@ impl World {
         if let Some(site) = self.sites.get_mut(&id) {
             site.sync_max = most;
         }
-        self.note(format!("-- {id} syncs within {most:?}"));
+        self.note(&format!("-- {id} syncs within {most:?}"));
     }
 
     fn trouble_blindness(&mut self) {
@@ -198,6 +198,6 @@ impl World {
         if let Some(site) = self.sites.get_mut(&id) {
             site.evidence = sees;
         }
-        self.note(format!("-- {id} sees the world: {sees}"));
+        self.note(&format!("-- {id} sees the world: {sees}"));
     }
 }
