@@ -137,6 +137,7 @@ impl Plugin for Sim {
         publisher.flush();
         if is_stalled {
             self.site.borrow_mut().stalled.push(batch);
+            self.cx.count("writes.stalled", 1);
         } else {
             batch.done_all(Code::Ok);
         }

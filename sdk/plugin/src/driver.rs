@@ -93,10 +93,13 @@ impl<P: Plugin> Driver<P> {
         match command {
             Command::Start { op } => {
                 let started = until_stop(shared, plugin.start(), LIFECYCLE_LIMIT).await;
+                // What a call published is with the hub when the call is done.
+                self.cx.publisher().flush();
                 finish(shared, op, started);
             }
             Command::Items { op, add, remove, refused } => {
                 let taken = until_stop(shared, plugin.items(add, remove), LIFECYCLE_LIMIT).await;
+                self.cx.publisher().flush();
                 let taken = taken.and_then(|()| refused.map_or(Ok(()), |why| Err(Error::invalid(why))));
                 finish(shared, op, taken);
             }

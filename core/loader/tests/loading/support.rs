@@ -1,0 +1,311 @@
+//! Building plugins, and a host that records what they do.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use twinhub_loader::{
+    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
+    WriteReq, WriteResult,
+};
+
+/// An update as recorded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    pub epoch: u64,
+    pub item: u32,
+    pub value: String,
+    pub flags: u32,
+    pub seq: u32,
+}
+
+#[derive(Debug, Default)]
+pub struct Record {
+    pub updates: Vec<Seen>,
+    pub refused: Vec<String>,
+    pub writes: Vec<WriteResult>,
+    pub ops: Vec<(u64, i32, String)>,
+    pub faults: Vec<(i32, String)>,
+    pub logs: Vec<(u32, String, String, String)>,
+    pub states: Vec<(u32, String)>,
+    pub counts: Vec<(String, u64)>,
+}
+
+/// Records everything; knobs for what it answers.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    record: Mutex<Record>,
+    changed: Condvar,
+    pub lease_end: AtomicI64,
+    /// How many batches are refused for want of room.
+    pub refuse_next: AtomicUsize,
+    /// Batches with another epoch are refused, if not 0.
+    pub epoch: AtomicI64,
+}
+
+impl Recorder {
+    /// With a lease that does not end.
+    pub fn new() -> Arc<Self> {
+        let recorder = Self::default();
+        recorder.lease_end.store(i64::MAX, Ordering::SeqCst);
+        Arc::new(recorder)
+    }
+
+    pub fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
+        read(&self.record.lock().unwrap())
+    }
+
+    /// Waits until `found` gives something.
+    pub fn wait<T>(&self, what: &str, mut found: impl FnMut(&Record) -> Option<T>) -> T {
+        let begun = Instant::now();
+        let mut record = self.record.lock().unwrap();
+        loop {
+            if let Some(found) = found(&record) {
+                return found;
+            }
+            let left = LIMIT.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "{what} did not come: {record:#?}");
+            record = self.changed.wait_timeout(record, left).unwrap().0;
+        }
+    }
+
+    pub fn op(&self, op: u64) -> (i32, String) {
+        self.wait(&format!("completion of operation {op}"), |record| {
+            let done: Vec<_> = record.ops.iter().filter(|done| done.0 == op).collect();
+            assert!(done.len() <= 1, "operation {op} is completed once: {done:?}");
+            done.first().map(|done| (done.1, done.2.clone()))
+        })
+    }
+
+    pub fn written(&self, write_id: u64) -> i32 {
+        self.wait(&format!("answer to write {write_id}"), |record| {
+            record.writes.iter().find(|result| result.write_id == write_id).map(|result| result.code)
+        })
+    }
+
+    pub fn value(&self, value: &str) -> Seen {
+        self.wait(&format!("value {value}"), |record| {
+            record.updates.iter().find(|seen| seen.value == value).cloned()
+        })
+    }
+
+    pub fn counted(&self, name: &str) -> u64 {
+        self.read(|record| record.counts.iter().filter(|count| count.0 == name).map(|count| count.1).sum())
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Record)) {
+        note(&mut self.record.lock().unwrap());
+        self.changed.notify_all();
+    }
+}
+
+impl HostSink for Recorder {
+    fn publish(&self, epoch: u64, updates: RawBatch<'_>) -> PublishOutcome {
+        let current = self.epoch.load(Ordering::SeqCst);
+        if current != 0 && u64::try_from(current) != Ok(epoch) {
+            self.note(|record| record.refused.push(format!("stale epoch {epoch}")));
+            return PublishOutcome::StaleEpoch;
+        }
+        if self.refuse_next.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
+            self.note(|record| record.refused.push("no room".to_owned()));
+            return PublishOutcome::Again;
+        }
+        let mut seen = Vec::with_capacity(updates.len());
+        for update in updates {
+            match update {
+                Ok(update) => seen.push(Seen {
+                    epoch,
+                    item: update.item,
+                    value: show(update.value),
+                    flags: update.flags,
+                    seq: update.seq,
+                }),
+                Err(error) => {
+                    self.note(|record| record.refused.push(error.to_string()));
+                    return PublishOutcome::Invalid;
+                }
+            }
+        }
+        self.note(|record| record.updates.extend(seen));
+        PublishOutcome::Taken
+    }
+
+    fn write_done(&self, results: &[WriteResult]) {
+        self.note(|record| record.writes.extend_from_slice(results));
+    }
+
+    fn op_done(&self, op: u64, code: i32, detail: &str) {
+        self.note(|record| record.ops.push((op, code, detail.to_owned())));
+    }
+
+    fn fault(&self, code: i32, detail: &str) {
+        self.note(|record| record.faults.push((code, detail.to_owned())));
+    }
+
+    fn log(&self, level: u32, target: &str, message: &str, fields_json: &str) {
+        let line = (level, target.to_owned(), message.to_owned(), fields_json.to_owned());
+        self.note(|record| record.logs.push(line));
+    }
+
+    fn state(&self, state: u32, cause: &str) {
+        self.note(|record| record.states.push((state, cause.to_owned())));
+    }
+
+    fn lease_end(&self, _epoch: u64) -> i64 {
+        self.lease_end.load(Ordering::SeqCst)
+    }
+
+    fn count(&self, name: &str, add: u64) {
+        self.note(|record| record.counts.push((name.to_owned(), add)));
+    }
+}
+
+pub fn show(value: ValueRef<'_>) -> String {
+    match value {
+        ValueRef::Null => "null".to_owned(),
+        ValueRef::Bool(value) => value.to_string(),
+        ValueRef::I64(value) | ValueRef::Time(value) => value.to_string(),
+        ValueRef::U64(value) => value.to_string(),
+        ValueRef::F64(value) => value.to_string(),
+        ValueRef::Str(value) | ValueRef::Json(value) => value.to_owned(),
+        ValueRef::Bytes(bytes) | ValueRef::Array { bytes, .. } => format!("{} bytes", bytes.len()),
+    }
+}
+
+/// Waits for a control call, whichever way it completes.
+pub fn finish(host: &Recorder, op: u64, called: Result<Status, PluginError>) -> Result<(), (i32, String)> {
+    match called {
+        Ok(Status::Done) => Ok(()),
+        Ok(Status::Pending) => match host.op(op) {
+            (0, _) => Ok(()),
+            (code, detail) => Err((code, detail)),
+        },
+        Err(error) => Err((error.code, error.detail)),
+    }
+}
+
+pub fn item(handle: u32, address: &str) -> ItemSpec {
+    let row = serde_json::json!({"path": format!("site/{handle}"), "address": address});
+    ItemSpec { handle, access: 3, address_json: row.to_string(), type_hint: 0, group: 0 }
+}
+
+pub fn write<'a>(write_id: u64, item: u32, value: ValueRef<'a>) -> WriteReq<'a> {
+    WriteReq { write_id, item, deadline_ns: i64::MIN, flags: 0, value }
+}
+
+/// An instance of `library` with items, started and active in epoch 1. Operations 1 to 3 are used.
+pub fn active(library: &Library, config: &str, items: &[ItemSpec], host: &Arc<Recorder>) -> Instance {
+    let instance = library.create("demo", config, Arc::clone(host) as Arc<dyn HostSink>).unwrap();
+    finish(host, 1, instance.items(1, items, &[])).unwrap();
+    finish(host, 2, instance.start(2)).unwrap();
+    finish(host, 3, instance.set_role(3, Role::Active, 1, i64::MIN)).unwrap();
+    instance
+}
+
+pub fn open(path: &Path) -> Library {
+    Library::open(path, cache()).unwrap()
+}
+
+pub fn cache() -> PathBuf {
+    scratch().join("cache")
+}
+
+pub fn scratch() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("loading")
+}
+
+/// The libraries of `twinhub-hello` and `twinhub-sim`, built once.
+pub fn rust_plugin(name: &str) -> PathBuf {
+    static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+        let output = Command::new(env!("CARGO"))
+            .args([
+                "build",
+                "-p",
+                "twinhub-hello",
+                "-p",
+                "twinhub-sim",
+                "--message-format=json-render-diagnostics",
+            ])
+            .arg("--target-dir")
+            .arg(target)
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .filter_map(|message| message.get("filenames")?.as_array().cloned())
+            .flatten()
+            .filter_map(|name| name.as_str().map(PathBuf::from))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "so"))
+            .collect()
+    });
+    let is_wanted = |path: &&PathBuf| path.file_stem().is_some_and(|stem| stem == name);
+    built.iter().find(is_wanted).unwrap_or_else(|| panic!("{name} is among {built:?}")).clone()
+}
+
+/// Compiles C into a library. `defines` are preprocessor definitions.
+pub fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf {
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/contract/include");
+    let dir = scratch();
+    std::fs::create_dir_all(&dir).unwrap();
+    let library = dir.join(format!("lib{output}.so"));
+    let compiled = Command::new("cc")
+        .args([
+            "-std=c11",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Wpedantic",
+            "-Werror",
+            "-Wno-overlength-strings",
+            "-Wno-unused-function",
+        ])
+        .args(["-shared", "-fPIC", "-fvisibility=hidden"])
+        .args(defines.iter().map(|define| format!("-D{define}")))
+        .arg("-I")
+        .arg(include)
+        .arg("-o")
+        .arg(&library)
+        .arg(source)
+        .output()
+        .expect("the C compiler `cc` is installed");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    library
+}
+
+/// The C plugin that breaks the contract on demand, under its own file name.
+pub fn misfit(output: &str, defines: &[&str]) -> PathBuf {
+    let manifest = format!("MANIFEST={:?}", manifest());
+    let mut all = vec![manifest.as_str()];
+    if defines.iter().any(|define| define.starts_with("MANIFEST=")) {
+        all.clear();
+    }
+    all.extend_from_slice(defines);
+    c_plugin(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/misfit.c"), output, &all)
+}
+
+/// A valid manifest.
+pub fn manifest() -> String {
+    serde_json::json!({
+        "manifest": 1, "id": "org.example.misfit", "name": "Misfit", "vendor": "Example", "version": "0.1.0",
+        "license": "MIT", "abi": {"min": "1.0", "max": "1.0"}, "kind": "interface",
+        "protocols": [{"name": "none"}], "config_schema": {}, "item_address_schema": {},
+        "mb": {
+            "relevant": false, "possible": "yes", "default_standby": "cold",
+            "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
+            "state": "none", "fence": "none", "recovery": "none", "parallel_input": false
+        },
+        "capabilities": [{"name": "breaks the contract"}],
+        "hosting": {"allowed": ["inproc"], "recommended": "inproc"}
+    })
+    .to_string()
+}
+
+/// Longer than anything here takes on a busy machine.
+const LIMIT: Duration = Duration::from_secs(30);
