@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
+use crate::span::{self, Span};
 use crate::topic::{self, Placeholders};
 
 /// Settings of one MQTT interface as the site writes them.
@@ -101,7 +102,6 @@ pub struct Config {
     pub in_flight_max: u16,
     /// Given by the host: where this instance runs.
     #[serde(default)]
-    #[schemars(skip)]
     pub twinhub: Option<Placement>,
 }
 
@@ -152,60 +152,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A duration written as text: `"200ms"`, `"5s"`, `"10m"`, `"1h"`, `"7d"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Span(pub Duration);
-
-impl Span {
-    /// Reads a whole number followed by `ms`, `s`, `m`, `h` or `d`.
-    pub fn parse(text: &str) -> Result<Self, Error> {
-        let wrong = || Error::Duration { text: text.to_owned() };
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let factor = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        number.checked_mul(factor).map(|ms| Self(Duration::from_millis(ms))).ok_or_else(wrong)
-    }
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
-    }
-}
-
-impl JsonSchema for Span {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Span".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "description": "A duration: whole number followed by ms, s, m, h or d.",
-            "pattern": "^[0-9]+(ms|s|m|h|d)$"
-        })
-    }
-}
-
 /// Why settings were refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Not a duration.
-    #[error("`{text}` is not a duration; help: write a whole number and a unit, for example \"200ms\", \"5s\" or \"1h\"")]
-    Duration {
-        /// What was written.
-        text: String,
-    },
+    #[error(transparent)]
+    Duration(#[from] span::Error),
     /// Not a broker address.
     #[error("broker `{text}`: {problem}; help: write \"mqtt://host:1883\" or \"mqtts://host:8883\"")]
     Broker {
@@ -308,12 +261,14 @@ impl Config {
             topic::expand(template, &Placeholders { placement: &placement, path: None })
                 .map_err(|source| Error::Topic { key, source })
         };
-        let fill_topic = |key, template: &str| match template {
-            "" => Ok(None),
-            _ => {
-                let text = fill(key, template)?;
-                topic::check_name(&text).map_err(|source| Error::Topic { key, source })?;
-                Ok(Some(text))
+        let fill_topic = |key, template: &str| -> Result<Option<String>, Error> {
+            match template {
+                "" => Ok(None),
+                _ => {
+                    let text = fill(key, template)?;
+                    topic::check_name(&text).map_err(|source| Error::Topic { key, source })?;
+                    Ok(Some(text))
+                }
             }
         };
         let client_id = fill("client_id", &self.client_id)?;
@@ -402,12 +357,32 @@ impl Config {
                 help: "0 = at most once, 1 = at least once, 2 = exactly once",
             });
         }
-        span("keep_alive", self.keep_alive, ("1s", "18h"), "brokers close connections that stay silent for 1.5 times this")?;
+        span(
+            "keep_alive",
+            self.keep_alive,
+            ("1s", "18h"),
+            "brokers close connections that stay silent for 1.5 times this",
+        )?;
         span("connect_timeout", self.connect_timeout, ("100ms", "5m"), "5s suits a local broker")?;
-        span("send_timeout", self.send_timeout, ("100ms", "5m"), "it bounds how long an old value may stay in the network")?;
+        span(
+            "send_timeout",
+            self.send_timeout,
+            ("100ms", "5m"),
+            "it bounds how long an old value may stay in the network",
+        )?;
         span("reconnect_min", self.reconnect_min, ("10ms", "1h"), "200ms finds a restarted broker quickly")?;
-        span("reconnect_max", self.reconnect_max, ("10ms", "1h"), "10s spares a broker that is away for long")?;
-        span("session_expiry", self.session_expiry, ("1s", "365d"), "choose the longest outage that must lose nothing")?;
+        span(
+            "reconnect_max",
+            self.reconnect_max,
+            ("10ms", "1h"),
+            "10s spares a broker that is away for long",
+        )?;
+        span(
+            "session_expiry",
+            self.session_expiry,
+            ("1s", "365d"),
+            "choose the longest outage that must lose nothing",
+        )?;
         span("will_delay", self.will_delay, ("0s", "1d"), "0s announces a lost node at once")?;
         if self.reconnect_max < self.reconnect_min {
             return Err(Error::Conflict {
@@ -415,13 +390,23 @@ impl Config {
                 help: "reconnect_max is the longest pause between two attempts",
             });
         }
-        count("packet_size_bytes_max", u64::from(self.packet_size_bytes_max), (1024, 268_435_455), ("1024", "268435455"))?;
+        count(
+            "packet_size_bytes_max",
+            u64::from(self.packet_size_bytes_max),
+            (1024, 268_435_455),
+            ("1024", "268435455"),
+        )?;
         count("outbox_messages_max", self.outbox_messages_max as u64, (1, 1_000_000), ("1", "1000000"))?;
         count("in_flight_max", u64::from(self.in_flight_max), (1, 16_384), ("1", "16384"))
     }
 }
 
-fn span(key: &'static str, value: Span, (min, max): (&'static str, &'static str), help: &'static str) -> Result<(), Error> {
+fn span(
+    key: &'static str,
+    value: Span,
+    (min, max): (&'static str, &'static str),
+    help: &'static str,
+) -> Result<(), Error> {
     if value < Span::parse(min)? || value > Span::parse(max)? {
         return Err(Error::Limit { key, value: format!("{:?}", value.0), min, max, help });
     }
@@ -435,7 +420,13 @@ fn count(
     (min, max): (&'static str, &'static str),
 ) -> Result<(), Error> {
     if value < low || value > high {
-        return Err(Error::Limit { key, value: value.to_string(), min, max, help: "leave it out for the default" });
+        return Err(Error::Limit {
+            key,
+            value: value.to_string(),
+            min,
+            max,
+            help: "leave it out for the default",
+        });
     }
     Ok(())
 }
@@ -463,7 +454,9 @@ fn parse_broker(text: &str) -> Result<(bool, String, u16), Error> {
         return Err(wrong("the host name is missing or contains characters no host name has"));
     }
     let port = match port {
-        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is not 1 to 65535"))?,
+        Some(port) => {
+            port.parse().ok().filter(|port| *port != 0).ok_or_else(|| wrong("the port is not 1 to 65535"))?
+        }
         None if secure => 8883,
         None => 1883,
     };
@@ -533,7 +526,10 @@ mod tests {
 
     #[test]
     fn minimal_settings_get_documented_defaults() {
-        let settings = read(r#"{"broker":"mqtt://b","twinhub":{"node":"main","site":"s","interface":"m1","cluster":"c"}}"#).unwrap();
+        let settings = read(
+            r#"{"broker":"mqtt://b","twinhub":{"node":"main","site":"s","interface":"m1","cluster":"c"}}"#,
+        )
+        .unwrap();
         assert_eq!((settings.host.as_str(), settings.port), ("b", 1883));
         assert_eq!(settings.client_id, "twinhub-m1-main");
         assert_eq!(settings.status_topic.as_deref(), Some("twinhub/s/m1/main"));

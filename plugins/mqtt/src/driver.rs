@@ -18,17 +18,25 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite, ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::input::Update;
 use crate::link::{Barrier, Host, Link, Role, State};
 use crate::packet::{self, Codec, ConnAck, Incoming, Outgoing, Publish, Qos, RECEIVE_MAX};
+use crate::pauses::Pauses;
 use crate::session::{Counts, Event};
 use crate::transport::{self, Cutter, Stream, Tls};
 
 /// Runs until it is dropped.
 pub async fn run<H: Host>(link: Rc<Link>, host: H) {
-    let mut driver = Driver { pauses: Pauses::new(&link, host.boottime_ns()), link, host, is_first: true, reported: Reported::default() };
+    let mut driver = Driver {
+        pauses: Pauses::new(link.settings.reconnect_min, link.settings.reconnect_max, host.boottime_ns()),
+        cause: String::new(),
+        link,
+        host,
+        is_first: true,
+        reported: Reported::default(),
+    };
     loop {
         if !driver.link.wants_connection() {
             driver.host.state(State::Stopped, "");
@@ -36,15 +44,14 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
             continue;
         }
         driver.reported.state = None;
-        driver.host.state(State::Connecting, &driver.pauses.cause);
-        let lost_at = Instant::now();
+        driver.host.state(State::Connecting, &driver.cause);
         match driver.connect_and_run().await {
             End::Left => driver.pauses.reset(),
             End::Refused(cause) => {
                 driver.host.state(State::Fault, &cause);
-                driver.pause(cause, lost_at).await;
+                driver.pause(cause).await;
             }
-            End::Lost(cause) => driver.pause(cause, lost_at).await,
+            End::Lost(cause) => driver.pause(cause).await,
         }
     }
 }
@@ -63,6 +70,7 @@ struct Driver<H> {
     link: Rc<Link>,
     host: H,
     pauses: Pauses,
+    cause: String,
     is_first: bool,
     reported: Reported,
 }
@@ -75,12 +83,12 @@ struct Reported {
 }
 
 impl<H: Host> Driver<H> {
-    async fn pause(&mut self, cause: String, lost_at: Instant) {
-        let wait = self.pauses.next(lost_at.elapsed());
-        if self.pauses.cause != cause {
+    async fn pause(&mut self, cause: String) {
+        let wait = self.pauses.next();
+        if self.cause != cause {
             // Once per cause; the state carries it from here on.
             warn!(error = %cause, retry_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "no connection to the broker");
-            self.pauses.cause = cause;
+            self.cause = cause;
         }
         tokio::select! {
             () = self.unwanted() => {}
@@ -103,7 +111,12 @@ impl<H: Host> Driver<H> {
         let (mut connection, ack) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(end)) => return end,
-            Err(_) => return End::Lost(format!("{}:{}: no connection within {limit:?}", settings.host, settings.port)),
+            Err(_) => {
+                return End::Lost(format!(
+                    "{}:{}: no connection within {limit:?}",
+                    settings.host, settings.port
+                ));
+            }
         };
         if let Some(keep_alive_s) = ack.keep_alive_s {
             connection.keep_alive = Duration::from_secs(keep_alive_s.into());
@@ -115,8 +128,13 @@ impl<H: Host> Driver<H> {
         self.link.subscribe(false);
         self.link.announce_active();
         info!(session_present = ack.session_present, "connected to the broker");
-        self.pauses.reset();
+        self.cause.clear();
+        let connected_at = Instant::now();
         let end = connection.run(self).await;
+        // Two clients with one id throw each other out at once; such connections do not count as success.
+        if connected_at.elapsed() >= self.link.settings.reconnect_max {
+            self.pauses.reset();
+        }
         connection.cutter_if(self.link.is_cut_wanted() || matches!(end, End::Lost(_)));
         drop(connection);
         self.link.session.borrow_mut().disconnected();
@@ -148,6 +166,7 @@ impl<H: Host> Driver<H> {
             input: BytesMut::with_capacity(READ_BYTES),
             output: BytesMut::with_capacity(WRITE_BYTES),
             has_outputs: false,
+            has_open_outputs: false,
             needs_flush: false,
             keep_alive: settings.keep_alive,
             last_sent: Instant::now(),
@@ -161,7 +180,10 @@ impl<H: Host> Driver<H> {
         let clean = !settings.persistent || self.link.session.borrow().wants_clean_start();
         connection.encode(Outgoing::Connect { clean }, &self.link)?;
         while !connection.output.is_empty() || connection.needs_flush {
-            connection.write_some(&self.link, &self.host).await.map_err(|error| End::Lost(error.to_string()))?;
+            connection
+                .write_some(&self.link, &self.host)
+                .await
+                .map_err(|error| End::Lost(error.to_string()))?;
         }
         let ack = loop {
             match connection.codec.decode(&mut connection.input) {
@@ -207,9 +229,14 @@ impl<H: Host> Driver<H> {
         match role {
             Role::Active if refused.is_empty() => self.host.state(State::Ok, ""),
             Role::Hot | Role::Active if !refused.is_empty() => {
-                self.host.state(State::Degraded, &format!("broker refused the subscription of {}", refused.join(", ")));
+                self.host.state(
+                    State::Degraded,
+                    &format!("broker refused the subscription of {}", refused.join(", ")),
+                );
             }
-            Role::Cold | Role::Warm | Role::Hot | Role::Active => self.host.state(State::Suppressed, "connected, not active"),
+            Role::Cold | Role::Warm | Role::Hot | Role::Active => {
+                self.host.state(State::Suppressed, "connected, not active")
+            }
         }
     }
 }
@@ -224,6 +251,8 @@ struct Connection {
     output: BytesMut,
     /// `output`, or the TLS layer below it, holds bytes of outputs.
     has_outputs: bool,
+    /// Outputs went out on this connection and have no receipt yet.
+    has_open_outputs: bool,
     needs_flush: bool,
     keep_alive: Duration,
     last_sent: Instant,
@@ -272,7 +301,8 @@ impl Connection {
             if link.is_cut_wanted() {
                 return End::Lost("the role was lost with outputs on their way".to_owned());
             }
-            if link.role() == Role::Active && link.session.borrow().is_output_open() && !driver.host.may_send(link.epoch()) {
+            self.has_open_outputs &= link.session.borrow().is_output_open();
+            if link.role() == Role::Active && self.has_open_outputs && !driver.host.may_send(link.epoch()) {
                 // Nobody is told about the end of a lease, so this is looked at while outputs are on their way.
                 driver.host.count("outbox.fenced", 1);
                 return End::Lost("the lease ended with outputs on their way".to_owned());
@@ -360,13 +390,18 @@ impl Connection {
             let Some(packet) = session.next_control() else { break };
             self.encode(packet, link)?;
         }
-        if self.has_outputs || link.role() != Role::Active || !session.has_output() || !host.may_send(link.epoch()) {
+        if self.has_outputs
+            || link.role() != Role::Active
+            || !session.has_output()
+            || !host.may_send(link.epoch())
+        {
             return Ok(());
         }
         let now_ns = host.boottime_ns();
         while self.output.len() < WRITE_BYTES {
             let Some(packet) = session.next_output(now_ns) else { break };
             self.has_outputs = true;
+            self.has_open_outputs = true;
             self.encode(packet, link)?;
         }
         Ok(())
@@ -431,8 +466,10 @@ impl Connection {
             return Err(End::Lost(format!("broker is silent for {:?}", self.keep_alive)));
         }
         // The proof is asked for only when all outputs are written, because the broker reads in order.
-        let wants_proof = link.barrier().get() == Barrier::Wanted && self.output.is_empty() && !self.needs_flush;
-        let is_idle = !self.keep_alive.is_zero() && self.ping_sent.is_none() && now >= self.last_sent + self.keep_alive;
+        let wants_proof =
+            link.barrier().get() == Barrier::Wanted && self.output.is_empty() && !self.needs_flush;
+        let is_idle =
+            !self.keep_alive.is_zero() && self.ping_sent.is_none() && now >= self.last_sent + self.keep_alive;
         if wants_proof {
             link.barrier().set(Barrier::Sent);
         }
@@ -477,8 +514,9 @@ impl Connection {
         }
         // The hub has no room, or the lease is late: neither tells when it changes.
         let waits_for_hub = !self.held.is_empty();
-        let waits_for_lease = link.role() == Role::Active && !self.has_outputs && link.session.borrow().has_output();
-        let may_be_fenced = link.role() == Role::Active && link.session.borrow().is_output_open();
+        let waits_for_lease =
+            link.role() == Role::Active && !self.has_outputs && link.session.borrow().has_output();
+        let may_be_fenced = link.role() == Role::Active && self.has_open_outputs;
         if waits_for_hub || waits_for_lease || may_be_fenced || self.leaving != Leaving::No {
             wakeup = wakeup.min(Instant::now() + RETRY_AFTER);
         }
@@ -513,43 +551,6 @@ async fn write_some<H: Host>(
         Poll::Ready(Ok(true))
     })
     .await
-}
-
-/// Pauses between attempts: doubling, capped, with jitter, so that many clients do not return at the same moment.
-struct Pauses {
-    min: Duration,
-    max: Duration,
-    current: Duration,
-    seed: u64,
-    cause: String,
-}
-
-impl Pauses {
-    fn new(link: &Link, seed: i64) -> Self {
-        let settings = &link.settings;
-        let seed = seed.unsigned_abs() | 1;
-        Self { min: settings.reconnect_min, max: settings.reconnect_max, current: settings.reconnect_min, seed, cause: String::new() }
-    }
-
-    fn reset(&mut self) {
-        self.current = self.min;
-        self.cause.clear();
-    }
-
-    fn next(&mut self, stood: Duration) -> Duration {
-        if stood > self.max {
-            self.current = self.min;
-        }
-        // xorshift64 (Marsaglia 2003); only the spread matters.
-        self.seed ^= self.seed << 13;
-        self.seed ^= self.seed >> 7;
-        self.seed ^= self.seed << 17;
-        let percent = 50 + u32::try_from(self.seed % 51).unwrap_or(0);
-        let wait = self.current * percent / 100;
-        self.current = (self.current * 2).min(self.max);
-        debug!(wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "waiting before the next attempt");
-        wait
-    }
 }
 
 impl From<packet::Error> for End {

@@ -127,7 +127,14 @@ impl Inputs {
     }
 
     /// Appends the values of a message to `updates`. `with_mirror` includes items that only write.
-    pub fn read(&mut self, topic: &str, payload: &[u8], retain: bool, with_mirror: bool, updates: &mut Vec<Update>) {
+    pub fn read(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        retain: bool,
+        with_mirror: bool,
+        updates: &mut Vec<Update>,
+    ) {
         let Self { router, found, counts, .. } = self;
         let before = updates.len();
         let mut has_entry = false;
@@ -213,7 +220,9 @@ impl Group {
                 self.json.add(path, target);
                 self.json_items.push(target);
             }
-            (None, Format::Raw | Format::Number | Format::Bool | Format::Text | Format::Json) => self.plain.push(target),
+            (None, Format::Raw | Format::Number | Format::Bool | Format::Text | Format::Json) => {
+                self.plain.push(target)
+            }
         }
     }
 
@@ -282,7 +291,8 @@ mod tests {
 
     #[test]
     fn a_wildcard_feeds_items_by_the_part_it_stands_for() {
-        let specs = [spec("s/+/t", "", "room1", ""), spec("s/+/t", "", "room2", ""), spec("s/+/t", "", "", "")];
+        let specs =
+            [spec("s/+/t", "", "room1", ""), spec("s/+/t", "", "room2", ""), spec("s/+/t", "", "", "")];
         let mut inputs = Inputs::build((0..).zip(&specs), false);
         assert_eq!(read(&mut inputs, "s/room2/t", "7"), [(1, Some(Value::I64(7))), (2, Some(Value::I64(7)))]);
         assert_eq!(read(&mut inputs, "s/room9/t", "7"), [(2, Some(Value::I64(7)))]);

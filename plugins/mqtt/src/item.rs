@@ -101,7 +101,12 @@ pub struct Spec {
 impl Spec {
     /// Checks a row.
     pub fn parse(row: &Row<'_>, settings: &Settings) -> Result<Self, Error> {
-        let cell = |column, cell: &str, help| Error::Cell { path: row.path.to_owned(), column, cell: cell.to_owned(), help };
+        let cell = |column, cell: &str, help| Error::Cell {
+            path: row.path.to_owned(),
+            column,
+            cell: cell.to_owned(),
+            help,
+        };
         let topic_error = |column| move |source| Error::Topic { path: row.path.to_owned(), column, source };
         let json_error = |column| move |source| Error::Json { path: row.path.to_owned(), column, source };
         let values = Placeholders { placement: &settings.placement, path: Some(row.path) };
@@ -138,7 +143,8 @@ impl Spec {
         let format = match row.format {
             "" if !row.json.is_empty() => Format::Json,
             "" => kind.format(),
-            text => Format::parse(text).ok_or_else(|| cell("format", text, "write raw, number, bool, text or json"))?,
+            text => Format::parse(text)
+                .ok_or_else(|| cell("format", text, "write raw, number, bool, text or json"))?,
         };
         if !row.json.is_empty() && format != Format::Json {
             return Err(cell("format", row.format, "an item with a json path has format json"));
@@ -157,9 +163,23 @@ impl Spec {
         }
         let is_wildcard = filter.as_deref().is_some_and(topic::is_wildcard);
         if key.is_some() && key_path.is_none() && !is_wildcard {
-            return Err(cell("key", row.key, "a key selects one of many topics; write + or # in address, or a key_path"));
+            return Err(cell(
+                "key",
+                row.key,
+                "a key selects one of many topics; write + or # in address, or a key_path",
+            ));
         }
-        Ok(Self { filter, topic: topic.map(|(topic, _)| topic), kind, format, json, qos, retain, key, key_path })
+        Ok(Self {
+            filter,
+            topic: topic.map(|(topic, _)| topic),
+            kind,
+            format,
+            json,
+            qos,
+            retain,
+            key,
+            key_path,
+        })
     }
 }
 
@@ -182,7 +202,11 @@ mod tests {
         let spec = Spec::parse(&Row { is_writable: true, ..row("") }, &settings()).unwrap();
         assert_eq!((spec.filter.as_deref(), spec.topic.as_deref()), (Some("s/p/1"), Some("s/p/1")));
         assert_eq!((spec.qos, spec.retain, spec.format), (Qos::AtLeastOnce, false, Format::Number));
-        let spec = Spec::parse(&Row { json: "$.x", command_topic: "cmd/{path}", is_writable: true, ..row("a/+") }, &settings()).unwrap();
+        let spec = Spec::parse(
+            &Row { json: "$.x", command_topic: "cmd/{path}", is_writable: true, ..row("a/+") },
+            &settings(),
+        )
+        .unwrap();
         assert_eq!((spec.topic.as_deref(), spec.format), (Some("cmd/p/1"), Format::Json));
     }
 

@@ -63,7 +63,9 @@ impl Path {
                 let is_number = !index.is_empty() && index.bytes().all(|byte| byte.is_ascii_digit());
                 let index = index.parse().ok().filter(|_| is_number);
                 let index = index.filter(|index| *index <= INDEX_MAX);
-                steps.push(Step::Index(index.ok_or_else(|| wrong("an index is not a number from 0 to 65535"))?));
+                steps.push(Step::Index(
+                    index.ok_or_else(|| wrong("an index is not a number from 0 to 65535"))?,
+                ));
                 rest = tail;
             } else {
                 return Err(wrong("a step begins neither with a dot nor with a bracket"));
@@ -341,8 +343,10 @@ mod tests {
 
     #[test]
     fn all_paths_are_read_in_one_pass() {
-        let json = r#"{"a":{"b":[1,{"c":-2.5}],"t":"x"},"n":null,"odd.key":true,"big":18446744073709551615,"é":1}"#;
-        let found = read(&["$.a.b[1].c", "odd.key", "$.a.t", "$['n']", "big", "$.a.b[0]", "$.missing", "é"], json);
+        let json =
+            r#"{"a":{"b":[1,{"c":-2.5}],"t":"x"},"n":null,"odd.key":true,"big":18446744073709551615,"é":1}"#;
+        let found =
+            read(&["$.a.b[1].c", "odd.key", "$.a.t", "$['n']", "big", "$.a.b[0]", "$.missing", "é"], json);
         assert_eq!(
             found,
             [

@@ -25,8 +25,10 @@ pub mod jsonpath;
 pub mod link;
 pub mod output;
 pub mod packet;
+mod pauses;
 pub mod payload;
 pub mod session;
+pub mod span;
 pub mod topic;
 pub mod transport;
 
@@ -48,7 +50,10 @@ impl Plugin for Mqtt {
             transport::Tls::load(files).map_err(|error| Error::config(error.to_string()))?;
         }
         // The low bits of the clock differ from start to start, which is all that is asked of them.
-        let link = Link::new(settings, boottime_ns().to_le_bytes().map(u16::from).into_iter().fold(0, u16::wrapping_add) << 7);
+        let link = Link::new(
+            settings,
+            boottime_ns().to_le_bytes().map(u16::from).into_iter().fold(0, u16::wrapping_add) << 7,
+        );
         let hub = Hub { cx: cx.clone() };
         let task = Rc::clone(&link);
         cx.spawn(async move {

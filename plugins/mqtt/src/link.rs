@@ -12,7 +12,7 @@ use crate::config::{Settings, Version};
 use crate::input::{Inputs, Update};
 use crate::item::Spec;
 use crate::output::{Batch, Outputs};
-use crate::packet::{ONLINE, OFFLINE, Qos};
+use crate::packet::{OFFLINE, ONLINE, Qos};
 use crate::payload::Value;
 use crate::session::{Limits, Message, Outcome, Session};
 

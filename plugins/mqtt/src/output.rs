@@ -215,7 +215,8 @@ impl Topic {
             }
             Place::Key(key) => {
                 // The key was encoded by `build` and ends with a colon.
-                let key: String = serde_json::from_slice(&key[..key.len() - 1]).map_err(|_| payload::Error::Format)?;
+                let key: String =
+                    serde_json::from_slice(&key[..key.len() - 1]).map_err(|_| payload::Error::Format)?;
                 let value = tree_of(value)?;
                 if !self.tree.is_object() {
                     self.tree = serde_json::Value::Object(serde_json::Map::new());
@@ -301,8 +302,13 @@ mod tests {
         }
     }
 
-    fn run(specs: &[Spec], extra: &str, writes: &[(u32, Value)]) -> (Vec<(String, String, usize, Qos)>, Rc<Log>) {
-        let config: crate::config::Config = serde_json::from_str(&format!(r#"{{"broker":"b"{extra}}}"#)).unwrap();
+    fn run(
+        specs: &[Spec],
+        extra: &str,
+        writes: &[(u32, Value)],
+    ) -> (Vec<(String, String, usize, Qos)>, Rc<Log>) {
+        let config: crate::config::Config =
+            serde_json::from_str(&format!(r#"{{"broker":"b"{extra}}}"#)).unwrap();
         let mut outputs = Outputs::build((0..).zip(specs), &config.validate("m").unwrap());
         let log = Rc::new(Log::default());
         let batch = Batch { to: Rc::clone(&log) as Rc<dyn Answers>, epoch: None, unix_ms: 17 };
@@ -342,7 +348,11 @@ mod tests {
     #[test]
     fn nested_places_and_timestamps_are_written() {
         let specs = [spec("t", "$.a.b", Qos::AtLeastOnce), spec("t", "c\"", Qos::AtLeastOnce)];
-        let (sent, _) = run(&specs, r#","include_timestamp":true"#, &[(0, Value::Bool(true)), (1, Value::Str("x".into()))]);
+        let (sent, _) = run(
+            &specs,
+            r#","include_timestamp":true"#,
+            &[(0, Value::Bool(true)), (1, Value::Str("x".into()))],
+        );
         assert_eq!(sent[0].1, r#"{"a":{"b":true},"c\"":"x","ts":17}"#);
         let (sent, _) = run(&specs[1..], r#","include_timestamp":true"#, &[(0, Value::I64(1))]);
         assert_eq!(sent[0].1, r#"{"c\"":1,"ts":17}"#);
@@ -350,7 +360,11 @@ mod tests {
 
     #[test]
     fn values_that_cannot_be_sent_are_answered_and_leave_the_others_alone() {
-        let specs = [spec("t", "a", Qos::AtLeastOnce), spec("t", "b", Qos::AtLeastOnce), spec("n", "", Qos::AtLeastOnce)];
+        let specs = [
+            spec("t", "a", Qos::AtLeastOnce),
+            spec("t", "b", Qos::AtLeastOnce),
+            spec("n", "", Qos::AtLeastOnce),
+        ];
         let writes = [(0, Value::F64(f64::NAN)), (1, Value::I64(2)), (2, Value::Null), (9, Value::Null)];
         let (sent, log) = run(&specs, "", &writes);
         assert_eq!(sent, [("t".to_owned(), r#"{"b":2}"#.to_owned(), 1, Qos::AtLeastOnce)]);

@@ -232,8 +232,14 @@ impl Codec {
     /// Appends a packet to `out`.
     pub fn encode(&self, packet: Outgoing, settings: &Settings, out: &mut BytesMut) -> Result<(), Error> {
         match self.version {
-            Version::V3 => v3_packet(packet, settings).write(out, usize::MAX).map(drop).map_err(|e| Error::Encode(e.to_string())),
-            Version::V5 => v5_packet(packet, settings).write(out, None).map(drop).map_err(|e| Error::Encode(e.to_string())),
+            Version::V3 => v3_packet(packet, settings)
+                .write(out, usize::MAX)
+                .map(drop)
+                .map_err(|e| Error::Encode(e.to_string())),
+            Version::V5 => v5_packet(packet, settings)
+                .write(out, None)
+                .map(drop)
+                .map_err(|e| Error::Encode(e.to_string())),
         }
     }
 }
@@ -270,12 +276,17 @@ fn decode_v3(input: &mut BytesMut, max: u32) -> Result<Decoded, Error> {
         v3::Packet::PubRel(rel) => Incoming::PubRel(rel.pkid),
         v3::Packet::PubComp(ack) => Incoming::PubComp(ack.pkid),
         v3::Packet::SubAck(ack) => {
-            let accepted = |code: &v3::SubscribeReasonCode| matches!(code, v3::SubscribeReasonCode::Success(_));
+            let accepted =
+                |code: &v3::SubscribeReasonCode| matches!(code, v3::SubscribeReasonCode::Success(_));
             Incoming::SubAck(ack.pkid, ack.return_codes.iter().map(accepted).collect())
         }
         v3::Packet::UnsubAck(ack) => Incoming::UnsubAck(ack.pkid),
         v3::Packet::PingResp => Incoming::Pong,
-        v3::Packet::Connect(_) | v3::Packet::Subscribe(_) | v3::Packet::Unsubscribe(_) | v3::Packet::PingReq | v3::Packet::Disconnect => {
+        v3::Packet::Connect(_)
+        | v3::Packet::Subscribe(_)
+        | v3::Packet::Unsubscribe(_)
+        | v3::Packet::PingReq
+        | v3::Packet::Disconnect => {
             return Err(Error::Unexpected("one that only clients send"));
         }
     };
@@ -293,7 +304,9 @@ fn decode_v5(input: &mut BytesMut, max: u32) -> Result<Decoded, Error> {
             input.reserve(more);
             return Ok((None, None));
         }
-        Err(m5::Error::PayloadSizeLimitExceeded { pkt_size, .. }) => return Err(Error::TooLarge { bytes: pkt_size, max }),
+        Err(m5::Error::PayloadSizeLimitExceeded { pkt_size, .. }) => {
+            return Err(Error::TooLarge { bytes: pkt_size, max });
+        }
         Err(error) => return Err(Error::Malformed(error.to_string())),
     };
     let mut alias = None;
@@ -312,7 +325,8 @@ fn decode_v5(input: &mut BytesMut, max: u32) -> Result<Decoded, Error> {
         }
         v5::Packet::Publish(publish) => {
             alias = publish.properties.as_ref().and_then(|properties| properties.topic_alias);
-            let topic = String::from_utf8(publish.topic.into()).map_err(|_| Error::Unexpected("a topic that is not UTF-8"))?;
+            let topic = String::from_utf8(publish.topic.into())
+                .map_err(|_| Error::Unexpected("a topic that is not UTF-8"))?;
             Incoming::Publish(Publish {
                 topic,
                 payload: publish.payload,
@@ -324,23 +338,30 @@ fn decode_v5(input: &mut BytesMut, max: u32) -> Result<Decoded, Error> {
             })
         }
         v5::Packet::PubAck(ack) => {
-            let fine = matches!(ack.reason, v5::PubAckReason::Success | v5::PubAckReason::NoMatchingSubscribers);
+            let fine =
+                matches!(ack.reason, v5::PubAckReason::Success | v5::PubAckReason::NoMatchingSubscribers);
             Incoming::PubAck(ack.pkid, (!fine).then(|| format!("{:?}", ack.reason)))
         }
         v5::Packet::PubRec(ack) => {
-            let fine = matches!(ack.reason, v5::PubRecReason::Success | v5::PubRecReason::NoMatchingSubscribers);
+            let fine =
+                matches!(ack.reason, v5::PubRecReason::Success | v5::PubRecReason::NoMatchingSubscribers);
             Incoming::PubRec(ack.pkid, (!fine).then(|| format!("{:?}", ack.reason)))
         }
         v5::Packet::PubRel(rel) => Incoming::PubRel(rel.pkid),
         v5::Packet::PubComp(ack) => Incoming::PubComp(ack.pkid),
         v5::Packet::SubAck(ack) => {
-            let accepted = |code: &v5::SubscribeReasonCode| matches!(code, v5::SubscribeReasonCode::Success(_));
+            let accepted =
+                |code: &v5::SubscribeReasonCode| matches!(code, v5::SubscribeReasonCode::Success(_));
             Incoming::SubAck(ack.pkid, ack.return_codes.iter().map(accepted).collect())
         }
         v5::Packet::UnsubAck(ack) => Incoming::UnsubAck(ack.pkid),
         v5::Packet::PingResp(_) => Incoming::Pong,
         v5::Packet::Disconnect(disconnect) => Incoming::Disconnect(format!("{:?}", disconnect.reason_code)),
-        v5::Packet::Auth(_) | v5::Packet::Connect(..) | v5::Packet::Subscribe(_) | v5::Packet::Unsubscribe(_) | v5::Packet::PingReq(_) => {
+        v5::Packet::Auth(_)
+        | v5::Packet::Connect(..)
+        | v5::Packet::Subscribe(_)
+        | v5::Packet::Unsubscribe(_)
+        | v5::Packet::PingReq(_) => {
             return Err(Error::Unexpected("one that only clients send"));
         }
     };
@@ -353,7 +374,10 @@ fn v3_packet(packet: Outgoing, settings: &Settings) -> v3::Packet {
             let mut connect = v3::Connect::new(&settings.client_id);
             connect.keep_alive = keep_alive_s(settings);
             connect.clean_session = clean;
-            connect.last_will = settings.status_topic.as_ref().map(|topic| v3::LastWill::new(topic, OFFLINE, m3::QoS::AtLeastOnce, true));
+            connect.last_will = settings
+                .status_topic
+                .as_ref()
+                .map(|topic| v3::LastWill::new(topic, OFFLINE, m3::QoS::AtLeastOnce, true));
             connect.login = settings.user.as_ref().map(|user| v3::Login::new(user, password(settings)));
             v3::Packet::Connect(connect)
         }
@@ -370,7 +394,10 @@ fn v3_packet(packet: Outgoing, settings: &Settings) -> v3::Packet {
         Outgoing::PubRel(id) => v3::Packet::PubRel(v3::PubRel::new(id)),
         Outgoing::PubComp(id) => v3::Packet::PubComp(v3::PubComp::new(id)),
         Outgoing::Subscribe(pkid, filters) => {
-            let filters = filters.into_iter().map(|f| v3::SubscribeFilter { path: f.filter, qos: f.qos.v3() }).collect();
+            let filters = filters
+                .into_iter()
+                .map(|f| v3::SubscribeFilter { path: f.filter, qos: f.qos.v3() })
+                .collect();
             v3::Packet::Subscribe(v3::Subscribe { pkid, filters })
         }
         Outgoing::Unsubscribe(pkid, topics) => v3::Packet::Unsubscribe(v3::Unsubscribe { pkid, topics }),
@@ -398,7 +425,13 @@ fn v5_packet(packet: Outgoing, settings: &Settings) -> v5::Packet {
                     correlation_data: None,
                     user_properties: Vec::new(),
                 };
-                v5::LastWill::new(topic, OFFLINE, m5::QoS::AtLeastOnce, true, (delay > 0).then_some(properties))
+                v5::LastWill::new(
+                    topic,
+                    OFFLINE,
+                    m5::QoS::AtLeastOnce,
+                    true,
+                    (delay > 0).then_some(properties),
+                )
             });
             let login = (settings.user.is_some() || settings.password.is_some())
                 .then(|| v5::Login::new(settings.user.clone().unwrap_or_default(), password(settings)));
@@ -444,7 +477,9 @@ fn v5_packet(packet: Outgoing, settings: &Settings) -> v5::Packet {
             v5::Packet::Unsubscribe(v5::Unsubscribe { pkid, filters, properties: None })
         }
         Outgoing::Ping => v5::Packet::PingReq(v5::PingReq),
-        Outgoing::Disconnect => v5::Packet::Disconnect(v5::Disconnect::new(v5::DisconnectReasonCode::NormalDisconnection)),
+        Outgoing::Disconnect => {
+            v5::Packet::Disconnect(v5::Disconnect::new(v5::DisconnectReasonCode::NormalDisconnection))
+        }
     }
 }
 
@@ -469,16 +504,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn settings() -> Settings {
-        let config: crate::config::Config = serde_json::from_str(r#"{"broker":"b","user":"u","password":"p"}"#).unwrap();
+        let config: crate::config::Config =
+            serde_json::from_str(r#"{"broker":"b","user":"u","password":"p"}"#).unwrap();
         config.validate("m").unwrap()
     }
 
     #[test]
     fn incomplete_packets_wait_for_the_rest() {
-        for (version, bytes) in [
-            (Version::V3, &b"\x30\x06\x00\x03a/b1"[..]),
-            (Version::V5, &b"\x30\x07\x00\x03a/b\x001"[..]),
-        ] {
+        for (version, bytes) in
+            [(Version::V3, &b"\x30\x06\x00\x03a/b1"[..]), (Version::V5, &b"\x30\x07\x00\x03a/b\x001"[..])]
+        {
             let mut codec = Codec::new(version, 1000);
             for cut in 0..bytes.len() {
                 let mut input = BytesMut::from(&bytes[..cut]);
@@ -502,7 +537,8 @@ mod tests {
     #[test]
     fn topic_aliases_of_the_broker_are_followed() {
         let mut codec = Codec::new(Version::V5, 1000);
-        let mut input = BytesMut::from(&b"\x30\x08\x00\x01a\x03\x23\x00\x071\x30\x07\x00\x00\x03\x23\x00\x072"[..]);
+        let mut input =
+            BytesMut::from(&b"\x30\x08\x00\x01a\x03\x23\x00\x071\x30\x07\x00\x00\x03\x23\x00\x072"[..]);
         for want in [b"1", b"2"] {
             let Some(Incoming::Publish(publish)) = codec.decode(&mut input).unwrap() else { panic!() };
             assert_eq!((publish.topic.as_str(), &publish.payload[..]), ("a", &want[..]));

@@ -163,12 +163,19 @@ impl Kind {
             Self::Bytes => match value {
                 Value::Bytes(_) => Ok(value),
                 Value::Str(text) | Value::Json(text) => Ok(Value::Bytes(text.into_boxed_bytes())),
-                Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) => Err(Error::Type),
+                Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) => {
+                    Err(Error::Type)
+                }
             },
             Self::Json => match value {
                 Value::Json(_) => Ok(value),
                 Value::Bytes(_) => Err(Error::Type),
-                Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Str(_) => {
+                Value::Null
+                | Value::Bool(_)
+                | Value::I64(_)
+                | Value::U64(_)
+                | Value::F64(_)
+                | Value::Str(_) => {
                     let mut text = Vec::new();
                     write_json(&value, &mut text)?;
                     Ok(Value::Json(String::from_utf8_lossy(&text).into()))
@@ -198,7 +205,9 @@ pub enum Error {
 pub fn decode(format: Format, payload: &[u8]) -> Result<Value, Error> {
     match format {
         Format::Raw => Ok(Value::Bytes(payload.into())),
-        Format::Text => str::from_utf8(payload).map(|text| Value::Str(text.into())).map_err(|_| Error::Format),
+        Format::Text => {
+            str::from_utf8(payload).map(|text| Value::Str(text.into())).map_err(|_| Error::Format)
+        }
         Format::Number => {
             let text = str::from_utf8(payload.trim_ascii()).map_err(|_| Error::Format)?;
             parse_number(text).ok_or(Error::Format)
@@ -227,7 +236,12 @@ pub fn encode(format: Format, value: &Value, out: &mut Vec<u8>) -> Result<(), Er
         Format::Number => match value {
             Value::Bool(value) => out.push(if *value { b'1' } else { b'0' }),
             Value::Null => return Err(Error::Type),
-            Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Str(_) | Value::Bytes(_) | Value::Json(_) => {
+            Value::I64(_)
+            | Value::U64(_)
+            | Value::F64(_)
+            | Value::Str(_)
+            | Value::Bytes(_)
+            | Value::Json(_) => {
                 return write_json(&number_of(value)?, out);
             }
         },
@@ -271,7 +285,8 @@ pub fn write_json(value: &Value, out: &mut Vec<u8>) -> Result<(), Error> {
 }
 
 fn parse_number(text: &str) -> Option<Value> {
-    let is_decimal = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
+    let is_decimal =
+        text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'+' | b'-' | b'.' | b'e' | b'E'));
     if text.is_empty() || text.len() > NUMBER_BYTES_MAX || !is_decimal {
         return None;
     }

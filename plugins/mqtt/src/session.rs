@@ -200,7 +200,8 @@ impl Session {
 
     /// Puts a message into the outbox, or answers it with [`Outcome::Busy`] if that is full.
     pub fn enqueue(&mut self, message: Message) {
-        if self.waiting.len() >= self.limits.outbox || self.waiting_bytes + message.size() > OUTBOX_BYTES_MAX {
+        if self.waiting.len() >= self.limits.outbox || self.waiting_bytes + message.size() > OUTBOX_BYTES_MAX
+        {
             self.counts.overflow += message.receipt.as_ref().map_or(1, |receipt| receipt.ids.len() as u64);
             message.answer(Outcome::Busy);
             return;
@@ -416,7 +417,8 @@ impl Session {
 
     /// Makes the subscriptions what `wanted` says. A filter is sent only if it differs from what the broker has.
     pub fn subscribe(&mut self, wanted: &BTreeMap<String, (Qos, bool)>) {
-        let gone: Vec<String> = self.subscribed.keys().filter(|filter| !wanted.contains_key(*filter)).cloned().collect();
+        let gone: Vec<String> =
+            self.subscribed.keys().filter(|filter| !wanted.contains_key(*filter)).cloned().collect();
         for chunk in gone.chunks(FILTERS_PER_PACKET) {
             let id = self.take_id();
             self.unsubscribing.insert(id);
@@ -428,7 +430,11 @@ impl Session {
         let new: Vec<Filter> = wanted
             .iter()
             .filter(|(filter, how)| self.subscribed.get(*filter) != Some(*how))
-            .map(|(filter, (qos, no_local))| Filter { filter: filter.clone(), qos: *qos, no_local: *no_local })
+            .map(|(filter, (qos, no_local))| Filter {
+                filter: filter.clone(),
+                qos: *qos,
+                no_local: *no_local,
+            })
             .collect();
         for chunk in new.chunks(FILTERS_PER_PACKET) {
             let id = self.take_id();
@@ -480,8 +486,12 @@ impl Session {
                     return Event::None;
                 };
                 let results = accepted.into_iter().chain(std::iter::repeat(false));
-                let refused: Vec<String> =
-                    filters.into_iter().zip(results).filter(|(_, is_fine)| !is_fine).map(|(filter, _)| filter.filter).collect();
+                let refused: Vec<String> = filters
+                    .into_iter()
+                    .zip(results)
+                    .filter(|(_, is_fine)| !is_fine)
+                    .map(|(filter, _)| filter.filter)
+                    .collect();
                 if !refused.is_empty() {
                     return Event::Refused(refused);
                 }
@@ -490,7 +500,9 @@ impl Session {
                 self.unsubscribing.remove(&id);
             }
             Incoming::Pong => return Event::Pong,
-            Incoming::Disconnect(reason) => return Event::Closed(format!("broker ended the connection: {reason}")),
+            Incoming::Disconnect(reason) => {
+                return Event::Closed(format!("broker ended the connection: {reason}"));
+            }
             Incoming::ConnAck(_) => return Event::Closed("broker accepted the connection twice".to_owned()),
         }
         Event::None
@@ -544,3 +556,6 @@ const FILTERS_PER_PACKET: usize = 64;
 const PACKET_OVERHEAD_BYTES: usize = 64;
 /// A sixteenth of the ids.
 const ABANDONED_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests;

@@ -36,7 +36,9 @@ pub enum Error {
         filter: String,
     },
     /// A placeholder that does not exist here.
-    #[error("`{{{name}}}` is not a placeholder; help: use {{interface}}, {{node}}, {{site}}, {{cluster}}, or {{path}} for items")]
+    #[error(
+        "`{{{name}}}` is not a placeholder; help: use {{interface}}, {{node}}, {{site}}, {{cluster}}, or {{path}} for items"
+    )]
     Placeholder {
         /// Its name.
         name: String,
@@ -277,7 +279,10 @@ mod tests {
     fn templates_are_filled_and_wildcards_in_values_made_harmless() {
         let placement = placement();
         let values = Placeholders { placement: &placement, path: Some("boiler/t1") };
-        assert_eq!(expand("{site}/{interface}/{path}/{node}{{x}}", &values).unwrap(), "ho_tel/m1/boiler/t1/main{x}");
+        assert_eq!(
+            expand("{site}/{interface}/{path}/{node}{{x}}", &values).unwrap(),
+            "ho_tel/m1/boiler/t1/main{x}"
+        );
         assert!(matches!(expand("{nope}", &values), Err(Error::Placeholder { .. })));
         assert!(matches!(expand("{site", &values), Err(Error::Brace { .. })));
         assert!(matches!(expand("a}", &values), Err(Error::Brace { .. })));

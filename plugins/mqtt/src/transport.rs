@@ -79,8 +79,9 @@ impl Tls {
                 builder.with_client_auth_cert(chain, private).map_err(|error| file_error(cert, &error))?
             }
         };
-        let name = ServerName::try_from(files.server_name.clone())
-            .map_err(|_| Error::Tls(format!("server_name `{}` is neither a DNS name nor an address", files.server_name)))?;
+        let name = ServerName::try_from(files.server_name.clone()).map_err(|_| {
+            Error::Tls(format!("server_name `{}` is neither a DNS name nor an address", files.server_name))
+        })?;
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), name })
     }
 }
@@ -130,7 +131,9 @@ pub(crate) async fn connect(settings: &Settings, tls: Option<&Tls>) -> Result<(S
     let cutter = Cutter(tcp.as_fd().try_clone_to_owned().map_err(at)?);
     let stream = match tls {
         None => Stream::Plain(tcp),
-        Some(tls) => Stream::Secure(Box::new(tls.connector.connect(tls.name.clone(), tcp).await.map_err(at)?)),
+        Some(tls) => {
+            Stream::Secure(Box::new(tls.connector.connect(tls.name.clone(), tcp).await.map_err(at)?))
+        }
     };
     Ok((stream, cutter))
 }

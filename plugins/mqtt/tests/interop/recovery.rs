@@ -1,0 +1,154 @@
+//! Broken connections, restarted brokers and nodes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use twinhub_mqtt::link::{Role, State};
+use twinhub_mqtt::payload::Value;
+use twinhub_mqtt::session::Outcome;
+
+use crate::broker::Broker;
+use crate::rig::{Rig, row, run, until};
+
+const PERSISTENT: &str = "persistence true\npersistence_location DIR/\nautosave_interval 1";
+
+/// What the broker confirmed is not sent again, what it did not confirm is: every value arrives, and each write has
+/// exactly one answer.
+#[test]
+fn two_thousand_messages_survive_a_broker_restart() {
+    run(async {
+        for version in ["3.1.1", "5"] {
+            let mut broker = Broker::with(PERSISTENT);
+            let settings = format!(r#""version":"{version}""#);
+            let rig = Rig::new(broker.port, "main", &settings, &[(1, "w", row("count", "i64"))]);
+            rig.role(Role::Active, 1).await;
+            let mut observer = broker.observe("count", &["-q", "1", "-c", "-i", "observer"]).await;
+            for number in 0..2000 {
+                rig.write([(1, Value::I64(number))]);
+                if number == 700 {
+                    rig.answered(Outcome::Done, 300).await;
+                    broker.terminate();
+                }
+                if number == 1300 {
+                    until("the lost connection", || rig.hub.state() != Some(State::Ok)).await;
+                    broker.restart();
+                }
+            }
+            rig.answered(Outcome::Done, 2000).await;
+            let mut seen = BTreeSet::new();
+            while seen.len() < 2000 {
+                seen.insert(observer.next().await.text().parse::<i64>().unwrap());
+            }
+            let answers = rig.hub.answers.borrow();
+            assert_eq!(answers.len(), 2000);
+            assert_eq!(answers.iter().map(|(id, _)| id).collect::<BTreeSet<_>>().len(), 2000);
+        }
+    });
+}
+
+#[test]
+fn subscriptions_return_when_the_broker_forgot_the_session() {
+    run(async {
+        for version in ["3.1.1", "5"] {
+            let mut broker = Broker::with("persistence false");
+            let settings = format!(r#""version":"{version}""#);
+            let rig = Rig::new(broker.port, "main", &settings, &[(1, "r", row("in", "i64"))]);
+            rig.role(Role::Active, 1).await;
+            broker.publish("in", b"1", &["-q", "1"]);
+            until("the first value", || rig.hub.values(1).len() == 1).await;
+            broker.terminate();
+            until("the lost connection", || rig.hub.state() == Some(State::Connecting)).await;
+            broker.restart();
+            until("the connection", || rig.hub.state() == Some(State::Ok)).await;
+            rig.role(Role::Active, 1).await;
+            broker.publish("in", b"2", &["-q", "1"]);
+            until("the second value", || rig.hub.values(1) == [Value::I64(1), Value::I64(2)]).await;
+        }
+    });
+}
+
+#[test]
+fn a_node_that_was_away_gets_what_it_missed() {
+    run(async {
+        let broker = Broker::start();
+        for version in ["3.1.1", "5"] {
+            let settings = format!(r#""version":"{version}""#);
+            let items = [(1, "r", row("in", "i64"))];
+            let rig = Rig::new(broker.port, "main", &settings, &items);
+            rig.role(Role::Hot, 1).await;
+            rig.crash().await;
+            for number in 0..20 {
+                broker.publish("in", number.to_string().as_bytes(), &["-q", "1"]);
+            }
+            let rig = Rig::new(broker.port, "main", &settings, &items);
+            rig.role(Role::Hot, 1).await;
+            until("what was missed", || rig.hub.values(1).len() == 20).await;
+            assert_eq!(rig.hub.values(1), (0..20).map(Value::I64).collect::<Vec<_>>());
+            rig.crash().await;
+        }
+    });
+}
+
+#[test]
+fn a_message_is_acknowledged_only_when_the_hub_has_accepted_it() {
+    run(async {
+        let broker = Broker::start();
+        for qos in ["1", "2"] {
+            let items = [(1, "r", row("in", "i64"))];
+            let settings = r#""qos":2"#;
+            let rig = Rig::new(broker.port, "main", settings, &items);
+            rig.role(Role::Hot, 1).await;
+            rig.hub.has_room.set(false);
+            broker.publish("in", b"7", &["-q", qos]);
+            until("the value", || rig.hub.values(1).len() == 1).await;
+            rig.crash().await;
+
+            let rig = Rig::new(broker.port, "main", settings, &items);
+            rig.role(Role::Hot, 1).await;
+            until("the value again", || rig.hub.values(1) == [Value::I64(7)]).await;
+            rig.link.stop(Duration::from_secs(5)).await;
+
+            let rig = Rig::new(broker.port, "main", settings, &items);
+            rig.role(Role::Hot, 1).await;
+            broker.publish("in", b"8", &["-q", qos]);
+            until("the next value", || rig.hub.values(1) == [Value::I64(8)]).await;
+            rig.link.stop(Duration::from_secs(5)).await;
+        }
+    });
+}
+
+#[test]
+fn a_full_outbox_refuses_writes_and_counts_them() {
+    run(async {
+        let mut broker = Broker::start();
+        let rig =
+            Rig::new(broker.port, "main", r#""outbox_messages_max":10"#, &[(1, "w", row("out", "i64"))]);
+        rig.role(Role::Active, 1).await;
+        broker.terminate();
+        until("the lost connection", || rig.hub.state() == Some(State::Connecting)).await;
+        for number in 0..25 {
+            rig.write([(1, Value::I64(number))]);
+        }
+        assert_eq!(rig.hub.outcomes(Outcome::Busy), 15);
+        broker.restart();
+        rig.answered(Outcome::Done, 10).await;
+        until("the count", || rig.hub.count("outbox.overflow") == 15).await;
+    });
+}
+
+#[test]
+fn a_refused_login_is_a_fault_and_says_why() {
+    run(async {
+        let broker = Broker::with("password_file DIR/m.conf\nallow_anonymous false");
+        for version in ["3.1.1", "5"] {
+            let settings = format!(r#""version":"{version}","user":"nobody","password":"wrong""#);
+            let rig = Rig::new(broker.port, "main", &settings, &[]);
+            rig.link.change_role(Role::Hot, 1, Duration::ZERO).await;
+            until("the fault", || rig.hub.state() == Some(State::Fault)).await;
+            let cause =
+                rig.hub.states.borrow().iter().find(|(state, _)| *state == State::Fault).unwrap().1.clone();
+            assert!(cause.contains("NotAuthorized"), "{cause}");
+            assert!(!cause.contains("wrong"), "{cause}");
+        }
+    });
+}
