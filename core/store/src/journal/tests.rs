@@ -1,0 +1,1 @@
+//! Crash, damage and full-disk tests.
