@@ -42,6 +42,7 @@ use crate::setup::{Setup, VoterId};
 use crate::state::NodeState;
 use crate::stored::{Pins, StoredState};
 
+mod candidacy;
 mod election;
 mod follow;
 mod handover;

@@ -4,6 +4,7 @@ use crate::rules::{Flight, LEASE, Restart, Rules, Sink};
 
 /// Everything there is. Plain arrays, as half a million of these are made per check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding or a fact of its own")]
 pub struct State {
     voters: [Voter; 3],
     nodes: [Node; 2],

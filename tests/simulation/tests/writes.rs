@@ -15,5 +15,5 @@ fn the_plant_never_sees_an_old_write_after_a_new_one() {
 fn a_plant_that_compares_epochs_is_safe_also_when_a_process_freezes_before_the_send() {
     let plan = |_| Plan { sabotage: Sabotage::FreezeBeforeSendWithToken, ..Plan::pair() };
     let worlds = check("writes", 40, plan, &[Finding::StaleWrite, Finding::TwoHolders]);
-    assert!(worlds.iter().all(|world| world.field.writes > 0), "somebody wrote");
+    assert!(worlds.iter().map(|world| world.field.writes).sum::<u64>() > 0, "somebody wrote");
 }
