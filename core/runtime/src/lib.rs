@@ -1,1 +1,42 @@
 //! Executes what the pure machines order: sockets, timers, item table, output gate, plugin supervision.
+//!
+//! ```text
+//!            control thread                        engine thread (one per group)
+//! peers <-> [ role machines ] -- Activate, Drain, Close, Follow --> [ journal, tracker, links, streams ] <-> data peers
+//!                 | lease                                              ^ values          | writes
+//!                 v                                                    |                 v
+//!              [ gate ] <--------- asked before every effect ----- [ port ] <-> plugin instances
+//! ```
+//!
+//! - [`node`] puts a node together; [`handle`] is what the web interface and the command line hold;
+//! - `control` owns the role machines, the role file and the [`gate`]; it never waits behind data;
+//! - `engine` owns a group's journal and everything that follows from it;
+//! - `instance` leads plugin instances and takes their callbacks; [`table`] holds present values;
+//! - `peer` and `data` are connections to other nodes, [`pki`] their certificates; [`witness`] is a vote alone.
+//!
+//! **Invariant**: only the control thread moves a gate, only the engine writes the journal, and no effect
+//! reaches a plugin without a permit of the gate taken right before.
+#![warn(missing_docs)]
+
+pub mod clock;
+mod control;
+mod data;
+mod engine;
+mod error;
+pub mod gate;
+pub mod handle;
+mod inbox;
+mod instance;
+pub mod node;
+mod peer;
+pub mod pki;
+mod shared;
+pub mod table;
+pub mod view;
+pub mod witness;
+mod words;
+
+pub use error::{CommandError, StartError};
+pub use handle::{Handle, Order, Stream, StreamFilter};
+pub use node::{NodeOptions, find_library, library_name, start};
+pub use witness::{WitnessOptions, run_witness};

@@ -1,0 +1,516 @@
+//! The control thread: heartbeats, leases, votes, roles.
+//!
+//! It runs on a thread and a runtime of its own, so that it never waits behind data. It owns the role
+//! machines of all groups, feeds them with what happens, and carries out what they order: frames to peers,
+//! the state to the role file (on a thread of its own, since a disk may be slow), the gate, and jobs for the
+//! engines. The machines decide; this file only translates.
+
+use std::collections::BTreeMap;
+use std::net::TcpListener as StdListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use minicbor::{Decode, Encode};
+use tokio::sync::mpsc;
+use twinhub_model::{Incarnation, Moment, NodeRank};
+use twinhub_redundancy::{
+    Action, Input, Machine, Message, Order, Output, PathId, Reason, StoredState, VoterId,
+};
+use twinhub_store::RoleFile;
+use twinhub_wire::{Channel, Kind, write_frame};
+
+use crate::clock;
+use crate::error::StartError;
+use crate::gate::Gate;
+use crate::inbox::{Inbox, Job};
+use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
+use crate::shared::Shared;
+use crate::view::RoleChangeView;
+
+/// Events that may wait for the control thread.
+const EVENTS_MAX: usize = 4_096;
+/// An order that has not ended after this long is reported as failed.
+const ORDER_MAX: Duration = Duration::from_secs(60);
+
+/// What the role file holds.
+#[derive(Debug, Clone, Default, Encode, Decode)]
+pub(crate) struct RoleState {
+    /// Layout of this state.
+    #[n(0)]
+    pub(crate) format: u16,
+    /// The cluster's id.
+    #[n(1)]
+    pub(crate) cluster: u64,
+    /// The node's name.
+    #[n(2)]
+    pub(crate) node: String,
+    /// Process starts so far.
+    #[n(3)]
+    pub(crate) incarnation: Incarnation,
+    /// Per group.
+    #[n(4)]
+    pub(crate) groups: BTreeMap<String, StoredState>,
+}
+
+/// A message of one group, as a control frame carries it.
+#[derive(Debug, Encode, Decode)]
+pub(crate) struct GroupMessage {
+    #[n(0)]
+    pub(crate) group: String,
+    #[n(1)]
+    pub(crate) message: Message,
+    /// How long a grant of this group lasts, for a witness without configuration; 0 from a witness.
+    #[n(2)]
+    pub(crate) lease_ms: u32,
+}
+
+/// What other threads tell the control thread.
+#[derive(Debug)]
+pub(crate) enum Told {
+    Engine { group: String, input: Input },
+    Order { group: String, order: Order, by: String, operation: u64 },
+    Persisted { group: String, ticket: u64, result: Result<(), String> },
+    Shutdown,
+}
+
+/// The door to the control thread.
+#[derive(Debug, Clone)]
+pub(crate) struct ControlSender(mpsc::UnboundedSender<Told>);
+
+impl ControlSender {
+    /// A door, and what comes through it.
+    pub(crate) fn new() -> (ControlSender, mpsc::UnboundedReceiver<Told>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (ControlSender(sender), receiver)
+    }
+
+    /// An engine reports.
+    pub(crate) fn engine(&self, group: &str, input: Input) {
+        self.tell(Told::Engine { group: group.to_owned(), input });
+    }
+
+    pub(crate) fn tell(&self, told: Told) {
+        // After shutdown nobody listens.
+        drop(self.0.send(told));
+    }
+}
+
+/// One group on this node.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) machine: Machine,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) wake: Moment,
+    pub(crate) running_order: Option<(u64, Order, Moment)>,
+}
+
+/// What the control thread is made of.
+#[derive(Debug)]
+pub(crate) struct ControlSetup {
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) listeners: Vec<StdListener>,
+    pub(crate) targets: Vec<Target>,
+    pub(crate) silence_max: Duration,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) role_file: RoleFile,
+    pub(crate) role_state: RoleState,
+    pub(crate) told: mpsc::UnboundedReceiver<Told>,
+    pub(crate) sender: ControlSender,
+    pub(crate) data: mpsc::Sender<(std::net::TcpStream, u8)>,
+}
+
+/// Starts the thread. It ends after [`Told::Shutdown`], when every machine has stopped.
+pub(crate) fn spawn(setup: ControlSetup) -> Result<std::thread::JoinHandle<()>, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+        .map_err(|source| StartError::Thread { what: "the control runtime", source })?;
+    std::thread::Builder::new()
+        .name("control".to_owned())
+        .spawn(move || {
+            prefer_this_thread();
+            runtime.block_on(Control::run(setup));
+        })
+        .map_err(|source| StartError::Thread { what: "the control thread", source })
+}
+
+/// Asks for a better place in the scheduler; not being given one is normal for an unprivileged process.
+fn prefer_this_thread() {
+    if let Err(error) = rustix::process::setpriority_process(None, -20) {
+        tracing::debug!(%error, "the control thread runs at normal priority");
+    }
+}
+
+struct Control {
+    groups: BTreeMap<String, Group>,
+    links: BTreeMap<(VoterId, u8), Link>,
+    shared: Arc<Shared>,
+    storage: std::sync::mpsc::Sender<Store>,
+    state: RoleState,
+    stopping: bool,
+    stopped: bool,
+}
+
+/// Work for the thread that writes the role file.
+struct Store {
+    payload: Vec<u8>,
+    group: String,
+    ticket: u64,
+}
+
+impl Control {
+    async fn run(setup: ControlSetup) {
+        let (events, mut happened) = mpsc::channel(EVENTS_MAX);
+        let manner = Manner {
+            channel: Channel::Control,
+            silence_max: setup.silence_max,
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_millis(500),
+        };
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in setup.listeners {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    let data = Some(setup.data.clone());
+                    tasks.spawn(peer::accept(setup.endpoint.clone(), listener, manner, events.clone(), data));
+                }
+                Err(error) => tracing::error!(%error, "a peer listener is not usable"),
+            }
+        }
+        for target in setup.targets {
+            setup.shared.set_path(target.voter, target.path, |path| path.address.clone_from(&target.address));
+            tasks.spawn(peer::keep_dialed(setup.endpoint.clone(), target, manner, events.clone()));
+        }
+        drop(events);
+        let storage = spawn_storage(setup.role_file, setup.sender.clone());
+        let mut control = Control {
+            groups: setup.groups,
+            links: BTreeMap::new(),
+            shared: setup.shared,
+            storage,
+            state: setup.role_state,
+            stopping: false,
+            stopped: false,
+        };
+        let mut told = setup.told;
+        control.turn_all();
+        while !control.stopped {
+            let wake = control.groups.values().map(|group| group.wake).min().unwrap_or(Moment::NEVER);
+            let wait = wake.since(clock::now()).min(Duration::from_secs(1));
+            tokio::select! {
+                biased;
+                event = happened.recv() => match event {
+                    Some(event) => control.on_link(event),
+                    None => break,
+                },
+                said = told.recv() => match said {
+                    Some(said) => control.on_told(said),
+                    None => break,
+                },
+                () = tokio::time::sleep(wait) => control.on_timer(wake),
+            }
+        }
+        tasks.shutdown().await;
+    }
+
+    fn on_timer(&mut self, wake: Moment) {
+        let now = clock::now();
+        if wake != Moment::NEVER && now > wake {
+            let late = u64::try_from(now.since(wake).as_nanos()).unwrap_or(u64::MAX);
+            self.shared.lateness_ns.store(late, Ordering::Relaxed);
+        }
+        self.turn_all();
+    }
+
+    fn turn_all(&mut self) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            self.turn(&name, Some(Input::Tick));
+        }
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { link, info } => {
+                let (peer, path) = (link.peer, link.path);
+                tracing::info!(%peer, path, version = info.version, "peer link up");
+                self.shared.set_path(peer, path, |status| {
+                    status.up = true;
+                    status.error = None;
+                });
+                self.shared.set_version(peer, info.version, info.config_hash);
+                self.links.insert((peer, path), link);
+                self.tell_all(&Input::PathUp { peer, path: PathId(path) });
+            }
+            LinkEvent::Down { peer, path, error } => {
+                let closed = self.links.get(&(peer, path)).is_none_or(|link| link.sender.is_closed());
+                if !closed {
+                    return;
+                }
+                self.links.remove(&(peer, path));
+                self.shared.set_path(peer, path, |status| {
+                    status.up = false;
+                    status.error = Some(error);
+                });
+                self.tell_all(&Input::PathDown { peer, path: PathId(path) });
+            }
+            LinkEvent::Frame { peer, path, kind, body } => {
+                if kind != Kind::Control {
+                    return;
+                }
+                match minicbor::decode::<GroupMessage>(&body) {
+                    Ok(GroupMessage { group, message, .. }) => {
+                        self.turn(&group, Some(Input::Message { from: peer, path: PathId(path), message }));
+                    }
+                    Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
+                }
+            }
+        }
+    }
+
+    fn on_told(&mut self, told: Told) {
+        match told {
+            Told::Engine { group, input } => self.turn(&group, Some(input)),
+            Told::Order { group, order, by, operation } => {
+                tracing::info!(group, %order, by, "operator order");
+                if let Some(state) = self.groups.get_mut(&group) {
+                    state.running_order = Some((operation, order, clock::now()));
+                }
+                self.turn(&group, Some(Input::Operator(order)));
+            }
+            Told::Persisted { group, ticket, result } => match result {
+                Ok(()) => self.turn(&group, Some(Input::Persisted { ticket })),
+                Err(what) => {
+                    tracing::error!(
+                        group,
+                        what,
+                        "the role file cannot be written: this node can promise nothing"
+                    );
+                    self.turn(&group, Some(Input::SelfCheckFailed { what }));
+                }
+            },
+            Told::Shutdown => {
+                self.stopping = true;
+                self.tell_all(&Input::Shutdown);
+            }
+        }
+    }
+
+    fn tell_all(&mut self, input: &Input) {
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names {
+            self.turn(&name, Some(input.clone()));
+        }
+    }
+
+    /// Feeds one machine and does everything it orders.
+    fn turn(&mut self, name: &str, input: Option<Input>) {
+        let now = clock::now();
+        let Some(group) = self.groups.get_mut(name) else { return };
+        if let Some(input) = input {
+            group.machine.handle_input(input, now);
+        }
+        loop {
+            let Some(group) = self.groups.get_mut(name) else { return };
+            match group.machine.poll_output(now) {
+                Output::Action(action) => self.act(name, action),
+                Output::Timeout(wake) => {
+                    group.wake = wake;
+                    break;
+                }
+            }
+        }
+        self.show(name, now);
+    }
+
+    fn act(&mut self, name: &str, action: Action) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        match action {
+            Action::Send { to, message } => {
+                let lease = group.machine.setup().timers.lease;
+                let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+                let body = GroupMessage { group: name.to_owned(), message, lease_ms };
+                let mut bytes = Vec::with_capacity(128);
+                // Encoding into a vector cannot fail.
+                let Ok(encoded) = minicbor::to_vec(&body) else { return };
+                write_frame(Kind::Control, &encoded, &mut bytes);
+                for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
+                    // A full queue is a dead path; the machine expects loss.
+                    drop(link.sender.try_send(bytes.clone()));
+                }
+            }
+            Action::Persist { ticket, state } => {
+                self.state.groups.insert(name.to_owned(), state);
+                match minicbor::to_vec(&self.state) {
+                    // The storage thread lives as long as this one.
+                    Ok(payload) => drop(self.storage.send(Store { payload, group: name.to_owned(), ticket })),
+                    Err(error) => tracing::error!(%error, "role state cannot be encoded"),
+                }
+            }
+            Action::Lease { epoch, until } => {
+                if until > clock::now() {
+                    group.gate.extend(epoch, until);
+                } else if group.gate.epoch() == epoch {
+                    group.gate.close();
+                }
+            }
+            Action::Activate { epoch, transfer, guard_until, unquorate, reason, .. } => {
+                let kind = reason.kind().to_owned();
+                self.shared.update_group(name, |status| {
+                    *status.takeovers.entry(kind).or_default() += 1;
+                    status.activating_since = Some(clock::now());
+                });
+                group.inbox.push(Job::Activate { epoch, transfer, guard_until, unquorate, reason });
+            }
+            Action::Drain { epoch, deadline, reason, .. } => {
+                group.inbox.push(Job::Drain { epoch, deadline, reason })
+            }
+            Action::CloseGates { epoch, reason, .. } => {
+                group.gate.close();
+                group.inbox.push(Job::Close { epoch, reason });
+            }
+            Action::Standby { active, epoch } => group.inbox.push(Job::Follow { active, epoch }),
+            Action::Reconcile { active, epoch } => {
+                group.inbox.push(Job::Follow { active: Some(active), epoch })
+            }
+            Action::Quorum { quorate, split_possible, reason, .. } => {
+                tracing::warn!(group = name, quorate, split_possible, %reason, "quorum");
+            }
+            Action::State { from, to, reason } => self.state_changed(name, from.name(), to.name(), &reason),
+            Action::Alarm { reason } => {
+                tracing::error!(group = name, %reason, "an operator should look");
+                group.inbox.push(Job::Note(twinhub_model::Event {
+                    severity: twinhub_model::Severity::Error,
+                    source: name.into(),
+                    code: "TH-ROLE-001".into(),
+                    text: reason.to_string().into(),
+                    at: clock::utc(),
+                }));
+            }
+            Action::Refused { order, why } => {
+                tracing::warn!(group = name, %order, why, "order refused");
+                if let Some((operation, _, _)) = group.running_order.take() {
+                    self.shared.finish_operation(operation, false, &why);
+                }
+            }
+            Action::Abort { reason } => {
+                group.gate.close();
+                tracing::error!(group = name, %reason, "gates cannot be closed: ending the process");
+                std::process::abort();
+            }
+            Action::Stopped => self.stopped = true,
+        }
+    }
+
+    fn state_changed(&mut self, name: &str, from: &str, to: &str, reason: &Reason) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let epoch = group.machine.epoch();
+        tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason = %reason, "role");
+        let at = clock::utc().to_string();
+        self.shared.remember_role(RoleChangeView {
+            at: at.clone(),
+            group: name.to_owned(),
+            node: self.shared.node.clone(),
+            epoch: epoch.to_string(),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            reason: reason.to_string(),
+        });
+        self.shared.update_group(name, |status| {
+            status.reason = reason.to_string();
+            status.since = at;
+            if to == "active"
+                && let Some(since) = status.activating_since.take()
+            {
+                status.takeover_seconds = Some(Shared::seconds_since(since));
+            }
+        });
+    }
+
+    /// Copies what the machine knows to where the views read it, and ends orders that are carried out.
+    fn show(&mut self, name: &str, now: Moment) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let machine = &group.machine;
+        let state = machine.state();
+        let active = if state.holds_lease() { Some(self.shared.rank) } else { machine.active() };
+        let peers: BTreeMap<NodeRank, _> = machine
+            .peers()
+            .iter()
+            .filter_map(|(voter, peer)| {
+                let reachable =
+                    peer.heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease * 2);
+                let heartbeat = peer.heartbeat.as_ref();
+                let position = heartbeat.map(|heartbeat| heartbeat.position).unwrap_or_default();
+                let state = heartbeat.map(|heartbeat| heartbeat.state);
+                voter.node().map(|node| (node, (state, reachable, position)))
+            })
+            .collect();
+        let mut previous = None;
+        self.shared.update_group(name, |status| {
+            previous = status.active;
+            status.state = Some(state);
+            status.epoch = machine.epoch();
+            status.active = active;
+            status.protected = machine.is_protected();
+            status.split_possible = machine.split_possible();
+            status.paused = machine.is_paused();
+            status.lease_end = machine.lease_end();
+            status.peers = peers;
+        });
+        self.end_order(name, state, active, now);
+    }
+
+    fn end_order(
+        &mut self,
+        name: &str,
+        state: twinhub_redundancy::NodeState,
+        active: Option<NodeRank>,
+        now: Moment,
+    ) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some((operation, order, begun)) = group.running_order else { return };
+        let me = self.shared.rank;
+        let done = match order {
+            Order::Switchover { to: Some(to) } => {
+                active == Some(to) && (to != me || state == twinhub_redundancy::NodeState::Active)
+            }
+            Order::Switchover { to: None } => active.is_some_and(|node| node != me),
+            Order::Failover { .. } => active == Some(me) && state == twinhub_redundancy::NodeState::Active,
+            Order::Pause => group.machine.is_paused(),
+            Order::Resume => !group.machine.is_paused(),
+            Order::Maintenance(on) => (state == twinhub_redundancy::NodeState::Maintenance) == on,
+        };
+        let took_ms = now.since(begun).as_millis();
+        if done {
+            group.running_order = None;
+            let who = active.map_or_else(|| "no node".to_owned(), |node| self.shared.name_of(node));
+            self.shared.finish_operation(operation, true, &format!("`{who}` is active, after {took_ms} ms"));
+        } else if now.since(begun) > ORDER_MAX {
+            group.running_order = None;
+            self.shared.finish_operation(
+                operation,
+                false,
+                &format!("{order} has not ended after {took_ms} ms"),
+            );
+        }
+    }
+}
+
+/// A thread that puts role states on the disk, so that a slow disk does not stop heartbeats.
+fn spawn_storage(mut file: RoleFile, control: ControlSender) -> std::sync::mpsc::Sender<Store> {
+    let (sender, receiver) = std::sync::mpsc::channel::<Store>();
+    let spawned = std::thread::Builder::new().name("role-file".to_owned()).spawn(move || {
+        while let Ok(Store { payload, group, ticket }) = receiver.recv() {
+            let result = file.store(&payload).map_err(|error| error.to_string());
+            control.tell(Told::Persisted { group, ticket, result });
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "the role file's thread does not start: this node can promise nothing");
+    }
+    sender
+}

@@ -1,0 +1,613 @@
+//! One group's data plane: a single thread that owns the journal and everything derived from it.
+//!
+//! ```text
+//! plugin -> port -> inbox -> [ engine: journal -> tracker, links, streams, replication, readers ] -> plugin
+//! ```
+//!
+//! The engine is told what to be by the control thread ([`Job::Activate`], [`Job::Drain`], [`Job::Close`],
+//! [`Job::Follow`]) and reports when it is so. It never decides who acts. While it acts it is the journal's
+//! only writer; otherwise it appends what the active node sends.
+//!
+//! ```text
+//! Standby -> Activating -> Active -> Draining -> Standby
+//!                 \___________\________\_______-> Closing -> Standby
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use twinhub_contract::role;
+use twinhub_model::{
+    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Sample, Severity,
+};
+use twinhub_redundancy::{Input, Reason};
+use twinhub_store::{Entry, Journal, ReadEnd, SyncOutcome, SyncTicket};
+
+use crate::clock;
+use crate::control::ControlSender;
+use crate::error::CommandError;
+use crate::gate::Gate;
+use crate::inbox::{Inbox, Job, ReadAnswer};
+use crate::instance::Interface;
+use crate::shared::Shared;
+use crate::table::ItemTable;
+use outputs::{Commands, Stream};
+use replication::Replication;
+use routes::Routes;
+use takeover::{Activation, Draining};
+use tracker::Tracker;
+
+pub(crate) mod outputs;
+pub(crate) mod replication;
+pub(crate) mod routes;
+pub(crate) mod takeover;
+pub(crate) mod tracker;
+
+/// Journal bytes reach the disk at least this often.
+const SYNC_INTERVAL: Duration = Duration::from_millis(500);
+/// Counters are shown at most this often.
+const VIEW_INTERVAL: Duration = Duration::from_millis(20);
+/// The engine looks around at least this often.
+const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// Bytes of journal a reader gets at once.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What an engine is made of.
+#[derive(Debug)]
+pub(crate) struct EngineSetup {
+    pub(crate) group: String,
+    pub(crate) me: NodeRank,
+    pub(crate) config_hash: u64,
+    pub(crate) table: Arc<ItemTable>,
+    pub(crate) interfaces: Vec<Interface>,
+    pub(crate) routes: Routes,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) control: ControlSender,
+    pub(crate) journal: Journal,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ring_window: Duration,
+    pub(crate) sync_interval: Option<Duration>,
+}
+
+/// What the engine does for its group.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    Standby,
+    Activating(Activation),
+    Active { epoch: Epoch },
+    Draining(Draining),
+    Closing { epoch: Epoch, left: BTreeSet<usize> },
+}
+
+/// Counters that only the engine changes; copied into the shared ones.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct EngineCounters {
+    pub(crate) superseded: u64,
+    pub(crate) dropped_commands: u64,
+    pub(crate) dropped_stream_values: u64,
+    pub(crate) stream_gaps: u64,
+    pub(crate) unprotected_commands: u64,
+    pub(crate) unjournaled: u64,
+    pub(crate) covered: u64,
+    pub(crate) orphans: u64,
+    pub(crate) records_sent: u64,
+    pub(crate) records_received: u64,
+    pub(crate) outcomes: HashMap<(String, &'static str), u64>,
+    pub(crate) latency: [u64; crate::shared::LATENCY_BOUNDS.len() + 1],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) group: String,
+    me: NodeRank,
+    table: Arc<ItemTable>,
+    interfaces: Vec<Interface>,
+    routes: Routes,
+    gate: Arc<Gate>,
+    inbox: Arc<Inbox>,
+    control: ControlSender,
+    journal: Journal,
+    journal_ok: bool,
+    shared: Arc<Shared>,
+    phase: Phase,
+    guard_until: Moment,
+    /// Interfaces whose instance is not there.
+    down: BTreeSet<usize>,
+    starting: BTreeSet<usize>,
+    tracker: Tracker,
+    commands: Commands,
+    streams: BTreeMap<usize, Stream>,
+    replication: Replication,
+    recovering: Vec<takeover::Recovering>,
+    counters: EngineCounters,
+    synced_at: Moment,
+    sync_interval: Duration,
+    sync_wanted: bool,
+    /// Hash of this node's own dictionary.
+    own_dictionary: u64,
+    syncer: std::sync::mpsc::Sender<SyncTicket>,
+    syncing: bool,
+    viewed_at: Moment,
+}
+
+/// How a journal read ended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadState {
+    /// Where to read on behind records that are not there.
+    pub(crate) resume: Option<Position>,
+    pub(crate) caught_up: bool,
+}
+
+impl Engine {
+    pub(crate) fn new(setup: EngineSetup) -> Engine {
+        let watched = setup.routes.iter().filter(|(_, route)| !route.stream).map(|(_, route)| route.from);
+        let tracker = Tracker::new(watched.collect::<Vec<_>>());
+        let streams = setup
+            .routes
+            .iter()
+            .filter(|(_, route)| route.stream)
+            .map(|(_, route)| (route.target, Stream::new()))
+            .collect();
+        let starting = (0..setup.interfaces.len()).collect();
+        let own_dictionary = setup.journal.dictionary_after(setup.journal.last());
+        let syncer = spawn_syncer(Arc::clone(&setup.inbox));
+        let mut engine = Engine {
+            replication: Replication::new(setup.me, setup.config_hash, setup.ring_window),
+            group: setup.group,
+            me: setup.me,
+            table: setup.table,
+            interfaces: setup.interfaces,
+            routes: setup.routes,
+            gate: setup.gate,
+            inbox: setup.inbox,
+            control: setup.control,
+            journal: setup.journal,
+            journal_ok: true,
+            shared: setup.shared,
+            phase: Phase::Standby,
+            guard_until: Moment::ZERO,
+            down: BTreeSet::new(),
+            starting,
+            tracker,
+            commands: Commands::default(),
+            streams,
+            recovering: Vec::new(),
+            counters: EngineCounters::default(),
+            synced_at: clock::now(),
+            sync_interval: setup.sync_interval.unwrap_or(SYNC_INTERVAL),
+            sync_wanted: false,
+            own_dictionary,
+            syncer,
+            syncing: false,
+            viewed_at: Moment::ZERO,
+        };
+        engine.recover();
+        engine
+    }
+
+    /// Runs until [`Job::Stop`].
+    pub(crate) fn run(mut self) {
+        let mut jobs = Vec::new();
+        if self.starting.is_empty() {
+            self.tell(Input::Loaded);
+        }
+        loop {
+            let now = clock::now();
+            let patience = self.next_due(now).since(now).min(PATIENCE_MAX);
+            self.inbox.take(&mut jobs, patience);
+            for job in jobs.drain(..) {
+                if let Some(done) = self.handle(job) {
+                    self.stop();
+                    // Whoever waited may have given up.
+                    done.send(()).ok();
+                    return;
+                }
+            }
+            self.advance();
+        }
+    }
+
+    fn handle(&mut self, job: Job) -> Option<std::sync::mpsc::SyncSender<()>> {
+        match job {
+            Job::Published { samples } => self.on_published(samples),
+            Job::Received { samples } => self.on_received(&samples),
+            Job::Written { results } => self.on_written(&results),
+            Job::RoleReached { interface, epoch, result } => self.on_role_reached(interface, epoch, result),
+            Job::Ready { interface, result } => self.on_ready(interface, result),
+            Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
+            Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
+                self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
+            }
+            Job::Drain { epoch, deadline, reason } => self.on_drain(epoch, deadline, &reason),
+            Job::Close { epoch, reason } => self.on_close(epoch, &reason),
+            Job::Follow { active, epoch } => self.on_follow(active, epoch),
+            Job::Command(command) => self.on_command(command),
+            Job::PeerUp { peer, link } => self.on_peer_up(peer, link),
+            Job::PeerDown { peer, path } => self.on_peer_down(peer, path),
+            Job::Peer { peer, message } => self.on_peer_message(peer, message),
+            Job::Read { after, reply } => {
+                let (entries, state) = self.read_journal(after, READ_BYTES);
+                // A reader that went away needs no answer.
+                drop(reply.send(ReadAnswer {
+                    entries,
+                    gap: state.resume.is_some(),
+                    last: self.journal.last(),
+                }));
+            }
+            Job::Synced(outcome) => self.on_synced(outcome),
+            Job::Resync => self.on_resync(),
+            Job::Note(event) => self.note(event),
+            Job::Stop { done } => return Some(done),
+        }
+        None
+    }
+
+    /// Everything that follows from the jobs just handled and from the time.
+    fn advance(&mut self) {
+        let now = clock::now();
+        self.route_due(now);
+        self.advance_takeover(now);
+        self.catch_up_streams(now);
+        self.journal_cursors(now, false);
+        self.flush(now);
+        self.replicate(now);
+        self.release_intents(now);
+        self.expire_writes(now);
+        self.advance_drain(now);
+        self.publish_view(now);
+    }
+
+    fn next_due(&self, now: Moment) -> Moment {
+        let unsynced = !self.syncing && self.journal.durable() < self.journal.last();
+        let sync = unsynced.then(|| if self.sync_wanted { now } else { self.synced_at + self.sync_interval });
+        [sync, self.outputs_due(), self.takeover_due(), self.replication.due(now)]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(Moment::NEVER)
+    }
+
+    /// Rebuilds table and tracker from this node's own journal.
+    fn recover(&mut self) {
+        let mut cursor = Position::START;
+        loop {
+            let (entries, state) = self.read_journal(cursor, 1 << 20);
+            for (position, record) in &entries {
+                self.apply(*position, record);
+                cursor = *position;
+            }
+            match state.resume {
+                Some(resume) if resume > cursor => cursor = resume,
+                Some(_) => break,
+                None if state.caught_up || entries.is_empty() => break,
+                None => {}
+            }
+        }
+        for item in self.table.ids() {
+            if self.table.quality(item).is_good() {
+                self.table.requalify(item, twinhub_model::Quality::UNCERTAIN_LAST_USABLE);
+            }
+        }
+        self.tell(Input::LogPosition { mine: self.journal.last() });
+    }
+
+    /// Takes a record of the journal into table and tracker.
+    fn apply(&mut self, position: Position, record: &Record) {
+        self.tracker.apply(position, record);
+        match record {
+            Record::Samples(samples) => {
+                for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
+                    self.table.store(
+                        sample.item,
+                        &sample.value,
+                        sample.quality,
+                        sample.source,
+                        sample.server,
+                        sample.flags,
+                    );
+                }
+            }
+            Record::Event(event) => self.shared.remember_event(event),
+            Record::Dictionary(_)
+            | Record::Intent(_)
+            | Record::Result(_)
+            | Record::Delivered(_)
+            | Record::Role(_) => {}
+        }
+    }
+
+    /// Changed values of an active instance: journal first, then along the links.
+    fn on_published(&mut self, samples: Vec<Sample>) {
+        if !self.is_acting() {
+            return;
+        }
+        self.measure_latency(&samples);
+        let record = Record::Samples(samples.into());
+        let Some(position) = self.append(&record) else { return };
+        if let Record::Samples(samples) = &record {
+            self.route(position, samples);
+            self.shared.stream(&self.group, position, samples);
+        }
+    }
+
+    fn measure_latency(&mut self, samples: &[Sample]) {
+        if let Some(first) = samples.first() {
+            let age_ns = clock::utc().0.saturating_sub(first.server.0).max(0);
+            let bucket = crate::shared::LATENCY_BOUNDS
+                .iter()
+                .position(|bound_us| age_ns <= bound_us * 1000)
+                .unwrap_or(crate::shared::LATENCY_BOUNDS.len());
+            self.counters.latency[bucket] += samples.len() as u64;
+        }
+    }
+
+    /// Appends a record of this node's own epoch and takes it into the tracker. `None` if the journal takes
+    /// nothing; that is reported once.
+    fn append(&mut self, record: &Record) -> Option<Position> {
+        match self.journal.append(record) {
+            Ok(position) => {
+                self.tracker.apply(position, record);
+                self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_));
+                Some(position)
+            }
+            Err(error) => {
+                self.counters.unjournaled += 1;
+                self.journal_failed(&error);
+                None
+            }
+        }
+    }
+
+    /// Hands buffered journal bytes to the kernel, and orders them onto the disk when it is time. The disk is
+    /// waited for on another thread.
+    fn flush(&mut self, now: Moment) {
+        let due = now >= self.synced_at + self.sync_interval;
+        let result =
+            if !self.syncing && (due || self.sync_wanted) && self.journal.durable() < self.journal.last() {
+                self.sync_wanted = false;
+                self.journal.begin_sync().map(|ticket| {
+                    if let Some(ticket) = ticket {
+                        // The thread lives as long as this engine.
+                        self.syncing = self.syncer.send(ticket).is_ok();
+                    }
+                })
+            } else {
+                self.journal.write()
+            };
+        match result {
+            Ok(()) if !self.journal_ok => self.journal_works_again(),
+            Ok(()) => {}
+            Err(error) => self.journal_failed(&error),
+        }
+    }
+
+    fn on_synced(&mut self, outcome: SyncOutcome) {
+        self.syncing = false;
+        self.synced_at = clock::now();
+        if let Err(error) = self.journal.finish_sync(outcome) {
+            self.sync_wanted = true;
+            self.journal_failed(&error);
+        }
+    }
+
+    fn journal_works_again(&mut self) {
+        self.journal_ok = true;
+        tracing::info!(group = %self.group, "the journal takes records again");
+        self.event(Severity::Info, "journal", "TH-JOURNAL-002", "the journal takes records again");
+    }
+
+    fn journal_failed(&mut self, error: &twinhub_store::StoreError) {
+        if self.journal_ok {
+            self.journal_ok = false;
+            tracing::error!(group = %self.group, %error, "the journal takes nothing");
+            self.event(Severity::Error, "journal", "TH-JOURNAL-001", &error.to_string());
+        }
+    }
+
+    pub(crate) fn read_journal(&self, after: Position, bytes: usize) -> (Vec<(Position, Record)>, ReadState) {
+        let dictionary = self.journal.dictionary_after(after);
+        let mut raw: Vec<Entry> = Vec::new();
+        let end = match self.journal.read_after(after, bytes, &mut raw) {
+            Ok(end) => end,
+            Err(error) => {
+                tracing::warn!(%error, "cannot read the journal");
+                return (Vec::new(), ReadState { resume: None, caught_up: true });
+            }
+        };
+        let entries = raw.iter().filter_map(|entry| self.decode_entry(dictionary, entry)).collect();
+        let resume = match end {
+            ReadEnd::Gap { resume } => Some(resume),
+            ReadEnd::More | ReadEnd::CaughtUp => None,
+        };
+        let state = ReadState { resume, caught_up: end == ReadEnd::CaughtUp };
+        (entries, state)
+    }
+
+    fn on_ready(&mut self, interface: usize, result: Result<(), String>) {
+        let id = self.interfaces[interface].port.setup.id.clone();
+        match result {
+            Ok(()) => {
+                self.down.remove(&interface);
+                tracing::info!(interface = %id, "interface is loaded");
+                self.give_role(interface);
+            }
+            Err(cause) => {
+                self.down.insert(interface);
+                tracing::error!(interface = %id, cause, "interface cannot run");
+                let text = format!("interface `{id}` cannot run: {cause}");
+                self.event(Severity::Error, &id, "TH-PLUGIN-001", &text);
+                if self.interfaces[interface].port.setup.required && self.is_acting() {
+                    self.tell(Input::StepFailed { step: format!("interface {id}: {cause}") });
+                }
+            }
+        }
+        if self.starting.remove(&interface) && self.starting.is_empty() {
+            self.tell(Input::Loaded);
+        }
+        self.report_health();
+    }
+
+    fn on_faulted(&mut self, interface: usize, cause: &str) {
+        let id = self.interfaces[interface].port.setup.id.clone();
+        tracing::error!(interface = %id, cause, "plugin faulted, a new instance takes its place");
+        self.shared.count_panic();
+        self.down.insert(interface);
+        let text = format!("the plugin of interface `{id}` faulted: {cause}");
+        self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
+        self.interfaces[interface].restart();
+        self.report_health();
+    }
+
+    /// 100 less what is down; the role machine compares nodes by it.
+    fn report_health(&self) {
+        let down = self.down.iter().filter(|number| self.interfaces[**number].port.setup.required).count();
+        let score = 100_usize.saturating_sub(down * 40);
+        self.tell(Input::Health { score: u8::try_from(score).unwrap_or(0) });
+    }
+
+    /// Orders the role that an instance should have in the present phase.
+    fn give_role(&self, interface: usize) {
+        let target = &self.interfaces[interface];
+        if !target.port.setup.relevant {
+            return;
+        }
+        match self.acting_epoch() {
+            Some(epoch) => target.set_role(role::ACTIVE, epoch, clock::now() + takeover::ROLE_MAX),
+            None => {
+                target.set_role(
+                    target.port.setup.standby_role,
+                    self.last_epoch(),
+                    clock::now() + takeover::ROLE_MAX,
+                );
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.flush(clock::now());
+        for interface in &mut self.interfaces {
+            interface.stop();
+        }
+        if let Err(error) = self.journal.sync() {
+            tracing::error!(%error, "the journal's end did not reach the disk");
+        }
+    }
+
+    /// Whether this node acts: activating or active.
+    pub(crate) fn is_acting(&self) -> bool {
+        matches!(self.phase, Phase::Activating(_) | Phase::Active { .. })
+    }
+
+    /// Whether this node may append records of its own.
+    pub(crate) fn is_writer(&self) -> bool {
+        matches!(self.phase, Phase::Activating(_) | Phase::Active { .. } | Phase::Draining(_))
+    }
+
+    pub(crate) fn acting_epoch(&self) -> Option<Epoch> {
+        match &self.phase {
+            Phase::Activating(activation) => Some(activation.epoch),
+            Phase::Active { epoch } => Some(*epoch),
+            Phase::Standby | Phase::Draining(_) | Phase::Closing { .. } => None,
+        }
+    }
+
+    fn last_epoch(&self) -> Epoch {
+        self.journal.last().epoch
+    }
+
+    pub(crate) fn interface_of(&self, item: ItemId) -> Option<usize> {
+        self.interfaces.iter().position(|interface| interface.port.item_range().contains(&item.0))
+    }
+
+    fn write_timeout_of(&self, item: ItemId) -> Duration {
+        self.interface_of(item)
+            .map_or(Duration::from_secs(5), |number| self.interfaces[number].port.setup.write_timeout)
+    }
+
+    fn not_active(&self) -> CommandError {
+        self.shared.not_active(&self.group)
+    }
+
+    fn count_outcome(&mut self, item: ItemId, outcome: Outcome) {
+        let Some(number) = self.interface_of(item) else { return };
+        let port = &self.interfaces[number].port;
+        let (word, good) = match outcome {
+            Outcome::Done => ("done", true),
+            Outcome::Confirmed => ("confirmed", true),
+            Outcome::Refused(_) => ("refused", false),
+            Outcome::InDoubt => ("in_doubt", false),
+            Outcome::Fenced => ("fenced", false),
+            Outcome::Superseded => ("superseded", false),
+        };
+        let counter = if good { &port.counters.writes } else { &port.counters.writes_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+        *self.counters.outcomes.entry((port.setup.id.clone(), word)).or_default() += 1;
+    }
+
+    pub(crate) fn tell(&self, input: Input) {
+        self.control.engine(&self.group, input);
+    }
+
+    /// Keeps an event for operators; in the journal if this node writes it.
+    pub(crate) fn event(&mut self, severity: Severity, source: &str, code: &str, text: &str) {
+        self.note(Event {
+            severity,
+            source: source.into(),
+            code: code.into(),
+            text: text.into(),
+            at: clock::utc(),
+        });
+    }
+
+    fn note(&mut self, event: Event) {
+        self.shared.remember_event(&event);
+        if self.is_writer() && self.journal_ok {
+            self.append(&Record::Event(event));
+        }
+    }
+
+    fn role_record(&mut self, epoch: Epoch, from: &str, to: &str, reason: &Reason) {
+        let change = RoleChange {
+            node: self.me,
+            epoch,
+            from: from.into(),
+            to: to.into(),
+            reason: reason.to_string().into(),
+            at: clock::utc(),
+        };
+        self.append(&Record::Role(change));
+    }
+
+    fn publish_view(&mut self, now: Moment) {
+        if now < self.viewed_at + VIEW_INTERVAL {
+            return;
+        }
+        self.viewed_at = now;
+        self.counters.covered = self.streams.values().map(|stream| stream.covered).sum();
+        self.counters.orphans = self.replication.orphans();
+        self.shared.update_engine(
+            &self.group,
+            self.journal.last(),
+            &self.counters,
+            self.replication.peer_view(),
+        );
+    }
+}
+
+/// A thread that waits for the disk, so that the engine does not.
+fn spawn_syncer(inbox: Arc<Inbox>) -> std::sync::mpsc::Sender<SyncTicket> {
+    let (sender, receiver) = std::sync::mpsc::channel::<SyncTicket>();
+    let spawned = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
+        while let Ok(ticket) = receiver.recv() {
+            inbox.push(Job::Synced(ticket.run()));
+        }
+    });
+    if let Err(error) = spawned {
+        tracing::error!(%error, "the thread for the disk does not start: records reach it late");
+    }
+    sender
+}

@@ -1,0 +1,761 @@
+//! Following the active node, and feeding those who follow this one.
+//!
+//! `core/replica` decides what is sent and what becomes of it; this file gives it the journal and the item
+//! table to read from, a connection to write to, and does what its receiver says. Handles of another node
+//! are translated by its dictionary; where both nodes number alike, records are appended byte for byte.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinhub_contract::role;
+use twinhub_model::{
+    Epoch, Intent, ItemId, ItemKey, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags,
+    Severity, Value,
+};
+use twinhub_redundancy::Input;
+use twinhub_replica::{
+    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Relation, Ring, RingEntry, RingLimits,
+    Sender, SenderOptions, SnapshotHead, TailEnd, TailRead, TailSource,
+};
+use twinhub_store::{Entry, Journal, ReadEnd};
+
+use super::tracker::Tracker;
+use super::{Engine, Phase};
+use crate::clock;
+use crate::data;
+use crate::peer::Link;
+use crate::table::ItemTable;
+
+/// Telegrams that a ring keeps.
+const RING_COUNT_MAX: usize = 100_000;
+/// Bytes of text that a ring keeps.
+const RING_BYTES_MAX: usize = 16 << 20;
+/// Two clocks of one site differ by less than this, plus the time a telegram takes.
+const RING_TOLERANCE: Duration = Duration::from_millis(500);
+/// A follower says where it is at least so often, which also keeps the connection alive.
+const ACK_INTERVAL: Duration = Duration::from_secs(1);
+/// Name of the state that carries open commands and stream cursors.
+const TRACKER_STATE: &str = "tracker";
+/// Name of the state that carries where driving items stand.
+const SOURCES_STATE: &str = "sources";
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Replication {
+    me: NodeRank,
+    config_hash: u64,
+    links: BTreeMap<NodeRank, BTreeMap<u8, Link>>,
+    senders: BTreeMap<NodeRank, Sender>,
+    blocked: BTreeMap<NodeRank, Vec<u8>>,
+    following: Option<NodeRank>,
+    receiver: Option<Receiver>,
+    /// Hash of the dictionary of what the active node sends; 0 while it numbers as this node does.
+    incoming: u64,
+    translations: RefCell<BTreeMap<u64, Arc<Translation>>>,
+    ring: Ring,
+    /// What each item of a hot interface was last heard to be.
+    heard: HashMap<ItemId, Value>,
+    acked_at: Moment,
+    last_ack: Option<Message>,
+    in_sync: bool,
+    reported_lag: Option<u64>,
+    sent: u64,
+    received: u64,
+}
+
+/// From handles of another dictionary to handles here.
+#[derive(Debug)]
+pub(crate) enum Translation {
+    /// Both number alike.
+    Same,
+    /// By number there.
+    Map(Vec<Option<ItemId>>),
+}
+
+impl Translation {
+    fn of(entries: &[(ItemId, ItemKey)], table: &ItemTable) -> Translation {
+        let size = entries.iter().map(|(item, _)| item.index() + 1).max().unwrap_or(0);
+        let mut map = vec![None; size.min(entries.len().saturating_mul(4))];
+        for (item, key) in entries {
+            if let Some(place) = map.get_mut(item.index()) {
+                *place = table.find(key.as_str());
+            }
+        }
+        Translation::Map(map)
+    }
+
+    /// A record in this node's handles; `None` if nothing of it is an item here.
+    pub(crate) fn apply(&self, record: Record) -> Option<Record> {
+        let Translation::Map(map) = self else { return Some(record) };
+        let here = |item: ItemId| map.get(item.index()).copied().flatten();
+        match record {
+            Record::Samples(samples) => {
+                let samples: Vec<Sample> = samples
+                    .iter()
+                    .filter_map(|sample| here(sample.item).map(|item| Sample { item, ..sample.clone() }))
+                    .collect();
+                (!samples.is_empty()).then(|| Record::Samples(samples.into()))
+            }
+            Record::Intent(intent) => here(intent.item).map(|item| Record::Intent(Intent { item, ..intent })),
+            Record::Dictionary(_) => None,
+            Record::Result(_) | Record::Delivered(_) | Record::Role(_) | Record::Event(_) => Some(record),
+        }
+    }
+}
+
+impl Replication {
+    pub(crate) fn new(me: NodeRank, config_hash: u64, window: Duration) -> Replication {
+        let limits = RingLimits {
+            count_max: RING_COUNT_MAX,
+            bytes_max: RING_BYTES_MAX,
+            age_max: window,
+            tolerance: RING_TOLERANCE,
+        };
+        Replication {
+            me,
+            config_hash,
+            links: BTreeMap::new(),
+            senders: BTreeMap::new(),
+            blocked: BTreeMap::new(),
+            following: None,
+            receiver: None,
+            incoming: 0,
+            translations: RefCell::new(BTreeMap::new()),
+            ring: Ring::new(limits),
+            heard: HashMap::new(),
+            acked_at: Moment::ZERO,
+            last_ack: None,
+            in_sync: false,
+            reported_lag: None,
+            sent: 0,
+            received: 0,
+        }
+    }
+
+    pub(crate) fn orphans(&self) -> u64 {
+        self.ring.stats().orphans
+    }
+
+    /// Records each follower lacks, and whether it is caught up.
+    pub(crate) fn peer_view(&self) -> BTreeMap<NodeRank, (u64, bool)> {
+        self.senders
+            .iter()
+            .map(|(peer, sender)| (*peer, (u64::from(!sender.is_caught_up()), sender.is_caught_up())))
+            .collect()
+    }
+
+    /// This node is active from now on: nobody is followed.
+    pub(crate) fn become_sender(&mut self) {
+        self.following = None;
+        self.receiver = None;
+        self.senders.clear();
+        self.blocked.clear();
+        self.reported_lag = None;
+    }
+
+    /// What the ring holds uncovered, as samples.
+    pub(crate) fn drain_ring(&mut self) -> Vec<Sample> {
+        self.heard.clear();
+        let server = clock::utc();
+        self.ring
+            .drain_uncovered()
+            .into_iter()
+            .map(|entry| Sample {
+                item: entry.item,
+                value: entry.value,
+                quality: Quality::GOOD,
+                source: entry.source,
+                server,
+                flags: SampleFlags::default(),
+            })
+            .collect()
+    }
+
+    /// When replication needs the engine next.
+    pub(crate) fn due(&self, now: Moment) -> Option<Moment> {
+        let ack = self.receiver.as_ref().map(|_| self.acked_at + ACK_INTERVAL);
+        let blocked = (!self.blocked.is_empty()).then(|| now + Duration::from_millis(1));
+        [ack, blocked].into_iter().flatten().min()
+    }
+
+    fn link(&self, peer: NodeRank) -> Option<&Link> {
+        self.links.get(&peer)?.values().find(|link| !link.sender.is_closed())
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_peer_up(&mut self, peer: NodeRank, link: Link) {
+        let had_link = self.replication.link(peer).is_some();
+        self.replication.links.entry(peer).or_default().insert(link.path, link);
+        if !had_link && self.replication.following == Some(peer) {
+            self.ask();
+        }
+    }
+
+    pub(crate) fn on_peer_down(&mut self, peer: NodeRank, path: u8) {
+        if let Some(links) = self.replication.links.get_mut(&peer) {
+            links.retain(|other, link| *other != path || !link.sender.is_closed());
+        }
+        self.replication.blocked.remove(&peer);
+        self.replication.senders.remove(&peer);
+        if self.replication.following == Some(peer) {
+            self.set_in_sync(false, u64::MAX);
+            if self.replication.link(peer).is_some() {
+                self.ask();
+            }
+        }
+    }
+
+    pub(crate) fn on_follow(&mut self, active: Option<NodeRank>, epoch: Epoch) {
+        if matches!(self.phase, Phase::Draining(_)) {
+            self.phase = Phase::Standby;
+        }
+        let active = active.filter(|node| *node != self.replication.me);
+        if self.replication.following == active && self.replication.receiver.is_some() {
+            return;
+        }
+        tracing::debug!(group = %self.group, ?active, %epoch, "following");
+        self.replication.following = active;
+        self.replication.senders.clear();
+        self.replication.receiver = None;
+        self.set_in_sync(false, u64::MAX);
+        if active.is_some_and(|peer| self.replication.link(peer).is_some()) {
+            self.ask();
+        }
+    }
+
+    pub(crate) fn on_resync(&mut self) {
+        if let Some(peer) = self.replication.following {
+            let first = self.journal.first();
+            let mut receiver = Receiver::new(Position::START, first, self.replication.config_hash);
+            let want = receiver.want();
+            self.replication.receiver = Some(receiver);
+            self.send(peer, &want);
+        }
+    }
+
+    /// Asks the active node for what this one lacks.
+    fn ask(&mut self) {
+        let Some(peer) = self.replication.following else { return };
+        let (last, first) = (self.journal.last(), self.journal.first());
+        let hash = self.replication.config_hash;
+        let receiver = self.replication.receiver.get_or_insert_with(|| Receiver::new(last, first, hash));
+        let want = receiver.restart(last, first);
+        self.send(peer, &want);
+    }
+
+    pub(crate) fn on_peer_message(&mut self, peer: NodeRank, message: Message) {
+        match message {
+            Message::Want { .. } | Message::Ack { .. } | Message::Throttle { .. } => {
+                if !self.is_writer() {
+                    return;
+                }
+                let mut source = Source::of(&self.journal, &self.table, &self.tracker, self.own_dictionary);
+                let sender = self
+                    .replication
+                    .senders
+                    .entry(peer)
+                    .or_insert_with(|| Sender::new(SenderOptions::default()));
+                if let Err(error) = sender.handle(message, &mut source) {
+                    tracing::warn!(%peer, %error, "replication");
+                    self.replication.senders.remove(&peer);
+                }
+            }
+            Message::SnapshotStart { .. }
+            | Message::Dictionary { .. }
+            | Message::SnapshotSamples { .. }
+            | Message::SnapshotState { .. }
+            | Message::SnapshotEnd { .. }
+            | Message::Entries { .. }
+            | Message::Diverged { .. } => self.on_active_message(peer, message),
+        }
+    }
+
+    fn on_active_message(&mut self, peer: NodeRank, message: Message) {
+        if self.is_writer() || self.replication.following != Some(peer) {
+            return;
+        }
+        let Some(receiver) = self.replication.receiver.as_mut() else { return };
+        match receiver.handle(message) {
+            Ok(action) => self.do_receiver(peer, action),
+            Err(error) => {
+                tracing::warn!(%peer, %error, "replication: asking again");
+                self.ask();
+            }
+        }
+    }
+
+    fn do_receiver(&mut self, peer: NodeRank, action: ReceiverAction) {
+        match action {
+            ReceiverAction::Nothing => {}
+            ReceiverAction::Send(message) => self.send(peer, &message),
+            ReceiverAction::BeginSnapshot { at, items } => {
+                tracing::info!(group = %self.group, %at, items, "a full copy is coming");
+                self.tracker.clear();
+            }
+            ReceiverAction::UseDictionary { record, .. } => self.use_dictionary(&record),
+            ReceiverAction::ApplySamples { body } => self.apply_copy(&body),
+            ReceiverAction::ApplyState { key, bytes } => self.apply_state(&key, &bytes),
+            ReceiverAction::EndSnapshot { at, .. } => {
+                if let Err(error) = self.journal.restart_at(at) {
+                    self.journal_failed(&error);
+                }
+                tracing::info!(group = %self.group, %at, "the full copy is complete");
+            }
+            ReceiverAction::AppendEntries { batch } => self.append_entries(&batch),
+            ReceiverAction::Diverged { common } => self.set_aside(common),
+        }
+    }
+
+    /// Records from here on are numbered as the active node numbers its items; they are kept so, with its
+    /// dictionary, and translated where they are used.
+    fn use_dictionary(&mut self, record: &[u8]) {
+        match self.journal.set_dictionary_record(record) {
+            Ok(hash) => self.replication.incoming = hash,
+            Err(error) => self.journal_failed(&error),
+        }
+    }
+
+    /// From the handles of the dictionary with this hash to handles here.
+    fn translation(&self, hash: u64) -> Arc<Translation> {
+        if hash == self.own_dictionary || hash == 0 {
+            return Arc::new(Translation::Same);
+        }
+        let known = self.replication.translations.borrow().get(&hash).cloned();
+        if let Some(known) = known {
+            return known;
+        }
+        let translation = match self.journal.dictionary(hash) {
+            Ok(entries) => Arc::new(Translation::of(&entries, &self.table)),
+            Err(error) => {
+                tracing::warn!(hash = format!("{hash:016x}"), %error, "a dictionary is not readable");
+                Arc::new(Translation::Map(Vec::new()))
+            }
+        };
+        self.replication.translations.borrow_mut().insert(hash, Arc::clone(&translation));
+        translation
+    }
+
+    fn apply_copy(&mut self, body: &[u8]) {
+        match twinhub_wire::record::decode(body) {
+            Ok(record) => {
+                if let Some(record) = self.translate(record) {
+                    let at = self.journal.last();
+                    if let Record::Samples(samples) = &record {
+                        self.store_samples(samples);
+                        self.shared.stream(&self.group, at, samples);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "part of the full copy is not readable"),
+        }
+    }
+
+    fn apply_state(&mut self, key: &str, bytes: &[u8]) {
+        let Some(entries) = unpack_records(bytes) else {
+            tracing::warn!(key, "state of the full copy is not readable");
+            return;
+        };
+        for (position, record) in entries {
+            let Some(record) = self.translate(record) else { continue };
+            match key {
+                TRACKER_STATE => self.tracker.apply(position, &record),
+                SOURCES_STATE => {
+                    if let Record::Samples(samples) = &record {
+                        for sample in samples.iter() {
+                            self.tracker.set_source(sample.item, position);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn append_entries(&mut self, batch: &EntryBatch) {
+        let now = clock::now();
+        let mut wants_sync = false;
+        for (position, body) in batch.iter() {
+            let record = match twinhub_wire::record::decode(body) {
+                Ok(record) => record,
+                Err(error) => {
+                    tracing::error!(%position, %error, "the active node sent an unreadable record");
+                    continue;
+                }
+            };
+            let stored = self.journal.append_encoded(position, body);
+            if let Err(error) = stored {
+                self.journal_failed(&error);
+                return;
+            }
+            self.replication.received += 1;
+            let Some(record) = self.translate(record) else { continue };
+            wants_sync |= matches!(record, Record::Intent(_) | Record::Result(_) | Record::Role(_));
+            self.apply(position, &record);
+            if let Record::Samples(samples) = &record {
+                self.cover(samples, now);
+                self.shared.stream(&self.group, position, samples);
+            }
+        }
+        self.counters.records_received = self.replication.received;
+        self.sync_wanted |= wants_sync;
+    }
+
+    /// Marks what the ring heard too.
+    fn cover(&mut self, samples: &[Sample], now: Moment) {
+        for sample in samples {
+            if self.replication.heard.contains_key(&sample.item) || self.is_hot(sample.item) {
+                self.replication.ring.cover(sample, now);
+            }
+        }
+    }
+
+    fn is_hot(&self, item: ItemId) -> bool {
+        self.interface_of(item)
+            .is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
+    }
+
+    /// Values that a standby instance received itself.
+    pub(crate) fn on_received(&mut self, samples: &[Sample]) {
+        if self.is_writer() {
+            return;
+        }
+        let now = clock::now();
+        for sample in samples {
+            let same =
+                self.replication.heard.get(&sample.item).is_some_and(|value| value.is_same(&sample.value));
+            if same && !sample.flags.contains(SampleFlags::EVENT) {
+                continue;
+            }
+            self.replication.heard.insert(sample.item, sample.value.clone());
+            if sample.quality.is_good() && !self.table.read(sample.item).value.is_same(&sample.value) {
+                self.replication.ring.push(RingEntry {
+                    item: sample.item,
+                    value: sample.value.clone(),
+                    source: sample.source.or(sample.server),
+                    received: now,
+                });
+            }
+        }
+    }
+
+    fn store_samples(&self, samples: &[Sample]) {
+        for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
+            self.table.store(
+                sample.item,
+                &sample.value,
+                sample.quality,
+                sample.source,
+                sample.server,
+                sample.flags,
+            );
+        }
+    }
+
+    /// A record that the active node sent, in this node's handles.
+    fn translate(&self, record: Record) -> Option<Record> {
+        self.translation(self.replication.incoming).apply(record)
+    }
+
+    /// Decodes a record of the journal into this node's handles.
+    pub(crate) fn decode_entry(&self, dictionary: u64, entry: &Entry) -> Option<(Position, Record)> {
+        match twinhub_wire::record::decode(&entry.body) {
+            Ok(record) => self.translation(dictionary).apply(record).map(|record| (entry.position, record)),
+            Err(error) => {
+                tracing::warn!(position = %entry.position, %error, "journal entry is not readable");
+                None
+            }
+        }
+    }
+
+    /// This node's journal has records that the active one lacks: they are kept in a file of their own.
+    fn set_aside(&mut self, common: Position) {
+        let last = self.journal.last();
+        match self.journal.truncate_after(common) {
+            Ok(fork) => {
+                let files = fork.map_or_else(String::new, |fork| {
+                    fork.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+                });
+                let text = format!(
+                    "records after {common} up to {last} were written on this node only; kept in: {files}"
+                );
+                tracing::warn!(group = %self.group, text, "journal forked");
+                self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
+                self.tell(Input::LogPosition { mine: self.journal.last() });
+                let (last, first) = (self.journal.last(), self.journal.first());
+                if let (Some(peer), Some(receiver)) =
+                    (self.replication.following, self.replication.receiver.as_mut())
+                {
+                    let want = receiver.restart(last, first);
+                    self.send(peer, &want);
+                }
+            }
+            Err(error) => self.journal_failed(&error),
+        }
+    }
+
+    /// Feeds followers, acknowledges to the active node, reports how well this node follows.
+    pub(crate) fn replicate(&mut self, now: Moment) {
+        if self.is_writer() {
+            self.feed();
+            return;
+        }
+        self.replication.ring.expire(now);
+        let durable = self.journal.durable();
+        let due = now >= self.replication.acked_at + ACK_INTERVAL;
+        let (Some(peer), Some(receiver)) = (self.replication.following, self.replication.receiver.as_mut())
+        else {
+            return;
+        };
+        let durable = durable.min(receiver.received());
+        let ack = receiver.ack(durable);
+        let in_sync = receiver.is_consistent();
+        let asked = receiver.state() == ReceiverState::Asked;
+        if ack.is_some() {
+            self.replication.last_ack.clone_from(&ack);
+        }
+        let message = match ack {
+            Some(ack) => Some(ack),
+            None if due && asked => Some(receiver.want()),
+            None if due => self.replication.last_ack.clone(),
+            None => None,
+        };
+        if let Some(message) = message {
+            self.replication.acked_at = now;
+            self.send(peer, &message);
+        }
+        let mine = self.journal.last();
+        self.set_in_sync(in_sync, 0);
+        self.tell_position(mine);
+    }
+
+    fn tell_position(&mut self, mine: Position) {
+        if self.shared.group(&self.group).position != mine {
+            self.tell(Input::LogPosition { mine });
+        }
+    }
+
+    fn set_in_sync(&mut self, in_sync: bool, lag: u64) {
+        let lag = if in_sync { 0 } else { lag };
+        if self.replication.in_sync != in_sync || self.replication.reported_lag.is_none() {
+            self.replication.in_sync = in_sync;
+            self.replication.reported_lag = Some(lag);
+            let config_matches = self
+                .replication
+                .following
+                .and_then(|peer| self.shared.version(twinhub_redundancy::VoterId::Node(peer)))
+                .is_none_or(|(_, hash)| hash == self.replication.config_hash);
+            let lag_records = if in_sync { 0 } else { u64::MAX };
+            self.tell(Input::Synced { lag_records, config_matches });
+        }
+    }
+
+    fn feed(&mut self) {
+        let peers: Vec<NodeRank> = self.replication.senders.keys().copied().collect();
+        for peer in peers {
+            if let Some(frame) = self.replication.blocked.remove(&peer)
+                && !self.push_frame(peer, frame)
+            {
+                continue;
+            }
+            loop {
+                let mut source = Source::of(&self.journal, &self.table, &self.tracker, self.own_dictionary);
+                let Some(sender) = self.replication.senders.get_mut(&peer) else { break };
+                let Some(message) = sender.poll(&mut source) else { break };
+                if let Message::Entries { batch, .. } = &message {
+                    self.replication.sent += batch.len() as u64;
+                }
+                let frame = data::pack(&self.group, &message);
+                if !self.push_frame(peer, frame) {
+                    break;
+                }
+            }
+        }
+        self.counters.records_sent = self.replication.sent;
+    }
+
+    /// Hands a frame to the peer's connection; keeps it if the connection is busy.
+    fn push_frame(&mut self, peer: NodeRank, frame: Vec<u8>) -> bool {
+        let Some(link) = self.replication.link(peer) else { return false };
+        match link.sender.try_send(frame) {
+            Ok(()) => true,
+            Err(tokio::sync::mpsc::error::TrySendError::Full(frame)) => {
+                self.replication.blocked.insert(peer, frame);
+                false
+            }
+            Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => false,
+        }
+    }
+
+    fn send(&mut self, peer: NodeRank, message: &Message) {
+        let frame = data::pack(&self.group, message);
+        if let Some(link) = self.replication.link(peer) {
+            // A follower's messages are repeated; a full queue loses none for good.
+            drop(link.sender.try_send(frame));
+        }
+    }
+
+    /// Whether at least one follower holds everything.
+    pub(crate) fn has_standby_in_sync(&self) -> bool {
+        self.replication.senders.iter().any(|(peer, sender)| {
+            sender.state() == twinhub_replica::SenderState::Tail && self.replication.link(*peer).is_some()
+        })
+    }
+
+    /// What at least one follower has on its disk.
+    pub(crate) fn durable_on_standby(&self) -> Position {
+        self.replication.senders.values().map(Sender::durable).max().unwrap_or(Position::START)
+    }
+}
+
+/// What a sender reads from.
+struct Source<'a> {
+    journal: &'a Journal,
+    table: &'a Arc<ItemTable>,
+    tracker: &'a Tracker,
+    own_dictionary: u64,
+}
+
+impl<'a> Source<'a> {
+    fn of(
+        journal: &'a Journal,
+        table: &'a Arc<ItemTable>,
+        tracker: &'a Tracker,
+        own_dictionary: u64,
+    ) -> Source<'a> {
+        Source { journal, table, tracker, own_dictionary }
+    }
+}
+
+impl TailSource for Source<'_> {
+    fn relation(&mut self, position: Position) -> Relation {
+        match self.journal.relation(position) {
+            twinhub_store::Relation::Present => Relation::Present,
+            twinhub_store::Relation::TooOld => Relation::TooOld,
+            twinhub_store::Relation::Diverged { common } => Relation::Diverged { common },
+        }
+    }
+
+    fn read_after(&mut self, after: Position, max_bytes: usize, out: &mut EntryBatch) -> TailRead {
+        let dictionary = self.journal.dictionary_after(after);
+        let end = self.journal.visit_after(after, max_bytes, &mut |position, body| out.push(position, body));
+        let end = match end {
+            Ok(ReadEnd::More) => TailEnd::More,
+            Ok(ReadEnd::CaughtUp) => TailEnd::CaughtUp,
+            Ok(ReadEnd::Gap { .. }) | Err(_) => TailEnd::Gap,
+        };
+        TailRead { end, dictionary }
+    }
+
+    fn dictionary(&mut self, hash: u64, out: &mut Vec<u8>) -> bool {
+        match self.journal.dictionary(hash) {
+            Ok(entries) => {
+                twinhub_wire::record::encode_dictionary(&entries, out);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a dictionary cannot be sent");
+                false
+            }
+        }
+    }
+
+    fn snapshot_begin(&mut self) -> SnapshotHead {
+        SnapshotHead {
+            at: self.journal.last(),
+            items: self.table.len() as u64,
+            dictionary: self.own_dictionary,
+        }
+    }
+
+    fn snapshot_chunk(&mut self, cursor: u32, max_bytes: usize, out: &mut Vec<u8>) -> Option<u32> {
+        let mut samples = Vec::new();
+        let mut bytes = 0;
+        let mut next = cursor;
+        let end = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
+        while next < end && bytes < max_bytes {
+            let sample = self.table.read(ItemId(next));
+            bytes += 24
+                + match &sample.value {
+                    Value::Str(text) | Value::Json(text) => text.len(),
+                    Value::Bytes(bytes) => bytes.len(),
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::I64(_)
+                    | Value::U64(_)
+                    | Value::F64(_)
+                    | Value::Time(_) => 0,
+                };
+            samples.push(sample);
+            next += 1;
+        }
+        if !samples.is_empty() {
+            twinhub_wire::record::encode(&Record::Samples(samples.into()), out);
+        }
+        (next < end).then_some(next)
+    }
+
+    fn snapshot_state(&mut self, number: u32) -> Option<(String, Vec<u8>)> {
+        match number {
+            0 => Some((TRACKER_STATE.to_owned(), pack_records(self.tracker.records()))),
+            1 => {
+                let records = self.tracker.sources().map(|(item, position)| {
+                    (position, Record::Samples(Arc::from(vec![self.table.read(item)])))
+                });
+                Some((SOURCES_STATE.to_owned(), pack_records(records)))
+            }
+            _ => None,
+        }
+    }
+
+    fn last(&mut self) -> Position {
+        self.journal.last()
+    }
+}
+
+/// Records with their positions: epoch u64, seq u64, length u32, body (little endian).
+fn pack_records(records: impl IntoIterator<Item = (Position, Record)>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut body = Vec::new();
+    for (position, record) in records {
+        body.clear();
+        twinhub_wire::record::encode(&record, &mut body);
+        bytes.extend_from_slice(&position.epoch.0.to_le_bytes());
+        bytes.extend_from_slice(&position.seq.to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend_from_slice(&body);
+    }
+    bytes
+}
+
+fn unpack_records(mut bytes: &[u8]) -> Option<Vec<(Position, Record)>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let (epoch, rest) = bytes.split_first_chunk()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let position = Position::new(Epoch(u64::from_le_bytes(*epoch)), u64::from_le_bytes(*seq));
+        records.push((position, twinhub_wire::record::decode(body).ok()?));
+        bytes = rest;
+    }
+    Some(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_records_come_back_and_cut_ones_are_refused() {
+        let delivered = twinhub_model::Delivered { consumer: 3, through: Position::new(Epoch(256), 7) };
+        let records = vec![(Position::new(Epoch(256), 9), Record::Delivered(delivered))];
+        let bytes = pack_records(records.clone());
+        assert_eq!(unpack_records(&bytes), Some(records));
+        for end in 1..bytes.len() {
+            assert_eq!(unpack_records(&bytes[..end]), None);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Links between interfaces, resolved to handles: for each driving item a chain of driven items.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use twinhub_model::{Convert, IntentKind, ItemId, Moment, Position, Value};
+
+const NONE: u32 = u32::MAX;
+
+/// One driving item and one driven item.
+#[derive(Debug, Clone)]
+pub(crate) struct Route {
+    pub(crate) from: ItemId,
+    pub(crate) to: ItemId,
+    /// Which interface of the engine takes the value.
+    pub(crate) target: usize,
+    /// Whether the target is a stream with a cursor; otherwise each value is a command.
+    pub(crate) stream: bool,
+    pub(crate) kind: IntentKind,
+    /// Whether a route goes the other way too: equal values are not sent back.
+    pub(crate) both: bool,
+    pub(crate) convert: Option<Arc<Convert>>,
+    /// `link:N`, as commands and logs name it.
+    pub(crate) origin: Arc<str>,
+    next: u32,
+}
+
+impl Route {
+    #[expect(clippy::too_many_arguments, reason = "one place builds routes, each part is named there")]
+    pub(crate) fn new(
+        from: ItemId,
+        to: ItemId,
+        target: usize,
+        stream: bool,
+        kind: IntentKind,
+        both: bool,
+        convert: Option<Arc<Convert>>,
+        origin: Arc<str>,
+    ) -> Route {
+        Route { from, to, target, stream, kind, both, convert, origin, next: NONE }
+    }
+}
+
+/// All routes of a group.
+#[derive(Debug)]
+pub(crate) struct Routes {
+    routes: Vec<Route>,
+    /// Per item of the table: its first route.
+    first: Vec<u32>,
+    /// What was passed last, for routes with a deadband or a smallest interval.
+    passed: HashMap<u32, Passed>,
+    /// Values that could not be converted.
+    pub(crate) unconverted: u64,
+}
+
+#[derive(Debug)]
+struct Passed {
+    value: Value,
+    at: Moment,
+    waiting: Option<(Value, Position)>,
+}
+
+impl Routes {
+    pub(crate) fn new(items: usize, mut routes: Vec<Route>) -> Routes {
+        let mut first = vec![NONE; if routes.is_empty() { 0 } else { items }];
+        for number in (0..routes.len()).rev() {
+            let from = routes[number].from.index();
+            routes[number].next = first[from];
+            first[from] = u32::try_from(number).unwrap_or(NONE);
+        }
+        Routes { routes, first, passed: HashMap::new(), unconverted: 0 }
+    }
+
+    pub(crate) fn get(&self, number: u32) -> &Route {
+        &self.routes[number as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Route)> {
+        (0_u32..).zip(&self.routes)
+    }
+
+    /// The first route of an item.
+    pub(crate) fn first(&self, item: ItemId) -> Option<u32> {
+        self.first.get(item.index()).copied().filter(|number| *number != NONE)
+    }
+
+    /// The route after this one of the same item.
+    pub(crate) fn next(&self, number: u32) -> Option<u32> {
+        Some(self.routes[number as usize].next).filter(|number| *number != NONE)
+    }
+
+    /// The value that goes out on a route for `value`, if it goes out now.
+    pub(crate) fn pass(
+        &mut self,
+        number: u32,
+        value: &Value,
+        position: Position,
+        now: Moment,
+    ) -> Option<Value> {
+        let Some(convert) = &self.routes[number as usize].convert else { return Some(value.clone()) };
+        let converted = match convert.apply(value) {
+            Ok(converted) => converted,
+            Err(error) => {
+                if self.unconverted == 0 {
+                    tracing::warn!(link = %self.routes[number as usize].origin, %error, "value not carried by link");
+                }
+                self.unconverted += 1;
+                return None;
+            }
+        };
+        if convert.deadband.is_none() && convert.min_interval.is_none() {
+            return Some(converted);
+        }
+        if let Some(passed) = self.passed.get_mut(&number) {
+            if !convert.is_outside_deadband(&passed.value, &converted) {
+                passed.waiting = None;
+                return None;
+            }
+            if now < convert.next_allowed(passed.at) {
+                passed.waiting = Some((converted, position));
+                return None;
+            }
+        }
+        self.passed.insert(number, Passed { value: converted.clone(), at: now, waiting: None });
+        Some(converted)
+    }
+
+    /// Values whose smallest interval is over.
+    pub(crate) fn due(&mut self, now: Moment) -> Vec<(u32, Value, Position)> {
+        let mut due = Vec::new();
+        for (number, passed) in &mut self.passed {
+            let convert = self.routes[*number as usize].convert.as_ref();
+            if convert.is_some_and(|convert| now >= convert.next_allowed(passed.at))
+                && let Some((value, position)) = passed.waiting.take()
+            {
+                passed.value = value.clone();
+                passed.at = now;
+                due.push((*number, value, position));
+            }
+        }
+        due
+    }
+
+    /// When [`Routes::due`] has something next.
+    pub(crate) fn next_due(&self) -> Option<Moment> {
+        self.passed
+            .iter()
+            .filter(|(_, passed)| passed.waiting.is_some())
+            .filter_map(|(number, passed)| {
+                self.routes[*number as usize].convert.as_ref().map(|convert| convert.next_allowed(passed.at))
+            })
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn route(from: u32, to: u32, convert: Option<Convert>) -> Route {
+        let convert = convert.map(Arc::new);
+        Route::new(ItemId(from), ItemId(to), 0, false, IntentKind::Set, false, convert, "link:0".into())
+    }
+
+    #[test]
+    fn an_item_drives_several_others_in_order() {
+        let routes = Routes::new(4, vec![route(0, 1, None), route(2, 1, None), route(0, 3, None)]);
+        let first = routes.first(ItemId(0)).unwrap();
+        let second = routes.next(first).unwrap();
+        assert_eq!((routes.get(first).to, routes.get(second).to), (ItemId(1), ItemId(3)));
+        assert_eq!((routes.next(second), routes.first(ItemId(1))), (None, None));
+    }
+
+    #[test]
+    fn within_the_interval_the_newest_value_waits() {
+        let convert = Convert { min_interval: Some(Duration::from_millis(100)), ..Convert::default() };
+        let mut routes = Routes::new(2, vec![route(0, 1, Some(convert))]);
+        let mut pass =
+            |value: u64, ms| routes.pass(0, &Value::U64(value), Position::START, Moment::from_millis(ms));
+        assert_eq!(pass(1, 1000), Some(Value::U64(1)));
+        assert_eq!((pass(2, 1010), pass(3, 1020)), (None, None));
+        assert_eq!(routes.next_due(), Some(Moment::from_millis(1100)));
+        assert!(routes.due(Moment::from_millis(1099)).is_empty());
+        assert_eq!(routes.due(Moment::from_millis(1100)), [(0, Value::U64(3), Position::START)]);
+        assert_eq!(routes.next_due(), None);
+    }
+}

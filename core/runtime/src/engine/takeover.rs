@@ -1,0 +1,409 @@
+//! Becoming active, giving the role away, and losing it: the order of actions.
+//!
+//! **Activation**: begin the epoch in the journal, mark what is not fresh, order `active` to every
+//! interface, replay what the ring holds uncovered, let streams read on from their cursor behind the mirror,
+//! hold outputs of guarded interfaces until the guard is over, then settle what the node before left in
+//! doubt: a `set` is read back and written again only if the device shows something else.
+//!
+//! **Drain**: no new outputs, wait for those under way, order the inactive role to every interface, bring
+//! journal and standby to the same end. **Close**: the same without waiting; the gate is shut already.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinhub_contract::role;
+use twinhub_model::{
+    Epoch, IntentId, IntentKind, ItemId, Moment, Outcome, Position, Quality, Record, Sample, SampleFlags,
+    Severity, Timestamp, Value, WriteResult,
+};
+use twinhub_redundancy::{Input, Reason};
+
+use super::{Engine, Phase};
+use crate::clock;
+
+/// A plugin gets this long to become active.
+pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
+/// A command in doubt waits this long for the device to be read.
+const READ_BACK_MAX: Duration = Duration::from_secs(30);
+
+/// On the way to active.
+#[derive(Debug)]
+pub(crate) struct Activation {
+    pub(crate) epoch: Epoch,
+    pub(crate) reached: BTreeSet<usize>,
+    pub(crate) failed: BTreeSet<usize>,
+    pub(crate) left: BTreeSet<usize>,
+}
+
+/// On the way to standby, in order.
+#[derive(Debug)]
+pub(crate) struct Draining {
+    pub(crate) epoch: Epoch,
+    pub(crate) deadline: Moment,
+    /// Interfaces that still have to answer; `None` while writes are under way.
+    pub(crate) left: Option<BTreeSet<usize>>,
+    pub(crate) reported: bool,
+}
+
+/// A command that the node before may or may not have carried out, or never began.
+#[derive(Debug)]
+pub(crate) struct Recovering {
+    /// The intent in doubt; `None` if there was none yet.
+    intent: Option<IntentId>,
+    item: ItemId,
+    value: Value,
+    cause: Position,
+    origin: Arc<str>,
+    readable: bool,
+    since: Moment,
+    since_utc: Timestamp,
+}
+
+impl Engine {
+    pub(crate) fn on_activate(
+        &mut self,
+        epoch: Epoch,
+        transfer: bool,
+        guard_until: Moment,
+        unquorate: bool,
+        reason: &Reason,
+    ) {
+        tracing::info!(group = %self.group, %epoch, transfer, unquorate, %reason, "taking over");
+        let dictionary = self.table.dictionary();
+        let begun = self.journal.set_dictionary(&dictionary).and_then(|()| self.journal.begin_epoch(epoch));
+        if let Err(error) = begun {
+            self.journal_failed(&error);
+            self.tell(Input::StepFailed { step: format!("journal: {error}") });
+            return;
+        }
+        self.replication.become_sender();
+        self.guard_until = guard_until;
+        let relevant: BTreeSet<usize> =
+            self.relevant().filter(|number| !self.down.contains(number)).collect();
+        self.phase = Phase::Activating(Activation {
+            epoch,
+            reached: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            left: relevant.clone(),
+        });
+        self.role_record(epoch, "standby", "active", reason);
+        let since = clock::now();
+        let since_utc = clock::utc();
+        self.collect_doubts(since, since_utc);
+        for number in self.relevant().collect::<Vec<_>>() {
+            let port = Arc::clone(&self.interfaces[number].port);
+            if port.setup.standby_role != role::HOT {
+                for item in port.item_range().map(ItemId).filter(|item| self.table.quality(*item).is_good()) {
+                    self.table.requalify(item, Quality::UNCERTAIN_LAST_USABLE);
+                }
+            }
+        }
+        let streams: Vec<usize> = self.streams.keys().copied().collect();
+        for target in streams {
+            let cursor = self.tracker.delivered(u32::try_from(target).unwrap_or(u32::MAX));
+            let cover = self.interfaces[target].port.take_mirror();
+            if let Some(stream) = self.streams.get_mut(&target) {
+                stream.resume(cursor, cover);
+            }
+        }
+        for number in relevant {
+            self.interfaces[number].set_role(role::ACTIVE, epoch, since + ROLE_MAX);
+        }
+        self.replay_ring(transfer);
+        self.finish_activation();
+    }
+
+    /// What the ring received and the node before did not journal goes through the same door as live values.
+    fn replay_ring(&mut self, transfer: bool) {
+        let samples = self.replication.drain_ring();
+        if samples.is_empty() || transfer {
+            return;
+        }
+        let last_only = newest_of_each(samples);
+        let mut changed = Vec::new();
+        for mut sample in last_only {
+            sample.flags = sample.flags.with(SampleFlags::REPLAY);
+            let stored = self.table.store(
+                sample.item,
+                &sample.value,
+                sample.quality,
+                sample.source,
+                sample.server,
+                sample.flags,
+            );
+            if stored || sample.flags.contains(SampleFlags::EVENT) {
+                changed.push(sample);
+            }
+        }
+        if !changed.is_empty() {
+            tracing::info!(group = %self.group, values = changed.len(), "replaying what only this node received");
+            self.on_published(changed);
+        }
+    }
+
+    /// Commands without a result, and driving items that are newer than the last command they caused.
+    fn collect_doubts(&mut self, since: Moment, since_utc: Timestamp) {
+        let open: Vec<(IntentId, twinhub_model::Intent)> =
+            self.tracker.open().map(|(position, intent)| (*position, intent.clone())).collect();
+        for (position, intent) in open {
+            if intent.item.index() >= self.table.len() {
+                continue;
+            }
+            match intent.kind {
+                IntentKind::Set => self.recovering.push(Recovering {
+                    intent: Some(position),
+                    item: intent.item,
+                    value: intent.value,
+                    cause: intent.cause,
+                    origin: intent.origin,
+                    readable: self.is_readable(intent.item),
+                    since,
+                    since_utc,
+                }),
+                IntentKind::Step => {
+                    self.append(&Record::Result(WriteResult { intent: position, outcome: Outcome::InDoubt }));
+                    self.doubt_event(intent.item, &intent.value);
+                }
+            }
+        }
+        let driven: Vec<(u32, ItemId, ItemId, Arc<str>, IntentKind)> = self
+            .routes
+            .iter()
+            .filter(|(_, route)| !route.stream)
+            .map(|(number, route)| (number, route.from, route.to, Arc::clone(&route.origin), route.kind))
+            .collect();
+        for (number, from, to, origin, kind) in driven {
+            let Some(at) = self.tracker.source(from) else { continue };
+            let last = self.tracker.last(to);
+            let newer = last.is_none_or(|last| at > last.cause);
+            if !newer || kind == IntentKind::Step || self.recovering.iter().any(|other| other.item == to) {
+                continue;
+            }
+            let source = self.table.read(from);
+            if source.quality.is_bad() || source.value == Value::Null {
+                continue;
+            }
+            let Some(value) = self.routes.pass(number, &source.value, at, since) else { continue };
+            if last
+                .is_some_and(|last| last.value.is_equivalent(&value) && last.outcome == Some(Outcome::Done))
+            {
+                continue;
+            }
+            let readable = self.is_readable(to);
+            self.recovering.push(Recovering {
+                intent: None,
+                item: to,
+                value,
+                cause: at,
+                origin,
+                readable,
+                since,
+                since_utc,
+            });
+        }
+    }
+
+    fn is_readable(&self, item: ItemId) -> bool {
+        self.table.meta(item).access.contains('r')
+    }
+
+    /// Settles doubts whose item was read, and reports that the gates are open.
+    pub(crate) fn advance_takeover(&mut self, now: Moment) {
+        if !self.is_acting() {
+            return;
+        }
+        if !self.recovering.is_empty() {
+            self.settle_doubts(now);
+        }
+    }
+
+    fn settle_doubts(&mut self, now: Moment) {
+        let doubts = std::mem::take(&mut self.recovering);
+        for doubt in doubts {
+            let writable = self.interface_of(doubt.item).is_some_and(|target| self.may_write(target, now));
+            let fresh =
+                self.table.received(doubt.item) > doubt.since_utc && self.table.quality(doubt.item).is_good();
+            let overdue = now.since(doubt.since) > READ_BACK_MAX;
+            if !writable || (doubt.readable && !fresh && !overdue) {
+                self.recovering.push(doubt);
+                continue;
+            }
+            let shown = fresh && self.table.read(doubt.item).value.is_equivalent(&doubt.value);
+            if let Some(intent) = doubt.intent {
+                let outcome = if shown { Outcome::Confirmed } else { Outcome::InDoubt };
+                self.append(&Record::Result(WriteResult { intent, outcome }));
+                self.count_outcome(doubt.item, outcome);
+            }
+            if doubt.readable && !fresh {
+                self.doubt_event(doubt.item, &doubt.value);
+            } else if !shown {
+                self.reissue(doubt.item, doubt.value, doubt.cause, doubt.origin);
+            }
+        }
+    }
+
+    fn doubt_event(&mut self, item: ItemId, value: &Value) {
+        let key = self.table.key(item).to_owned();
+        let text = format!(
+            "it is not known whether {value} was written to `{key}` before the takeover: look at the device and \
+             repeat the command if needed"
+        );
+        self.event(Severity::Warning, &key, "TH-COMMAND-001", &text);
+    }
+
+    pub(crate) fn on_role_reached(&mut self, interface: usize, epoch: Epoch, result: Result<(), String>) {
+        if let Err(why) = &result {
+            let id = self.interfaces[interface].port.setup.id.clone();
+            tracing::warn!(interface = %id, why, "interface did not reach its role");
+        }
+        match &mut self.phase {
+            Phase::Activating(activation) if activation.epoch == epoch => {
+                if activation.left.remove(&interface) {
+                    if result.is_ok() {
+                        activation.reached.insert(interface);
+                    } else {
+                        activation.failed.insert(interface);
+                    }
+                }
+                self.finish_activation();
+            }
+            Phase::Closing { left, .. } => {
+                left.remove(&interface);
+                self.finish_closing();
+            }
+            Phase::Draining(draining) => {
+                if let Some(left) = &mut draining.left {
+                    left.remove(&interface);
+                }
+            }
+            Phase::Standby | Phase::Activating(_) | Phase::Active { .. } => {}
+        }
+    }
+
+    fn finish_activation(&mut self) {
+        let Phase::Activating(activation) = &self.phase else { return };
+        if !activation.left.is_empty() {
+            return;
+        }
+        let epoch = activation.epoch;
+        let broken = activation
+            .failed
+            .iter()
+            .chain(self.down.iter())
+            .find(|number| self.interfaces[**number].port.setup.required)
+            .map(|number| self.interfaces[*number].port.setup.id.clone());
+        if let Some(id) = broken {
+            self.tell(Input::StepFailed { step: format!("interface `{id}` did not become active") });
+        }
+        self.phase = Phase::Active { epoch };
+        self.tell(Input::GatesOpen);
+        tracing::info!(group = %self.group, %epoch, "gates are open");
+    }
+
+    pub(crate) fn on_drain(&mut self, epoch: Epoch, deadline: Moment, reason: &Reason) {
+        if !self.is_acting() || self.acting_epoch() != Some(epoch) {
+            return;
+        }
+        tracing::info!(group = %self.group, %epoch, %reason, "handing over");
+        self.role_record(epoch, "active", "draining", reason);
+        self.phase = Phase::Draining(Draining { epoch, deadline, left: None, reported: false });
+        self.recovering.clear();
+    }
+
+    /// Moves a drain on: outputs, then roles, then the journal on the standby.
+    pub(crate) fn advance_drain(&mut self, now: Moment) {
+        let Phase::Draining(draining) = &self.phase else { return };
+        let (epoch, overdue) = (draining.epoch, now >= draining.deadline);
+        if draining.left.is_none() {
+            if !self.outputs_idle() && !overdue {
+                return;
+            }
+            let relevant: BTreeSet<usize> =
+                self.relevant().filter(|number| !self.down.contains(number)).collect();
+            let Phase::Draining(draining) = &mut self.phase else { return };
+            let deadline = draining.deadline.max(now + Duration::from_millis(100));
+            draining.left = Some(relevant.clone());
+            for number in relevant {
+                let interface = &self.interfaces[number];
+                interface.close();
+                interface.set_role(interface.port.setup.standby_role, epoch, deadline);
+            }
+            return;
+        }
+        let waiting = draining.left.as_ref().is_some_and(|left| !left.is_empty());
+        if draining.reported || (waiting && !overdue) {
+            return;
+        }
+        self.journal_cursors(now, true);
+        self.sync_wanted = true;
+        self.flush(now);
+        self.replicate(now);
+        let last = self.journal.last();
+        if self.has_standby_in_sync() && self.durable_on_standby() < last && !overdue {
+            return;
+        }
+        if let Phase::Draining(draining) = &mut self.phase {
+            draining.reported = true;
+        }
+        self.abandon_commands();
+        self.tell(Input::Drained { position: last });
+    }
+
+    pub(crate) fn on_close(&mut self, epoch: Epoch, reason: &Reason) {
+        tracing::warn!(group = %self.group, %epoch, %reason, "gates are shut");
+        self.abandon_commands();
+        self.recovering.clear();
+        let relevant: BTreeSet<usize> =
+            self.relevant().filter(|number| !self.down.contains(number)).collect();
+        for number in &relevant {
+            let interface = &self.interfaces[*number];
+            interface.close();
+            interface.set_role(interface.port.setup.standby_role, epoch, clock::now() + ROLE_MAX);
+        }
+        self.sync_wanted = true;
+        self.phase = Phase::Closing { epoch, left: relevant };
+        self.finish_closing();
+    }
+
+    fn finish_closing(&mut self) {
+        if let Phase::Closing { left, epoch } = &self.phase
+            && left.is_empty()
+        {
+            tracing::info!(group = %self.group, %epoch, "every interface is inactive");
+            self.phase = Phase::Standby;
+            self.tell(Input::GatesClosed);
+        }
+    }
+
+    pub(crate) fn takeover_due(&self) -> Option<Moment> {
+        if !self.recovering.is_empty() {
+            return Some(clock::now() + Duration::from_millis(5));
+        }
+        match &self.phase {
+            Phase::Draining(_) => Some(clock::now() + Duration::from_millis(2)),
+            Phase::Standby | Phase::Activating(_) | Phase::Active { .. } | Phase::Closing { .. } => None,
+        }
+    }
+
+    /// Interfaces that switch with the group.
+    fn relevant(&self) -> impl Iterator<Item = usize> + '_ {
+        self.interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, interface)| interface.port.setup.relevant)
+            .map(|(number, _)| number)
+    }
+}
+
+/// The last sample of each item, events all, in order of arrival.
+fn newest_of_each(samples: Vec<Sample>) -> Vec<Sample> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<Sample> = samples
+        .into_iter()
+        .rev()
+        .filter(|sample| sample.flags.contains(SampleFlags::EVENT) || seen.insert(sample.item))
+        .collect();
+    kept.reverse();
+    kept
+}

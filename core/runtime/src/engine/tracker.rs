@@ -1,0 +1,217 @@
+//! What the journal says about commands and streams. Built from records alone, in the same way on the active
+//! node and on every standby, so that a successor knows what was asked, what was done and what is in doubt.
+
+use std::collections::BTreeMap;
+
+use twinhub_model::{
+    Delivered, Intent, IntentId, ItemId, Outcome, Position, Record, Sample, Value, WriteResult,
+};
+
+/// Commands without a result that are kept; older ones are in doubt for good.
+const OPEN_INTENTS_MAX: usize = 65_536;
+
+/// The last command for an item.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LastCommand {
+    pub(crate) intent: IntentId,
+    pub(crate) cause: Position,
+    pub(crate) value: Value,
+    pub(crate) outcome: Option<Outcome>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    open: BTreeMap<IntentId, Intent>,
+    last: BTreeMap<ItemId, LastCommand>,
+    delivered: BTreeMap<u32, Position>,
+    sources: BTreeMap<ItemId, Position>,
+    /// Items whose last record matters: sources of command links.
+    watched: std::collections::BTreeSet<ItemId>,
+}
+
+impl Tracker {
+    /// A tracker that remembers where the last sample of each of these items stands.
+    pub(crate) fn new(watched: impl IntoIterator<Item = ItemId>) -> Tracker {
+        Tracker { watched: watched.into_iter().collect(), ..Tracker::default() }
+    }
+
+    /// Forgets everything, before a snapshot.
+    pub(crate) fn clear(&mut self) {
+        self.open.clear();
+        self.last.clear();
+        self.delivered.clear();
+        self.sources.clear();
+    }
+
+    /// Takes note of a record at its place in the journal.
+    pub(crate) fn apply(&mut self, position: Position, record: &Record) {
+        match record {
+            Record::Samples(samples) => self.apply_samples(position, samples),
+            Record::Intent(intent) => {
+                self.last.insert(
+                    intent.item,
+                    LastCommand {
+                        intent: position,
+                        cause: intent.cause,
+                        value: intent.value.clone(),
+                        outcome: None,
+                    },
+                );
+                self.open.insert(position, intent.clone());
+                if self.open.len() > OPEN_INTENTS_MAX {
+                    self.open.pop_first();
+                }
+            }
+            Record::Result(WriteResult { intent, outcome }) => {
+                if let Some(opened) = self.open.remove(intent)
+                    && let Some(last) = self.last.get_mut(&opened.item)
+                    && last.intent == *intent
+                {
+                    last.outcome = Some(*outcome);
+                }
+            }
+            Record::Delivered(Delivered { consumer, through }) => {
+                self.delivered.insert(*consumer, *through);
+            }
+            Record::Dictionary(_) | Record::Role(_) | Record::Event(_) => {}
+        }
+    }
+
+    fn apply_samples(&mut self, position: Position, samples: &[Sample]) {
+        if self.watched.is_empty() {
+            return;
+        }
+        for sample in samples {
+            if self.watched.contains(&sample.item) {
+                self.sources.insert(sample.item, position);
+            }
+        }
+    }
+
+    /// Commands without a result, in journal order.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&IntentId, &Intent)> {
+        self.open.iter()
+    }
+
+    /// Whether this command has no result.
+    pub(crate) fn is_open(&self, intent: IntentId) -> bool {
+        self.open.contains_key(&intent)
+    }
+
+    /// The last command for an item.
+    pub(crate) fn last(&self, item: ItemId) -> Option<&LastCommand> {
+        self.last.get(&item)
+    }
+
+    /// Where the last sample of a watched item stands.
+    pub(crate) fn source(&self, item: ItemId) -> Option<Position> {
+        self.sources.get(&item).copied()
+    }
+
+    /// How far a stream was delivered.
+    pub(crate) fn delivered(&self, consumer: u32) -> Position {
+        self.delivered.get(&consumer).copied().unwrap_or(Position::START)
+    }
+
+    /// The tracker as records, for a node that starts from a snapshot.
+    pub(crate) fn records(&self) -> Vec<(Position, Record)> {
+        let mut records = Vec::new();
+        for (item, last) in &self.last {
+            if !self.open.contains_key(&last.intent) {
+                let intent = Intent {
+                    item: *item,
+                    value: last.value.clone(),
+                    kind: twinhub_model::IntentKind::Set,
+                    cause: last.cause,
+                    origin: "snapshot".into(),
+                    deadline: twinhub_model::Timestamp::NONE,
+                };
+                records.push((last.intent, Record::Intent(intent)));
+                let outcome = last.outcome.unwrap_or(Outcome::InDoubt);
+                records.push((last.intent, Record::Result(WriteResult { intent: last.intent, outcome })));
+            }
+        }
+        records
+            .extend(self.open.iter().map(|(position, intent)| (*position, Record::Intent(intent.clone()))));
+        records.extend(self.delivered.iter().map(|(consumer, through)| {
+            (*through, Record::Delivered(Delivered { consumer: *consumer, through: *through }))
+        }));
+        records
+    }
+
+    /// Where watched items stand, for a node that starts from a snapshot.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (ItemId, Position)> + '_ {
+        self.sources.iter().map(|(item, position)| (*item, *position))
+    }
+
+    /// Takes note of where a watched item stands.
+    pub(crate) fn set_source(&mut self, item: ItemId, position: Position) {
+        if self.watched.contains(&item) {
+            self.sources.insert(item, position);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use twinhub_model::{Epoch, IntentKind, NodeRank, Quality, SampleFlags, Timestamp};
+
+    fn at(seq: u64) -> Position {
+        Position::new(Epoch::new(1, NodeRank(0)), seq)
+    }
+
+    fn intent(item: u32, value: u64, cause: Position) -> Record {
+        Record::Intent(Intent {
+            item: ItemId(item),
+            value: Value::U64(value),
+            kind: IntentKind::Set,
+            cause,
+            origin: "link:0".into(),
+            deadline: Timestamp::NONE,
+        })
+    }
+
+    fn result(seq: u64, outcome: Outcome) -> Record {
+        Record::Result(WriteResult { intent: at(seq), outcome })
+    }
+
+    #[test]
+    fn a_command_without_result_is_open_for_the_successor() {
+        let mut tracker = Tracker::default();
+        tracker.apply(at(1), &intent(7, 41, Position::START));
+        tracker.apply(at(2), &result(1, Outcome::Done));
+        tracker.apply(at(3), &intent(7, 42, Position::START));
+        assert_eq!(tracker.open().map(|(at, _)| *at).collect::<Vec<_>>(), [at(3)]);
+        assert_eq!(tracker.last(ItemId(7)).unwrap().outcome, None);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_tracker_gives_the_same_tracker() {
+        let mut tracker = Tracker::new([ItemId(3)]);
+        let sample = Sample {
+            item: ItemId(3),
+            value: Value::U64(1),
+            quality: Quality::GOOD,
+            source: Timestamp::NONE,
+            server: Timestamp::NONE,
+            flags: SampleFlags::default(),
+        };
+        tracker.apply(at(1), &Record::Samples(vec![sample].into()));
+        tracker.apply(at(2), &intent(7, 41, at(1)));
+        tracker.apply(at(3), &intent(8, 5, at(1)));
+        tracker.apply(at(4), &result(2, Outcome::Done));
+        tracker.apply(at(5), &Record::Delivered(Delivered { consumer: 1, through: at(1) }));
+        let mut copy = Tracker::new([ItemId(3)]);
+        for (position, record) in tracker.records() {
+            copy.apply(position, &record);
+        }
+        for (item, position) in tracker.sources() {
+            copy.set_source(item, position);
+        }
+        assert_eq!(copy.last(ItemId(7)), tracker.last(ItemId(7)));
+        assert_eq!(copy.open().collect::<Vec<_>>(), tracker.open().collect::<Vec<_>>());
+        assert_eq!((copy.delivered(1), copy.source(ItemId(3))), (at(1), Some(at(1))));
+    }
+}

@@ -1,0 +1,148 @@
+//! What can go wrong for whoever starts a node or orders something of it.
+
+use std::path::PathBuf;
+
+use crate::pki::PkiError;
+
+/// Why a node or a witness could not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration cannot be run.
+    #[error("{0}")]
+    Config(String),
+    /// Certificates.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The journal or the role file.
+    #[error(transparent)]
+    Store(#[from] twinhub_store::StoreError),
+    /// A plugin.
+    #[error("{0}")]
+    Plugin(String),
+    /// A file or directory.
+    #[error("cannot {action} {path}: {source}", path = path.display())]
+    File {
+        /// `create`, `read`, …
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An address.
+    #[error(
+        "cannot listen on {address}: {source}; is another hub running here, or is the address not of this machine?"
+    )]
+    Listen {
+        /// Which.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A thread or runtime.
+    #[error("cannot start {what}: {source}")]
+    Thread {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl StartError {
+    /// Whether the configuration is to blame.
+    pub fn is_configuration(&self) -> bool {
+        matches!(self, StartError::Config(_) | StartError::Plugin(_) | StartError::Pki(_))
+    }
+}
+
+/// Why a command or an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// No such item.
+    #[error("there is no item `{key}`")]
+    UnknownItem {
+        /// The key.
+        key: String,
+    },
+    /// No such group.
+    #[error("there is no group `{group}`")]
+    UnknownGroup {
+        /// The id.
+        group: String,
+    },
+    /// No such node.
+    #[error("there is no node `{node}`")]
+    UnknownNode {
+        /// The name.
+        node: String,
+    },
+    /// This node does not act.
+    #[error("this node is not active{}", match .active { Some(name) => format!(", `{name}` is"), None => String::from(" and knows no active node") })]
+    NotActive {
+        /// Who is.
+        active: Option<String>,
+        /// Where its web interface listens.
+        url: Option<String>,
+    },
+    /// The item cannot be written.
+    #[error("item `{key}` is read-only: its access is `r`")]
+    ReadOnly {
+        /// The key.
+        key: String,
+    },
+    /// The value does not fit.
+    #[error("{what}")]
+    BadValue {
+        /// Why.
+        what: String,
+    },
+    /// Too many commands wait.
+    #[error("too many commands wait: try again in a moment")]
+    Busy,
+    /// No answer in time; the command is in doubt.
+    #[error("no answer within {seconds} s: the command is in doubt, read the item back")]
+    Timeout {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The device or the plugin said no.
+    #[error("not written: {why}")]
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// The role machine said no.
+    #[error("{why}")]
+    OrderRefused {
+        /// Why.
+        why: String,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+impl CommandError {
+    /// A stable code for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            CommandError::UnknownItem { .. } => "TH-ITEM-001",
+            CommandError::ReadOnly { .. } => "TH-ITEM-002",
+            CommandError::BadValue { .. } => "TH-ITEM-003",
+            CommandError::Refused { .. } => "TH-ITEM-004",
+            CommandError::Timeout { .. } => "TH-ITEM-005",
+            CommandError::Busy => "TH-ITEM-006",
+            CommandError::NotActive { .. } => "TH-NODE-001",
+            CommandError::UnknownNode { .. } => "TH-NODE-002",
+            CommandError::UnknownGroup { .. } => "TH-NODE-003",
+            CommandError::OrderRefused { .. } => "TH-NODE-004",
+            CommandError::Stopping => "TH-NODE-005",
+        }
+    }
+}

@@ -1,0 +1,742 @@
+//! A running node as the web interface and the command line see it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{broadcast, oneshot};
+use twinhub_config::Site;
+use twinhub_loader::Manifest;
+use twinhub_model::{Epoch, ItemId, NodeRank, Position, Record, Sample, Value};
+use twinhub_redundancy::{NodeState, VoterId};
+
+use crate::clock;
+use crate::control::{ControlSender, Told};
+use crate::error::CommandError;
+use crate::inbox::{Command, Inbox, Job, ReadAnswer};
+use crate::instance::Port;
+use crate::node;
+use crate::shared::{GroupStatus, LATENCY_BOUNDS, LiveFrame, PathStatus, Shared};
+use crate::table::ItemTable;
+use crate::view::{
+    ClusterView, EventView, GroupView, InterfaceView, ItemView, ItemsPage, MetricsView, NodeView,
+    OperationView, PathView, PluginView, RoleChangeView, StreamFrame, StreamItem, WitnessView, WriteView,
+};
+use crate::words;
+
+/// The most items of one page.
+const PAGE_MAX: usize = 10_000;
+/// An API command is answered within its interface's time-out plus this.
+const COMMAND_GRACE: Duration = Duration::from_secs(4);
+/// A graceful stop may take this long.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
+
+/// What an operator can order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Move the role, planned and without loss.
+    Switchover {
+        /// To this node, or to the best one.
+        to: Option<String>,
+    },
+    /// Make this node active now.
+    Failover {
+        /// Also without a majority.
+        force: bool,
+    },
+    /// Nothing moves by itself any more.
+    Pause,
+    /// Moves are allowed again.
+    Resume,
+    /// This node fetches a full copy from the active one.
+    Resync,
+}
+
+/// A plugin library that is in use.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) manifest: Manifest,
+    pub(crate) sha256: String,
+}
+
+/// What must be waited for at the end.
+#[derive(Debug)]
+pub(crate) struct Threads {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) control: std::thread::JoinHandle<()>,
+    pub(crate) engines: Vec<std::thread::JoinHandle<()>>,
+}
+
+/// A running node. Clones are the same node.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    table: Arc<ItemTable>,
+    ports: Vec<(String, Arc<Port>)>,
+    inboxes: BTreeMap<String, Arc<Inbox>>,
+    control: ControlSender,
+    plugins: Vec<Loaded>,
+    threads: Mutex<Option<Threads>>,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        table: Arc<ItemTable>,
+        ports: Vec<(String, Arc<Port>)>,
+        inboxes: BTreeMap<String, Arc<Inbox>>,
+        control: ControlSender,
+        plugins: Vec<Loaded>,
+        threads: Threads,
+    ) -> Handle {
+        let threads = Mutex::new(Some(threads));
+        Handle(Arc::new(Inner { shared, table, ports, inboxes, control, plugins, threads }))
+    }
+
+    /// This node's name.
+    pub fn node_name(&self) -> &str {
+        &self.0.shared.node
+    }
+
+    /// The configuration in force.
+    pub fn site(&self) -> &Site {
+        &self.0.shared.site
+    }
+
+    /// Whether the node takes part: plugins and journal are loaded and it knows who is active.
+    pub fn is_ready(&self) -> bool {
+        self.0.shared.ready.load(Ordering::Acquire)
+            && self.group_states().all(|status| {
+                !matches!(
+                    status.state,
+                    None | Some(NodeState::Starting | NodeState::Joining | NodeState::Faulted)
+                )
+            })
+    }
+
+    /// Whether this node acts for at least one group.
+    pub fn is_active(&self) -> bool {
+        self.group_states().any(|status| status.state == Some(NodeState::Active))
+    }
+
+    /// Whether this node could take over every group it does not act for.
+    pub fn is_standby(&self) -> bool {
+        !self.is_active() && self.group_states().all(|status| status.state == Some(NodeState::Standby))
+    }
+
+    fn group_states(&self) -> impl Iterator<Item = GroupStatus> + '_ {
+        self.0.inboxes.keys().map(|group| self.0.shared.group(group))
+    }
+
+    /// The whole cluster as this node sees it.
+    pub fn cluster(&self) -> ClusterView {
+        let shared = &self.0.shared;
+        let site = &shared.site;
+        let witness = site.cluster.witness.as_ref().map(|_| {
+            let path = shared.paths(VoterId::Witness).into_iter().next().unwrap_or_default();
+            WitnessView { address: path.address, up: path.up, error: path.error }
+        });
+        ClusterView {
+            site: site.site.clone(),
+            node: shared.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: format!("{:?}", site.cluster.profile).to_lowercase(),
+            config_hash: format!("{:016x}", site.hash),
+            groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
+            witness,
+        }
+    }
+
+    fn group_view(&self, group: &twinhub_config::Group) -> GroupView {
+        let shared = &self.0.shared;
+        let status = shared.group(&group.id);
+        let now = clock::now();
+        let nodes = group
+            .nodes
+            .iter()
+            .filter_map(|name| shared.site.nodes.iter().find(|node| node.name == *name))
+            .map(|node| self.node_view(node, &status))
+            .collect();
+        GroupView {
+            id: group.id.clone(),
+            epoch: status.epoch.to_string(),
+            active: status.active.map(|node| shared.name_of(node)),
+            state: status.state.map_or("starting", NodeState::name).to_owned(),
+            protected: status.protected,
+            split_possible: status.split_possible,
+            paused: status.paused,
+            reason: status.reason,
+            since: status.since,
+            lease_remaining_ms: status
+                .lease_end
+                .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
+            position: status.position.to_string(),
+            nodes,
+        }
+    }
+
+    fn node_view(&self, node: &twinhub_config::Node, status: &GroupStatus) -> NodeView {
+        let shared = &self.0.shared;
+        let rank = NodeRank(node.rank);
+        let web = node.web.clone();
+        if rank == shared.rank {
+            let state = status.state.map_or("starting", NodeState::name);
+            let lag = self.own_lag(status);
+            return NodeView {
+                name: node.name.clone(),
+                rank: node.rank,
+                state: state.to_owned(),
+                reachable: true,
+                lag_records: lag,
+                in_sync: matches!(status.state, Some(NodeState::Active | NodeState::Standby)),
+                web,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                paths: Vec::new(),
+            };
+        }
+        let (state, reachable, position) = status.peers.get(&rank).copied().unwrap_or_default();
+        let lag =
+            status.lags.get(&rank).map(|(lag, _)| *lag).or_else(|| lag_between(status.position, position));
+        let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
+        let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
+        NodeView {
+            name: node.name.clone(),
+            rank: node.rank,
+            state: word.to_owned(),
+            reachable,
+            lag_records: lag,
+            in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
+            web,
+            version: shared.version(VoterId::Node(rank)).map(|(version, _)| version).unwrap_or_default(),
+            paths,
+        }
+    }
+
+    fn own_lag(&self, status: &GroupStatus) -> Option<u64> {
+        let active = status.active?;
+        if active == self.0.shared.rank {
+            return Some(0);
+        }
+        let (_, _, theirs) = status.peers.get(&active)?;
+        lag_between(*theirs, status.position)
+    }
+
+    /// Every interface on this node.
+    pub fn interfaces(&self) -> Vec<InterfaceView> {
+        self.0
+            .ports
+            .iter()
+            .map(|(group, port)| {
+                let (state, cause, last_ok) = port.status();
+                let counters = &port.counters;
+                let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+                InterfaceView {
+                    id: port.setup.id.clone(),
+                    plugin: port.setup.plugin.clone(),
+                    plugin_version: self
+                        .0
+                        .plugins
+                        .iter()
+                        .find(|plugin| plugin.name == port.setup.plugin)
+                        .map(|plugin| plugin.manifest.version.clone())
+                        .unwrap_or_default(),
+                    group: group.clone(),
+                    state: words::interface_state(state).to_owned(),
+                    fault_cause: cause,
+                    last_ok: last_ok.to_string(),
+                    role: words::role_name(port.role()).to_owned(),
+                    standby: words::role_name(port.setup.standby_role).to_owned(),
+                    items: port.setup.items.len() as u64,
+                    values: count(&counters.values),
+                    writes: count(&counters.writes),
+                    writes_failed: count(&counters.writes_failed),
+                    suppressed: count(&counters.suppressed),
+                    fenced: count(&counters.fenced),
+                    throttled: count(&counters.throttled),
+                    faults: count(&counters.faults),
+                }
+            })
+            .collect()
+    }
+
+    /// Every plugin library in use.
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.0
+            .plugins
+            .iter()
+            .map(|plugin| PluginView {
+                name: plugin.name.clone(),
+                id: plugin.manifest.id.clone(),
+                version: plugin.manifest.version.clone(),
+                vendor: plugin.manifest.vendor.clone(),
+                abi: plugin.manifest.abi.max.clone(),
+                sha256: plugin.sha256.clone(),
+                interfaces: self
+                    .0
+                    .ports
+                    .iter()
+                    .filter(|(_, port)| port.setup.plugin == plugin.name)
+                    .map(|(_, port)| port.setup.id.clone())
+                    .collect(),
+                manifest: serde_json::to_value(&plugin.manifest).unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// One item.
+    pub fn item(&self, key: &str) -> Option<ItemView> {
+        self.0.table.find(key).map(|item| self.item_view(item))
+    }
+
+    fn item_view(&self, item: ItemId) -> ItemView {
+        let table = &self.0.table;
+        let sample = table.read(item);
+        let meta = table.meta(item);
+        ItemView {
+            key: table.key(item).to_owned(),
+            value: to_json(&sample.value),
+            kind: sample.value.kind().to_owned(),
+            quality: sample.quality.word().to_owned(),
+            cause: sample.quality.cause(),
+            source_time: sample.source.to_string(),
+            server_time: sample.server.to_string(),
+            access: meta.access.to_owned(),
+            type_name: meta.type_name,
+            unit: meta.unit,
+            description: meta.description,
+        }
+    }
+
+    /// Items whose key begins with `prefix` and contains `query`, after the item `after`.
+    pub fn items(&self, prefix: &str, query: &str, after: Option<&str>, limit: usize) -> ItemsPage {
+        let table = &self.0.table;
+        let query = query.to_lowercase();
+        let start = after.and_then(|key| table.find(key)).map_or(0, |item| item.0 + 1);
+        let limit = limit.clamp(1, PAGE_MAX);
+        let mut page = ItemsPage::default();
+        for item in table.ids() {
+            let key = table.key(item);
+            if !key.starts_with(prefix) || !(query.is_empty() || key.to_lowercase().contains(&query)) {
+                continue;
+            }
+            page.total += 1;
+            if item.0 < start {
+                continue;
+            }
+            if page.items.len() < limit {
+                page.items.push(self.item_view(item));
+            } else if page.next.is_none() {
+                page.next = page.items.last().map(|item| item.key.clone());
+            }
+        }
+        page
+    }
+
+    /// Writes an item through its interface and waits for the device's answer.
+    ///
+    /// # Errors
+    /// [`CommandError`] if it was not written, or if it is not known whether it was.
+    pub async fn set(
+        &self,
+        key: &str,
+        value: serde_json::Value,
+        origin: &str,
+    ) -> Result<WriteView, CommandError> {
+        let table = &self.0.table;
+        let item = table.find(key).ok_or_else(|| CommandError::UnknownItem { key: key.to_owned() })?;
+        let meta = table.meta(item);
+        if !meta.access.contains('w') {
+            return Err(CommandError::ReadOnly { key: key.to_owned() });
+        }
+        let value = from_json(&value, &meta.type_name)?;
+        let (group, port) = self
+            .0
+            .ports
+            .iter()
+            .find(|(_, port)| port.item_range().contains(&item.0))
+            .ok_or_else(|| CommandError::UnknownItem { key: key.to_owned() })?;
+        let inbox = self.0.inboxes.get(group).ok_or(CommandError::Stopping)?;
+        if self.0.shared.group(group).active != Some(self.0.shared.rank) {
+            return Err(self.0.shared.not_active(group));
+        }
+        let (reply, answer) = oneshot::channel();
+        inbox
+            .push_command(Command { item, value, origin: origin.to_owned(), reply })
+            .map_err(|_| CommandError::Busy)?;
+        let patience = port.setup.write_timeout + COMMAND_GRACE;
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(CommandError::Stopping),
+            Err(_) => Err(CommandError::Timeout { seconds: patience.as_secs() }),
+        }
+    }
+
+    /// Gives an operator's order; the answer is an operation to watch.
+    ///
+    /// # Errors
+    /// [`CommandError`] if the order names what does not exist.
+    pub fn order(&self, group: Option<&str>, order: Order, by: &str) -> Result<u64, CommandError> {
+        let shared = &self.0.shared;
+        let groups: Vec<String> = match group {
+            Some(group) if self.0.inboxes.contains_key(group) => vec![group.to_owned()],
+            Some(group) => return Err(CommandError::UnknownGroup { group: group.to_owned() }),
+            None => self.0.inboxes.keys().cloned().collect(),
+        };
+        let machine_order = match &order {
+            Order::Switchover { to } => {
+                let to = match to {
+                    Some(name) => Some(self.rank_of(name)?),
+                    None => None,
+                };
+                twinhub_redundancy::Order::Switchover { to }
+            }
+            Order::Failover { force } => twinhub_redundancy::Order::Failover { force: *force },
+            Order::Pause => twinhub_redundancy::Order::Pause,
+            Order::Resume => twinhub_redundancy::Order::Resume,
+            Order::Resync => {
+                let operation = shared.new_operation("resync".to_owned());
+                for group in &groups {
+                    if let Some(inbox) = self.0.inboxes.get(group) {
+                        inbox.push(Job::Resync);
+                    }
+                }
+                shared.finish_operation(operation, true, "a full copy is on its way");
+                return Ok(operation);
+            }
+        };
+        let operation = shared.new_operation(machine_order.to_string());
+        for group in groups {
+            self.0.control.tell(Told::Order { group, order: machine_order, by: by.to_owned(), operation });
+        }
+        Ok(operation)
+    }
+
+    fn rank_of(&self, name: &str) -> Result<NodeRank, CommandError> {
+        self.site()
+            .nodes
+            .iter()
+            .find(|node| node.name == name)
+            .map(|node| NodeRank(node.rank))
+            .ok_or_else(|| CommandError::UnknownNode { node: name.to_owned() })
+    }
+
+    /// What became of an order.
+    pub fn operation(&self, id: u64) -> Option<OperationView> {
+        self.0.shared.operation(id)
+    }
+
+    /// The last role changes of this node, oldest first.
+    pub fn history(&self, limit: usize) -> Vec<RoleChangeView> {
+        self.0.shared.history(limit)
+    }
+
+    /// Events with a number above `after`, oldest first.
+    pub fn events(&self, after: u64, limit: usize) -> Vec<EventView> {
+        self.0.shared.events(after, limit)
+    }
+
+    /// Everything for the metrics page.
+    pub fn metrics(&self) -> MetricsView {
+        let mut view =
+            MetricsView { cluster: self.cluster(), interfaces: self.interfaces(), ..MetricsView::default() };
+        for item in self.0.table.ids() {
+            *view.items_by_quality.entry(self.0.table.quality(item).word()).or_default() += 1;
+        }
+        let mut latency = vec![0_u64; LATENCY_BOUNDS.len() + 1];
+        for status in self.group_states() {
+            for (reason, count) in &status.takeovers {
+                *view.takeovers.entry(reason.clone()).or_default() += count;
+            }
+            view.takeover_duration_seconds = status.takeover_seconds.or(view.takeover_duration_seconds);
+            let counters = &status.counters;
+            *view.sync_records.entry("sent").or_default() += counters.records_sent;
+            *view.sync_records.entry("received").or_default() += counters.records_received;
+            view.ring_orphans += counters.orphans;
+            for ((interface, result), count) in &counters.outcomes {
+                *view.writes.entry((interface.clone(), result)).or_default() += count;
+            }
+            for (cause, count) in [
+                ("command_superseded", counters.superseded),
+                ("command_overflow", counters.dropped_commands),
+                ("stream_refused", counters.dropped_stream_values),
+                ("stream_gap", counters.stream_gaps),
+                ("not_journaled", counters.unjournaled),
+                ("already_shown", counters.covered),
+            ] {
+                *view.dropped.entry(cause).or_default() += count;
+            }
+            for (bucket, count) in latency.iter_mut().zip(counters.latency) {
+                *bucket += count;
+            }
+        }
+        let mut total = 0;
+        #[expect(clippy::cast_precision_loss, reason = "bounds are small")]
+        for (bound_us, count) in LATENCY_BOUNDS.iter().zip(&latency) {
+            total += count;
+            view.value_latency.push((*bound_us as f64 / 1e6, total));
+        }
+        total += latency.last().copied().unwrap_or(0);
+        view.value_latency.push((f64::INFINITY, total));
+        view.fenced_writes = view.interfaces.iter().map(|interface| interface.fenced).sum();
+        view.plugin_panics = self.0.shared.panics.load(Ordering::Relaxed);
+        view.control_lateness_seconds =
+            Duration::from_nanos(self.0.shared.lateness_ns.load(Ordering::Relaxed)).as_secs_f64();
+        view
+    }
+
+    /// Follows values, from a cursor of this or another node, or from now with a snapshot first.
+    pub fn subscribe(&self, filter: StreamFilter, from: Option<&str>) -> Stream {
+        let live = self.0.shared.listen();
+        let group = self.0.inboxes.keys().next().cloned().unwrap_or_default();
+        let position = from.and_then(parse_cursor);
+        Stream {
+            handle: self.clone(),
+            filter,
+            group,
+            live,
+            position,
+            snapshot_sent: position.is_some(),
+            behind: position.is_some(),
+        }
+    }
+
+    /// Stops in order: hands the role over if another node can take it, then ends every thread.
+    pub async fn shutdown(&self) {
+        if self.0.shared.stopping.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let inner = Arc::clone(&self.0);
+        node::order_shutdown(&inner.control);
+        let ended = tokio::task::spawn_blocking(move || {
+            let threads = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let Some(threads) = threads else { return };
+            let begun = clock::now();
+            while !threads.control.is_finished() && clock::now().since(begun) < SHUTDOWN_MAX {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            for inbox in inner.inboxes.values() {
+                let (done, ended) = std::sync::mpsc::sync_channel(1);
+                inbox.push(Job::Stop { done });
+                // An engine that hangs in a plugin is left to the process's end.
+                ended.recv_timeout(SHUTDOWN_MAX).ok();
+            }
+            for engine in threads.engines {
+                if engine.is_finished() {
+                    // A panic was reported when it happened.
+                    drop(engine.join());
+                }
+            }
+            threads.runtime.shutdown_background();
+        });
+        // The task itself cannot be canceled.
+        drop(ended.await);
+    }
+}
+
+/// Which items a stream carries.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StreamFilter {
+    /// Only keys that begin so.
+    pub prefix: String,
+}
+
+/// Values as they come. Slow readers read on from the journal, so nothing that it still holds is missed.
+#[derive(Debug)]
+pub struct Stream {
+    handle: Handle,
+    filter: StreamFilter,
+    group: String,
+    live: broadcast::Receiver<LiveFrame>,
+    position: Option<Position>,
+    snapshot_sent: bool,
+    behind: bool,
+}
+
+impl Stream {
+    /// The next frame; `None` when the node stops.
+    pub async fn next(&mut self) -> Option<StreamFrame> {
+        if !self.snapshot_sent {
+            self.snapshot_sent = true;
+            return Some(self.snapshot());
+        }
+        loop {
+            if self.handle.0.shared.stopping.load(Ordering::Acquire) {
+                return None;
+            }
+            if self.behind {
+                if let Some(frame) = self.read_on().await? {
+                    return Some(frame);
+                }
+                continue;
+            }
+            match tokio::time::timeout(Duration::from_secs(1), self.live.recv()).await {
+                Ok(Ok(frame)) => {
+                    if *frame.group != *self.group || self.position.is_some_and(|seen| frame.position <= seen)
+                    {
+                        continue;
+                    }
+                    self.position = Some(frame.position);
+                    if let Some(frame) = self.frame(frame.position, &frame.samples) {
+                        return Some(frame);
+                    }
+                }
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) => self.behind = true,
+                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn snapshot(&mut self) -> StreamFrame {
+        let position = self.handle.0.shared.group(&self.group).position;
+        self.position = Some(position);
+        let table = &self.handle.0.table;
+        let items = table
+            .ids()
+            .filter(|item| table.key(*item).starts_with(&self.filter.prefix))
+            .map(|item| stream_item(table, &table.read(item)))
+            .collect();
+        StreamFrame { epoch: position.epoch.to_string(), cursor: position.to_string(), items }
+    }
+
+    /// Reads from the journal; `Some(None)` if nothing there is for this stream.
+    async fn read_on(&mut self) -> Option<Option<StreamFrame>> {
+        let after = self.position.unwrap_or(Position::START);
+        let inbox = Arc::clone(self.handle.0.inboxes.get(&self.group)?);
+        let (reply, answer) = oneshot::channel();
+        inbox.push(Job::Read { after, reply });
+        let ReadAnswer { entries, gap, last } = answer.await.ok()?;
+        if gap {
+            self.behind = false;
+            return Some(Some(self.snapshot()));
+        }
+        let mut items = Vec::new();
+        for (position, record) in entries {
+            self.position = Some(position);
+            if let Record::Samples(samples) = record {
+                items.extend(self.items_of(&samples));
+            }
+        }
+        if self.position.is_none_or(|position| position >= last) {
+            self.behind = false;
+        }
+        let position = self.position.unwrap_or_default();
+        Some((!items.is_empty()).then(|| StreamFrame {
+            epoch: position.epoch.to_string(),
+            cursor: position.to_string(),
+            items,
+        }))
+    }
+
+    fn frame(&self, position: Position, samples: &[Sample]) -> Option<StreamFrame> {
+        let items = self.items_of(samples);
+        (!items.is_empty()).then(|| StreamFrame {
+            epoch: position.epoch.to_string(),
+            cursor: position.to_string(),
+            items,
+        })
+    }
+
+    fn items_of(&self, samples: &[Sample]) -> Vec<StreamItem> {
+        let table = &self.handle.0.table;
+        samples
+            .iter()
+            .filter(|sample| table.key(sample.item).starts_with(&self.filter.prefix))
+            .map(|sample| stream_item(table, sample))
+            .collect()
+    }
+}
+
+fn stream_item(table: &ItemTable, sample: &Sample) -> StreamItem {
+    StreamItem {
+        key: table.key(sample.item).to_owned(),
+        value: to_json(&sample.value),
+        quality: sample.quality.word().to_owned(),
+        source_time: sample.source.to_string(),
+    }
+}
+
+fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
+    (ahead.epoch == behind.epoch).then(|| ahead.seq.saturating_sub(behind.seq))
+}
+
+fn path_view(path: PathStatus) -> PathView {
+    PathView { address: path.address, up: path.up, rtt_us: path.rtt_us, error: path.error }
+}
+
+/// Reads `counter.rank:seq`.
+fn parse_cursor(text: &str) -> Option<Position> {
+    let (epoch, seq) = text.split_once(':')?;
+    let (counter, rank) = epoch.split_once('.')?;
+    let counter: u64 = counter.parse().ok().filter(|counter| *counter < 1 << 56)?;
+    Some(Position::new(Epoch::new(counter, NodeRank(rank.parse().ok()?)), seq.parse().ok()?))
+}
+
+fn to_json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::Null => serde_json::Value::Null,
+        Value::Bool(value) => (*value).into(),
+        Value::I64(value) => (*value).into(),
+        Value::U64(value) => (*value).into(),
+        Value::F64(value) => serde_json::Number::from_f64(*value)
+            .map_or_else(|| value.to_string().into(), serde_json::Value::Number),
+        Value::Str(value) => value.as_ref().into(),
+        Value::Bytes(_) | Value::Time(_) => value.to_string().into(),
+        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_ref().into()),
+    }
+}
+
+/// A value as the API or command line gave it, in the type of the item list where that says one.
+fn from_json(value: &serde_json::Value, type_name: &str) -> Result<Value, CommandError> {
+    let bad = |what: &str| CommandError::BadValue { what: what.to_owned() };
+    let numeric = type_name.starts_with("int")
+        || type_name.starts_with("uint")
+        || type_name.starts_with("float")
+        || type_name.starts_with("bcd");
+    match value {
+        serde_json::Value::Null => {
+            Err(bad("null is no value to write: give a number, true, false or a text"))
+        }
+        serde_json::Value::Bool(value) => Ok(Value::Bool(*value)),
+        serde_json::Value::Number(number) => number
+            .as_u64()
+            .map(Value::U64)
+            .or_else(|| number.as_i64().map(Value::I64))
+            .or_else(|| number.as_f64().map(Value::F64))
+            .ok_or_else(|| bad("the number is too large")),
+        serde_json::Value::String(text) if numeric => {
+            Err(bad(&format!("`{text}` is a text, the item's type is {type_name}: give a number")))
+        }
+        serde_json::Value::String(text) => Ok(Value::Str(text.as_str().into())),
+        serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
+            Ok(Value::Json(value.to_string().into()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_shown() {
+        let position = Position::new(Epoch::new(17, NodeRank(1)), 905);
+        assert_eq!(parse_cursor(&position.to_string()), Some(position));
+        for text in ["", "1", "1.2", "a.b:c", "1.300:4", "99999999999999999999.1:1"] {
+            assert_eq!(parse_cursor(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_for_a_number_is_refused_with_the_type() {
+        let error = from_json(&"12".into(), "uint16").unwrap_err().to_string();
+        assert!(error.contains("uint16"), "{error}");
+        assert_eq!(from_json(&12.into(), "uint16"), Ok(Value::U64(12)));
+        assert_eq!(from_json(&serde_json::json!({"a": 1}), "json"), Ok(Value::Json("{\"a\":1}".into())));
+    }
+}

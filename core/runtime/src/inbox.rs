@@ -1,0 +1,192 @@
+//! The one door into a group's engine.
+//!
+//! Values wait in a bounded lane; a plugin that meets a full lane is told to try again and keeps the newest
+//! value of each item. Everything else (roles, results, peers, commands) waits in a lane of its own that is
+//! served first, so that a flood of values never delays a role change.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use twinhub_model::{Epoch, Moment, NodeRank, Position, Sample, Value};
+use twinhub_redundancy::Reason;
+use twinhub_replica::Message;
+
+use crate::error::CommandError;
+use crate::peer::Link;
+use crate::view::WriteView;
+
+/// Values that may wait for one engine: about two seconds of the fastest published competitor.
+pub(crate) const PENDING_VALUES_MAX: usize = 262_144;
+/// Commands that may wait for one engine.
+pub(crate) const PENDING_COMMANDS_MAX: usize = 4_096;
+
+/// What an engine is asked to do or told about.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// An active instance published changed values; they are in the item table already.
+    Published { samples: Vec<Sample> },
+    /// A standby instance received values.
+    Received { samples: Vec<Sample> },
+    /// A plugin finished writes: number and contract code.
+    Written { results: Vec<(u64, i32)> },
+    /// An instance reached a role, or failed to.
+    RoleReached { interface: usize, epoch: Epoch, result: Result<(), String> },
+    /// An instance is loaded, started and has its items, or failed to.
+    Ready { interface: usize, result: Result<(), String> },
+    /// An instance cannot go on.
+    Faulted { interface: usize, cause: String },
+    /// The control thread orders a role.
+    Activate { epoch: Epoch, transfer: bool, guard_until: Moment, unquorate: bool, reason: Reason },
+    /// Stop acting in order.
+    Drain { epoch: Epoch, deadline: Moment, reason: Reason },
+    /// Stop acting at once.
+    Close { epoch: Epoch, reason: Reason },
+    /// Follow this node.
+    Follow { active: Option<NodeRank>, epoch: Epoch },
+    /// Someone wants an item written.
+    Command(Command),
+    /// A data connection came up.
+    PeerUp { peer: NodeRank, link: Link },
+    /// A data connection went down.
+    PeerDown { peer: NodeRank, path: u8 },
+    /// A peer's replication message.
+    Peer { peer: NodeRank, message: Message },
+    /// A reader wants journal entries after a position.
+    Read { after: Position, reply: oneshot::Sender<ReadAnswer> },
+    /// The disk has taken journal bytes, or refused them.
+    Synced(twinhub_store::SyncOutcome),
+    /// Start over with a full copy from the active node.
+    Resync,
+    /// Something worth keeping for an operator.
+    Note(twinhub_model::Event),
+    /// Stop the instances and end.
+    Stop { done: std::sync::mpsc::SyncSender<()> },
+}
+
+/// A request to write one item.
+#[derive(Debug)]
+pub(crate) struct Command {
+    pub(crate) item: twinhub_model::ItemId,
+    pub(crate) value: Value,
+    pub(crate) origin: String,
+    pub(crate) reply: oneshot::Sender<Result<WriteView, CommandError>>,
+}
+
+/// A part of the journal for a reader.
+#[derive(Debug)]
+pub(crate) struct ReadAnswer {
+    /// Entries in order.
+    pub(crate) entries: Vec<(Position, twinhub_model::Record)>,
+    /// Whether the reader's position is no longer, or not, in this journal.
+    pub(crate) gap: bool,
+    /// The last position of the journal.
+    pub(crate) last: Position,
+}
+
+/// The door.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    lanes: Mutex<Lanes>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    urgent: VecDeque<Job>,
+    values: VecDeque<Job>,
+    pending_values: usize,
+    pending_commands: usize,
+    waiting: bool,
+}
+
+impl Inbox {
+    /// Puts a job into the urgent lane.
+    pub(crate) fn push(&self, job: Job) {
+        let mut lanes = self.lanes();
+        lanes.urgent.push_back(job);
+        self.wake(lanes);
+    }
+
+    /// Puts a command into the urgent lane; gives it back if too many wait.
+    pub(crate) fn push_command(&self, command: Command) -> Result<(), Command> {
+        let mut lanes = self.lanes();
+        if lanes.pending_commands >= PENDING_COMMANDS_MAX {
+            return Err(command);
+        }
+        lanes.pending_commands += 1;
+        lanes.urgent.push_back(Job::Command(command));
+        self.wake(lanes);
+        Ok(())
+    }
+
+    /// Whether `count` more values fit.
+    pub(crate) fn has_room(&self, count: usize) -> bool {
+        self.lanes().pending_values + count <= PENDING_VALUES_MAX
+    }
+
+    /// Puts values into the value lane; gives them back if they do not fit.
+    pub(crate) fn push_values(&self, job: Job, count: usize) -> Result<(), Job> {
+        let mut lanes = self.lanes();
+        if lanes.pending_values + count > PENDING_VALUES_MAX {
+            return Err(job);
+        }
+        lanes.pending_values += count;
+        lanes.values.push_back(job);
+        self.wake(lanes);
+        Ok(())
+    }
+
+    /// Takes all waiting jobs, urgent ones first; waits for one for at most `patience`.
+    pub(crate) fn take(&self, out: &mut Vec<Job>, patience: Duration) {
+        let mut lanes = self.lanes();
+        if lanes.urgent.is_empty() && lanes.values.is_empty() && !patience.is_zero() {
+            lanes.waiting = true;
+            lanes = self.arrived.wait_timeout(lanes, patience).unwrap_or_else(PoisonError::into_inner).0;
+            lanes.waiting = false;
+        }
+        out.extend(lanes.urgent.drain(..));
+        out.extend(lanes.values.drain(..));
+        lanes.pending_values = 0;
+        lanes.pending_commands = 0;
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, lanes: MutexGuard<'_, Lanes>) {
+        let waiting = lanes.waiting;
+        drop(lanes);
+        if waiting {
+            self.arrived.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_role_change_overtakes_values() {
+        let inbox = Inbox::default();
+        inbox.push_values(Job::Published { samples: Vec::new() }, 1).unwrap();
+        inbox.push(Job::Resync);
+        let mut jobs = Vec::new();
+        inbox.take(&mut jobs, Duration::ZERO);
+        assert!(matches!(jobs[..], [Job::Resync, Job::Published { .. }]));
+    }
+
+    #[test]
+    fn a_full_lane_gives_values_back_until_it_is_emptied() {
+        let inbox = Inbox::default();
+        let values = || Job::Published { samples: Vec::new() };
+        inbox.push_values(values(), PENDING_VALUES_MAX).unwrap();
+        assert!(!inbox.has_room(1));
+        assert!(inbox.push_values(values(), 1).is_err());
+        inbox.take(&mut Vec::new(), Duration::ZERO);
+        assert!(inbox.push_values(values(), 1).is_ok());
+    }
+}

@@ -1,0 +1,527 @@
+//! One interface: a plugin instance, the thread that leads it through its life, and what it may call back.
+//!
+//! Control calls are made one after the other by the instance's own thread, which waits for each to finish;
+//! a plugin that never answers holds up nobody else. Values come back on the plugin's threads through
+//! [`Port`], which checks role, epoch and lease, stores into the item table and hands changes to the engine.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use twinhub_contract::{code, role};
+use twinhub_loader::{
+    HostSink, Instance, ItemSpec, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
+};
+use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timestamp, Value};
+
+use crate::clock;
+use crate::error::StartError;
+use crate::gate::Gate;
+use crate::inbox::{Inbox, Job};
+use crate::table::ItemTable;
+
+/// Loading, starting and taking items may take this long together.
+const START_MAX: Duration = Duration::from_secs(10);
+/// After this a call that should have returned within a millisecond is reported.
+const CALL_WARN: Duration = Duration::from_millis(10);
+/// Restarts of a faulted instance within [`RESTART_WINDOW`] before it stays down.
+const RESTARTS_MAX: usize = 3;
+/// See [`RESTARTS_MAX`].
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
+
+/// Counters of one interface, for views and metrics.
+#[derive(Debug, Default)]
+pub(crate) struct InterfaceCounters {
+    pub(crate) values: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) writes_failed: AtomicU64,
+    pub(crate) suppressed: AtomicU64,
+    pub(crate) fenced: AtomicU64,
+    pub(crate) throttled: AtomicU64,
+    pub(crate) invalid: AtomicU64,
+    pub(crate) faults: AtomicU64,
+}
+
+/// What is fixed about an interface once the node runs.
+#[derive(Debug, Clone)]
+pub(crate) struct InterfaceSetup {
+    pub(crate) id: String,
+    pub(crate) plugin: String,
+    /// Handle of its first item; the others follow.
+    pub(crate) base: u32,
+    pub(crate) items: Vec<ItemSpec>,
+    pub(crate) config_json: String,
+    /// Role code while inactive.
+    pub(crate) standby_role: u32,
+    /// Whether it switches with the group; if not it is always active.
+    pub(crate) relevant: bool,
+    /// Whether outputs wait for the guard after an unclean takeover.
+    pub(crate) guarded: bool,
+    pub(crate) required: bool,
+    pub(crate) write_timeout: Duration,
+}
+
+/// What a plugin's callbacks and the views share.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) setup: InterfaceSetup,
+    pub(crate) number: usize,
+    pub(crate) counters: InterfaceCounters,
+    gate: Arc<Gate>,
+    table: Arc<ItemTable>,
+    inbox: Arc<Inbox>,
+    role: AtomicU32,
+    epoch: AtomicU64,
+    ready: AtomicBool,
+    state: Mutex<PortState>,
+    answered: Condvar,
+    mirror: Mutex<HashMap<u32, Value>>,
+}
+
+#[derive(Debug)]
+struct PortState {
+    answers: HashMap<u64, (i32, String)>,
+    state: u32,
+    cause: String,
+    last_ok: Timestamp,
+}
+
+/// Answers kept for operations nobody waits for any more.
+const ANSWERS_MAX: usize = 64;
+
+impl Port {
+    pub(crate) fn new(
+        setup: InterfaceSetup,
+        number: usize,
+        gate: Arc<Gate>,
+        table: Arc<ItemTable>,
+        inbox: Arc<Inbox>,
+    ) -> Port {
+        Port {
+            setup,
+            number,
+            counters: InterfaceCounters::default(),
+            gate,
+            table,
+            inbox,
+            role: AtomicU32::new(role::COLD),
+            epoch: AtomicU64::new(0),
+            ready: AtomicBool::new(false),
+            state: Mutex::new(PortState {
+                answers: HashMap::new(),
+                state: 0,
+                cause: String::new(),
+                last_ok: Timestamp::NONE,
+            }),
+            answered: Condvar::new(),
+            mirror: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The role the host last ordered.
+    pub(crate) fn role(&self) -> u32 {
+        self.role.load(Ordering::Acquire)
+    }
+
+    /// State code, cause, and when it was last ok.
+    pub(crate) fn status(&self) -> (u32, String, Timestamp) {
+        let state = self.lock();
+        (state.state, state.cause.clone(), state.last_ok)
+    }
+
+    /// Takes what the sink was last seen to show of our own outputs.
+    pub(crate) fn take_mirror(&self) -> HashMap<u32, Value> {
+        std::mem::take(&mut self.mirror.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Items of this interface, as table handles.
+    pub(crate) fn item_range(&self) -> std::ops::Range<u32> {
+        self.setup.base..self.setup.base + u32::try_from(self.setup.items.len()).unwrap_or(u32::MAX)
+    }
+
+    fn set_state(&self, state: u32, cause: &str) {
+        let mut current = self.lock();
+        if current.state != state || current.cause != cause {
+            tracing::info!(
+                interface = %self.setup.id,
+                state = crate::words::interface_state(state),
+                cause,
+                "interface state"
+            );
+        }
+        if state == twinhub_contract::state::OK {
+            current.last_ok = clock::utc();
+        }
+        current.state = state;
+        cause.clone_into(&mut current.cause);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PortState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_answer(&self, op: u64, deadline: Instant) -> Result<(), String> {
+        let mut state = self.lock();
+        loop {
+            if let Some((code, detail)) = state.answers.remove(&op) {
+                return if code == code::OK { Ok(()) } else { Err(explain(code, &detail)) };
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err("no answer in time".to_owned());
+            }
+            state = self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn samples(&self, batch: RawBatch<'_>, server: Timestamp, store: bool) -> Vec<Sample> {
+        let mut samples = Vec::with_capacity(batch.len());
+        let count = self.setup.items.len();
+        let mut invalid = 0;
+        for update in batch {
+            let Ok(update) = update else {
+                invalid += 1;
+                continue;
+            };
+            if update.item as usize >= count {
+                invalid += 1;
+                continue;
+            }
+            let item = ItemId(self.setup.base + update.item);
+            let flags = SampleFlags(update.flags);
+            let value = to_value(&update.value);
+            if flags.contains(SampleFlags::MIRROR) {
+                self.mirror.lock().unwrap_or_else(PoisonError::into_inner).insert(item.0, value);
+                continue;
+            }
+            let (quality, source) = (Quality(update.status), Timestamp(update.source_ns));
+            let changed = !store || self.table.store(item, &value, quality, source, server, flags);
+            if changed || flags.contains(SampleFlags::EVENT) {
+                samples.push(Sample { item, value, quality, source, server, flags });
+            }
+        }
+        if invalid > 0 && self.counters.invalid.fetch_add(invalid, Ordering::Relaxed) == 0 {
+            tracing::warn!(interface = %self.setup.id, invalid, "plugin published values that are not valid");
+        }
+        samples
+    }
+}
+
+impl HostSink for Port {
+    fn publish(&self, epoch: u64, batch: RawBatch<'_>) -> PublishOutcome {
+        if !self.ready.load(Ordering::Acquire) {
+            return PublishOutcome::Stopped;
+        }
+        let count = batch.len();
+        if epoch != self.epoch.load(Ordering::Acquire) {
+            self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
+            return PublishOutcome::StaleEpoch;
+        }
+        if !self.inbox.has_room(count) {
+            self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
+            return PublishOutcome::Again;
+        }
+        let server = clock::utc();
+        let active = self.role() == role::ACTIVE;
+        if active && self.setup.relevant && self.gate.permit(Epoch(epoch), clock::now()).is_none() {
+            self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
+            return PublishOutcome::StaleEpoch;
+        }
+        self.counters.values.fetch_add(count as u64, Ordering::Relaxed);
+        let samples = self.samples(batch, server, active);
+        if samples.is_empty() {
+            return PublishOutcome::Taken;
+        }
+        let count = samples.len();
+        let job = if active { Job::Published { samples } } else { Job::Received { samples } };
+        if self.inbox.push_values(job, count).is_err() {
+            // The table has the values; only their way into the journal is lost, and the plugin is told.
+            self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
+            return PublishOutcome::Again;
+        }
+        PublishOutcome::Taken
+    }
+
+    fn write_done(&self, results: &[WriteResult]) {
+        let results = results.iter().map(|result| (result.write_id, result.code)).collect();
+        self.inbox.push(Job::Written { results });
+    }
+
+    fn op_done(&self, op: u64, code: i32, detail: &str) {
+        let mut state = self.lock();
+        if state.answers.len() >= ANSWERS_MAX {
+            state.answers.clear();
+        }
+        state.answers.insert(op, (code, detail.to_owned()));
+        drop(state);
+        self.answered.notify_all();
+    }
+
+    fn fault(&self, code: i32, detail: &str) {
+        self.counters.faults.fetch_add(1, Ordering::Relaxed);
+        self.ready.store(false, Ordering::Release);
+        let cause = explain(code, detail);
+        self.set_state(twinhub_contract::state::FAULT, &cause);
+        self.inbox.push(Job::Faulted { interface: self.number, cause });
+    }
+
+    fn log(&self, level: u32, target: &str, message: &str, fields: &str) {
+        let interface = self.setup.id.as_str();
+        match level {
+            0 | 1 => tracing::error!(interface, target, fields, "{message}"),
+            2 => tracing::warn!(interface, target, fields, "{message}"),
+            3 => tracing::info!(interface, target, fields, "{message}"),
+            4 => tracing::debug!(interface, target, fields, "{message}"),
+            _ => tracing::trace!(interface, target, fields, "{message}"),
+        }
+    }
+
+    fn state(&self, state: u32, cause: &str) {
+        self.set_state(state, cause);
+    }
+
+    fn lease_end(&self, epoch: u64) -> i64 {
+        if epoch != self.epoch.load(Ordering::Acquire) || self.role() != role::ACTIVE {
+            return 0;
+        }
+        if !self.setup.relevant {
+            return i64::MAX;
+        }
+        self.gate.lease_end(Epoch(epoch)).map_or(0, clock::contract_deadline)
+    }
+
+    fn count(&self, name: &str, add: u64) {
+        if name == "suppressed" {
+            self.counters.suppressed.fetch_add(add, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What an instance's thread is asked to do.
+#[derive(Debug)]
+enum Step {
+    Role { role: u32, epoch: Epoch, deadline: Moment },
+    Restart,
+    Stop,
+}
+
+/// A running interface as the engine holds it.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    pub(crate) port: Arc<Port>,
+    instance: Arc<Mutex<Option<Arc<Instance>>>>,
+    steps: mpsc::Sender<Step>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Interface {
+    /// Starts the interface's thread, which loads and starts the plugin and reports [`Job::Ready`].
+    pub(crate) fn spawn(port: Arc<Port>, library: Arc<Library>) -> Result<Interface, StartError> {
+        let (steps, receiver) = mpsc::channel();
+        let instance = Arc::new(Mutex::new(None));
+        let lead = Lead {
+            port: Arc::clone(&port),
+            library,
+            instance: Arc::clone(&instance),
+            next_op: 1,
+            wanted: (port.setup.standby_role, Epoch::NONE),
+            restarts: Vec::new(),
+        };
+        let name: String = format!("if-{}", port.setup.id).chars().take(15).collect();
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .stack_size(256 * 1024)
+            .spawn(move || lead.run(&receiver))
+            .map_err(|source| StartError::Thread { what: "an interface thread", source })?;
+        Ok(Interface { port, instance, steps, thread: Some(thread) })
+    }
+
+    /// Orders a role; [`Job::RoleReached`] answers.
+    pub(crate) fn set_role(&self, role: u32, epoch: Epoch, deadline: Moment) {
+        // The thread ends only after `stop`.
+        drop(self.steps.send(Step::Role { role, epoch, deadline }));
+    }
+
+    /// Closes the port at once: callbacks with the old epoch are refused from here on.
+    pub(crate) fn close(&self) {
+        self.port.role.store(self.port.setup.standby_role, Ordering::Release);
+        self.port.epoch.store(0, Ordering::Release);
+    }
+
+    /// Makes a new instance in place of a faulted one.
+    pub(crate) fn restart(&self) {
+        drop(self.steps.send(Step::Restart));
+    }
+
+    /// The instance to write to, if there is one.
+    pub(crate) fn instance(&self) -> Option<Arc<Instance>> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Stops the instance and waits for its thread.
+    pub(crate) fn stop(&mut self) {
+        drop(self.steps.send(Step::Stop));
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            drop(thread.join());
+        }
+    }
+}
+
+/// Leads one instance through its life.
+struct Lead {
+    port: Arc<Port>,
+    library: Arc<Library>,
+    instance: Arc<Mutex<Option<Arc<Instance>>>>,
+    next_op: u64,
+    wanted: (u32, Epoch),
+    restarts: Vec<Instant>,
+}
+
+impl Lead {
+    fn run(mut self, steps: &mpsc::Receiver<Step>) {
+        let result = self.bring_up();
+        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
+        while let Ok(step) = steps.recv() {
+            match step {
+                Step::Role { role, epoch, deadline } => {
+                    self.wanted = (role, epoch);
+                    let result = self.move_to(role, epoch, deadline);
+                    self.port.inbox.push(Job::RoleReached { interface: self.port.number, epoch, result });
+                }
+                Step::Restart => self.restart(),
+                Step::Stop => break,
+            }
+        }
+        self.take_down();
+    }
+
+    fn bring_up(&mut self) -> Result<(), String> {
+        let port = Arc::clone(&self.port);
+        let setup = &port.setup;
+        let sink: Arc<dyn HostSink> = Arc::clone(&self.port) as Arc<dyn HostSink>;
+        let instance =
+            self.library.create(&setup.id, &setup.config_json, sink).map_err(|error| error.to_string())?;
+        let instance = Arc::new(instance);
+        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&instance));
+        self.port.ready.store(true, Ordering::Release);
+        let deadline = Instant::now() + START_MAX;
+        self.call("start", deadline, |op| instance.start(op))?;
+        self.call("items", deadline, |op| instance.items(op, &setup.items, &[]))?;
+        let (role, epoch) = if self.port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
+        self.move_to(role, epoch, clock::now() + START_MAX)
+    }
+
+    fn move_to(&mut self, to: u32, epoch: Epoch, deadline: Moment) -> Result<(), String> {
+        let Some(instance) = self.current() else { return Err("the plugin is not running".to_owned()) };
+        if to == role::ACTIVE {
+            self.port.epoch.store(epoch.0, Ordering::Release);
+            self.port.role.store(to, Ordering::Release);
+        }
+        let Some(wanted) = Role::from_raw(to) else { return Err(format!("there is no role {to}")) };
+        let patience = deadline.since(clock::now()).max(Duration::from_millis(50));
+        let result = self.call("set_role", Instant::now() + patience, |op| {
+            instance.set_role(op, wanted, epoch.0, clock::contract_deadline(deadline))
+        });
+        if to != role::ACTIVE {
+            self.port.epoch.store(epoch.0, Ordering::Release);
+            self.port.role.store(to, Ordering::Release);
+        }
+        result
+    }
+
+    fn call(
+        &mut self,
+        what: &str,
+        deadline: Instant,
+        call: impl FnOnce(u64) -> Result<Status, twinhub_loader::PluginError>,
+    ) -> Result<(), String> {
+        let op = self.next_op;
+        self.next_op += 1;
+        let begun = Instant::now();
+        let status = call(op);
+        let took = begun.elapsed();
+        if took > CALL_WARN {
+            tracing::warn!(
+                interface = %self.port.setup.id,
+                call = what,
+                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+                "plugin call took longer than the contract's millisecond"
+            );
+        }
+        match status {
+            Ok(Status::Done) => Ok(()),
+            Ok(Status::Pending) => {
+                self.port.wait_answer(op, deadline).map_err(|why| format!("{what}: {why}"))
+            }
+            Err(error) => Err(format!("{what}: {error}")),
+        }
+    }
+
+    fn restart(&mut self) {
+        let now = Instant::now();
+        self.restarts.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
+        self.take_down();
+        if self.restarts.len() >= RESTARTS_MAX {
+            let cause =
+                format!("faulted {} times in {} s: stays down", RESTARTS_MAX + 1, RESTART_WINDOW.as_secs());
+            self.port.set_state(twinhub_contract::state::FAULT, &cause);
+            self.port.inbox.push(Job::Ready { interface: self.port.number, result: Err(cause) });
+            return;
+        }
+        self.restarts.push(now);
+        let result = self.bring_up();
+        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
+    }
+
+    fn take_down(&mut self) {
+        self.port.ready.store(false, Ordering::Release);
+        let Some(instance) = self.instance.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let deadline = Instant::now() + Duration::from_secs(2);
+        if let Err(error) = self.call("stop", deadline, |op| instance.stop(op)) {
+            tracing::debug!(interface = %self.port.setup.id, error, "plugin did not stop in order");
+        }
+        // The engine may hold a clone for the length of one write call.
+        let mut shared = instance;
+        for _ in 0..1000 {
+            match Arc::try_unwrap(shared) {
+                Ok(instance) => {
+                    instance.destroy();
+                    return;
+                }
+                Err(still) => shared = still,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        tracing::warn!(interface = %self.port.setup.id, "plugin instance is still in use and is leaked");
+        std::mem::forget(shared);
+    }
+
+    fn current(&self) -> Option<Arc<Instance>> {
+        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn to_value(value: &ValueRef<'_>) -> Value {
+    match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Bool(value) => Value::Bool(*value),
+        ValueRef::I64(value) => Value::I64(*value),
+        ValueRef::U64(value) => Value::U64(*value),
+        ValueRef::F64(value) => Value::F64(*value),
+        ValueRef::Str(value) => Value::Str((*value).into()),
+        ValueRef::Bytes(value) => Value::Bytes((*value).into()),
+        ValueRef::Time(value) => Value::Time(*value),
+        ValueRef::Json(value) => Value::Json((*value).into()),
+        ValueRef::Array { bytes, .. } => Value::Bytes((*bytes).into()),
+    }
+}
+
+/// One sentence for a contract code.
+pub(crate) fn explain(code: i32, detail: &str) -> String {
+    let word = crate::words::contract_code(code);
+    if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
+}

@@ -1,0 +1,400 @@
+//! Connections between nodes, and to the witness.
+//!
+//! Of two nodes the one of higher rank dials; every node dials the witness. Each of the lower node's `links`
+//! is a path of its own. A connection opens with a four-byte preface (`T`, `H`, channel, path) that lets the
+//! listener hand data connections to another thread before TLS starts; then mutual TLS, then a hello frame
+//! each way, then frames. Nothing a stranger sends before it proved a certificate costs more than a bounded
+//! buffer, one of a few handshake places, and a time-out.
+//!
+//! **Control** connections carry what roles are decided by. They live on the control thread, lose frames
+//! rather than wait, and are given up when silent. **Data** connections carry replication and may wait.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use twinhub_model::{Incarnation, NodeRank};
+use twinhub_redundancy::VoterId;
+use twinhub_wire::{
+    Channel, FRAME_BODY_MAX, FRAME_CONTROL_MAX, FrameReader, Hello, Kind, negotiate, write_frame,
+};
+
+use crate::pki::{Credentials, server_name};
+
+/// Connecting, TLS and hello together may take this long.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
+/// Handshakes under way at once on one listener; a further one waits in the kernel's queue.
+const HANDSHAKES_MAX: usize = 32;
+/// Frames waiting for one control connection. A full queue means a dead path; frames are dropped.
+pub(crate) const CONTROL_QUEUE: usize = 64;
+/// Frames waiting for one data connection; the sender stops above.
+pub(crate) const DATA_QUEUE: usize = 16;
+
+/// Who this process is among the others.
+#[derive(Debug, Clone)]
+pub(crate) struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) config_hash: u64,
+    pub(crate) credentials: Credentials,
+    /// Everyone who may speak here; the witness under its name.
+    pub(crate) members: Arc<BTreeMap<String, VoterId>>,
+    /// Whether a node that is not in `members` is accepted (the witness knows no configuration).
+    pub(crate) accept_any_node: bool,
+}
+
+/// One live connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    pub(crate) peer: VoterId,
+    pub(crate) path: u8,
+    pub(crate) sender: mpsc::Sender<Vec<u8>>,
+}
+
+/// What a peer said of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerInfo {
+    pub(crate) version: String,
+    pub(crate) config_hash: u64,
+}
+
+/// What happens on connections.
+#[derive(Debug)]
+pub(crate) enum LinkEvent {
+    Up { link: Link, info: PeerInfo },
+    Frame { peer: VoterId, path: u8, kind: Kind, body: Vec<u8> },
+    Down { peer: VoterId, path: u8, error: String },
+}
+
+/// Where to dial.
+#[derive(Debug, Clone)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) voter: VoterId,
+    pub(crate) path: u8,
+    pub(crate) address: String,
+}
+
+/// How a connection of this channel behaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) channel: Channel,
+    /// Without a frame for this long the connection is given up.
+    pub(crate) silence_max: Duration,
+    pub(crate) backoff_min: Duration,
+    pub(crate) backoff_max: Duration,
+}
+
+/// Keeps one path to one peer connected for as long as the event receiver lives.
+pub(crate) async fn keep_dialed(
+    endpoint: Endpoint,
+    target: Target,
+    manner: Manner,
+    events: mpsc::Sender<LinkEvent>,
+) {
+    let mut backoff = manner.backoff_min;
+    let mut last_error = String::new();
+    while !events.is_closed() {
+        let attempt = timeout(HANDSHAKE_MAX, dial(&endpoint, &target, manner.channel)).await;
+        let error = match attempt {
+            Ok(Ok((stream, info))) => {
+                backoff = manner.backoff_min;
+                last_error.clear();
+                converse(stream, target.voter, target.path, info, manner, &events).await
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer from {} within {} s", target.address, HANDSHAKE_MAX.as_secs()),
+        };
+        if error != last_error {
+            tracing::info!(peer = %target.name, address = %target.address, error, "peer link down");
+            let down = LinkEvent::Down { peer: target.voter, path: target.path, error: error.clone() };
+            if events.send(down).await.is_err() {
+                return;
+            }
+            last_error = error;
+        }
+        tokio::time::sleep(jittered(backoff)).await;
+        backoff = (backoff * 2).min(manner.backoff_max);
+    }
+}
+
+/// Accepts connections until the event receiver is gone. Data connections go to `data`, still without TLS.
+pub(crate) async fn accept(
+    endpoint: Endpoint,
+    listener: TcpListener,
+    manner: Manner,
+    events: mpsc::Sender<LinkEvent>,
+    data: Option<mpsc::Sender<(std::net::TcpStream, u8)>>,
+) {
+    let places = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = events.closed() => return,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer connection");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (endpoint, events, data) = (endpoint.clone(), events.clone(), data.clone());
+        tokio::spawn(async move {
+            let result = timeout(HANDSHAKE_MAX, welcome(&endpoint, stream, data.as_ref())).await;
+            drop(place);
+            match result {
+                Ok(Ok(Some((stream, voter, path, info)))) => {
+                    let error = converse(stream, voter, path, info, manner, &events).await;
+                    tracing::info!(peer = %voter, path, error, "peer link down");
+                    // A closed receiver means the node is stopping.
+                    drop(events.send(LinkEvent::Down { peer: voter, path, error }).await);
+                }
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "refused a peer connection"),
+                Err(_) => tracing::debug!("a peer connection did not finish its handshake in time"),
+            }
+        });
+    }
+}
+
+/// Takes over a data connection that the control thread accepted.
+pub(crate) async fn adopt(
+    endpoint: Endpoint,
+    stream: std::net::TcpStream,
+    path: u8,
+    manner: Manner,
+    events: mpsc::Sender<LinkEvent>,
+) {
+    let hello = async {
+        let stream = TcpStream::from_std(stream)?;
+        secure_server(&endpoint, stream, path, Channel::Data).await
+    };
+    match timeout(HANDSHAKE_MAX, hello).await {
+        Ok(Ok((stream, voter, path, info))) => {
+            let error = converse(stream, voter, path, info, manner, &events).await;
+            // A closed receiver means the node is stopping.
+            drop(events.send(LinkEvent::Down { peer: voter, path, error }).await);
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "refused a data connection"),
+        Err(_) => tracing::debug!("a data connection did not finish its handshake in time"),
+    }
+}
+
+type Secured = (Box<dyn Stream>, VoterId, u8, PeerInfo);
+
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+async fn dial(
+    endpoint: &Endpoint,
+    target: &Target,
+    channel: Channel,
+) -> io::Result<(Box<dyn Stream>, PeerInfo)> {
+    let mut stream = TcpStream::connect(&target.address).await.map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot connect to {}: {error}", target.address))
+    })?;
+    stream.set_nodelay(true)?;
+    stream.write_all(&[b'T', b'H', channel_letter(channel), target.path]).await?;
+    let name: ServerName<'static> = server_name(&target.name).map_err(io::Error::other)?;
+    let connector = TlsConnector::from(Arc::clone(&endpoint.credentials.client));
+    let mut stream = connector.connect(name, stream).await.map_err(|error| {
+        io::Error::other(format!(
+            "{} at {} did not prove to be of this cluster ({error}): both need certificates of the same authority, \
+             see `twinhub init`",
+            target.name, target.address
+        ))
+    })?;
+    let theirs = exchange_hello(endpoint, &mut stream, &target.name, channel).await?;
+    Ok((Box::new(stream), info_of(&theirs)))
+}
+
+async fn welcome(
+    endpoint: &Endpoint,
+    mut stream: TcpStream,
+    data: Option<&mpsc::Sender<(std::net::TcpStream, u8)>>,
+) -> io::Result<Option<Secured>> {
+    stream.set_nodelay(true)?;
+    let mut preface = [0; 4];
+    stream.read_exact(&mut preface).await?;
+    match preface {
+        [b'T', b'H', b'C', path] => secure_server(endpoint, stream, path, Channel::Control).await.map(Some),
+        [b'T', b'H', b'D', path] => {
+            let Some(data) = data else {
+                return Err(io::Error::other("data connections are not served here"));
+            };
+            // A full queue is a flood; the dialer tries again.
+            drop(data.try_send((stream.into_std()?, path)));
+            Ok(None)
+        }
+        other => Err(io::Error::other(format!("not a twinhub peer: it opened with {other:02x?}"))),
+    }
+}
+
+async fn secure_server(
+    endpoint: &Endpoint,
+    stream: TcpStream,
+    path: u8,
+    channel: Channel,
+) -> io::Result<Secured> {
+    let acceptor = TlsAcceptor::from(Arc::clone(&endpoint.credentials.server));
+    let mut stream = acceptor.accept(stream).await?;
+    let theirs = exchange_hello(endpoint, &mut stream, "", channel).await?;
+    let certificate = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .and_then(|chain| chain.first())
+        .ok_or_else(|| io::Error::other("the peer showed no certificate"))?;
+    let parsed = rustls::server::ParsedCertificate::try_from(certificate).map_err(io::Error::other)?;
+    let name = server_name(&theirs.from).map_err(io::Error::other)?;
+    rustls::client::verify_server_name(&parsed, &name).map_err(|error| {
+        io::Error::other(format!(
+            "the peer calls itself `{}` but its certificate does not ({error})",
+            theirs.from
+        ))
+    })?;
+    let voter = match endpoint.members.get(&theirs.from) {
+        Some(voter) => *voter,
+        None if endpoint.accept_any_node => VoterId::Node(NodeRank(theirs.rank)),
+        None => {
+            return Err(io::Error::other(format!("`{}` is not a node of this configuration", theirs.from)));
+        }
+    };
+    Ok((Box::new(stream), voter, path, info_of(&theirs)))
+}
+
+async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
+    endpoint: &Endpoint,
+    stream: &mut S,
+    to: &str,
+    channel: Channel,
+) -> io::Result<Hello> {
+    let rank = endpoint.members.get(&endpoint.name).and_then(|voter| voter.node()).map_or(0, |node| node.0);
+    let mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster).with_process(
+        rank,
+        endpoint.incarnation,
+        env!("CARGO_PKG_VERSION"),
+        endpoint.config_hash,
+    );
+    let mut bytes = Vec::new();
+    write_frame(Kind::Hello, &mine.encode(), &mut bytes);
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
+    let mut buffer = [0; 1024];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Err(io::Error::other("the peer closed the connection before it said hello"));
+        }
+        reader.push(&buffer[..count]);
+        if let Some(frame) = reader.next_frame().map_err(io::Error::other)? {
+            if frame.kind != Kind::Hello {
+                return Err(io::Error::other("the peer's first frame is no hello"));
+            }
+            let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
+            negotiate(&mine, &theirs).map_err(io::Error::other)?;
+            return Ok(theirs);
+        }
+    }
+}
+
+/// Carries frames both ways until the connection ends; says why it did.
+async fn converse(
+    stream: Box<dyn Stream>,
+    peer: VoterId,
+    path: u8,
+    info: PeerInfo,
+    manner: Manner,
+    events: &mpsc::Sender<LinkEvent>,
+) -> String {
+    let (queue, limit) = match manner.channel {
+        Channel::Control => (CONTROL_QUEUE, FRAME_CONTROL_MAX),
+        Channel::Data => (DATA_QUEUE, FRAME_BODY_MAX),
+    };
+    let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(queue);
+    if events.send(LinkEvent::Up { link: Link { peer, path, sender }, info }).await.is_err() {
+        return "stopping".to_owned();
+    }
+    let (mut input, mut output) = tokio::io::split(stream);
+    let write = async {
+        let mut batch = Vec::new();
+        while let Some(bytes) = outgoing.recv().await {
+            batch.clear();
+            batch.extend_from_slice(&bytes);
+            while batch.len() < 64 * 1024
+                && let Ok(more) = outgoing.try_recv()
+            {
+                batch.extend_from_slice(&more);
+            }
+            let sent = async {
+                output.write_all(&batch).await?;
+                output.flush().await
+            };
+            match timeout(manner.silence_max, sent).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return format!("cannot send: {error}"),
+                Err(_) => return format!("the peer took nothing for {} ms", manner.silence_max.as_millis()),
+            }
+        }
+        "replaced".to_owned()
+    };
+    let read = async {
+        let mut reader = FrameReader::new(limit);
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = match timeout(manner.silence_max, input.read(&mut buffer)).await {
+                Ok(Ok(0)) => return "closed by the peer".to_owned(),
+                Ok(Ok(count)) => count,
+                Ok(Err(error)) => return format!("cannot receive: {error}"),
+                Err(_) => return format!("silent for {} ms", manner.silence_max.as_millis()),
+            };
+            reader.push(&buffer[..count]);
+            loop {
+                match reader.next_frame() {
+                    Ok(Some(frame)) => {
+                        let event =
+                            LinkEvent::Frame { peer, path, kind: frame.kind, body: frame.body.to_vec() };
+                        if events.send(event).await.is_err() {
+                            return "stopping".to_owned();
+                        }
+                    }
+                    Ok(None) => break,
+                    Err(error) => return format!("unreadable frame: {error}"),
+                }
+            }
+        }
+    };
+    tokio::select! {
+        why = write => why,
+        why = read => why,
+    }
+}
+
+fn info_of(hello: &Hello) -> PeerInfo {
+    PeerInfo { version: hello.version.clone(), config_hash: hello.config_hash }
+}
+
+const fn channel_letter(channel: Channel) -> u8 {
+    match channel {
+        Channel::Control => b'C',
+        Channel::Data => b'D',
+    }
+}
+
+/// Between half and all of `backoff`, so that two machines that started together drift apart.
+fn jittered(backoff: Duration) -> Duration {
+    let half = backoff / 2;
+    let noise = crate::clock::now().0 % 1024;
+    half + half * u32::try_from(noise).unwrap_or(0) / 1024
+}

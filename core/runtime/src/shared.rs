@@ -1,0 +1,305 @@
+//! What the threads of a node show each other and the outside: views, logs, operations.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+use twinhub_config::Site;
+use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
+use twinhub_redundancy::{NodeState, VoterId};
+
+use crate::clock;
+use crate::engine::EngineCounters;
+use crate::error::CommandError;
+use crate::view::{EventView, OperationView, RoleChangeView};
+
+/// Upper bounds of the latency histogram, in microseconds.
+pub(crate) const LATENCY_BOUNDS: [i64; 8] = [50, 100, 250, 500, 1_000, 5_000, 20_000, 100_000];
+/// Events kept in memory.
+const EVENTS_MAX: usize = 1_000;
+/// Role changes kept in memory.
+const HISTORY_MAX: usize = 1_000;
+/// Finished orders kept.
+const OPERATIONS_MAX: usize = 256;
+/// The role history file starts over at this size; one older file is kept.
+const HISTORY_FILE_BYTES: u64 = 1 << 20;
+/// Frames a slow live reader may be behind before it reads from the journal again.
+const STREAM_QUEUE: usize = 256;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) site: Arc<Site>,
+    pub(crate) node: String,
+    pub(crate) rank: NodeRank,
+    pub(crate) ready: AtomicBool,
+    pub(crate) stopping: AtomicBool,
+    pub(crate) panics: AtomicU64,
+    pub(crate) lateness_ns: AtomicU64,
+    state: Mutex<State>,
+    live: broadcast::Sender<LiveFrame>,
+    history_file: PathBuf,
+}
+
+/// New values, as the journal took them.
+#[derive(Debug, Clone)]
+pub(crate) struct LiveFrame {
+    pub(crate) group: Arc<str>,
+    pub(crate) position: Position,
+    pub(crate) samples: Arc<[Sample]>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    groups: BTreeMap<String, GroupStatus>,
+    peers: BTreeMap<(VoterId, u8), PathStatus>,
+    versions: BTreeMap<VoterId, (String, u64)>,
+    events: VecDeque<EventView>,
+    next_event: u64,
+    history: VecDeque<RoleChangeView>,
+    operations: VecDeque<OperationView>,
+    next_operation: u64,
+}
+
+/// What the control thread last said of a group, and its engine.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct GroupStatus {
+    pub(crate) state: Option<NodeState>,
+    pub(crate) epoch: Epoch,
+    pub(crate) active: Option<NodeRank>,
+    pub(crate) protected: bool,
+    pub(crate) split_possible: bool,
+    pub(crate) paused: bool,
+    pub(crate) reason: String,
+    pub(crate) since: String,
+    pub(crate) lease_end: Option<Moment>,
+    pub(crate) peers: BTreeMap<NodeRank, (Option<NodeState>, bool, Position)>,
+    pub(crate) position: Position,
+    pub(crate) counters: EngineCounters,
+    pub(crate) lags: BTreeMap<NodeRank, (u64, bool)>,
+    pub(crate) takeovers: BTreeMap<String, u64>,
+    pub(crate) activating_since: Option<Moment>,
+    pub(crate) takeover_seconds: Option<f64>,
+}
+
+/// One path to a peer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PathStatus {
+    pub(crate) address: String,
+    pub(crate) up: bool,
+    pub(crate) error: Option<String>,
+    pub(crate) rtt_us: Option<u64>,
+}
+
+impl Shared {
+    pub(crate) fn new(site: Arc<Site>, node: String, rank: NodeRank, history_file: PathBuf) -> Shared {
+        let history = read_history(&history_file);
+        let state = State { history, ..State::default() };
+        Shared {
+            site,
+            node,
+            rank,
+            ready: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            panics: AtomicU64::new(0),
+            lateness_ns: AtomicU64::new(0),
+            state: Mutex::new(state),
+            live: broadcast::Sender::new(STREAM_QUEUE),
+            history_file,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The name of a node.
+    pub(crate) fn name_of(&self, node: NodeRank) -> String {
+        self.site.nodes.get(usize::from(node.0)).map_or_else(|| node.to_string(), |node| node.name.clone())
+    }
+
+    pub(crate) fn update_group(&self, group: &str, update: impl FnOnce(&mut GroupStatus)) {
+        let mut state = self.lock();
+        if let Some(status) = state.groups.get_mut(group) {
+            update(status);
+        } else {
+            update(state.groups.entry(group.to_owned()).or_default());
+        }
+    }
+
+    pub(crate) fn group(&self, group: &str) -> GroupStatus {
+        self.lock().groups.get(group).cloned().unwrap_or_default()
+    }
+
+    pub(crate) fn update_engine(
+        &self,
+        group: &str,
+        position: Position,
+        counters: &EngineCounters,
+        lags: BTreeMap<NodeRank, (u64, bool)>,
+    ) {
+        self.update_group(group, |status| {
+            status.position = position;
+            status.counters.clone_from(counters);
+            status.lags = lags;
+        });
+    }
+
+    pub(crate) fn set_path(&self, peer: VoterId, path: u8, update: impl FnOnce(&mut PathStatus)) {
+        update(self.lock().peers.entry((peer, path)).or_default());
+    }
+
+    pub(crate) fn paths(&self, peer: VoterId) -> Vec<PathStatus> {
+        let state = self.lock();
+        state.peers.range((peer, 0)..=(peer, u8::MAX)).map(|(_, status)| status.clone()).collect()
+    }
+
+    pub(crate) fn set_version(&self, peer: VoterId, version: String, config_hash: u64) {
+        self.lock().versions.insert(peer, (version, config_hash));
+    }
+
+    pub(crate) fn version(&self, peer: VoterId) -> Option<(String, u64)> {
+        self.lock().versions.get(&peer).cloned()
+    }
+
+    pub(crate) fn remember_event(&self, event: &Event) {
+        let mut state = self.lock();
+        state.next_event += 1;
+        let view = EventView {
+            id: state.next_event,
+            at: event.at.to_string(),
+            severity: event.severity.word().to_owned(),
+            source: event.source.to_string(),
+            code: event.code.to_string(),
+            text: event.text.to_string(),
+        };
+        if state.events.len() >= EVENTS_MAX {
+            state.events.pop_front();
+        }
+        state.events.push_back(view);
+    }
+
+    pub(crate) fn events(&self, after: u64, limit: usize) -> Vec<EventView> {
+        self.lock().events.iter().filter(|event| event.id > after).take(limit).cloned().collect()
+    }
+
+    /// Keeps a role change in memory and in this node's history file.
+    pub(crate) fn remember_role(&self, change: RoleChangeView) {
+        if let Err(error) = self.append_history(&change) {
+            tracing::warn!(path = %self.history_file.display(), %error, "role history is not stored");
+        }
+        let mut state = self.lock();
+        if state.history.len() >= HISTORY_MAX {
+            state.history.pop_front();
+        }
+        state.history.push_back(change);
+    }
+
+    fn append_history(&self, change: &RoleChangeView) -> std::io::Result<()> {
+        if std::fs::metadata(&self.history_file).is_ok_and(|metadata| metadata.len() > HISTORY_FILE_BYTES) {
+            std::fs::rename(&self.history_file, self.history_file.with_extension("jsonl.1"))?;
+        }
+        let mut line = serde_json::to_vec(change)?;
+        line.push(b'\n');
+        std::fs::OpenOptions::new().create(true).append(true).open(&self.history_file)?.write_all(&line)
+    }
+
+    pub(crate) fn history(&self, limit: usize) -> Vec<RoleChangeView> {
+        let state = self.lock();
+        let skip = state.history.len().saturating_sub(limit);
+        state.history.iter().skip(skip).cloned().collect()
+    }
+
+    pub(crate) fn new_operation(&self, order: String) -> u64 {
+        let mut state = self.lock();
+        state.next_operation += 1;
+        let id = state.next_operation;
+        if state.operations.len() >= OPERATIONS_MAX {
+            state.operations.pop_front();
+        }
+        state.operations.push_back(OperationView {
+            id,
+            order,
+            state: "running".to_owned(),
+            detail: String::new(),
+        });
+        id
+    }
+
+    pub(crate) fn finish_operation(&self, id: u64, done: bool, detail: &str) {
+        let mut state = self.lock();
+        if let Some(operation) = state.operations.iter_mut().find(|operation| operation.id == id) {
+            let word = if done { "done" } else { "failed" };
+            word.clone_into(&mut operation.state);
+            detail.clone_into(&mut operation.detail);
+        }
+    }
+
+    pub(crate) fn operation(&self, id: u64) -> Option<OperationView> {
+        self.lock().operations.iter().find(|operation| operation.id == id).cloned()
+    }
+
+    pub(crate) fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Hands new values to live readers; costs nothing when there are none.
+    pub(crate) fn stream(&self, group: &str, position: Position, samples: &Arc<[Sample]>) {
+        if self.live.receiver_count() > 0 {
+            // All readers may have gone in between.
+            drop(self.live.send(LiveFrame { group: group.into(), position, samples: Arc::clone(samples) }));
+        }
+    }
+
+    pub(crate) fn listen(&self) -> broadcast::Receiver<LiveFrame> {
+        self.live.subscribe()
+    }
+
+    /// Says that this node does not act, and who does.
+    pub(crate) fn not_active(&self, group: &str) -> CommandError {
+        let active = self.group(group).active.filter(|node| *node != self.rank);
+        let url = active
+            .and_then(|node| self.site.nodes.get(usize::from(node.0)))
+            .map(|node| web_url(&node.web, node.links.first().map(String::as_str)));
+        CommandError::NotActive { active: active.map(|node| self.name_of(node)), url }
+    }
+
+    /// What lies between a moment of this process and now, in seconds.
+    pub(crate) fn seconds_since(moment: Moment) -> f64 {
+        clock::now().since(moment).as_secs_f64()
+    }
+}
+
+/// The address of a node's web interface for others: an unspecified listen address is reached at the host
+/// of the node's first link.
+pub(crate) fn web_url(web: &str, link: Option<&str>) -> String {
+    let (host, port) = web.rsplit_once(':').unwrap_or((web, "8620"));
+    let host = if matches!(host, "0.0.0.0" | "[::]" | "") {
+        link.and_then(|link| link.rsplit_once(':')).map_or(host, |(host, _)| host)
+    } else {
+        host
+    };
+    format!("http://{host}:{port}")
+}
+
+fn read_history(path: &std::path::Path) -> VecDeque<RoleChangeView> {
+    let Ok(text) = std::fs::read_to_string(path) else { return VecDeque::new() };
+    let changes: Vec<RoleChangeView> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let skip = changes.len().saturating_sub(HISTORY_MAX);
+    changes.into_iter().skip(skip).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_web_address_for_all_interfaces_is_reached_at_the_link() {
+        assert_eq!(web_url("0.0.0.0:8620", Some("10.0.0.11:7620")), "http://10.0.0.11:8620");
+        assert_eq!(web_url("127.0.0.1:8621", Some("10.0.0.11:7620")), "http://127.0.0.1:8621");
+    }
+}

@@ -1,0 +1,322 @@
+//! What a running node shows of itself: plain values, ready to be serialized. The REST API, the command
+//! line and the metrics page all read these, so that they cannot disagree.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The whole cluster as this node sees it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ClusterView {
+    /// The site's name.
+    pub site: String,
+    /// The node that answers.
+    pub node: String,
+    /// Version of the product on this node.
+    pub version: String,
+    /// Timing profile in force.
+    pub profile: String,
+    /// Hash of the effective configuration, hexadecimal.
+    pub config_hash: String,
+    /// Every group.
+    pub groups: Vec<GroupView>,
+    /// The witness, if one is configured.
+    pub witness: Option<WitnessView>,
+}
+
+/// One group: interfaces that switch together.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct GroupView {
+    /// The group's id.
+    pub id: String,
+    /// Fencing number, `counter.rank`.
+    pub epoch: String,
+    /// The node that acts, if one is known to.
+    pub active: Option<String>,
+    /// State of this node for the group.
+    pub state: String,
+    /// Whether a majority stands behind the active node.
+    pub protected: bool,
+    /// Whether two nodes could be active at once (only without a witness).
+    pub split_possible: bool,
+    /// Whether role changes are paused.
+    pub paused: bool,
+    /// Why the last role change happened, with its numbers.
+    pub reason: String,
+    /// When it happened, RFC 3339.
+    pub since: String,
+    /// Milliseconds of lease left on this node; absent when it is not active.
+    pub lease_remaining_ms: Option<u64>,
+    /// Last journal position on this node, `epoch:seq`.
+    pub position: String,
+    /// Every node of the group, in rank order.
+    pub nodes: Vec<NodeView>,
+}
+
+/// One node of a group.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct NodeView {
+    /// Its name.
+    pub name: String,
+    /// Its place in the order.
+    pub rank: u8,
+    /// Its state: `starting joining syncing standby candidate activating active draining isolated
+    /// reconciling maintenance faulted`, or `unreachable`.
+    pub state: String,
+    /// Whether it answers on at least one path (this node itself: true).
+    pub reachable: bool,
+    /// Journal records it lacks against the active node; absent if not known.
+    pub lag_records: Option<u64>,
+    /// Whether it holds everything the active node holds.
+    pub in_sync: bool,
+    /// Where its web interface listens, as configured.
+    pub web: String,
+    /// Its product version, if known.
+    pub version: String,
+    /// Every path to it.
+    pub paths: Vec<PathView>,
+}
+
+/// One heartbeat path to a peer.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct PathView {
+    /// Address, `host:port`.
+    pub address: String,
+    /// Whether it is connected.
+    pub up: bool,
+    /// Smoothed round trip in microseconds; absent if not measured.
+    pub rtt_us: Option<u64>,
+    /// Why it is not connected.
+    pub error: Option<String>,
+}
+
+/// The witness.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct WitnessView {
+    /// Address, `host:port`.
+    pub address: String,
+    /// Whether it is connected.
+    pub up: bool,
+    /// Why it is not connected.
+    pub error: Option<String>,
+}
+
+/// One configured interface on this node.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct InterfaceView {
+    /// Its id.
+    pub id: String,
+    /// Its plugin.
+    pub plugin: String,
+    /// The plugin's version.
+    pub plugin_version: String,
+    /// Its group.
+    pub group: String,
+    /// `stopped connecting ok degraded fault suppressed`.
+    pub state: String,
+    /// Why it is not `ok`.
+    pub fault_cause: String,
+    /// When it was last `ok`, RFC 3339, or `-`.
+    pub last_ok: String,
+    /// Its role on this node: `cold warm hot active`.
+    pub role: String,
+    /// The role it has while inactive.
+    pub standby: String,
+    /// How many items it has.
+    pub items: u64,
+    /// Values it published since start.
+    pub values: u64,
+    /// Writes it confirmed since start.
+    pub writes: u64,
+    /// Writes it refused or could not finish.
+    pub writes_failed: u64,
+    /// Outputs suppressed while inactive.
+    pub suppressed: u64,
+    /// Writes and publications stopped because they belonged to an older epoch or an ended lease.
+    pub fenced: u64,
+    /// Publications refused because the hub was busy; the plugin keeps the newest of each item.
+    pub throttled: u64,
+    /// How often the plugin faulted.
+    pub faults: u64,
+}
+
+/// One item with its present value.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ItemView {
+    /// `interface/path`.
+    pub key: String,
+    /// The value in its own type; bytes in hexadecimal.
+    #[schema(value_type = Object)]
+    pub value: serde_json::Value,
+    /// The value's kind: `null bool i64 u64 f64 string bytes time json`.
+    pub kind: String,
+    /// `good`, `uncertain` or `bad`.
+    pub quality: String,
+    /// Why it is not good.
+    pub cause: String,
+    /// The device's time, RFC 3339, or `-`.
+    pub source_time: String,
+    /// The hub's time, RFC 3339, or `-`.
+    pub server_time: String,
+    /// `r`, `w` or `rw`.
+    pub access: String,
+    /// The type in the item list.
+    #[serde(rename = "type")]
+    pub type_name: String,
+    /// Engineering unit.
+    pub unit: String,
+    /// Description from the item list.
+    pub description: String,
+}
+
+/// A part of the item list.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ItemsPage {
+    /// The items, in key order of configuration.
+    pub items: Vec<ItemView>,
+    /// How many match in all.
+    pub total: u64,
+    /// Pass this as `after` to get the next part; absent at the end.
+    pub next: Option<String>,
+}
+
+/// What became of a command.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct WriteView {
+    /// The item.
+    pub key: String,
+    /// The command's number, `epoch:seq`.
+    pub intent: String,
+    /// `done`, or why not.
+    pub outcome: String,
+    /// Whether the device confirmed it.
+    pub ok: bool,
+}
+
+/// A role change.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RoleChangeView {
+    /// When, RFC 3339.
+    pub at: String,
+    /// The group.
+    pub group: String,
+    /// The node.
+    pub node: String,
+    /// Fencing number, `counter.rank`.
+    pub epoch: String,
+    /// The state it left.
+    pub from: String,
+    /// The state it entered.
+    pub to: String,
+    /// Why, with numbers.
+    pub reason: String,
+}
+
+/// Something an operator may want to read.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EventView {
+    /// Its number on this node; pass it as `after` to read on.
+    pub id: u64,
+    /// When, RFC 3339.
+    pub at: String,
+    /// `info`, `warning` or `error`.
+    pub severity: String,
+    /// What it is about.
+    pub source: String,
+    /// Stable code such as `TH-PLUGIN-FAULT`.
+    pub code: String,
+    /// What happened and what to do.
+    pub text: String,
+}
+
+/// A loaded plugin library.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct PluginView {
+    /// Short name, as in `plugin = "modbus"`.
+    pub name: String,
+    /// Global id from the manifest.
+    pub id: String,
+    /// Version from the manifest.
+    pub version: String,
+    /// Vendor from the manifest.
+    pub vendor: String,
+    /// Contract version, `major.minor`.
+    pub abi: String,
+    /// SHA-256 of the library file.
+    pub sha256: String,
+    /// Interfaces that use it.
+    pub interfaces: Vec<String>,
+    /// The whole manifest.
+    #[schema(value_type = Object)]
+    pub manifest: serde_json::Value,
+}
+
+/// A running or finished order.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct OperationView {
+    /// Its id.
+    pub id: u64,
+    /// What was ordered.
+    pub order: String,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    /// What came of it.
+    pub detail: String,
+}
+
+/// Everything the metrics page shows; names follow `interfaces.md`.
+#[derive(Debug, Clone, Default)]
+pub struct MetricsView {
+    /// Cluster view at the same moment.
+    pub cluster: ClusterView,
+    /// Interfaces at the same moment.
+    pub interfaces: Vec<InterfaceView>,
+    /// Items by `good`, `uncertain`, `bad`.
+    pub items_by_quality: BTreeMap<&'static str, u64>,
+    /// Takeovers of this node by reason kind.
+    pub takeovers: BTreeMap<String, u64>,
+    /// Duration of this node's last takeover from detection to open gates, in seconds.
+    pub takeover_duration_seconds: Option<f64>,
+    /// Records sent and received by replication, by direction `sent` / `received`.
+    pub sync_records: BTreeMap<&'static str, u64>,
+    /// Ring entries that the active node never covered.
+    pub ring_orphans: u64,
+    /// Commands by result `done refused in_doubt fenced superseded confirmed`, per interface.
+    pub writes: BTreeMap<(String, &'static str), u64>,
+    /// Writes fenced since start.
+    pub fenced_writes: u64,
+    /// Plugin panics and faults since start.
+    pub plugin_panics: u64,
+    /// Values dropped, by cause.
+    pub dropped: BTreeMap<&'static str, u64>,
+    /// Age of values when the journal takes them: upper bound in seconds and how many were at most so old.
+    pub value_latency: Vec<(f64, u64)>,
+    /// Latest lateness of the control timer, seconds.
+    pub control_lateness_seconds: f64,
+}
+
+/// One frame of the value stream.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StreamFrame {
+    /// Fencing number of the writer.
+    pub epoch: String,
+    /// Where to resume, on this node or on another.
+    pub cursor: String,
+    /// Values.
+    pub items: Vec<StreamItem>,
+}
+
+/// One value in the stream.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct StreamItem {
+    /// `interface/path`.
+    pub key: String,
+    /// The value.
+    #[schema(value_type = Object)]
+    pub value: serde_json::Value,
+    /// `good`, `uncertain` or `bad`.
+    pub quality: String,
+    /// The device's time, RFC 3339, or `-`.
+    pub source_time: String,
+}

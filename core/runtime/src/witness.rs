@@ -1,0 +1,226 @@
+//! The witness: a vote and nothing else.
+//!
+//! It knows no configuration, no items and no interfaces. Per group it keeps one promise, on disk before it
+//! is spoken. It may run on any third machine and serve any number of groups of one cluster.
+//!
+//! The length of a lease comes with every message of a node. A voter is made at a group's first message, with
+//! its stored grant taken as given at that moment, and made again if a longer lease is asked for: both only
+//! lengthen what was promised.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use twinhub_model::{Incarnation, NodeRank};
+use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, Voter, VoterId, VoterOutput};
+use twinhub_store::RoleFile;
+use twinhub_wire::{Channel, Kind, write_frame};
+
+use crate::clock;
+use crate::control::{GroupMessage, RoleState};
+use crate::error::StartError;
+use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
+use crate::pki;
+
+/// Groups one witness votes for; a stranger with a certificate cannot make it keep more.
+const GROUPS_MAX: usize = 256;
+/// The longest group name a witness keeps.
+const GROUP_BYTES_MAX: usize = 128;
+/// Ranks a witness grants to.
+const RANKS_MAX: u8 = 64;
+/// Leases outside these bounds are no sensible configuration.
+const LEASE_MIN: Duration = Duration::from_millis(20);
+/// See [`LEASE_MIN`].
+const LEASE_MAX: Duration = Duration::from_secs(120);
+/// Connections without a frame are given up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How to run a witness.
+#[derive(Debug, Clone)]
+pub struct WitnessOptions {
+    /// `host:port` to listen on.
+    pub listen: String,
+    /// Where its promises are kept.
+    pub state_dir: PathBuf,
+    /// Where its certificate is.
+    pub pki_dir: PathBuf,
+}
+
+/// Runs a witness until `shutdown` ends.
+///
+/// # Errors
+/// [`StartError`] if certificates, role file or address are not usable.
+pub async fn run_witness(
+    options: WitnessOptions,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let credentials = pki::load(&options.pki_dir, "witness")?;
+    std::fs::create_dir_all(&options.state_dir).map_err(|source| StartError::File {
+        action: "create",
+        path: options.state_dir.clone(),
+        source,
+    })?;
+    let (mut file, loaded) = RoleFile::open(&options.state_dir.join("role"))?;
+    if let Some(note) = &loaded.note {
+        tracing::warn!(note, "role file");
+    }
+    let mut state = match &loaded.payload {
+        Some(bytes) => minicbor::decode::<RoleState>(bytes)
+            .map_err(|error| StartError::Config(format!("the role file holds no witness state: {error}")))?,
+        None => RoleState::default(),
+    };
+    "witness".clone_into(&mut state.node);
+    state.cluster = credentials.cluster;
+    state.incarnation = Incarnation(state.incarnation.0 + 1);
+    store(&mut file, &state)?;
+    let listener = tokio::net::TcpListener::bind(&options.listen)
+        .await
+        .map_err(|source| StartError::Listen { address: options.listen.clone(), source })?;
+    let bound = listener.local_addr().map_or_else(|_| options.listen.clone(), |address| address.to_string());
+    tracing::info!(listen = bound, cluster = format!("{:016x}", credentials.cluster), "witness is listening");
+    let members = BTreeMap::from([("witness".to_owned(), VoterId::Witness)]);
+    let cluster = credentials.cluster;
+    let endpoint = Endpoint {
+        name: "witness".to_owned(),
+        incarnation: state.incarnation,
+        config_hash: 0,
+        credentials,
+        members: Arc::new(members),
+        accept_any_node: true,
+    };
+    let manner = Manner {
+        channel: Channel::Control,
+        silence_max: SILENCE_MAX,
+        backoff_min: Duration::from_millis(20),
+        backoff_max: Duration::from_millis(500),
+    };
+    let (events, mut happened) = mpsc::channel(1024);
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(peer::accept(endpoint, listener, manner, events, None));
+    let mut witness = Witness { voters: BTreeMap::new(), cluster, links: BTreeMap::new(), file, state };
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            event = happened.recv() => match event {
+                Some(event) => witness.on_link(event),
+                None => break,
+            },
+        }
+    }
+    tasks.shutdown().await;
+    Ok(())
+}
+
+struct Witness {
+    voters: BTreeMap<String, (Duration, Voter)>,
+    cluster: u64,
+    links: BTreeMap<(VoterId, u8), Link>,
+    file: RoleFile,
+    state: RoleState,
+}
+
+impl Witness {
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up { link, info } => {
+                tracing::info!(peer = %link.peer, path = link.path, version = info.version, "peer link up");
+                self.links.insert((link.peer, link.path), link);
+            }
+            LinkEvent::Down { peer, path, .. } => {
+                if self.links.get(&(peer, path)).is_some_and(|link| link.sender.is_closed()) {
+                    self.links.remove(&(peer, path));
+                }
+            }
+            LinkEvent::Frame { peer, kind: Kind::Control, body, .. } => {
+                match minicbor::decode::<GroupMessage>(&body) {
+                    Ok(GroupMessage { group, message, lease_ms }) => {
+                        let lease = Duration::from_millis(u64::from(lease_ms)).clamp(LEASE_MIN, LEASE_MAX);
+                        self.on_message(peer, &group, &message, lease);
+                    }
+                    Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
+                }
+            }
+            LinkEvent::Frame { .. } => {}
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        peer: VoterId,
+        group: &str,
+        message: &twinhub_redundancy::Message,
+        lease: Duration,
+    ) {
+        let known = self.voters.get(group).map(|(lease, _)| *lease);
+        if known.is_none() && (self.voters.len() >= GROUPS_MAX || group.len() > GROUP_BYTES_MAX) {
+            tracing::warn!(group, "too many groups: this one gets no vote");
+            return;
+        }
+        if known.is_none_or(|known| lease > known) {
+            let stored = self.state.groups.get(group).cloned().unwrap_or_default();
+            let voter = Voter::new(&witness_setup(group, self.cluster, lease), stored, clock::now());
+            self.voters.insert(group.to_owned(), (lease, voter));
+        }
+        let Some((_, voter)) = self.voters.get_mut(group) else { return };
+        let mut outputs: std::collections::VecDeque<VoterOutput> =
+            voter.handle(peer, message, clock::now()).into();
+        while let Some(output) = outputs.pop_front() {
+            match output {
+                VoterOutput::Persist { ticket, state } => {
+                    tracing::info!(group, promised = %state.promised, "promise");
+                    self.state.groups.insert(group.to_owned(), state);
+                    // A promise that is not on disk is not spoken; the candidate asks again.
+                    if let Err(error) = store(&mut self.file, &self.state) {
+                        tracing::error!(%error, "the role file cannot be written: no vote");
+                        continue;
+                    }
+                    if let Some((_, voter)) = self.voters.get_mut(group) {
+                        outputs.extend(voter.persisted(ticket));
+                    }
+                }
+                VoterOutput::Reply { to, message } => self.send(to, group, message),
+            }
+        }
+    }
+
+    fn send(&self, to: VoterId, group: &str, message: twinhub_redundancy::Message) {
+        let Ok(body) = minicbor::to_vec(GroupMessage { group: group.to_owned(), message, lease_ms: 0 })
+        else {
+            return;
+        };
+        let mut bytes = Vec::with_capacity(body.len() + 16);
+        write_frame(Kind::Control, &body, &mut bytes);
+        for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
+            // A full queue is a dead path; whoever asks, asks again.
+            drop(link.sender.try_send(bytes.clone()));
+        }
+    }
+}
+
+fn store(file: &mut RoleFile, state: &RoleState) -> Result<(), StartError> {
+    let payload = minicbor::to_vec(state)
+        .map_err(|error| StartError::Config(format!("the role state cannot be encoded: {error}")))?;
+    file.store(&payload)?;
+    Ok(())
+}
+
+fn witness_setup(group: &str, cluster: u64, lease: Duration) -> Setup {
+    let nodes =
+        (0..RANKS_MAX).map(|rank| NodeInfo { node: NodeRank(rank), name: rank.to_string(), votes: true });
+    Setup {
+        group: group.to_owned(),
+        cluster,
+        me: VoterId::Witness,
+        nodes: nodes.collect(),
+        witness: true,
+        without_witness: Policy::Manual,
+        timers: Timers { lease, ..Timers::of(Profile::Normal) },
+        failback: Failback::Manual,
+        lag_limit_records: 0,
+        config_hash: 0,
+    }
+}
