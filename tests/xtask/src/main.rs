@@ -1,1 +1,68 @@
-fn main() {}
+//! `cargo xtask`: build, test, demo and release tasks.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the answer of a command line tool")]
+
+mod bench;
+mod dist;
+mod matrix;
+mod setup;
+mod steps;
+mod story;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use crate::steps::Failure;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let result = match words.split_first() {
+        Some((&"setup", [])) => setup::install_peers(),
+        Some((&"test", rest)) => test::test(rest),
+        Some((&"ci", [])) => test::ci(),
+        Some((&"lint", [])) => test::lint(),
+        Some((&"demo", rest)) => story::demo(rest),
+        Some((&"conformance", rest)) => story::conformance(rest),
+        Some((&"matrix", [which @ ("build" | "verify")])) => matrix::build_or_verify(which),
+        Some((&"bench", [name, rest @ ..])) => bench::measure(name, rest),
+        Some((&"bench", [])) => {
+            Err(Failure::usage(format!("bench needs a name: {}", bench::names().join(", "))))
+        }
+        Some((&"sim", rest)) => test::simulation(rest),
+        Some((&"dist", [])) => dist::archive(),
+        Some((&("help" | "--help" | "-h"), _)) => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        Some((command, _)) => {
+            Err(Failure::usage(format!("unknown command or argument: {}\n\n{USAGE}", join(command, &words))))
+        }
+        None => Err(Failure::usage(USAGE.to_owned())),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn join(command: &str, words: &[&str]) -> String {
+    if words.len() < 2 { command.to_owned() } else { words.join(" ") }
+}
+
+const USAGE: &str = "cargo xtask COMMAND
+
+  demo [--story] [--headless] [--nodes N] [--release]   a main/backup pair with simulators around it
+  setup                                   installs what the tests need: mosquitto, Python peers
+  test [FILTER]                           setup, then builds and tests everything
+  ci                                      test, formatting, lints, documentation, matrix
+  lint                                    formatting and lints only
+  conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
+  matrix build|verify                     regenerates or checks the compatibility matrix
+  bench NAME                              takeover, gateway, or a benchmark of a crate
+  sim [SEED]                              seeded simulation of the redundancy machine
+  dist                                    release archive under target/dist";

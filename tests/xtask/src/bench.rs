@@ -1,0 +1,79 @@
+//! Benchmarks: measured ones of whole processes, and those of single crates.
+
+use std::fs;
+use std::path::Path;
+
+use crate::setup;
+use crate::steps::{Failure, Result, run};
+use crate::story;
+use crate::workspace::{cargo, root};
+
+/// `cargo xtask bench NAME`.
+pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
+    match name {
+        "takeover" => {
+            setup::install_peers()?;
+            story::program("twinhub-measure", &[&["takeover"], rest].concat(), true)
+        }
+        "gateway" => {
+            setup::install_peers()?;
+            match setup::node_red() {
+                Ok(folder) => {
+                    let folder = folder.to_string_lossy().into_owned();
+                    story::program(
+                        "twinhub-measure",
+                        &[&["gateway", "--node-red", &folder], rest].concat(),
+                        true,
+                    )
+                }
+                Err(failure) => {
+                    println!("bench: without Node-RED: {failure}");
+                    story::program("twinhub-measure", &[&["gateway"], rest].concat(), true)
+                }
+            }
+        }
+        other => {
+            let found = crate_benches().into_iter().find(|(_, bench)| bench == other);
+            let (package, bench) = found.ok_or_else(|| {
+                Failure::usage(format!("no benchmark `{other}`; there are: {}", names().join(", ")))
+            })?;
+            run(cargo().args(["bench", "--package", &package, "--bench", &bench, "--"]).args(rest))
+        }
+    }
+}
+
+/// All that can be asked for.
+pub(crate) fn names() -> Vec<String> {
+    let mut names = vec!["takeover".to_owned(), "gateway".to_owned()];
+    names.extend(crate_benches().into_iter().map(|(_, bench)| bench));
+    names
+}
+
+/// Package and name of every `benches/*.rs`.
+fn crate_benches() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for folder in ["core", "sdk", "plugins", "tests"] {
+        for package in entries(&root().join(folder)) {
+            for bench in entries(&package.join("benches")) {
+                let name = bench.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+                if bench.extension().is_some_and(|extension| extension == "rs")
+                    && let (Some(package), Some(name)) = (package_name(&package), name)
+                {
+                    found.push((package, name));
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
+    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn package_name(folder: &Path) -> Option<String> {
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).ok()?;
+    let line = manifest.lines().find_map(|line| line.strip_prefix("name = \""))?;
+    Some(line.trim_end_matches('"').to_owned())
+}

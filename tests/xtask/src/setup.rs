@@ -1,0 +1,134 @@
+//! Installs what the tests need beside Rust: mosquitto and the Python peers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::steps::{Failure, Result, output, run};
+use crate::workspace::peers_dir;
+
+/// Idempotent: a second run only looks.
+pub(crate) fn install_peers() -> Result<()> {
+    let mut missing = Vec::new();
+    for (program, package) in PROGRAMS {
+        match find(program) {
+            Some(path) => println!("setup: {program} is {}", path.display()),
+            None => missing.push(package),
+        }
+    }
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    if find("cc").is_none() {
+        return Err(Failure::failed("no C compiler `cc` in PATH; install one, for example the package gcc"));
+    }
+    python_peers(&peers_dir())
+}
+
+/// Where a program is, also in the folders that an ordinary user's PATH leaves out.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin".into(), "/sbin".into()]);
+    folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
+    if find("apt-get").is_none() {
+        return Err(Failure::failed(format!(
+            "missing: {names}; this system has no apt-get, install them with its own package manager"
+        )));
+    }
+    let is_root = output(Command::new("id").arg("-u")).is_some_and(|id| id == "0");
+    let may_sudo =
+        !is_root && find("sudo").is_some() && output(Command::new("sudo").args(["-n", "true"])).is_some();
+    if !is_root && !may_sudo {
+        return Err(Failure::failed(format!(
+            "missing: {names}; run as root: apt-get update && apt-get install -y {names}"
+        )));
+    }
+    let apt = |words: &[&str]| {
+        println!("setup: apt-get {}", words.join(" "));
+        let mut command = if is_root { Command::new("apt-get") } else { Command::new("sudo") };
+        if !is_root {
+            command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        }
+        run_quiet(command.args(words).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+}
+
+fn python_peers(folder: &Path) -> Result<()> {
+    let python = folder.join("venv/bin/python");
+    let installed =
+        || output(Command::new(&python).args(["-c", "import pymodbus; print(pymodbus.__version__)"]));
+    if installed().as_deref() == Some(PYMODBUS) {
+        println!("setup: pymodbus {PYMODBUS} is in {}", folder.display());
+        return Ok(());
+    }
+    let venv = folder.join("venv");
+    println!("setup: python3 -m venv {}", venv.display());
+    let make = || run_quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+    if make().is_err() {
+        // Debian keeps the module in a package of its own.
+        install(&["python3-venv"])?;
+        make()?;
+    }
+    println!("setup: pip install pymodbus=={PYMODBUS}");
+    run_quiet(Command::new(&python).args([
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        &format!("pymodbus=={PYMODBUS}"),
+    ]))?;
+    match installed() {
+        Some(version) if version == PYMODBUS => Ok(()),
+        other => {
+            Err(Failure::failed(format!("pymodbus {PYMODBUS} was installed, but Python finds {other:?}")))
+        }
+    }
+}
+
+/// Shows the output only when the command fails.
+fn run_quiet(command: &mut Command) -> Result<()> {
+    let result = command.output();
+    match result {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            eprint!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            Err(Failure::failed(format!("{command:?} did not succeed")))
+        }
+        Err(error) => Err(Failure::failed(format!("{command:?}: {error}"))),
+    }
+}
+
+/// Node-RED with its Modbus nodes beside the peers; only for the benchmark that compares with it.
+pub(crate) fn node_red() -> Result<PathBuf> {
+    let folder = peers_dir().join("node-red");
+    let program = folder.join("node_modules/node-red/red.js");
+    if program.is_file() && folder.join("node_modules/node-red-contrib-modbus").is_dir() {
+        return Ok(folder);
+    }
+    if find("npm").is_none() {
+        return Err(Failure::failed("npm is not in PATH; Node-RED cannot be measured beside the hub"));
+    }
+    println!("setup: npm install {} (some minutes)", NODE_RED.join(" "));
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| Failure::failed(format!("{}: {error}", folder.display())))?;
+    let mut npm = Command::new("npm");
+    npm.current_dir(&folder)
+        .args(["install", "--no-fund", "--no-audit", "--prefix"])
+        .arg(&folder)
+        .args(NODE_RED);
+    run(&mut npm)?;
+    Ok(folder)
+}
+
+/// Program looked for and the package that has it.
+const PROGRAMS: [(&str, &str); 2] = [("mosquitto", "mosquitto"), ("ip", "iproute2")];
+/// Must be the version named in the matrix.
+const PYMODBUS: &str = "3.16.1";
+/// Later Modbus nodes fetch a package from outside the npm registry.
+const NODE_RED: [&str; 2] = ["node-red@4", "node-red-contrib-modbus@5.23.3"];

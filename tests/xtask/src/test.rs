@@ -1,0 +1,96 @@
+//! Tests, lints and the full check.
+
+use crate::matrix;
+use crate::setup;
+use crate::steps::{Failure, Result, Steps, output, run};
+use crate::workspace::{AROUND, PRODUCT, build, cargo};
+
+/// `cargo xtask test`.
+pub(crate) fn test(filter: &[&str]) -> Result<()> {
+    let mut steps = Steps::default();
+    test_steps(&mut steps, filter);
+    steps.finish()
+}
+
+/// `cargo xtask ci`.
+pub(crate) fn ci() -> Result<()> {
+    let mut steps = Steps::default();
+    if test_steps(&mut steps, &[]) {
+        lint_steps(&mut steps);
+        steps.step("documentation", || {
+            run(cargo()
+                .args(["doc", "--workspace", "--no-deps", "--locked"])
+                .env("RUSTDOCFLAGS", "-Dwarnings"))
+        });
+        steps.step("matrix is up to date", || matrix::build_or_verify("verify"));
+    }
+    steps.finish()
+}
+
+/// `cargo xtask lint`.
+pub(crate) fn lint() -> Result<()> {
+    let mut steps = Steps::default();
+    lint_steps(&mut steps);
+    steps.finish()
+}
+
+/// `cargo xtask sim`.
+pub(crate) fn simulation(rest: &[&str]) -> Result<()> {
+    if let [seed, ..] = rest
+        && seed.parse::<u64>().is_err()
+    {
+        return Err(Failure::usage(format!("`{seed}` is not a seed; write a number")));
+    }
+    let mut cargo = cargo();
+    cargo.args(["test", "--release", "--package", "twinhub-simulation"]);
+    if let [seed, ..] = rest {
+        cargo.env("TWINHUB_SEED", seed);
+    }
+    run(&mut cargo)
+}
+
+/// False when nothing could be built, so that further steps would only repeat the errors.
+fn test_steps(steps: &mut Steps, filter: &[&str]) -> bool {
+    // Tests that need a missing peer say so themselves; the others still run.
+    steps.step("setup", setup::install_peers);
+    if !steps.step("build", || build(&[&PRODUCT[..], &AROUND[..]].concat(), false)) {
+        return false;
+    }
+    let is_nextest = output(cargo().args(["nextest", "--version"])).is_some();
+    if !steps.step("build tests", || run(cargo().args(["test", "--workspace", "--no-run", "--locked"]))) {
+        return false;
+    }
+    // Measured failover gets the machine for itself, so it runs apart and one at a time.
+    steps.step("tests", || {
+        let mut cargo = cargo();
+        if is_nextest {
+            cargo.args(["nextest", "run", "--no-fail-fast", "--no-tests=warn"]);
+        } else {
+            cargo.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+        }
+        run(cargo.args(["--workspace", "--locked", "--exclude", CONFORMANCE]).args(filter))
+    });
+    if filter.is_empty() {
+        steps.step("documentation tests", || run(cargo().args(["test", "--workspace", "--doc", "--locked"])));
+    }
+    steps.step("conformance tests", || {
+        let mut cargo = cargo();
+        if is_nextest {
+            cargo.args(["nextest", "run", "--no-fail-fast", "--no-tests=warn", "--test-threads", "1"]);
+            run(cargo.args(["--locked", "--package", CONFORMANCE]).args(filter))
+        } else {
+            cargo.args(["test", "--no-fail-fast", "--locked", "--package", CONFORMANCE]).args(filter);
+            run(cargo.args(["--", "--test-threads", "1"]))
+        }
+    });
+    true
+}
+
+fn lint_steps(steps: &mut Steps) {
+    steps.step("formatting", || run(cargo().args(["fmt", "--all", "--check"])));
+    steps.step("lints", || {
+        run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    });
+}
+
+const CONFORMANCE: &str = "twinhub-conformance";
