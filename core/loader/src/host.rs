@@ -108,7 +108,7 @@ impl HostCell {
         self.set_stopped();
         for op in self.ops.end_all() {
             self.with_sink("op_done", (), |sink| {
-                sink.op_done(op, code::STOPPED, "the instance was destroyed")
+                sink.op_done(op, code::STOPPED, "the instance was destroyed");
             });
         }
         let sink = self.sink.write().unwrap_or_else(PoisonError::into_inner).take();

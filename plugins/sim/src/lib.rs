@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
     Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role, Task,
-    Update, Value, WriteBatch, unix_ns,
+    Update, WriteBatch, unix_ns,
 };
 
 pub use config::Config;
@@ -33,7 +33,8 @@ pub struct Sim {
 /// What the generating task and the calls share.
 #[derive(Debug)]
 struct Site {
-    points: BTreeMap<Item, Point>,
+    /// By handle, ascending.
+    points: Vec<Point>,
     random: Random,
     /// Counters of the other node, waiting for their items.
     applied: BTreeMap<String, i64>,
@@ -43,6 +44,7 @@ struct Site {
 
 #[derive(Debug)]
 struct Point {
+    item: Item,
     /// Name that both nodes know.
     path: String,
     generator: Generator,
@@ -61,7 +63,7 @@ impl Plugin for Sim {
     async fn create(cx: Ctx, config: Config) -> Result<Self> {
         let config = config.check()?;
         let site = Site {
-            points: BTreeMap::new(),
+            points: Vec::new(),
             random: Random::new(config.seed),
             applied: BTreeMap::new(),
             stalled: Vec::new(),
@@ -77,17 +79,16 @@ impl Plugin for Sim {
 
     async fn items(&mut self, add: Vec<ItemDef>, remove: Vec<Item>) -> Result<()> {
         let mut site = self.site.borrow_mut();
-        for item in remove {
-            site.points.remove(&item);
-        }
+        site.points.retain(|point| !remove.contains(&point.item));
         let mut refused = None;
         for def in add {
             let path = def.column("path").unwrap_or_default().to_owned();
             match Generator::parse(def.column("address").unwrap_or_default()) {
                 Ok(generator) => {
-                    let mut point = Point { path, generator };
+                    let mut point = Point { item: def.item, path, generator };
                     point.resume(&mut site.applied);
-                    site.points.insert(def.item, point);
+                    let at = site.points.partition_point(|other| other.item < def.item);
+                    site.points.insert(at, point);
                 }
                 Err(why) => refused = Some(Error::config(format!("item {path}, column address: {why}"))),
             }
@@ -105,7 +106,7 @@ impl Plugin for Sim {
         let (gate, publisher) = (self.cx.gate(), self.cx.publisher());
         let mut is_stalled = false;
         for write in &batch {
-            let code = match self.site.borrow().points.get(&write.item).map(|point| &point.generator) {
+            let code = match self.site.borrow().generator(write.item) {
                 None => Code::Invalid,
                 Some(Generator::Echo) => match gate.permit(batch.epoch()) {
                     Ok(_permit) => {
@@ -162,7 +163,7 @@ impl Plugin for Sim {
             | Generator::Panic
             | Generator::Stall => None,
         };
-        let state = State { counters: site.points.values().filter_map(counter).collect() };
+        let state = State { counters: site.points.iter().filter_map(counter).collect() };
         let bytes = serde_json::to_vec(&state).map_err(|error| Error::internal(error.to_string()))?;
         Ok((STATE_VERSION, bytes))
     }
@@ -176,7 +177,7 @@ impl Plugin for Sim {
             serde_json::from_slice(bytes).map_err(|error| Error::invalid(error.to_string()))?;
         let site = &mut *self.site.borrow_mut();
         site.applied = state.counters;
-        for point in site.points.values_mut() {
+        for point in &mut site.points {
             point.resume(&mut site.applied);
         }
         Ok(())
@@ -212,6 +213,13 @@ impl Sim {
     }
 }
 
+impl Site {
+    fn generator(&self, item: Item) -> Option<&Generator> {
+        let at = self.points.binary_search_by_key(&item, |point| point.item).ok()?;
+        self.points.get(at).map(|point| &point.generator)
+    }
+}
+
 impl Point {
     /// Goes on counting where the other node ended.
     fn resume(&mut self, applied: &mut BTreeMap<String, i64>) {
@@ -244,9 +252,9 @@ async fn generate(cx: Ctx, config: Config, site: Rc<RefCell<Site>>) -> Result<()
         let rounds = if ticks.is_some() { 1 } else { ROUNDS_PER_YIELD.div_ceil(site.points.len().max(1)) };
         let mut pushed = 0;
         for _ in 0..rounds {
-            for (item, point) in &mut site.points {
+            for point in &mut site.points {
                 let Some(value) = point.generator.next(now, &mut site.random) else { continue };
-                publisher.push(update(*item, value, now));
+                publisher.push(Update::new(point.item, value).source_ns(now));
                 pushed += 1;
                 if pushed == config.batch {
                     publisher.flush();
@@ -256,11 +264,6 @@ async fn generate(cx: Ctx, config: Config, site: Rc<RefCell<Site>>) -> Result<()
         }
         publisher.flush();
     }
-}
-
-#[inline]
-fn update(item: Item, value: Value, now: i64) -> Update {
-    Update::new(item, value).source_ns(now)
 }
 
 twinhub_plugin::export_plugin!(Sim);

@@ -151,6 +151,7 @@ impl Value {
 
     /// # Safety
     /// As [`Value::read`].
+    #[inline]
     unsafe fn text<'a>(&self) -> Result<&'a str, ValueError> {
         // SAFETY: passed on to the caller.
         let bytes = unsafe { self.bytes()? };
@@ -159,6 +160,7 @@ impl Value {
 
     /// # Safety
     /// As [`Value::read`].
+    #[inline]
     unsafe fn bytes<'a>(&self) -> Result<&'a [u8], ValueError> {
         if self.len == 0 {
             return Ok(&[]);

@@ -1,4 +1,5 @@
 //! The C header and the Rust types describe the same bytes and the same numbers.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

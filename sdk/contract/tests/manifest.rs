@@ -1,4 +1,5 @@
 //! A manifest is read as declared, and refused with every problem named.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use serde_json::{Value as Json, json};
 use twinhub_contract::manifest::{Delivery, Fence, Manifest, Mode, OnUnquorate, Possible, Recovery, Runtime};

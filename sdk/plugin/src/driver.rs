@@ -1,7 +1,6 @@
 //! The instance's thread: one call at a time, each with a limit, writes give way to control calls.
 
 use std::pin::pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,7 +176,7 @@ impl<P: Plugin> Driver<P> {
             .max()
             .unwrap_or(WRITE_LIMIT);
         let batch =
-            WriteBatch::new(Arc::clone(&self.shared), Rc::clone(self.cx.outstanding()), epoch, entries);
+            WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
         let handle = batch.handle();
         let outcome = {
             let mut writing = pin!(guarded(plugin.write(batch)));

@@ -59,12 +59,12 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// Whether the permission still holds. Asked right before the send, after every wait.
+    /// Whether the permission still holds. Asked right before the send, after every wait; a refusal is counted.
     pub fn is_valid(&self) -> bool {
         self.recheck().is_ok()
     }
 
-    /// As [`Permit::is_valid`], with the reason, and a refusal is counted.
+    /// As [`Permit::is_valid`], with the reason.
     ///
     /// # Errors
     /// Why nothing may be sent any more.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use twinhub_contract::constants::{flag, quality};
-use twinhub_contract::{abi, code};
+use twinhub_contract::{Payload, abi, code, kind};
 
 use crate::shared::Shared;
 use crate::time::boottime_ns;
@@ -113,22 +113,31 @@ impl Buffer {
     #[inline]
     fn push_raw(&mut self, update: Update) {
         let Update { item, value, quality, source_ns, flags } = update;
-        let (raw, status) = match abi::Value::describe(value.as_ref(), 0) {
-            Some(raw) => (raw, quality.0),
-            None => (abi::Value::NULL, quality::BAD_OUT_OF_RANGE),
+        let mut status = quality.0;
+        let value = match value {
+            Value::F64(f) => scalar(kind::F64, Payload { f }),
+            Value::I64(i) => scalar(kind::I64, Payload { i }),
+            Value::U64(u) => scalar(kind::U64, Payload { u }),
+            Value::Bool(b) => scalar(kind::BOOL, Payload { u: u64::from(b).to_le() }),
+            Value::Time(i) => scalar(kind::TIME, Payload { i }),
+            Value::Null => abi::Value::NULL,
+            owned @ (Value::Str(_) | Value::Bytes(_) | Value::Json(_) | Value::Array(_)) => {
+                self.keep(owned).unwrap_or_else(|| {
+                    status = quality::BAD_OUT_OF_RANGE;
+                    abi::Value::NULL
+                })
+            }
         };
-        if value.is_heap() {
-            self.kept.push(value);
-        }
         self.seq = self.seq.wrapping_add(1);
-        self.raw.push(abi::Update {
-            item: item.0,
-            status,
-            source_ns,
-            value: raw,
-            flags: flags.0 & !flag::STANDBY,
-            seq: self.seq,
-        });
+        let flags = flags.0 & !flag::STANDBY;
+        self.raw.push(abi::Update { item: item.0, status, source_ns, value, flags, seq: self.seq });
+    }
+
+    /// Keeps a value that owns memory until the batch is sent; `None` if it is too long for the contract.
+    fn keep(&mut self, value: Value) -> Option<abi::Value> {
+        let raw = abi::Value::describe(value.as_ref(), 0)?;
+        self.kept.push(value);
+        Some(raw)
     }
 
     fn flush(&mut self, shared: &Shared) {
@@ -181,7 +190,7 @@ impl Buffer {
                     status: update.quality.0,
                     source_ns: update.source_ns,
                     value: abi::Value::describe(update.value.as_ref(), 0).unwrap_or(abi::Value::NULL),
-                    flags: update.flags.0,
+                    flags: update.flags.0 & !flag::STANDBY,
                     seq: self.seq,
                 });
             }
@@ -196,6 +205,11 @@ impl Buffer {
     }
 }
 
+#[inline]
+fn scalar(kind: u8, p: Payload) -> abi::Value {
+    abi::Value { kind, wire: 0, elem: 0, len: 0, p }
+}
+
 enum Sent {
     /// Taken, or refused for good and counted.
     Done,
@@ -208,17 +222,21 @@ fn send(shared: &Shared, updates: &mut [abi::Update]) -> Sent {
         shared.host.count("publish.stopped", updates.len() as u64);
         return Sent::Done;
     }
+    let mut flagged = 0;
     loop {
         let epoch = shared.epoch();
         let standby = if shared.role() == Role::Active { 0 } else { flag::STANDBY };
-        for update in &mut *updates {
-            update.flags = update.flags & !flag::STANDBY | standby;
+        // A batch comes without the flag, so that nothing is to be done while active.
+        if standby != flagged {
+            for update in &mut *updates {
+                update.flags = update.flags & !flag::STANDBY | standby;
+            }
+            flagged = standby;
         }
         match shared.host.publish(epoch.0, updates) {
             code::OK => return Sent::Done,
-            code::AGAIN => return Sent::Later,
             code::STALE_EPOCH if shared.epoch() != epoch => {}
-            code::STALE_EPOCH => return Sent::Later,
+            code::AGAIN | code::STALE_EPOCH => return Sent::Later,
             code::STOPPED => {
                 shared.host.count("publish.stopped", updates.len() as u64);
                 return Sent::Done;

@@ -177,10 +177,6 @@ impl Value {
         }
     }
 
-    pub(crate) fn is_heap(&self) -> bool {
-        matches!(self, Self::Str(_) | Self::Bytes(_) | Self::Json(_) | Self::Array(_))
-    }
-
     pub(crate) fn from_ref(value: ValueRef<'_>) -> Self {
         match value {
             ValueRef::Null => Self::Null,

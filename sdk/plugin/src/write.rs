@@ -55,7 +55,7 @@ pub(crate) struct BatchInner {
 impl WriteBatch {
     pub(crate) fn new(
         shared: Arc<Shared>,
-        outstanding: Rc<Outstanding>,
+        outstanding: &Rc<Outstanding>,
         epoch: Epoch,
         entries: Vec<WriteEntry>,
     ) -> Self {
@@ -68,7 +68,7 @@ impl WriteBatch {
             hint: Cell::new(0),
             is_in_call: Cell::new(true),
             is_dropped: Cell::new(false),
-            outstanding: Rc::clone(&outstanding),
+            outstanding: Rc::clone(outstanding),
         });
         outstanding.add(&inner);
         Self { inner }

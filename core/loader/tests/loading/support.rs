@@ -13,52 +13,52 @@ use twinhub_loader::{
 
 /// An update as recorded.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Seen {
-    pub epoch: u64,
-    pub item: u32,
-    pub value: String,
-    pub flags: u32,
-    pub seq: u32,
+pub(crate) struct Seen {
+    pub(crate) epoch: u64,
+    pub(crate) item: u32,
+    pub(crate) value: String,
+    pub(crate) flags: u32,
+    pub(crate) seq: u32,
 }
 
 #[derive(Debug, Default)]
-pub struct Record {
-    pub updates: Vec<Seen>,
-    pub refused: Vec<String>,
-    pub writes: Vec<WriteResult>,
-    pub ops: Vec<(u64, i32, String)>,
-    pub faults: Vec<(i32, String)>,
-    pub logs: Vec<(u32, String, String, String)>,
-    pub states: Vec<(u32, String)>,
-    pub counts: Vec<(String, u64)>,
+pub(crate) struct Record {
+    pub(crate) updates: Vec<Seen>,
+    pub(crate) refused: Vec<String>,
+    pub(crate) writes: Vec<WriteResult>,
+    pub(crate) ops: Vec<(u64, i32, String)>,
+    pub(crate) faults: Vec<(i32, String)>,
+    pub(crate) logs: Vec<(u32, String, String, String)>,
+    pub(crate) states: Vec<(u32, String)>,
+    pub(crate) counts: Vec<(String, u64)>,
 }
 
 /// Records everything; knobs for what it answers.
 #[derive(Debug, Default)]
-pub struct Recorder {
+pub(crate) struct Recorder {
     record: Mutex<Record>,
     changed: Condvar,
-    pub lease_end: AtomicI64,
+    pub(crate) lease_end: AtomicI64,
     /// How many batches are refused for want of room.
-    pub refuse_next: AtomicUsize,
+    pub(crate) refuse_next: AtomicUsize,
     /// Batches with another epoch are refused, if not 0.
-    pub epoch: AtomicI64,
+    pub(crate) epoch: AtomicI64,
 }
 
 impl Recorder {
     /// With a lease that does not end.
-    pub fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         let recorder = Self::default();
         recorder.lease_end.store(i64::MAX, Ordering::SeqCst);
         Arc::new(recorder)
     }
 
-    pub fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Record) -> T) -> T {
         read(&self.record.lock().unwrap())
     }
 
     /// Waits until `found` gives something.
-    pub fn wait<T>(&self, what: &str, mut found: impl FnMut(&Record) -> Option<T>) -> T {
+    pub(crate) fn wait<T>(&self, what: &str, mut found: impl FnMut(&Record) -> Option<T>) -> T {
         let begun = Instant::now();
         let mut record = self.record.lock().unwrap();
         loop {
@@ -71,7 +71,7 @@ impl Recorder {
         }
     }
 
-    pub fn op(&self, op: u64) -> (i32, String) {
+    pub(crate) fn op(&self, op: u64) -> (i32, String) {
         self.wait(&format!("completion of operation {op}"), |record| {
             let done: Vec<_> = record.ops.iter().filter(|done| done.0 == op).collect();
             assert!(done.len() <= 1, "operation {op} is completed once: {done:?}");
@@ -79,19 +79,19 @@ impl Recorder {
         })
     }
 
-    pub fn written(&self, write_id: u64) -> i32 {
+    pub(crate) fn written(&self, write_id: u64) -> i32 {
         self.wait(&format!("answer to write {write_id}"), |record| {
             record.writes.iter().find(|result| result.write_id == write_id).map(|result| result.code)
         })
     }
 
-    pub fn value(&self, value: &str) -> Seen {
+    pub(crate) fn value(&self, value: &str) -> Seen {
         self.wait(&format!("value {value}"), |record| {
             record.updates.iter().find(|seen| seen.value == value).cloned()
         })
     }
 
-    pub fn counted(&self, name: &str) -> u64 {
+    pub(crate) fn counted(&self, name: &str) -> u64 {
         self.read(|record| record.counts.iter().filter(|count| count.0 == name).map(|count| count.1).sum())
     }
 
@@ -162,7 +162,7 @@ impl HostSink for Recorder {
     }
 }
 
-pub fn show(value: ValueRef<'_>) -> String {
+pub(crate) fn show(value: ValueRef<'_>) -> String {
     match value {
         ValueRef::Null => "null".to_owned(),
         ValueRef::Bool(value) => value.to_string(),
@@ -175,7 +175,11 @@ pub fn show(value: ValueRef<'_>) -> String {
 }
 
 /// Waits for a control call, whichever way it completes.
-pub fn finish(host: &Recorder, op: u64, called: Result<Status, PluginError>) -> Result<(), (i32, String)> {
+pub(crate) fn finish(
+    host: &Recorder,
+    op: u64,
+    called: Result<Status, PluginError>,
+) -> Result<(), (i32, String)> {
     match called {
         Ok(Status::Done) => Ok(()),
         Ok(Status::Pending) => match host.op(op) {
@@ -186,17 +190,17 @@ pub fn finish(host: &Recorder, op: u64, called: Result<Status, PluginError>) -> 
     }
 }
 
-pub fn item(handle: u32, address: &str) -> ItemSpec {
+pub(crate) fn item(handle: u32, address: &str) -> ItemSpec {
     let row = serde_json::json!({"path": format!("site/{handle}"), "address": address});
     ItemSpec { handle, access: 3, address_json: row.to_string(), type_hint: 0, group: 0 }
 }
 
-pub fn write<'a>(write_id: u64, item: u32, value: ValueRef<'a>) -> WriteReq<'a> {
+pub(crate) fn write(write_id: u64, item: u32, value: ValueRef<'_>) -> WriteReq<'_> {
     WriteReq { write_id, item, deadline_ns: i64::MIN, flags: 0, value }
 }
 
 /// An instance of `library` with items, started and active in epoch 1. Operations 1 to 3 are used.
-pub fn active(library: &Library, config: &str, items: &[ItemSpec], host: &Arc<Recorder>) -> Instance {
+pub(crate) fn active(library: &Library, config: &str, items: &[ItemSpec], host: &Arc<Recorder>) -> Instance {
     let instance = library.create("demo", config, Arc::clone(host) as Arc<dyn HostSink>).unwrap();
     finish(host, 1, instance.items(1, items, &[])).unwrap();
     finish(host, 2, instance.start(2)).unwrap();
@@ -204,20 +208,20 @@ pub fn active(library: &Library, config: &str, items: &[ItemSpec], host: &Arc<Re
     instance
 }
 
-pub fn open(path: &Path) -> Library {
+pub(crate) fn open(path: &Path) -> Library {
     Library::open(path, cache()).unwrap()
 }
 
-pub fn cache() -> PathBuf {
+pub(crate) fn cache() -> PathBuf {
     scratch().join("cache")
 }
 
-pub fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("loading")
 }
 
 /// The libraries of `twinhub-hello` and `twinhub-sim`, built once.
-pub fn rust_plugin(name: &str) -> PathBuf {
+pub(crate) fn rust_plugin(name: &str) -> PathBuf {
     static BUILT: OnceLock<Vec<PathBuf>> = OnceLock::new();
     let built = BUILT.get_or_init(|| {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
@@ -250,7 +254,7 @@ pub fn rust_plugin(name: &str) -> PathBuf {
 }
 
 /// Compiles C into a library. `defines` are preprocessor definitions.
-pub fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf {
+pub(crate) fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf {
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../sdk/contract/include");
     let dir = scratch();
     std::fs::create_dir_all(&dir).unwrap();
@@ -280,7 +284,7 @@ pub fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf {
 }
 
 /// The C plugin that breaks the contract on demand, under its own file name.
-pub fn misfit(output: &str, defines: &[&str]) -> PathBuf {
+pub(crate) fn misfit(output: &str, defines: &[&str]) -> PathBuf {
     let manifest = format!("MANIFEST={:?}", manifest());
     let mut all = vec![manifest.as_str()];
     if defines.iter().any(|define| define.starts_with("MANIFEST=")) {
@@ -291,7 +295,7 @@ pub fn misfit(output: &str, defines: &[&str]) -> PathBuf {
 }
 
 /// A valid manifest.
-pub fn manifest() -> String {
+pub(crate) fn manifest() -> String {
     serde_json::json!({
         "manifest": 1, "id": "org.example.misfit", "name": "Misfit", "vendor": "Example", "version": "0.1.0",
         "license": "MIT", "abi": {"min": "1.0", "max": "1.0"}, "kind": "interface",

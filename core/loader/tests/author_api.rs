@@ -1,0 +1,280 @@
+//! What the author API promises, seen from the hub: the plugin below is linked instead of loaded, everything else is as
+//! with a library.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+#[path = "loading/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of loaded libraries")]
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use twinhub_contract::{Entry, code};
+use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
+use twinhub_plugin::{
+    Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Result, Update, Value,
+    WriteBatch,
+};
+
+use support::{Recorder, finish, item, write};
+
+/// Does what its configuration says.
+struct Drill {
+    cx: Ctx,
+    mode: String,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+struct Config {
+    mode: String,
+}
+
+impl Plugin for Drill {
+    type Config = Config;
+    const MANIFEST: &'static str = r#"{
+        "manifest": 1, "id": "org.example.drill", "name": "Drill", "vendor": "Example", "version": "0.1.0",
+        "license": "MIT", "abi": {"min": "1.0", "max": "1.0"}, "kind": "module",
+        "config_schema": {}, "item_address_schema": {},
+        "mb": {
+            "relevant": false, "possible": "yes", "default_standby": "cold",
+            "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
+            "state": "none", "fence": "none", "recovery": "none", "parallel_input": false
+        },
+        "capabilities": [{"name": "drills"}],
+        "hosting": {"allowed": ["inproc"], "recommended": "inproc"}
+    }"#;
+
+    async fn create(cx: Ctx, config: Config) -> Result<Self> {
+        assert!(config.mode != "create-panics", "no instance today");
+        Ok(Self { cx, mode: config.mode })
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        match self.mode.as_str() {
+            "start-fails" => return Err(Error::new(Code::Busy, "the port is taken")),
+            "start-hangs" => std::future::pending().await,
+            "start-panics" => panic!("no start today"),
+            "task-panics" => drop(self.cx.spawn(async { panic!("no task today") })),
+            "task-fails" => drop(self.cx.spawn(async { Err(Error::device("gone for good")) })),
+            "status" => {
+                for _ in 0..3 {
+                    self.cx.status(InterfaceState::Connecting, "dialing");
+                }
+                self.cx.status(InterfaceState::Ok, "");
+            }
+            "values" => {
+                let publisher = self.cx.publisher();
+                let values: [Value; 5] = [
+                    Value::Null,
+                    Value::Time(5),
+                    vec![1_u8, 2].into(),
+                    Value::Json("{}".into()),
+                    Value::Array(twinhub_plugin::Array::F64(vec![1.0, 2.0])),
+                ];
+                for (item, value) in (0..).zip(values) {
+                    publisher.push(Update::new(Item(item), value));
+                }
+                publisher.push(Update::new(Item(9), "x".repeat((1 << 20) + 1)));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn items(&mut self, _add: Vec<ItemDef>, _remove: Vec<Item>) -> Result<()> {
+        Ok(())
+    }
+
+    async fn role(&mut self, _to: twinhub_plugin::Role, _epoch: Epoch, _deadline: Deadline) -> Result<()> {
+        if self.mode == "role-hangs" { std::future::pending().await } else { Ok(()) }
+    }
+
+    async fn write(&mut self, batch: WriteBatch) -> Result<()> {
+        self.cx.count("write.begun", 1);
+        match self.mode.as_str() {
+            "write-hangs" => std::future::pending().await,
+            "write-fails" => return Err(Error::timeout("no answer")),
+            "write-forgets" => {
+                let first = batch.iter().next().map(|entry| entry.id);
+                if let Some(first) = first {
+                    batch.done(first, Code::Ok);
+                    batch.done(first, Code::Device);
+                }
+            }
+            "write-later" => {
+                self.cx.spawn(async move {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    batch.done_all(Code::Ok);
+                    Ok(())
+                });
+            }
+            "write-permitted" => {
+                let permit = self.cx.gate().permit(batch.epoch())?;
+                while permit.is_valid() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                permit.recheck()?;
+            }
+            _ => batch.done_all(Code::Ok),
+        }
+        Ok(())
+    }
+
+    async fn stop(&mut self) {
+        if self.mode == "stop-panics" {
+            panic!("no stop today");
+        }
+    }
+}
+
+static ENTRY: Entry =
+    twinhub_plugin::__private::entry(Drill::MANIFEST, twinhub_plugin::__private::create::<Drill>);
+
+#[test]
+fn a_hanging_write_is_cut_off_by_the_role_and_reported_as_unknown() {
+    let (host, instance) = active("write-hangs");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    begun(&host);
+    let begun = Instant::now();
+    let deadline = twinhub_plugin::boottime_ns() + 200_000_000;
+    finish(&host, 4, instance.set_role(4, Role::Hot, 2, deadline)).unwrap();
+    assert_eq!(host.written(1), code::TIMEOUT);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_hanging_write_does_not_keep_an_instance_alive() {
+    let (host, instance) = active("write-hangs");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    begun(&host);
+    instance.write(1, &[write(2, 0, ValueRef::Null)]).unwrap();
+    finish(&host, 4, instance.stop(4)).unwrap();
+    instance.destroy();
+    assert_eq!(host.written(1), code::TIMEOUT, "it may have been sent");
+    assert_eq!(host.written(2), code::STOPPED, "it was never sent");
+}
+
+#[test]
+fn a_permit_ends_with_the_role_even_while_a_write_runs() {
+    let (host, instance) = active("write-permitted");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    begun(&host);
+    finish(&host, 4, instance.set_role(4, Role::Hot, 2, i64::MIN)).unwrap();
+    // The role falls before the epoch changes, so either may be seen first.
+    assert!([code::STALE_EPOCH, code::NOT_ACTIVE].contains(&host.written(1)));
+    let refused = host.counted("suppressed.stale_epoch") + host.counted("suppressed.not_active");
+    assert_eq!(refused, 2, "is_valid and recheck, each refused once");
+}
+
+#[test]
+fn a_permit_ends_with_the_lease_even_while_a_write_runs() {
+    let (host, instance) = active("write-permitted");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    begun(&host);
+    host.lease_end.store(1, std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(host.written(1), code::NOT_ACTIVE);
+}
+
+#[test]
+fn writes_are_answered_once_however_they_end() {
+    let (host, instance) = active("write-fails");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    assert_eq!(host.written(1), code::TIMEOUT, "the error that was returned");
+    let (host, instance_of_forgetful) = active("write-forgets");
+    instance_of_forgetful.write(1, &[write(1, 0, ValueRef::Null), write(2, 0, ValueRef::Null)]).unwrap();
+    assert_eq!((host.written(1), host.written(2)), (code::OK, code::DEVICE));
+    let (later, instance_of_later) = active("write-later");
+    instance_of_later.write(1, &[write(1, 0, ValueRef::Null), write(2, 0, ValueRef::Null)]).unwrap();
+    assert_eq!((later.written(1), later.written(2)), (code::OK, code::OK));
+    assert_eq!(host.read(|record| record.writes.len()), 2, "a second answer is ignored");
+}
+
+#[test]
+fn leaving_the_role_waits_for_writes_that_a_task_answers() {
+    let (host, instance) = active("write-later");
+    instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+    begun(&host);
+    finish(&host, 4, instance.set_role(4, Role::Hot, 2, i64::MIN)).unwrap();
+    assert_eq!(host.read(|record| record.writes.first().map(|result| result.code)), Some(code::OK));
+}
+
+#[test]
+fn a_role_change_that_hangs_ends_at_its_deadline_with_the_gate_closed() {
+    let (host, instance) = created("role-hangs");
+    let deadline = twinhub_plugin::boottime_ns() + 20_000_000;
+    let changed = finish(&host, 1, instance.set_role(1, Role::Active, 1, deadline));
+    assert_eq!(changed.unwrap_err().0, code::TIMEOUT);
+    let refused = instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap_err();
+    assert_eq!(refused.code, code::NOT_ACTIVE, "the lower one of the two roles is in force");
+}
+
+#[test]
+fn faults_of_tasks_and_calls_are_told() {
+    for (mode, code, text) in [
+        ("task-panics", code::PANIC, "no task today"),
+        ("task-fails", code::DEVICE, "gone for good"),
+        ("start-panics", code::PANIC, "no start today"),
+        ("create-panics", code::PANIC, "no instance today"),
+    ] {
+        let (host, instance) = created(mode);
+        drop(instance.start(1));
+        let fault = host.wait(mode, |record| record.faults.first().cloned());
+        assert_eq!(fault.0, code, "{mode}");
+        assert!(fault.1.contains(text), "{mode}: {}", fault.1);
+        assert_eq!(instance.start(2).unwrap_err().code, code::PANIC, "{mode}");
+        instance.destroy();
+        assert_eq!(host.read(|record| record.faults.len()), 1, "{mode}: told once");
+    }
+    let (host, instance) = created("stop-panics");
+    assert_eq!(finish(&host, 1, instance.stop(1)).unwrap_err().0, code::PANIC);
+}
+
+#[test]
+fn a_refused_start_says_why() {
+    let (host, instance) = created("start-fails");
+    let refused = finish(&host, 1, instance.start(1)).unwrap_err();
+    assert_eq!(refused, (code::BUSY, "the port is taken".to_owned()));
+}
+
+#[test]
+fn a_hanging_start_is_cut_off_by_a_stop() {
+    let (host, instance) = created("start-hangs");
+    assert_eq!(instance.start(1), Ok(Status::Pending));
+    finish(&host, 2, instance.stop(2)).unwrap();
+    assert_eq!(host.op(1).0, code::STOPPED);
+}
+
+#[test]
+fn the_same_status_is_reported_once() {
+    let (host, instance) = created("status");
+    finish(&host, 1, instance.start(1)).unwrap();
+    assert_eq!(host.read(|record| record.states.clone()), [(1, "dialing".to_owned()), (2, String::new())]);
+}
+
+#[test]
+fn every_kind_of_value_arrives_and_a_too_long_one_is_marked_bad() {
+    let (host, instance) = created("values");
+    finish(&host, 1, instance.start(1)).unwrap();
+    let values: Vec<_> = host.read(|record| record.updates.iter().map(|seen| seen.value.clone()).collect());
+    assert_eq!(values, ["null", "5", "2 bytes", "{}", "16 bytes", "null"]);
+}
+
+fn begun(host: &Recorder) {
+    host.wait("the write begins", |record| record.counts.iter().find(|c| c.0 == "write.begun").cloned());
+}
+
+fn created(mode: &str) -> (Arc<Recorder>, Instance) {
+    let host = Recorder::new();
+    let library = Library::linked(&ENTRY).unwrap();
+    let config = format!("{{\"mode\": \"{mode}\"}}");
+    let instance = library.create("drill", &config, Arc::clone(&host) as Arc<dyn HostSink>).unwrap();
+    (host, instance)
+}
+
+fn active(mode: &str) -> (Arc<Recorder>, Instance) {
+    let (host, instance) = created(mode);
+    finish(&host, 1, instance.items(1, &[item(0, "x")], &[])).unwrap();
+    finish(&host, 2, instance.start(2)).unwrap();
+    finish(&host, 3, instance.set_role(3, Role::Active, 1, i64::MIN)).unwrap();
+    (host, instance)
+}
