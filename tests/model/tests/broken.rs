@@ -43,6 +43,5 @@ fn assert_breaks(rules: Rules, promise: &'static str) {
     let checker = rules.checker().threads(2).finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let path = checker.discovery(promise).unwrap_or_else(|| panic!("{promise} was not broken by {rules:?}"));
     let steps = path.into_actions();
-    println!("{promise}: {} steps: {steps:?}", steps.len());
     assert!(steps.len() > 3, "a promise that breaks by itself says nothing about the rule: {steps:?}");
 }

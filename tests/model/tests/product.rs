@@ -42,6 +42,5 @@ fn assert_holds(rules: Rules, least: usize) {
         }
     }
     let visited = checker.unique_state_count();
-    println!("{visited} states, depth {}", checker.max_depth());
     assert!(checker.is_done() && visited > least, "only {visited} states visited");
 }

@@ -5,16 +5,16 @@ use twinhub_simulation::{Finding, Plan, check};
 
 #[test]
 fn at_most_one_node_of_a_pair_with_witness_holds_the_lease() {
-    check("holder", 60, |_| Plan::pair(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+    check("holder", 40, |_| Plan::pair(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
 }
 
 #[test]
 fn at_most_one_of_three_nodes_holds_the_lease() {
-    check("holder", 40, |_| Plan::three(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+    check("holder", 30, |_| Plan::three(), &[Finding::TwoHolders, Finding::UnmarkedSplit]);
 }
 
 #[test]
 fn short_leases_are_as_safe_as_long_ones() {
     let plan = |_| Plan { profile: Profile::Lan, ..Plan::pair() };
-    check("holder", 60, plan, &[Finding::TwoHolders, Finding::UnmarkedSplit]);
+    check("holder", 40, plan, &[Finding::TwoHolders, Finding::UnmarkedSplit]);
 }

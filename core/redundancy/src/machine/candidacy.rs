@@ -22,7 +22,7 @@ impl Machine {
         let vacant = match (self.urgent, self.active) {
             (None, Some(active)) => {
                 let heard = self.heard(VoterId::Node(active)).unwrap_or(self.started);
-                heard + timers.lease
+                heard + self.silence_limit()
             }
             // Everyone is there: no need to look for an active node any longer. The order of the nodes counts
             // from when the last one was seen ready.
@@ -47,6 +47,12 @@ impl Machine {
             Some(Urgent::Resigned { .. }) | None => timers.stagger.saturating_mul(place),
         };
         Some((base + delay).max(self.ask_after))
+    }
+
+    /// After how much silence votes are asked for. The lease decides whether they are given: this only spares
+    /// questions about an active node that is well.
+    pub(super) fn silence_limit(&self) -> Duration {
+        (self.setup.timers.heartbeat * HEARTBEATS_MISSED).min(self.setup.timers.lease)
     }
 
     fn may_ask(&self) -> bool {
@@ -201,3 +207,5 @@ impl Machine {
 const SCORE_TIER: u8 = 25;
 /// Readiness of a node that does not stand.
 const NOT_A_CANDIDATE: u8 = 9;
+/// More than loss and a late timer explain.
+const HEARTBEATS_MISSED: u32 = 3;

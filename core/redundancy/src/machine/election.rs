@@ -122,7 +122,7 @@ impl Machine {
             }
             (None, Some(peer)) => {
                 let heard = self.heard(VoterId::Node(peer)).unwrap_or(self.started);
-                let limit_ms = u64::try_from(self.setup.timers.lease.as_millis()).unwrap_or(u64::MAX);
+                let limit_ms = u64::try_from(self.silence_limit().as_millis()).unwrap_or(u64::MAX);
                 Reason::PeerSilent { peer, silent_ms: millis(now, heard), limit_ms }
             }
             (None, None) if self.state == NodeState::Joining => Reason::FirstStart {
@@ -388,6 +388,7 @@ impl Machine {
         self.active = None;
         self.urgent = None;
         self.handoff = None;
+        self.may_have_diverged = false;
         self.preferred = None;
         self.better = None;
         self.pins.chosen = campaign

@@ -127,7 +127,7 @@ impl Machine {
             }
         }
         if self.pins.hold.on != on {
-            self.pins.hold = Hold { version: self.pins.hold.version + 1, on };
+            self.pins.hold = Hold { version: self.pins.hold.version.saturating_add(1), on };
             self.tell_hold();
             self.beat(now);
         }

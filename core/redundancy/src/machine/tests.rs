@@ -1,5 +1,7 @@
 //! One machine on a bench: the tests play the other node, the witness, the disk and the driver.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one action it is about")]
+
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
@@ -60,6 +62,9 @@ impl Bench {
         bench.beat(A, NodeState::Active, epoch_of(A, 1));
         bench.input(Input::Synced { lag_records: 0, config_matches: true });
         assert_eq!(bench.machine.state(), NodeState::Standby);
+        let renewal =
+            Message::Campaign { epoch: epoch_of(A, 1), round: 1, incarnation: PROCESS, token: None };
+        bench.hear(NODE_A, renewal);
         bench
     }
 
@@ -145,16 +150,21 @@ impl Bench {
         }
     }
 
-    /// The witness agrees to the question and to the campaign.
+    /// Waits for a question; the witness agrees to it and to the campaign.
     fn win(&mut self) {
-        self.wait(1);
-        let asked = self.actions.iter().rev().find_map(|action| match action {
-            Action::Send { to: VoterId::Witness, message: Message::PreVote { epoch, round } } => {
-                Some((*epoch, *round))
-            }
-            _ => None,
-        });
-        let (epoch, round) = asked.expect("the witness was asked");
+        let mut waited = 0;
+        while self.machine.election.epoch().is_none() {
+            self.wait(1);
+            waited += 1;
+            assert!(waited < 10_000, "no votes are asked for");
+        }
+        self.win_from_question();
+    }
+
+    /// The witness agrees to the question that is open.
+    fn win_from_question(&mut self) {
+        let (epoch, round) =
+            (self.machine.election.epoch().expect("a question is open"), self.machine.rounds_asked);
         let reply = Message::PreVoteReply {
             epoch,
             round,

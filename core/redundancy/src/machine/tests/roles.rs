@@ -261,14 +261,12 @@ fn an_unplanned_takeover_waits_the_guard_time() {
         panic!("{actions:?}");
     };
     assert_eq!(*guard_until, bench.now + Duration::from_millis(300));
-    assert_eq!(reason.to_string(), "node 0 silent for 1500 ms, limit 1500 ms");
+    assert_eq!(reason.to_string(), "node 0 silent for 1500 ms, limit 750 ms");
 }
 
 #[test]
 fn a_dead_process_is_replaced_without_waiting_for_its_silence() {
     let mut bench = Bench::standby();
-    let renew = Message::Campaign { epoch: epoch_of(A, 1), round: 1, incarnation: PROCESS, token: None };
-    bench.hear(NODE_A, renew);
     bench.take();
     bench.input(Input::Resigned { node: A, epoch: epoch_of(A, 1), incarnation: PROCESS });
     bench.wait(1);
@@ -291,7 +289,7 @@ fn a_node_whose_own_timer_was_late_does_not_accuse_the_other() {
     bench.input(Input::Tick);
     assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })), 0);
     bench.beat(A, NodeState::Active, epoch_of(A, 1));
-    bench.wait(1000);
+    bench.wait(700);
     assert_eq!(
         bench.sent(|message| matches!(message, Message::PreVote { .. })),
         0,
@@ -322,23 +320,4 @@ fn a_refused_question_is_asked_again_when_the_grant_in_the_way_ends() {
     assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })), before);
     bench.wait(350);
     assert!(bench.sent(|message| matches!(message, Message::PreVote { .. })) > before);
-}
-
-impl Bench {
-    /// The witness agrees to the last question, also where the test took the actions away.
-    fn win_from_question(&mut self) {
-        let (epoch, round) =
-            (self.machine.election.epoch().expect("a question is open"), self.machine.rounds_asked);
-        let reply = Message::PreVoteReply {
-            epoch,
-            round,
-            granted: true,
-            promised: Epoch::NONE,
-            holder: None,
-            remaining_ms: 0,
-        };
-        self.hear(VoterId::Witness, reply);
-        self.grant_from(VoterId::Witness);
-        assert_eq!(self.machine.state(), NodeState::Activating);
-    }
 }
