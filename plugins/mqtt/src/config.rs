@@ -13,6 +13,7 @@ use crate::topic::{self, Placeholders};
 /// Settings of one MQTT interface as the site writes them.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own that the site writes")]
 pub struct Config {
     /// Broker, `mqtt://host[:1883]` or `mqtts://host[:8883]`.
     pub broker: String,
@@ -43,7 +44,7 @@ pub struct Config {
     /// Topic of items whose `address` cell is empty. Default `"{site}/{interface}/{path}"`.
     #[serde(default = "default_topic")]
     pub topic: String,
-    /// QoS of items without a `qos` cell. Default 1.
+    /// `QoS` of items without a `qos` cell. Default 1.
     #[serde(default = "default_qos")]
     pub qos: u8,
     /// Whether items without a `retain` cell are published retained. Default false.
@@ -131,7 +132,7 @@ pub enum Version {
     V5,
 }
 
-/// When a received QoS 1 or 2 message is acknowledged.
+/// When a received `QoS` 1 or 2 message is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Ack {
@@ -202,6 +203,7 @@ pub enum Error {
 
 /// Settings after validation, with every template of the interface level filled in.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own that the site writes")]
 pub struct Settings {
     pub(crate) host: String,
     pub(crate) port: u16,
@@ -262,13 +264,12 @@ impl Config {
                 .map_err(|source| Error::Topic { key, source })
         };
         let fill_topic = |key, template: &str| -> Result<Option<String>, Error> {
-            match template {
-                "" => Ok(None),
-                _ => {
-                    let text = fill(key, template)?;
-                    topic::check_name(&text).map_err(|source| Error::Topic { key, source })?;
-                    Ok(Some(text))
-                }
+            if template.is_empty() {
+                Ok(None)
+            } else {
+                let text = fill(key, template)?;
+                topic::check_name(&text).map_err(|source| Error::Topic { key, source })?;
+                Ok(Some(text))
             }
         };
         let client_id = fill("client_id", &self.client_id)?;

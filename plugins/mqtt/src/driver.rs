@@ -235,7 +235,7 @@ impl<H: Host> Driver<H> {
                 );
             }
             Role::Cold | Role::Warm | Role::Hot | Role::Active => {
-                self.host.state(State::Suppressed, "connected, not active")
+                self.host.state(State::Suppressed, "connected, not active");
             }
         }
     }

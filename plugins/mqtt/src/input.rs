@@ -73,7 +73,7 @@ struct Target {
 }
 
 impl Inputs {
-    /// Builds the tables for `items`. With `mirror`, written topics with QoS 1 or 2 are read back too.
+    /// Builds the tables for `items`. With `mirror`, written topics with `QoS` 1 or 2 are read back too.
     pub fn build<'a>(items: impl Iterator<Item = (u32, &'a Spec)>, mirror: bool) -> Self {
         let mut inputs = Self::default();
         for (item, spec) in items {
@@ -221,7 +221,7 @@ impl Group {
                 self.json_items.push(target);
             }
             (None, Format::Raw | Format::Number | Format::Bool | Format::Text | Format::Json) => {
-                self.plain.push(target)
+                self.plain.push(target);
             }
         }
     }

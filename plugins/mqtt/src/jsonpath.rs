@@ -318,7 +318,7 @@ impl<'a, T> Visitor<'_> for Child<'a, T> {
     }
 }
 
-/// Far below serde_json's own nesting limit of 128, which bounds the recursion.
+/// Far below `serde_json`'s own nesting limit of 128, which bounds the recursion.
 const STEPS_MAX: usize = 32;
 /// Bounds the array that a written value can make.
 const INDEX_MAX: usize = 65_535;

@@ -92,20 +92,19 @@ impl Outputs {
             let topic = outputs.topic(name);
             let place = match &spec.json {
                 None => Place::Whole,
-                Some(path) => match path.as_key() {
-                    Some(key) => {
+                Some(path) => {
+                    if let Some(key) = path.as_key() {
                         let mut text = Vec::new();
                         // A string is always JSON.
                         let written = payload::write_json(&Value::Str(key.into()), &mut text);
                         debug_assert!(written.is_ok(), "a string has a JSON form");
                         text.push(b':');
                         Place::Key(text.into())
-                    }
-                    None => {
+                    } else {
                         outputs.topics[topic].is_deep = true;
                         Place::Path(path.clone())
                     }
-                },
+                }
             };
             let Spec { kind, format, qos, retain, .. } = *spec;
             outputs.items.insert(item, Target { topic, place, kind, format, qos, retain, block: 0 });
@@ -302,11 +301,10 @@ mod tests {
         }
     }
 
-    fn run(
-        specs: &[Spec],
-        extra: &str,
-        writes: &[(u32, Value)],
-    ) -> (Vec<(String, String, usize, Qos)>, Rc<Log>) {
+    /// Topic, payload, number of writes, `QoS`.
+    type Sent = (String, String, usize, Qos);
+
+    fn run(specs: &[Spec], extra: &str, writes: &[(u32, Value)]) -> (Vec<Sent>, Rc<Log>) {
         let config: crate::config::Config =
             serde_json::from_str(&format!(r#"{{"broker":"b"{extra}}}"#)).unwrap();
         let mut outputs = Outputs::build((0..).zip(specs), &config.validate("m").unwrap());

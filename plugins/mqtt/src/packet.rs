@@ -78,7 +78,7 @@ pub struct Publish {
     pub retain: bool,
     /// Sent before.
     pub dup: bool,
-    /// Packet id, 0 for QoS 0.
+    /// Packet id, 0 for `QoS` 0.
     pub id: u16,
     /// Epoch for the user property of v5.
     pub epoch: Option<u64>,
@@ -89,7 +89,7 @@ pub struct Publish {
 pub struct Filter {
     /// Filter text.
     pub filter: String,
-    /// Highest QoS wanted.
+    /// Highest `QoS` wanted.
     pub qos: Qos,
     /// v5: do not send me what I published.
     pub no_local: bool,
@@ -105,13 +105,13 @@ pub enum Outgoing {
     },
     /// A message.
     Publish(Publish),
-    /// QoS 1 receipt.
+    /// `QoS` 1 receipt.
     PubAck(u16),
-    /// QoS 2 receipt, first half.
+    /// `QoS` 2 receipt, first half.
     PubRec(u16),
-    /// QoS 2 release.
+    /// `QoS` 2 release.
     PubRel(u16),
-    /// QoS 2 receipt, second half.
+    /// `QoS` 2 receipt, second half.
     PubComp(u16),
     /// Subscription.
     Subscribe(u16, Vec<Filter>),
@@ -130,13 +130,13 @@ pub enum Incoming {
     ConnAck(ConnAck),
     /// A message.
     Publish(Publish),
-    /// QoS 1 receipt; the refusal's name if v5 refused.
+    /// `QoS` 1 receipt; the refusal's name if v5 refused.
     PubAck(u16, Option<String>),
-    /// QoS 2 receipt, first half; the refusal's name if v5 refused.
+    /// `QoS` 2 receipt, first half; the refusal's name if v5 refused.
     PubRec(u16, Option<String>),
-    /// QoS 2 release.
+    /// `QoS` 2 release.
     PubRel(u16),
-    /// QoS 2 receipt, second half.
+    /// `QoS` 2 receipt, second half.
     PubComp(u16),
     /// Per filter, whether it was accepted.
     SubAck(u16, Vec<bool>),
@@ -161,7 +161,7 @@ pub struct ConnAck {
     pub keep_alive_s: Option<u16>,
     /// v5: largest packet that the broker takes.
     pub packet_size_max: Option<u32>,
-    /// v5: highest QoS that the broker takes.
+    /// v5: highest `QoS` that the broker takes.
     pub qos_max: Option<u8>,
 }
 

@@ -148,7 +148,12 @@ impl Kind {
                 Value::I64(number) => Ok(Value::F64(int_to_float(number))),
                 #[expect(clippy::cast_precision_loss, reason = "an item of type float accepts the rounding")]
                 Value::U64(number) => Ok(Value::F64(number as f64)),
-                other => Ok(other),
+                other @ (Value::Null
+                | Value::Bool(_)
+                | Value::F64(_)
+                | Value::Str(_)
+                | Value::Bytes(_)
+                | Value::Json(_)) => Ok(other),
             },
             Self::Text => match value {
                 Value::Str(_) => Ok(value),

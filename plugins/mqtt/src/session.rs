@@ -1,7 +1,7 @@
 //! The MQTT session without a socket: outbox, packet ids, receipts in both directions, subscriptions.
 //!
 //! Two kinds of packets leave it. *Control* packets (receipts, subscriptions, signs of life, the node's own status)
-//! may leave in any role. *Outputs* (messages of items and the release of a QoS 2 message, which makes the broker
+//! may leave in any role. *Outputs* (messages of items and the release of a `QoS` 2 message, which makes the broker
 //! deliver it) may leave only under a permit, and are therefore handed out one by one, right before the write.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -14,7 +14,7 @@ use crate::packet::{ConnAck, Filter, Incoming, Outgoing, Publish, Qos};
 /// How a write ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// The broker has it (QoS 1, 2), or the socket took it (QoS 0).
+    /// The broker has it (`QoS` 1, 2), or the socket took it (`QoS` 0).
     Done,
     /// It was sent, but no receipt came: it may or may not have arrived.
     InDoubt,
@@ -118,7 +118,7 @@ pub struct Counts {
     pub in_doubt: u64,
     /// Receipts that belong to nothing.
     pub unsolicited: u64,
-    /// QoS 2 messages received a second time and not delivered again.
+    /// `QoS` 2 messages received a second time and not delivered again.
     pub duplicates: u64,
 }
 
@@ -162,7 +162,7 @@ pub struct Session {
     written: Vec<Receipt>,
     sequence: u64,
     next_id: u16,
-    /// Ids of QoS 2 messages given up after a role loss: the broker may still hold half of the exchange.
+    /// Ids of `QoS` 2 messages given up after a role loss: the broker may still hold half of the exchange.
     abandoned: BTreeSet<u16>,
     received: BTreeSet<u16>,
     subscribing: BTreeMap<u16, Vec<Filter>>,

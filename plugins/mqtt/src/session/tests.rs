@@ -213,9 +213,9 @@ fn only_changed_filters_are_sent_and_unconfirmed_ones_again() {
     assert_eq!((filters.len(), desk.session.next_control()), (2, None));
     desk.session.subscribe(&BTreeMap::new());
     let gone: usize = std::iter::from_fn(|| desk.session.next_control())
-        .map(|packet| match packet {
-            Outgoing::Unsubscribe(_, filters) => filters.len(),
-            other => panic!("{other:?}"),
+        .map(|packet| {
+            let Outgoing::Unsubscribe(_, filters) = packet else { panic!("{packet:?}") };
+            filters.len()
         })
         .sum();
     assert_eq!(gone, 130);

@@ -17,7 +17,7 @@ const TLS: &str =
 #[test]
 fn both_sides_prove_themselves_with_certificates() {
     run(async {
-        let broker = Broker::prepared(TLS, |dir| write_certificates(dir));
+        let broker = Broker::prepared(TLS, write_certificates);
         let dir = broker.dir.path().display();
         for version in ["3.1.1", "5"] {
             let settings = format!(
@@ -36,7 +36,7 @@ fn both_sides_prove_themselves_with_certificates() {
 #[test]
 fn a_broker_of_another_authority_is_not_trusted() {
     run(async {
-        let broker = Broker::prepared(TLS, |dir| write_certificates(dir));
+        let broker = Broker::prepared(TLS, write_certificates);
         let other = tempfile::TempDir::new().unwrap();
         write_certificates(other.path());
         let (dir, other) = (broker.dir.path().display(), other.path().display());

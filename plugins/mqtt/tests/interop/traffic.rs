@@ -1,4 +1,4 @@
-//! Messages in both directions, every version and QoS.
+//! Messages in both directions, every version and `QoS`.
 
 use twinhub_mqtt::item::Row;
 use twinhub_mqtt::link::Role;
