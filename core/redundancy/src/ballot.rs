@@ -140,7 +140,9 @@ impl Ballot {
         if epoch == self.promised && self.grant == Some(asker) {
             return None;
         }
-        if epoch <= self.promised {
+        // A token that was overtaken by a later epoch proves nothing: its bearer would act without the guard
+        // time while writes of that epoch are on their way.
+        if epoch <= self.promised || token.is_some_and(|token| token.epoch < self.promised) {
             return Some(RefusalCause::Promised);
         }
         match self.holder(now) {
@@ -313,6 +315,23 @@ mod tests {
         }
         assert!(is_granted(&campaign(&mut ballot, B, 4, Some(token(Epoch::new(3, A), A, B)), 1)));
         assert!(!renew(&mut ballot, A, 3, 1, 2));
+    }
+
+    #[test]
+    fn a_token_that_was_overtaken_is_refused_also_when_the_grant_has_ended() {
+        let token = TransferToken {
+            epoch: Epoch::new(1, A),
+            from: A,
+            to: B,
+            position: twinhub_model::Position::START,
+            drained: true,
+            cause: crate::MoveCause::Shutdown,
+        };
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 1, None, 0);
+        campaign(&mut ballot, A, 2, None, 1);
+        assert!(!is_granted(&campaign(&mut ballot, B, 3, Some(token), 9000)));
+        assert!(is_granted(&campaign(&mut ballot, B, 3, None, 9000)), "without it, the guard time applies");
     }
 
     #[test]

@@ -15,6 +15,17 @@
 //! [`Output::Timeout`], carry out the actions in their order, then wait for the next input or for that
 //! moment, whichever comes first, and hand in [`Input::Tick`] for the latter.
 //!
+//! # What the driver owes
+//! - One process per node: a lock on the role file, since a new process of a node may take over the grant of
+//!   its predecessor. The incarnation is on disk before [`Machine::new`].
+//! - Sockets are read before a permit is given out after a sleep, and a permit is checked against
+//!   [`Action::Lease`] right before the send.
+//! - [`Action::Persist`] is synced before [`Input::Persisted`]; tickets are answered in their order.
+//! - [`Input::Drained`] says that nothing is in flight any more. What is not, is left to the deadline.
+//! - [`Input::Resigned`] is the word of a supervisor that has waited for the process, nothing weaker.
+//! - In a pair without a witness, [`Input::Evidence`] comes more often than `evidence_age`; without it,
+//!   [`Policy::Evidence`] neither promotes nor keeps a node active that is alone.
+//!
 //! # What holds
 //! - A node acts only while it holds a lease, and counts it from the moment it *asked* for it.
 //! - A voter keeps its grant from the moment it *was asked*, for longer than the holder counts.

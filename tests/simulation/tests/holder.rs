@@ -18,3 +18,24 @@ fn short_leases_are_as_safe_as_long_ones() {
     let plan = |_| Plan { profile: Profile::Lan, ..Plan::pair() };
     check("holder", 40, plan, &[Finding::TwoHolders, Finding::UnmarkedSplit]);
 }
+
+/// Any number of nodes: five of them, and four with a witness.
+#[test]
+fn larger_groups_are_as_safe_and_settle() {
+    let findings = [
+        Finding::TwoHolders,
+        Finding::UnmarkedSplit,
+        Finding::EpochReused,
+        Finding::StaleWrite,
+        Finding::NoConvergence,
+    ];
+    check("holder", 10, |_| Plan { nodes: 5, ..Plan::three() }, &findings);
+    check("holder", 10, |_| Plan { nodes: 4, ..Plan::pair() }, &findings);
+}
+
+#[test]
+fn a_node_alone_is_its_own_majority() {
+    let findings =
+        [Finding::TwoHolders, Finding::EpochReused, Finding::SelfPromotion, Finding::NoConvergence];
+    check("holder", 10, |_| Plan { nodes: 1, ..Plan::three() }, &findings);
+}

@@ -378,6 +378,7 @@ impl Machine {
             granted: campaign.rounds.voters(),
             rounds: campaign.rounds,
             token: campaign.token,
+            cause: campaign.token.map(|token| token.cause),
             alone: alone.is_some(),
             unquorate: alone.is_some(),
             forced: alone == Some(Alone::Operator),

@@ -282,8 +282,8 @@ impl Machine {
 
     pub(super) fn on_step_failed(&mut self, step: String, now: Moment) {
         let reason = Reason::StepFailed { step };
-        let was_given = self.tenure.as_ref().and_then(|tenure| tenure.token);
-        let was_given_away = was_given.is_some_and(|token| token.cause == MoveCause::StepFailed);
+        let cause = self.tenure.as_ref().and_then(|tenure| tenure.cause);
+        let was_given_away = cause == Some(MoveCause::StepFailed);
         let target =
             if self.state == NodeState::Activating && !was_given_away { self.best_target(now) } else { None };
         match target {

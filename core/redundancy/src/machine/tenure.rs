@@ -7,7 +7,7 @@ use twinhub_model::{Epoch, Moment};
 use super::Machine;
 use super::handover::Drain;
 use crate::agenda::Timer;
-use crate::message::{Message, RefusalCause, TransferToken};
+use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
 use crate::output::Action;
 use crate::reason::Reason;
 use crate::setup::{Policy, VoterId};
@@ -22,7 +22,10 @@ pub(super) struct Tenure {
     pub(super) rounds: Rounds,
     /// Who granted this epoch; the others are asked by a campaign, which they may not have seen.
     pub(super) granted: BTreeSet<VoterId>,
+    /// Shown to voters that have not granted yet.
     pub(super) token: Option<TransferToken>,
+    /// Why it was handed over, if it was.
+    pub(super) cause: Option<MoveCause>,
     /// The lease was last prolonged without a majority.
     pub(super) alone: bool,
     /// Another node may act at the same time.
@@ -121,11 +124,15 @@ impl Machine {
             }
             Message::Refuse { epoch, promised, cause, remaining_ms, .. } => {
                 self.note_epoch(from, promised, now);
-                if let Some(tenure) = &mut self.tenure
-                    && tenure.epoch == epoch
-                    && cause == RefusalCause::Unknown
-                {
-                    tenure.granted.remove(&from);
+                if let Some(tenure) = self.tenure.as_mut().filter(|tenure| tenure.epoch == epoch) {
+                    match cause {
+                        RefusalCause::Unknown => {
+                            tenure.granted.remove(&from);
+                        }
+                        // The voter promised an epoch in between: it grants this one without the token.
+                        RefusalCause::Promised => tenure.token = None,
+                        RefusalCause::Granted | RefusalCause::NotYours => {}
+                    }
                 }
                 self.on_campaign_refused(from, epoch, remaining_ms, now);
             }
