@@ -380,3 +380,6 @@ const EVENT: u8 = 7;
 const LAYOUT: u8 = 1;
 /// Handle, length, and the shortest key `a/b`.
 const DICTIONARY_ENTRY_BYTES_MIN: usize = 5;
+
+#[cfg(test)]
+mod tests;

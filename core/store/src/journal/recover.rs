@@ -42,6 +42,8 @@ pub(crate) struct Found {
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) epochs: BTreeMap<Epoch, u64>,
     pub(crate) recovery: Recovery,
+    /// The file before ends in damage that was reported.
+    is_end_damaged: bool,
 }
 
 /// Reads every file. Changes only the last one: an unfinished end is set aside.
@@ -77,9 +79,14 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
     let mut start = Vec::new();
     (&file).take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(io_error("read", path))?;
     let before_it = found.recovery.last;
+    let is_explained = std::mem::take(&mut found.is_end_damaged);
     let header = match Header::decode(path, &start)? {
         Ok(header) => {
-            if header.previous != before_it && !found.segments.is_empty() && !header.is_restart {
+            if header.previous != before_it
+                && !found.segments.is_empty()
+                && !header.is_restart
+                && !is_explained
+            {
                 found.damage(
                     path,
                     0,
@@ -131,6 +138,7 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
                 is_behind_damage = true;
                 segment.bytes = end;
                 if resume.is_none() {
+                    found.is_end_damaged = true;
                     break;
                 }
             }
