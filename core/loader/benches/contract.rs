@@ -58,7 +58,7 @@ fn values(loaded: &Library, linked: &Library) {
 fn slots_alone() -> f64 {
     let mut slots: Vec<Slot> = (0..ITEMS).map(|_| Slot::default()).collect();
     let mix = |item: u32| match item % 10 {
-        0 => ValueRef::Bool(item % 20 == 0),
+        0 => ValueRef::Bool(item.is_multiple_of(20)),
         1 => ValueRef::I64(i64::from(item)),
         2 => ValueRef::Str("twelve bytes"),
         _ => ValueRef::F64(21.5),
@@ -162,7 +162,7 @@ fn item(handle: u32, address: &str) -> ItemSpec {
 
 /// Keeps the last value of each item, and measures.
 struct Slots {
-    slots: Mutex<Vec<Slot>>,
+    table: Mutex<Vec<Slot>>,
     taken: AtomicU64,
     begun_ns: AtomicU64,
     cpu_ns: AtomicU64,
@@ -200,7 +200,7 @@ impl Slot {
 impl Slots {
     fn new() -> Self {
         Self {
-            slots: Mutex::new((0..ITEMS).map(|_| Slot::default()).collect()),
+            table: Mutex::new((0..ITEMS).map(|_| Slot::default()).collect()),
             taken: AtomicU64::new(0),
             begun_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
@@ -212,7 +212,7 @@ impl Slots {
 
 impl HostSink for Slots {
     fn publish(&self, _epoch: u64, updates: RawBatch<'_>) -> PublishOutcome {
-        let Ok(mut slots) = self.slots.lock() else { return PublishOutcome::Again };
+        let Ok(mut slots) = self.table.lock() else { return PublishOutcome::Again };
         for update in updates {
             let Ok(update) = update else { return PublishOutcome::Invalid };
             let Some(slot) = slots.get_mut(update.item as usize) else { continue };

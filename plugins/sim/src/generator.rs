@@ -86,6 +86,7 @@ impl Generator {
     }
 
     /// The next value, `None` if it has none of its own.
+    #[inline]
     pub fn next(&mut self, unix_ns: i64, random: &mut Random) -> Option<Value> {
         match self {
             Self::Counter { value, step } => {

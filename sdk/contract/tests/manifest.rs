@@ -128,13 +128,8 @@ proptest::proptest! {
 
 fn check(pointer: &str, value: Json) -> String {
     let mut json = sample();
-    match json.pointer_mut(pointer) {
-        Some(slot) => *slot = value,
-        None => {
-            let (parent, key) = pointer.rsplit_once('/').unwrap();
-            json.pointer_mut(parent).unwrap()[key] = value;
-        }
-    }
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    json.pointer_mut(parent).unwrap()[key] = value;
     parse(&json).unwrap_err()
 }
 

@@ -175,8 +175,7 @@ impl<P: Plugin> Driver<P> {
             .map(|entry| entry.deadline.remaining_up_to(WRITE_LIMIT))
             .max()
             .unwrap_or(WRITE_LIMIT);
-        let batch =
-            WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
+        let batch = WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
         let handle = batch.handle();
         let outcome = {
             let mut writing = pin!(guarded(plugin.write(batch)));

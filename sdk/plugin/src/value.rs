@@ -210,6 +210,7 @@ impl Value {
 macro_rules! value_from {
     ($($from:ty => $variant:ident $via:expr;)*) => {
         $(impl From<$from> for Value {
+            #[inline]
             fn from(value: $from) -> Self {
                 #[allow(clippy::redundant_closure_call, reason = "the conversion is given per type")]
                 Self::$variant(($via)(value))
@@ -296,6 +297,7 @@ impl Update {
     pub const NO_TIME: i64 = TIME_NONE;
 
     /// A good value without source time.
+    #[inline]
     pub fn new(item: Item, value: impl Into<Value>) -> Self {
         Self {
             item,
@@ -307,12 +309,14 @@ impl Update {
     }
 
     /// No value, with a quality that says why.
+    #[inline]
     pub fn bad(item: Item, quality: Quality) -> Self {
         Self { quality, ..Self::new(item, Value::Null) }
     }
 
     /// With a quality.
     #[must_use]
+    #[inline]
     pub fn quality(mut self, quality: Quality) -> Self {
         self.quality = quality;
         self
@@ -320,6 +324,7 @@ impl Update {
 
     /// With a source time, nanoseconds since 1970 UTC.
     #[must_use]
+    #[inline]
     pub fn source_ns(mut self, source_ns: i64) -> Self {
         self.source_ns = source_ns;
         self
@@ -327,6 +332,7 @@ impl Update {
 
     /// With more flags.
     #[must_use]
+    #[inline]
     pub fn flags(mut self, flags: Flags) -> Self {
         self.flags = self.flags | flags;
         self
