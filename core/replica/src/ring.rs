@@ -261,3 +261,127 @@ fn value_bytes(value: &Value) -> usize {
         Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Time(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use twinhub_model::{Quality, SampleFlags};
+
+    use super::*;
+
+    const LIMITS: RingLimits = RingLimits {
+        count_max: 100,
+        bytes_max: 1000,
+        age_max: Duration::from_secs(10),
+        tolerance: Duration::from_millis(100),
+    };
+
+    fn heard(item: u32, value: u64, ms: u64) -> RingEntry {
+        let source = Timestamp(i64::try_from(ms).unwrap() * 1_000_000);
+        RingEntry { item: ItemId(item), value: Value::U64(value), source, received: Moment::from_millis(ms) }
+    }
+
+    fn replicated(item: u32, value: u64, ms: i64) -> Sample {
+        Sample {
+            item: ItemId(item),
+            value: Value::U64(value),
+            quality: Quality::GOOD,
+            source: Timestamp(ms * 1_000_000),
+            server: Timestamp::NONE,
+            flags: SampleFlags::default(),
+        }
+    }
+
+    #[test]
+    fn equal_telegrams_are_covered_one_by_one_and_the_rest_is_replayed_in_order() {
+        let mut ring = Ring::new(LIMITS);
+        for (item, value, ms) in [(1, 7, 10), (2, 7, 11), (1, 7, 12), (1, 8, 13), (1, 7, 14)] {
+            ring.push(heard(item, value, ms));
+        }
+        let now = Moment::from_millis(50);
+        assert!(ring.cover(&replicated(1, 7, 10), now));
+        assert!(ring.cover(&replicated(1, 7, 12), now));
+        assert!(!ring.cover(&replicated(3, 7, 12), now));
+        assert_eq!(ring.uncovered(), 3);
+        let left = ring.drain_uncovered();
+        assert_eq!(left, [heard(2, 7, 11), heard(1, 8, 13), heard(1, 7, 14)]);
+        assert_eq!((ring.uncovered(), ring.stats().covered), (0, 2));
+    }
+
+    #[test]
+    fn a_telegram_outside_the_tolerance_is_another_one() {
+        let mut ring = Ring::new(LIMITS);
+        ring.push(heard(1, 7, 1000));
+        assert!(!ring.cover(&replicated(1, 7, 1101), Moment::from_millis(1101)));
+        assert!(ring.cover(&replicated(1, 7, 1100), Moment::from_millis(1101)));
+    }
+
+    #[test]
+    fn a_journal_faster_than_the_own_receiver_leaves_nothing_to_replay() {
+        let mut ring = Ring::new(LIMITS);
+        assert!(!ring.cover(&replicated(1, 7, 1000), Moment::from_millis(1000)));
+        ring.push(heard(1, 7, 1001));
+        ring.push(heard(1, 7, 1002));
+        assert_eq!(ring.drain_uncovered(), [heard(1, 7, 1002)]);
+        assert_eq!(ring.stats().covered, 1);
+    }
+
+    #[test]
+    fn what_the_active_never_covers_is_counted_as_an_orphan() {
+        let mut ring = Ring::new(LIMITS);
+        ring.push(heard(1, 7, 1000));
+        ring.push(heard(1, 8, 2000));
+        ring.cover(&replicated(2, 9, 1500), Moment::from_millis(1500));
+        assert_eq!(ring.expire(Moment::from_millis(11_000)), 0);
+        assert_eq!(ring.expire(Moment::from_millis(11_001)), 1);
+        assert_eq!(ring.expire(Moment::from_millis(60_000)), 1);
+        assert_eq!(ring.stats(), RingStats { orphans: 2, unheard: 1, ..RingStats::default() });
+    }
+
+    #[test]
+    fn a_full_ring_pushes_out_the_oldest_and_counts_it() {
+        let mut ring = Ring::new(RingLimits { count_max: 3, ..LIMITS });
+        for ms in 1..=5 {
+            ring.push(heard(1, ms, ms));
+            ring.cover(&replicated(9, ms, 0), Moment::from_millis(ms));
+        }
+        assert_eq!((ring.stats().overflowed, ring.stats().unheard), (2, 2));
+        let mut ring = Ring::new(LIMITS);
+        for ms in 1..=5 {
+            ring.push(RingEntry { value: Value::Bytes(vec![0; 400].into()), ..heard(1, 0, ms) });
+        }
+        assert_eq!((ring.stats().overflowed, ring.uncovered()), (3, 2));
+    }
+
+    proptest! {
+        /// Whatever the order of telegrams and covers, each telegram is covered, replayed, orphaned or
+        /// pushed out: exactly one of them.
+        #[test]
+        fn no_telegram_is_lost_or_counted_twice(
+            steps in prop::collection::vec((0_u8..3, 0_u32..3, 0_u64..3, 0_u64..40), 0..200),
+            count_max in 1_usize..20,
+        ) {
+            let mut ring = Ring::new(RingLimits { count_max, age_max: Duration::from_millis(500), ..LIMITS });
+            let (mut pushed, mut covers, mut now) = (0, 0, 0);
+            for (kind, item, value, ms) in steps {
+                now += ms;
+                match kind {
+                    0 => { pushed += 1; ring.push(heard(item, value, now)); }
+                    1 => {
+                        covers += 1;
+                        let sample = replicated(item, value, i64::try_from(now).unwrap());
+                        ring.cover(&sample, Moment::from_millis(now));
+                    }
+                    _ => { ring.expire(Moment::from_millis(now)); }
+                }
+                prop_assert!(ring.slots.len() <= count_max && ring.early.len() <= count_max);
+            }
+            let stats = ring.stats();
+            let waiting = ring.early.iter().flatten().count() as u64;
+            prop_assert_eq!(stats.covered + stats.unheard + waiting, covers);
+            let left = ring.drain_uncovered().len() as u64;
+            prop_assert_eq!(stats.covered + stats.orphans + stats.overflowed + left, pushed);
+            prop_assert!(ring.uncovered.is_empty() && ring.bytes == 0);
+        }
+    }
+}
