@@ -189,6 +189,7 @@ impl Sender {
     ///
     /// # Errors
     /// [`ReplicaError`] if the standby says what it cannot; the connection should be closed.
+    #[expect(clippy::needless_pass_by_value, reason = "a message is used once, as on the receiver's side")]
     pub fn handle(&mut self, message: Message, source: &mut dyn TailSource) -> Result<(), ReplicaError> {
         match message {
             Message::Want { stream, from, config_hash, dictionary, journal_first: _ } => {
@@ -267,8 +268,12 @@ impl Sender {
                 Some(last.seq.saturating_sub(self.received.seq))
             }
             Stage::Tail if last == self.received => Some(0),
-            Stage::Tail | Stage::Idle | Stage::Start => None,
-            Stage::Samples { .. } | Stage::States { .. } | Stage::Diverged { .. } => None,
+            Stage::Tail
+            | Stage::Idle
+            | Stage::Start
+            | Stage::Samples { .. }
+            | Stage::States { .. }
+            | Stage::Diverged { .. } => None,
         }
     }
 

@@ -63,7 +63,8 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Intent(intent) => put(out, INTENT, &IntentBody::from(intent)),
         Record::Result(result) => put(out, RESULT, &ResultBody::from(result)),
         Record::Delivered(delivered) => {
-            put(out, DELIVERED, &DeliveredBody { consumer: delivered.consumer, through: delivered.through })
+            let body = DeliveredBody { consumer: delivered.consumer, through: delivered.through };
+            put(out, DELIVERED, &body);
         }
         Record::Role(change) => put(out, ROLE, &RoleBody::from(change)),
         Record::Event(event) => put(out, EVENT, &EventBody::from(event)),

@@ -52,6 +52,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, StoreError> {
         segments: VecDeque::new(),
         epochs: BTreeMap::new(),
         recovery: Recovery { last: Position::START, truncated_bytes: 0, segments: 0, damaged: Vec::new() },
+        is_end_damaged: false,
     };
     let names = segment_names(dir)?;
     for (number, (first, path)) in names.iter().enumerate() {
