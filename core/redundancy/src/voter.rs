@@ -117,6 +117,8 @@ impl Voter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::setup::tests::pair_with_witness;
 
@@ -141,5 +143,50 @@ mod tests {
             vec![VoterOutput::Reply { to: from, message: Message::Grant { epoch, round: 3 } }],
             "a renewal changes nothing that must be stored"
         );
+    }
+
+    proptest! {
+        /// Whatever is asked, a promise in an answer is the greatest that was ever in one.
+        #[test]
+        fn promises_in_answers_never_go_back(
+            questions in proptest::collection::vec((0u8..3, 0u64..6, 0u8..3, any::<bool>(), 0u64..900), 1..80),
+        ) {
+            let setup = pair_with_witness(VoterId::Witness);
+            let mut voter = Voter::new(&setup, StoredState::default(), Moment::ZERO);
+            let (mut now, mut told, mut disk) = (0, Epoch::NONE, StoredState::default());
+            for (node, counter, kind, is_synced, wait) in questions {
+                now += wait;
+                let epoch = Epoch::new(counter, NodeRank(node));
+                let incarnation = Incarnation(1);
+                let question = match kind {
+                    0 => Message::PreVote { epoch, round: 1 },
+                    1 => Message::Renew { epoch, round: 1, incarnation },
+                    _ => Message::Campaign { epoch, round: 1, incarnation, token: None },
+                };
+                let mut outputs = voter.handle(VoterId::Node(NodeRank(node)), &question, Moment::from_millis(now));
+                let mut answers = Vec::new();
+                while let Some(output) = outputs.pop() {
+                    match output {
+                        VoterOutput::Persist { ticket, state } if is_synced => {
+                            disk = state;
+                            answers.extend(voter.persisted(ticket));
+                        }
+                        VoterOutput::Persist { .. } => {}
+                        VoterOutput::Reply { .. } => answers.push(output),
+                    }
+                }
+                for answer in answers {
+                    if let VoterOutput::Reply { message: Message::Grant { epoch, .. }, .. } = answer {
+                        prop_assert!(epoch >= told && disk.promised >= epoch);
+                        told = told.max(epoch);
+                    }
+                }
+                if !is_synced {
+                    // It loses power before the disk was done, and comes back.
+                    voter = Voter::new(&setup, disk.clone(), Moment::from_millis(now));
+                    prop_assert!(voter.promised() >= told, "what was told is remembered");
+                }
+            }
+        }
     }
 }

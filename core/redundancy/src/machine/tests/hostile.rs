@@ -17,6 +17,14 @@ proptest! {
         for (input, wait) in inputs {
             bench.now = bench.now + Duration::from_millis(wait);
             bench.input(input);
+            let mut ticks = 0;
+            while let Output::Timeout(at) = bench.machine.poll_output(bench.now)
+                && at <= bench.now
+            {
+                bench.input(Input::Tick);
+                ticks += 1;
+                prop_assert!(ticks < 10, "a timer that is due is served, and not due again at once");
+            }
             bench.actions.clear();
         }
     }
