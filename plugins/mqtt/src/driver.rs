@@ -122,7 +122,9 @@ impl<H: Host> Driver<H> {
             connection.keep_alive = Duration::from_secs(keep_alive_s.into());
         }
         self.link.session.borrow_mut().connected(&ack, self.is_first);
-        self.is_first = false;
+        if std::mem::take(&mut self.is_first) && ack.session_present {
+            self.link.assume_subscribed();
+        }
         self.link.set_connected(true);
         self.link.announce_status(true);
         self.link.subscribe(false);

@@ -126,7 +126,8 @@ impl Inputs {
         &self.mirror_filters
     }
 
-    /// Appends the values of a message to `updates`. `with_mirror` includes items that only write.
+    /// Appends the values of a message to `updates`; false if no item has its topic. `with_mirror` includes items that
+    /// only write.
     pub fn read(
         &mut self,
         topic: &str,
@@ -134,9 +135,8 @@ impl Inputs {
         retain: bool,
         with_mirror: bool,
         updates: &mut Vec<Update>,
-    ) {
+    ) -> bool {
         let Self { router, found, counts, .. } = self;
-        let before = updates.len();
         let mut has_entry = false;
         router.matches(topic, &mut |entry: &Entry| {
             has_entry = true;
@@ -164,9 +164,8 @@ impl Inputs {
                 }
             }
         });
-        if updates.len() == before && !has_entry {
-            self.counts.unmatched += 1;
-        }
+        self.counts.unmatched += u64::from(!has_entry);
+        has_entry
     }
 
     /// Numbers since the tables were built.

@@ -208,6 +208,11 @@ impl Link {
         self.session.borrow_mut().abandon();
     }
 
+    /// Whether the broker has answered all subscriptions.
+    pub fn is_settled(&self) -> bool {
+        !self.is_subscription_stale.get() && self.is_subscribed()
+    }
+
     fn is_quiet(&self) -> bool {
         self.barrier.get() == Barrier::Passed && !self.session.borrow().is_output_open()
     }
@@ -296,7 +301,23 @@ impl Link {
         if self.role.get() < Role::Hot {
             return;
         }
-        self.inputs.borrow_mut().read(topic, payload, retain, self.role.get() == Role::Hot, updates);
+        let is_known =
+            self.inputs.borrow_mut().read(topic, payload, retain, self.role.get() == Role::Hot, updates);
+        // An earlier process had an item with this topic; the session of the broker still has its filter.
+        if !is_known && self.session.borrow_mut().assume_subscribed(topic) {
+            self.is_subscription_stale.set(true);
+            self.wake.notify_one();
+        }
+    }
+
+    /// The broker kept a session of an earlier process: ends the subscriptions that the role does not want.
+    pub(crate) fn assume_subscribed(&self) {
+        self.refresh();
+        let inputs = self.inputs.borrow();
+        let mut session = self.session.borrow_mut();
+        for filter in inputs.filters().keys().chain(inputs.mirror_filters().keys()) {
+            session.assume_subscribed(filter);
+        }
     }
 
     /// Numbers of the input side since the tables were built.

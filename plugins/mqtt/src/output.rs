@@ -1,6 +1,7 @@
 //! From writes to messages. Writes of one batch to items of the same topic with a `json` cell become one message.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
 use crate::config::Settings;
@@ -13,7 +14,11 @@ use crate::session::{Answers, Message, Outcome, Receipt};
 /// All items that write.
 #[derive(Debug)]
 pub struct Outputs {
-    items: HashMap<u32, Target>,
+    /// By item. Hubs write items in their order, so the next one is mostly the one after the last.
+    targets: Vec<Target>,
+    hint: usize,
+    /// The encoded keys of all targets, side by side.
+    keys: Vec<u8>,
     topics: Vec<Topic>,
     names: HashMap<Rc<str>, usize>,
     include_timestamp: bool,
@@ -24,6 +29,7 @@ pub struct Outputs {
 
 #[derive(Debug)]
 struct Target {
+    item: u32,
     topic: usize,
     place: Place,
     kind: Kind,
@@ -38,8 +44,8 @@ struct Target {
 enum Place {
     /// The payload is the value.
     Whole,
-    /// `"key":` in the top-level object.
-    Key(Box<[u8]>),
+    /// `"key":` in the top-level object, at this place of the keys.
+    Key(Range<usize>),
     /// Deeper.
     Path(Path),
 }
@@ -79,7 +85,9 @@ impl Outputs {
     /// Builds the tables for `items`.
     pub fn build<'a>(items: impl Iterator<Item = (u32, &'a Spec)>, settings: &Settings) -> Self {
         let mut outputs = Self {
-            items: HashMap::new(),
+            targets: Vec::new(),
+            hint: 0,
+            keys: Vec::new(),
             topics: Vec::new(),
             names: HashMap::new(),
             include_timestamp: settings.include_timestamp,
@@ -94,12 +102,11 @@ impl Outputs {
                 None => Place::Whole,
                 Some(path) => {
                     if let Some(key) = path.as_key() {
-                        let mut text = Vec::new();
-                        // A string is always JSON.
-                        let written = payload::write_json(&Value::Str(key.into()), &mut text);
+                        let start = outputs.keys.len();
+                        let written = payload::write_json(&Value::Str(key.into()), &mut outputs.keys);
                         debug_assert!(written.is_ok(), "a string has a JSON form");
-                        text.push(b':');
-                        Place::Key(text.into())
+                        outputs.keys.push(b':');
+                        Place::Key(start..outputs.keys.len())
                     } else {
                         outputs.topics[topic].is_deep = true;
                         Place::Path(path.clone())
@@ -107,9 +114,21 @@ impl Outputs {
                 }
             };
             let Spec { kind, format, qos, retain, .. } = *spec;
-            outputs.items.insert(item, Target { topic, place, kind, format, qos, retain, block: 0 });
+            outputs.targets.push(Target { item, topic, place, kind, format, qos, retain, block: 0 });
         }
+        outputs.targets.sort_by_key(|target| target.item);
         outputs
+    }
+
+    fn position(&mut self, item: u32) -> Option<usize> {
+        let is_next = self.targets.get(self.hint).is_some_and(|target| target.item == item);
+        let index = if is_next {
+            self.hint
+        } else {
+            self.targets.binary_search_by_key(&item, |target| target.item).ok()?
+        };
+        self.hint = index + 1;
+        Some(index)
     }
 
     fn topic(&mut self, name: &str) -> usize {
@@ -142,10 +161,11 @@ impl Outputs {
         deadline_ns: i64,
         send: &mut impl FnMut(Message),
     ) {
-        let Some(target) = self.items.get_mut(&item) else {
+        let Some(index) = self.position(item) else {
             batch.to.answer(&[id], Outcome::Invalid);
             return;
         };
+        let target = &mut self.targets[index];
         let Ok(value) = target.kind.apply(value) else {
             batch.to.answer(&[id], Outcome::Invalid);
             return;
@@ -183,7 +203,7 @@ impl Outputs {
             topic.retain = false;
             self.touched.push(target.topic);
         }
-        if topic.place(&target.place, &value).is_err() {
+        if topic.place(&target.place, &self.keys, &value).is_err() {
             batch.to.answer(&[id], Outcome::Invalid);
             return;
         }
@@ -203,19 +223,19 @@ impl Outputs {
 }
 
 impl Topic {
-    fn place(&mut self, place: &Place, value: &Value) -> Result<(), payload::Error> {
+    fn place(&mut self, place: &Place, keys: &[u8], value: &Value) -> Result<(), payload::Error> {
         match place {
             Place::Whole => Ok(()),
             Place::Key(key) if !self.is_deep => {
                 let before = self.text.len();
                 self.text.push(if before == 0 { b'{' } else { b',' });
-                self.text.extend_from_slice(key);
+                self.text.extend_from_slice(&keys[key.clone()]);
                 payload::write_json(value, &mut self.text).inspect_err(|_| self.text.truncate(before))
             }
             Place::Key(key) => {
                 // The key was encoded by `build` and ends with a colon.
-                let key: String =
-                    serde_json::from_slice(&key[..key.len() - 1]).map_err(|_| payload::Error::Format)?;
+                let key: String = serde_json::from_slice(&keys[key.start..key.end - 1])
+                    .map_err(|_| payload::Error::Format)?;
                 let value = tree_of(value)?;
                 if !self.tree.is_object() {
                     self.tree = serde_json::Value::Object(serde_json::Map::new());
@@ -246,9 +266,10 @@ impl Topic {
             }
             self.text.push(b'}');
         }
-        let capacity = self.text.len();
+        let capacity = self.text.len() + self.text.len() / 8;
         let payload = std::mem::replace(&mut self.text, Vec::with_capacity(capacity));
-        let ids = std::mem::take(&mut self.ids);
+        let ids = self.ids.clone();
+        self.ids.clear();
         send(Message {
             topic: Rc::clone(&self.name),
             payload: payload.into(),

@@ -167,7 +167,8 @@ pub struct Session {
     received: BTreeSet<u16>,
     subscribing: BTreeMap<u16, Vec<Filter>>,
     unsubscribing: BTreeSet<u16>,
-    subscribed: BTreeMap<String, (Qos, bool)>,
+    /// What the broker has; `None` if it may have the filter, left by an earlier process.
+    subscribed: BTreeMap<String, Option<(Qos, bool)>>,
     counts: Counts,
 }
 
@@ -429,7 +430,7 @@ impl Session {
         }
         let new: Vec<Filter> = wanted
             .iter()
-            .filter(|(filter, how)| self.subscribed.get(*filter) != Some(*how))
+            .filter(|(filter, how)| self.subscribed.get(*filter) != Some(&Some(**how)))
             .map(|(filter, (qos, no_local))| Filter {
                 filter: filter.clone(),
                 qos: *qos,
@@ -440,10 +441,20 @@ impl Session {
             let id = self.take_id();
             self.control.push_back(Outgoing::Subscribe(id, chunk.to_vec()));
             for filter in chunk {
-                self.subscribed.insert(filter.filter.clone(), (filter.qos, filter.no_local));
+                self.subscribed.insert(filter.filter.clone(), Some((filter.qos, filter.no_local)));
             }
             self.subscribing.insert(id, chunk.to_vec());
         }
+    }
+
+    /// The broker may have this filter, left by an earlier process: the next [`Session::subscribe`] ends it unless it is
+    /// wanted. False if the session knows the filter.
+    pub fn assume_subscribed(&mut self, filter: &str) -> bool {
+        let is_new = !self.subscribed.contains_key(filter);
+        if is_new {
+            self.subscribed.insert(filter.to_owned(), None);
+        }
+        is_new
     }
 
     /// Whether the broker has answered all subscriptions.

@@ -89,6 +89,32 @@ fn a_node_that_was_away_gets_what_it_missed() {
     });
 }
 
+/// The session at the broker outlives the process, and with it the filters of items that are gone.
+#[test]
+fn subscriptions_of_an_earlier_process_end_when_nobody_wants_them() {
+    run(async {
+        let broker = Broker::start();
+        let rig =
+            Rig::new(broker.port, "main", "", &[(1, "r", row("old", "i64")), (2, "r", row("kept", "i64"))]);
+        rig.role(Role::Hot, 1).await;
+        rig.crash().await;
+
+        let rig = Rig::new(broker.port, "main", "", &[(2, "r", row("kept", "i64"))]);
+        rig.role(Role::Warm, 1).await;
+        broker.publish("kept", b"1", &["-q", "1"]);
+        rig.role(Role::Hot, 1).await;
+        broker.publish("old", b"1", &["-q", "1"]);
+        until("the message that nobody wants", || rig.hub.count("input.unmatched") == 1).await;
+        until("its end", || rig.link.is_settled()).await;
+        broker.publish("old", b"2", &["-q", "1"]);
+        broker.publish("kept", b"2", &["-q", "1"]);
+        until("the value", || rig.hub.values(2) == [Value::I64(2)]).await;
+        // The count is reported at intervals; the end of the connection reports the rest.
+        rig.link.stop(Duration::from_secs(5)).await;
+        assert_eq!(rig.hub.count("input.unmatched"), 1);
+    });
+}
+
 #[test]
 fn a_message_is_acknowledged_only_when_the_hub_has_accepted_it() {
     run(async {
