@@ -1,0 +1,498 @@
+//! The task that talks to the device: one request at a time, writes before polls.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_modbus::{ExceptionCode, Request, Response};
+use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
+
+use crate::address::Area;
+use crate::config::Settings;
+use crate::image::{BAD_COMMUNICATION, BAD_NOT_CONNECTED, Data, Image};
+use crate::inbox::Inbox;
+use crate::session::{Fault, Pass, Session};
+
+/// State of the task.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) cx: Ctx,
+    pub(crate) settings: Rc<Settings>,
+    pub(crate) inbox: Rc<Inbox>,
+    pub(crate) session: Session,
+    pub(crate) image: Image,
+    pub(crate) role: Role,
+    pub(crate) epoch: Epoch,
+    pub(crate) lacks: Lacks,
+    points_version: u64,
+    counts: Counts,
+    /// Since when the device is offline, and whether that was logged.
+    down_since: Option<Instant>,
+    probe_at: Instant,
+}
+
+/// Function codes that the device was found not to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lacks {
+    pub(crate) mask_write: bool,
+    pub(crate) exchange: bool,
+}
+
+/// Counters, handed to the hub when there is nothing else to do.
+#[derive(Debug, Default)]
+struct Counts {
+    requests: u64,
+    timeouts: u64,
+    exceptions: u64,
+    overruns: u64,
+    connections: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(cx: Ctx, settings: Rc<Settings>, inbox: Rc<Inbox>) -> Self {
+        Self {
+            session: Session::new(&settings),
+            image: Image::new(cx.publisher(), settings.config.publish),
+            role: Role::Cold,
+            epoch: Epoch(0),
+            lacks: Lacks::default(),
+            points_version: 0,
+            counts: Counts::default(),
+            down_since: None,
+            probe_at: Instant::now(),
+            cx,
+            settings,
+            inbox,
+        }
+    }
+
+    /// Runs as long as the instance.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        loop {
+            self.adopt();
+            match self.role {
+                Role::Cold => self.inbox.changed.notified().await,
+                Role::Warm => self.warm().await,
+                Role::Hot | Role::Active => self.step().await,
+            }
+        }
+    }
+
+    /// Takes over what the hub's calls left.
+    fn adopt(&mut self) {
+        let version = self.inbox.role_version.get();
+        if version != self.inbox.role_reached.get() {
+            let (role, epoch) = self.inbox.role.get();
+            let rises = role >= Role::Hot && role != self.role;
+            (self.role, self.epoch) = (role, epoch);
+            match role {
+                Role::Cold => {
+                    self.session.close();
+                    self.cx.status(InterfaceState::Suppressed, "standby: not connected");
+                }
+                Role::Warm => {
+                    self.session.forgive();
+                    self.cx.status(InterfaceState::Connecting, "standby: connecting");
+                }
+                Role::Hot | Role::Active => {}
+            }
+            if rises {
+                self.session.forgive();
+                self.image.resync();
+                self.down_since = None;
+                self.cx
+                    .status(InterfaceState::Connecting, format!("connecting to {}", self.settings.endpoint));
+            }
+            if role != Role::Active {
+                self.image.pause();
+                self.refuse_writes();
+            }
+            self.flush_counts();
+            self.inbox.role_reached.set(version);
+            self.inbox.reached.notify_one();
+        }
+        if self.points_version != self.inbox.points_version.get() {
+            self.points_version = self.inbox.points_version.get();
+            let points = self.inbox.points.borrow().values().cloned().collect();
+            self.image.plan(points, &self.settings);
+        }
+    }
+
+    /// What was not sent before the role was lost is not sent at all.
+    fn refuse_writes(&mut self) {
+        let jobs: Vec<_> = self.inbox.writes.borrow_mut().drain(..).collect();
+        if !jobs.is_empty() {
+            self.cx.count("suppressed.not_active", jobs.len() as u64);
+        }
+        for job in jobs {
+            job.done(Code::NotActive);
+        }
+    }
+
+    /// Holds the connection, and sends nothing unless a probe is configured.
+    async fn warm(&mut self) {
+        let inbox = Rc::clone(&self.inbox);
+        if !self.session.is_open() {
+            if let Some(until) = self.session.waits_until() {
+                tokio::select! {
+                    () = inbox.changed.notified() => {}
+                    () = sleep_until(until) => {}
+                }
+                return;
+            }
+            let opened = tokio::select! {
+                biased;
+                () = inbox.changed.notified() => return,
+                opened = self.session.open() => opened,
+            };
+            match opened {
+                Ok(()) => self.went_up("standby: connected"),
+                Err(fault) => self.went_down(&format!("standby: {}: {fault}", self.settings.endpoint)),
+            }
+            return;
+        }
+        if let Some(interval) = self.settings.config.standby_probe.map(|interval| interval.0)
+            && Instant::now() >= self.probe_at
+        {
+            self.probe_at = Instant::now() + interval;
+            let probe = self.settings.probe;
+            let unit = probe.unit.unwrap_or(self.settings.config.unit);
+            match self.call(unit, request(probe.area, probe.start, 1), Pass::Standby).await {
+                // A refusal is an answer: the path works.
+                Ok(_) | Err(Fault::Refused(_)) => self.went_up("standby: connected, answers"),
+                Err(Fault::Aborted) => {}
+                Err(fault) => self.went_down(&format!("standby: {}: {fault}", self.settings.endpoint)),
+            }
+            return;
+        }
+        let probe_at = self.settings.config.standby_probe.map(|_| self.probe_at);
+        tokio::select! {
+            () = inbox.changed.notified() => {}
+            () = wait_until(probe_at) => {}
+            () = self.session.lost() => {}
+        }
+    }
+
+    /// One request, or a wait for the next.
+    async fn step(&mut self) {
+        if self.role == Role::Active && self.write_next().await {
+            return;
+        }
+        let now = Instant::now();
+        if self.session.waits_until().is_none() {
+            self.image.classes.iter_mut().for_each(|class| class.begin(now));
+            let running = self.image.classes.iter().enumerate().filter_map(|(index, class)| {
+                // Earliest deadline first: a fast class is not held up by a slow one, and cannot starve it.
+                class.cycle.map(|(due, _)| (due + class.period, index))
+            });
+            if let Some((_, class)) = running.min() {
+                self.poll(class).await;
+                // Only the socket made this task wait, and not always: the hub's calls get their turn.
+                tokio::task::yield_now().await;
+                return;
+            }
+        }
+        self.flush_counts();
+        let next = self
+            .session
+            .waits_until()
+            .or_else(|| self.image.classes.iter().map(|class| class.next_due).min());
+        let inbox = Rc::clone(&self.inbox);
+        tokio::select! {
+            () = inbox.changed.notified() => {}
+            () = wait_until(next) => {}
+            // A device may close an idle connection: the next request makes a new one.
+            () = self.session.lost() => {}
+        }
+    }
+
+    /// Reads the next block of a class, or ends its cycle.
+    async fn poll(&mut self, class: usize) {
+        let Some((due, cursor)) = self.image.classes[class].cycle else { return };
+        let Some(block) = self.image.classes[class].blocks.get(cursor) else {
+            let missed = self.image.classes[class].end(Instant::now());
+            self.counts.overruns += missed;
+            self.report();
+            return;
+        };
+        let (unit, area, start, count) = (block.unit, block.area, block.start, block.count);
+        let is_waiting = |unit: &crate::image::Unit| unit.backoff.waits_until().is_some();
+        let read = if self.image.units.get(&unit).is_some_and(is_waiting) {
+            Err(Fault::Waiting)
+        } else {
+            self.read(unit, area, start, count).await
+        };
+        match read {
+            Ok(data) => {
+                self.answered(unit);
+                self.image.publish(class, cursor, &data);
+            }
+            Err(Fault::Refused(ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
+                self.answered(unit);
+                let refused = self.image.classes[class]
+                    .refuse(&self.image.points, self.settings.config.retry_refused.0);
+                if let Some(first) = refused.first() {
+                    let point = &self.image.points[*first];
+                    let place = format!("{}/{}:{}", point.unit, point.area.prefix(), point.start);
+                    tracing::info!(address = place, "the device refuses an address, its items are bad");
+                    self.image.bad(&refused, Quality::BAD_ADDRESS_UNKNOWN);
+                }
+                // The parts of the block, or what has moved to its place, come next.
+                return;
+            }
+            Err(Fault::Refused(exception)) => {
+                let members = self.image.classes[class].blocks[cursor].members.clone();
+                if is_absent(exception) {
+                    self.unit_fault(unit, Quality::BAD_NO_COMMUNICATION, &exception.to_string());
+                } else {
+                    self.answered(unit);
+                    self.image.bad(&members, refusal_quality(exception));
+                }
+            }
+            Err(fault) => self.link_fault(unit, &fault),
+        }
+        if let Some(cycle) = &mut self.image.classes[class].cycle {
+            *cycle = (due, cursor + 1);
+        }
+    }
+
+    /// Reads a stretch of a table. What a repetition cannot harm is repeated.
+    pub(crate) async fn read(&mut self, unit: u8, area: Area, start: u16, count: u16) -> Result<Data, Fault> {
+        let mut retries = self.settings.config.retries;
+        let mut may_reconnect = true;
+        loop {
+            let pass = self.pass(self.epoch)?;
+            let was_proven = self.session.is_proven();
+            match self.call(unit, request(area, start, count), pass).await {
+                Ok(response) => return data(response, count),
+                Err(Fault::Closed(_)) if was_proven && may_reconnect => may_reconnect = false,
+                Err(Fault::Refused(exception)) if retries > 0 && is_passing(exception) => {
+                    retries -= 1;
+                    sleep(BUSY_PAUSE).await;
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// What allows a request in the role of the moment.
+    pub(crate) fn pass(&self, epoch: Epoch) -> Result<Pass, Fault> {
+        if self.inbox.role_pending() {
+            return Err(Fault::Aborted);
+        }
+        match self.role {
+            Role::Active => self.cx.gate().permit(epoch).map(Pass::Permit).map_err(Fault::Suppressed),
+            Role::Hot => Ok(Pass::Standby),
+            Role::Cold | Role::Warm => Err(Fault::Aborted),
+        }
+    }
+
+    /// Sends a request unless the role changes meanwhile.
+    pub(crate) async fn call(
+        &mut self,
+        unit: u8,
+        request: Request<'_>,
+        pass: Pass,
+    ) -> Result<Response, Fault> {
+        let inbox = Rc::clone(&self.inbox);
+        let had_link = self.session.is_open();
+        inbox.is_connecting.set(true);
+        let opened = tokio::select! {
+            biased;
+            () = inbox.abort.notified() => Err(Fault::Aborted),
+            opened = self.session.open() => opened,
+        };
+        inbox.is_connecting.set(false);
+        opened?;
+        self.counts.connections += u64::from(!had_link);
+        if inbox.role_pending() {
+            return Err(Fault::Aborted);
+        }
+        self.counts.requests += 1;
+        let outcome = tokio::select! {
+            biased;
+            () = inbox.abort.notified() => Err(Fault::Aborted),
+            outcome = self.session.call(unit, request, pass) => outcome,
+        };
+        match &outcome {
+            Err(Fault::Timeout(_)) => self.counts.timeouts += 1,
+            Err(Fault::Refused(_)) => self.counts.exceptions += 1,
+            Ok(_)
+            | Err(
+                Fault::Waiting
+                | Fault::Connect(_)
+                | Fault::Suppressed(_)
+                | Fault::Closed(_)
+                | Fault::Garbled(_)
+                | Fault::Aborted,
+            ) => {}
+        }
+        outcome
+    }
+
+    pub(crate) fn answered(&mut self, unit: u8) {
+        let is_news = self.image.answered(unit);
+        if is_news || self.down_since.is_some() {
+            self.report();
+        }
+    }
+
+    /// A unit is not there, the connection is.
+    fn unit_fault(&mut self, unit: u8, quality: Quality, cause: &str) {
+        if let Some(state) = self.image.units.get_mut(&unit) {
+            state.backoff.fail();
+        }
+        if self.image.trouble(unit, quality, cause) {
+            tracing::info!(unit, cause, "unit does not answer");
+            self.report();
+        }
+    }
+
+    /// A request got no answer.
+    pub(crate) fn link_fault(&mut self, unit: u8, fault: &Fault) {
+        let quality = match fault {
+            Fault::Timeout(_) => {
+                self.unit_fault(unit, Quality::BAD_TIMEOUT, &fault.to_string());
+                return;
+            }
+            Fault::Waiting | Fault::Suppressed(_) | Fault::Aborted | Fault::Refused(_) => return,
+            Fault::Connect(_) => BAD_NOT_CONNECTED,
+            Fault::Closed(_) | Fault::Garbled(_) => BAD_COMMUNICATION,
+        };
+        let cause = fault.to_string();
+        let units: Vec<u8> = self.image.units.keys().copied().collect();
+        for unit in units {
+            self.image.trouble(unit, quality, &cause);
+        }
+        self.image.pause();
+        let now = Instant::now();
+        for class in &mut self.image.classes {
+            class.next_due = class.next_due.max(now);
+        }
+        self.went_down(&format!("{}: {cause}", self.settings.endpoint));
+    }
+
+    /// Tells the hub how the interface is doing.
+    fn report(&mut self) {
+        let units = self.image.units.len();
+        let mut silent = self.image.units.iter().filter_map(|(unit, state)| {
+            state.trouble.as_ref().map(|(_, cause)| format!("unit {unit}: {cause}"))
+        });
+        let first = silent.next();
+        let count = usize::from(first.is_some()) + silent.count();
+        match first {
+            Some(first) if count == units => self.went_down(&format!("{}: {first}", self.settings.endpoint)),
+            Some(first) => {
+                self.cx.status(InterfaceState::Degraded, format!("{count} of {units} units silent, {first}"))
+            }
+            None => {
+                let refused = self.image.refused();
+                if refused == 0 {
+                    self.went_up("connected");
+                } else {
+                    self.went_up("connected, the device refuses some items");
+                    let cause = format!("the device refuses the addresses of {refused} items");
+                    self.cx.status(InterfaceState::Degraded, cause);
+                }
+            }
+        }
+    }
+
+    fn went_up(&mut self, cause: &str) {
+        if let Some(since) = self.down_since.take() {
+            let outage_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            tracing::info!(endpoint = self.settings.endpoint, outage_ms, "device is back");
+        }
+        if self.image.refused() == 0 || self.role < Role::Hot {
+            self.cx.status(InterfaceState::Ok, cause);
+        }
+    }
+
+    fn went_down(&mut self, cause: &str) {
+        if self.down_since.is_none() {
+            self.down_since = Some(Instant::now());
+            tracing::info!(cause, "device is offline");
+        }
+        self.cx.status(InterfaceState::Fault, cause);
+    }
+
+    fn flush_counts(&mut self) {
+        let counts = std::mem::take(&mut self.counts);
+        for (name, count) in [
+            ("modbus.requests", counts.requests),
+            ("modbus.timeouts", counts.timeouts),
+            ("modbus.exceptions", counts.exceptions),
+            ("modbus.polls_missed", counts.overruns),
+            ("modbus.connections", counts.connections),
+        ] {
+            if count > 0 {
+                self.cx.count(name, count);
+            }
+        }
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn request(area: Area, start: u16, count: u16) -> Request<'static> {
+    match area {
+        Area::Coil => Request::ReadCoils(start, count),
+        Area::Discrete => Request::ReadDiscreteInputs(start, count),
+        Area::Input => Request::ReadInputRegisters(start, count),
+        Area::Holding => Request::ReadHoldingRegisters(start, count),
+    }
+}
+
+pub(crate) fn data(response: Response, count: u16) -> Result<Data, Fault> {
+    match response {
+        Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits) => {
+            bits.truncate(usize::from(count));
+            Ok(Data::Bits(bits))
+        }
+        Response::ReadInputRegisters(words)
+        | Response::ReadHoldingRegisters(words)
+        | Response::ReadWriteMultipleRegisters(words) => Ok(Data::Words(words)),
+        Response::WriteSingleCoil(..)
+        | Response::WriteMultipleCoils(..)
+        | Response::WriteSingleRegister(..)
+        | Response::WriteMultipleRegisters(..)
+        | Response::ReportServerId(..)
+        | Response::MaskWriteRegister(..)
+        | Response::ReadDeviceIdentification(_)
+        | Response::Custom(..) => Err(Fault::Garbled("not the answer to a read".to_owned())),
+    }
+}
+
+/// "Busy" (6) and "gateway target does not respond" (11) can pass.
+pub(crate) fn is_passing(exception: ExceptionCode) -> bool {
+    matches!(exception, ExceptionCode::ServerDeviceBusy | ExceptionCode::GatewayTargetDevice)
+}
+
+/// What a gateway says of a unit that it does not reach (specification V1.1b3, section 7).
+fn is_absent(exception: ExceptionCode) -> bool {
+    matches!(exception, ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice)
+}
+
+fn refusal_quality(exception: ExceptionCode) -> Quality {
+    match exception {
+        ExceptionCode::IllegalFunction
+        | ExceptionCode::IllegalDataAddress
+        | ExceptionCode::IllegalDataValue => Quality::BAD_CONFIGURATION,
+        ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice => {
+            Quality::BAD_NO_COMMUNICATION
+        }
+        ExceptionCode::ServerDeviceFailure
+        | ExceptionCode::Acknowledge
+        | ExceptionCode::ServerDeviceBusy
+        | ExceptionCode::MemoryParityError
+        | ExceptionCode::Custom(_) => Quality::BAD_DEVICE_FAILURE,
+    }
+}
+
+/// Pause before a busy device is asked again.
+pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(50);
