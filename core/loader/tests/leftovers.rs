@@ -17,7 +17,7 @@ fn a_hundred_instances_leave_no_threads_and_no_files_behind() {
     let items = [item(0, "echo"), item(1, "stall"), item(2, "counter")];
     let run = || {
         let host = Recorder::new();
-        let instance = active(&library, r#"{"interval_ms": 0}"#, &items, &host);
+        let instance = active(&library, r#"{"interval_ms": 1}"#, &items, &host);
         instance.write(1, &[write(1, 0, ValueRef::Null), write(2, 1, ValueRef::Null)]).unwrap();
         host.value("1");
         instance.destroy();

@@ -52,17 +52,15 @@ impl Publisher {
     /// Adds a value to the batch.
     #[inline]
     pub fn push(&self, update: Update) {
-        let inner = &*self.inner;
-        let mut buffer = inner.buffer.borrow_mut();
+        let mut buffer = self.inner.buffer.borrow_mut();
         if buffer.backlog.is_empty() {
             buffer.push_raw(update);
             if buffer.raw.len() >= BATCH_MAX {
-                buffer.flush(&inner.shared);
+                buffer.flush(&self.inner.shared);
             }
         } else {
-            let lost = buffer.backlog.push(update);
             drop(buffer);
-            inner.count_lost(lost);
+            self.inner.push_later(update);
         }
         self.wake();
     }
@@ -102,7 +100,9 @@ impl Publisher {
 }
 
 impl Inner {
-    fn count_lost(&self, lost: u64) {
+    #[cold]
+    fn push_later(&self, update: Update) {
+        let lost = self.buffer.borrow_mut().backlog.push(update);
         if lost > 0 {
             self.shared.host.count("publish.overflow", lost);
         }
@@ -134,12 +134,14 @@ impl Buffer {
     }
 
     /// Keeps a value that owns memory until the batch is sent; `None` if it is too long for the contract.
+    #[inline(never)]
     fn keep(&mut self, value: Value) -> Option<abi::Value> {
         let raw = abi::Value::describe(value.as_ref(), 0)?;
         self.kept.push(value);
         Some(raw)
     }
 
+    #[inline(never)]
     fn flush(&mut self, shared: &Shared) {
         if !self.backlog.is_empty() {
             self.flush_backlog(shared);
@@ -328,3 +330,65 @@ const BACKLOG_AGE_MAX_NS: i64 = 60_000_000_000;
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 /// Longest wait for room.
 const RETRY_MAX: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_value_of_an_item_takes_the_place_of_the_one_before() {
+        let mut backlog = Backlog::default();
+        for (item, value) in [(1, 10), (2, 20), (1, 11), (1, 12)] {
+            assert_eq!(backlog.push(update(item, value)), 0);
+        }
+        assert_eq!(kept(&backlog), [(1, 12), (2, 20)]);
+    }
+
+    #[test]
+    fn an_event_is_never_replaced_and_no_value_moves_in_front_of_it() {
+        let mut backlog = Backlog::default();
+        backlog.push(update(1, 10));
+        backlog.push(update(1, 11).flags(Flags::EVENT));
+        backlog.push(update(1, 12).flags(Flags::EVENT));
+        backlog.push(update(1, 13));
+        backlog.push(update(1, 14));
+        assert_eq!(kept(&backlog), [(1, 10), (1, 11), (1, 12), (1, 14)]);
+    }
+
+    #[test]
+    fn what_was_sent_is_not_replaced_any_more() {
+        let mut backlog = Backlog::default();
+        for (item, value) in [(1, 10), (2, 20), (3, 30)] {
+            backlog.push(update(item, value));
+        }
+        backlog.pop(2);
+        for (item, value) in [(1, 11), (3, 31), (2, 21)] {
+            backlog.push(update(item, value));
+        }
+        assert_eq!(kept(&backlog), [(3, 31), (1, 11), (2, 21)]);
+        backlog.pop(3);
+        assert!(backlog.is_empty() && backlog.latest.is_empty());
+    }
+
+    #[test]
+    fn beyond_the_bound_values_are_refused_and_counted() {
+        let mut backlog = Backlog::default();
+        let event = || update(1, 0).flags(Flags::EVENT);
+        assert_eq!((0..BACKLOG_MAX).map(|_| backlog.push(event())).sum::<u64>(), 0);
+        assert_eq!(backlog.push(event()), 1);
+        assert_eq!(backlog.push(update(2, 0)), 1);
+        assert_eq!(backlog.len(), BACKLOG_MAX);
+    }
+
+    fn update(item: u32, value: i64) -> Update {
+        Update::new(Item(item), value)
+    }
+
+    fn kept(backlog: &Backlog) -> Vec<(u32, i64)> {
+        let pair = |update: &Update| {
+            let Value::I64(value) = update.value else { panic!("{update:?} was never pushed") };
+            (update.item.0, value)
+        };
+        backlog.updates.iter().map(pair).collect()
+    }
+}
