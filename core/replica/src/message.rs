@@ -381,7 +381,7 @@ mod tests {
     fn message() -> impl Strategy<Value = Message> {
         let stream = any::<u32>();
         prop_oneof![
-            (stream.clone(), position(), position(), any::<u64>(), any::<u64>()).prop_map(
+            (stream, position(), position(), any::<u64>(), any::<u64>()).prop_map(
                 |(stream, from, journal_first, config_hash, dictionary)| Message::Want {
                     stream,
                     from,
@@ -390,9 +390,12 @@ mod tests {
                     dictionary
                 }
             ),
-            (stream.clone(), position(), any::<u64>())
-                .prop_map(|(stream, at, items)| Message::SnapshotStart { stream, at, items }),
-            (stream.clone(), any::<u64>(), any::<u64>(), any::<u64>(), bytes()).prop_map(
+            (stream, position(), any::<u64>()).prop_map(|(stream, at, items)| Message::SnapshotStart {
+                stream,
+                at,
+                items
+            }),
+            (stream, any::<u64>(), any::<u64>(), any::<u64>(), bytes()).prop_map(
                 |(stream, hash, offset, total, bytes)| Message::Dictionary {
                     stream,
                     hash,
@@ -401,21 +404,24 @@ mod tests {
                     bytes
                 }
             ),
-            (stream.clone(), bytes()).prop_map(|(stream, body)| Message::SnapshotSamples { stream, body }),
-            (stream.clone(), ".{0,20}", bytes()).prop_map(|(stream, key, bytes)| Message::SnapshotState {
+            (stream, bytes()).prop_map(|(stream, body)| Message::SnapshotSamples { stream, body }),
+            (stream, ".{0,20}", bytes()).prop_map(|(stream, key, bytes)| Message::SnapshotState {
                 stream,
                 key,
                 bytes
             }),
-            (stream.clone(), position(), position())
-                .prop_map(|(stream, at, consistent)| Message::SnapshotEnd { stream, at, consistent }),
-            (stream.clone(), batch()).prop_map(|(stream, batch)| Message::Entries { stream, batch }),
-            (stream.clone(), position(), position()).prop_map(|(stream, received, durable)| Message::Ack {
+            (stream, position(), position()).prop_map(|(stream, at, consistent)| Message::SnapshotEnd {
+                stream,
+                at,
+                consistent
+            }),
+            (stream, batch()).prop_map(|(stream, batch)| Message::Entries { stream, batch }),
+            (stream, position(), position()).prop_map(|(stream, received, durable)| Message::Ack {
                 stream,
                 received,
                 durable
             }),
-            (stream.clone(), position()).prop_map(|(stream, common)| Message::Diverged { stream, common }),
+            (stream, position()).prop_map(|(stream, common)| Message::Diverged { stream, common }),
             (stream, any::<u64>())
                 .prop_map(|(stream, bytes_per_second)| Message::Throttle { stream, bytes_per_second }),
         ]
@@ -495,8 +501,12 @@ mod tests {
             (Message::Diverged { stream: 1, common: at }, "0901a2000101 8219020005"),
         ];
         for (message, expected) in cases {
-            let hex: String = bytes_of(&message).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(hex, expected.replace(' ', ""), "{message:?}");
+            let bytes: std::sync::Arc<[u8]> = bytes_of(&message).into();
+            assert_eq!(
+                twinhub_model::Value::Bytes(bytes).to_string(),
+                expected.replace(' ', ""),
+                "{message:?}"
+            );
         }
     }
 }

@@ -1,4 +1,5 @@
 //! A sender and a receiver against a model of journal and table, over a line that duplicates, drops and cuts.
+#![expect(clippy::unwrap_used, reason = "helpers of tests stop at the first surprise")]
 
 use std::collections::BTreeMap;
 
@@ -114,10 +115,10 @@ impl Pair {
         self.to_standby.clear();
         self.sender = Sender::new(OPTIONS);
         let want = self.receiver.want();
-        self.to_active(want);
+        self.tell_active(&want);
     }
 
-    fn to_active(&mut self, message: Message) {
+    fn tell_active(&mut self, message: &Message) {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
         let message = Message::decode(&bytes).unwrap();
@@ -145,7 +146,7 @@ impl Pair {
         };
         match action {
             ReceiverAction::Nothing | ReceiverAction::BeginSnapshot { .. } => {}
-            ReceiverAction::Send(want) => self.to_active(want),
+            ReceiverAction::Send(want) => self.tell_active(&want),
             ReceiverAction::UseDictionary { record, .. } => self.standby.dictionary = record,
             ReceiverAction::ApplySamples { body } => {
                 let number = u64::from_le_bytes(body.try_into().unwrap());
@@ -168,11 +169,11 @@ impl Pair {
                 self.standby.aside.extend(aside);
                 self.standby.records.retain(|(at, _)| *at <= common);
                 let want = self.receiver.restart(self.standby.last(), self.standby.first);
-                self.to_active(want);
+                self.tell_active(&want);
             }
         }
         if let Some(ack) = self.receiver.ack(self.standby.last()) {
-            self.to_active(ack);
+            self.tell_active(&ack);
         }
     }
 

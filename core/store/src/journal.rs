@@ -91,13 +91,16 @@ pub struct Journal {
     must_roll: bool,
     /// That file continues behind a snapshot.
     is_restart: bool,
-    /// Changes when records are set aside, so that a sync from before is not believed.
+    /// Changes when records are set aside or a sync failed, so that a sync from before is not believed.
     generation: u64,
 }
 
 #[derive(Debug)]
 struct CurrentFile {
     file: Arc<File>,
+    /// Opened a second time: the system tells each of them of an error that a sync found, so that a sync on
+    /// another thread cannot hide it from the one here.
+    sync_file: Arc<File>,
     first: Position,
 }
 
@@ -247,14 +250,13 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Io`]; nothing is lost, the next call writes again what the disk may have dropped.
     pub fn sync(&mut self) -> Result<Position, StoreError> {
-        match self.begin_sync()? {
-            Some(ticket) => self.finish_sync(ticket.run()),
-            None => Ok(self.durable),
-        }
+        self.write()?;
+        self.sync_current()?;
+        Ok(self.durable)
     }
 
     /// Writes, and gives what another thread needs to sync while this journal is used further. `None` if
-    /// everything is durable.
+    /// everything is durable or an earlier ticket still runs.
     ///
     /// # Errors
     /// As [`Journal::write`].
@@ -264,8 +266,11 @@ impl Journal {
             return Ok(None);
         }
         let Some(current) = &self.current else { return Ok(None) };
+        if Arc::strong_count(&current.sync_file) > 1 {
+            return Ok(None);
+        }
         Ok(Some(SyncTicket {
-            file: Arc::clone(&current.file),
+            file: Arc::clone(&current.sync_file),
             medium: Arc::clone(&self.medium),
             path: self.path_of(current.first),
             through: self.last,
@@ -278,18 +283,14 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Io`] if the sync failed; the bytes are written again by the next write.
     pub fn finish_sync(&mut self, outcome: SyncOutcome) -> Result<Position, StoreError> {
-        match outcome.result {
-            Err(error) => {
-                self.tail.forget_unsynced();
-                Err(error)
-            }
-            Ok(()) => {
-                if outcome.generation == self.generation {
-                    self.note_durable(outcome.through);
-                }
-                Ok(self.durable)
-            }
+        if let Err(error) = outcome.result {
+            self.forget_unsynced();
+            return Err(error);
         }
+        if outcome.generation == self.generation {
+            self.note_durable(outcome.through);
+        }
+        Ok(self.durable)
     }
 
     /// The last record, written or not; [`Position::START`] if there is none.
@@ -420,7 +421,9 @@ impl Journal {
         };
         self.segments[number].is_created = true;
         let file = Arc::new(file);
-        self.current = Some(CurrentFile { file: Arc::clone(&file), first });
+        let sync_file =
+            OpenOptions::new().read(true).write(true).open(&path).map_err(io_error("open", &path))?;
+        self.current = Some(CurrentFile { file: Arc::clone(&file), sync_file: Arc::new(sync_file), first });
         self.retain();
         Ok(file)
     }
@@ -454,10 +457,16 @@ impl Journal {
             }
             Err(error) => {
                 let path = self.path_of(current.first);
-                self.tail.forget_unsynced();
+                self.forget_unsynced();
                 Err(io_error("sync", &path)(error))
             }
         }
+    }
+
+    /// After a failed sync; what other syncs say of the same bytes does not count any more.
+    fn forget_unsynced(&mut self) {
+        self.tail.forget_unsynced();
+        self.generation += 1;
     }
 
     fn note_durable(&mut self, through: Position) {

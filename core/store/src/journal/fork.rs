@@ -181,13 +181,17 @@ fn last_in(segment: &Segment) -> Result<Position, StoreError> {
 /// A name that is not taken: an earlier try may have left its copy, which is kept.
 fn free_name(dir: &Path, position: Position, number: usize) -> PathBuf {
     let stem = format!("fork-{}-{}", position.epoch, position.seq);
-    (number..)
-        .map(|number| match number {
+    let mut number = number;
+    loop {
+        let path = match number {
             0 => dir.join(format!("{stem}.journal")),
             _ => dir.join(format!("{stem}.{}.journal", number + 1)),
-        })
-        .find(|path| !path.exists())
-        .expect("a folder does not hold every number")
+        };
+        if !path.exists() {
+            return path;
+        }
+        number += 1;
+    }
 }
 
 const SCAN_BLOCK_BYTES: usize = 256 * 1024;

@@ -317,7 +317,7 @@ fn the_bytes_of_every_kind_stay_the_same() {
         ),
     ];
     for (record, expected) in cases {
-        let hex: String = bytes_of(&record).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = Value::Bytes(bytes_of(&record).into()).to_string();
         assert_eq!(hex, expected.replace(' ', ""), "{record:?}");
     }
 }

@@ -166,6 +166,25 @@ fn a_sync_on_another_thread_covers_what_was_written_before_it() {
 }
 
 #[test]
+fn a_failed_sync_is_not_hidden_by_another_that_succeeds() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Budget::of(u64::MAX);
+    let (mut journal, _) = Journal::open_on(small(dir.path()), [].into(), Arc::clone(&disk) as _).unwrap();
+    journal.begin_epoch(epoch(1)).unwrap();
+    journal.append(&event(1)).unwrap();
+    let ticket = journal.begin_sync().unwrap().expect("something to sync");
+    assert!(journal.begin_sync().unwrap().is_none(), "one runs already");
+    disk.is_sync_broken.store(true, Ordering::Relaxed);
+    let failed = ticket.run();
+    disk.is_sync_broken.store(false, Ordering::Relaxed);
+    let succeeded = journal.begin_sync().unwrap().expect("the first one is over").run();
+    journal.finish_sync(failed).unwrap_err();
+    assert_eq!(journal.finish_sync(succeeded).unwrap(), Position::START);
+    assert!(journal.unwritten_bytes() > 0);
+    assert_eq!(journal.sync().unwrap(), at(1, 1));
+}
+
+#[test]
 fn a_sync_from_before_a_cut_is_not_believed() {
     let dir = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(small(dir.path()));
