@@ -53,7 +53,8 @@ pub enum Input {
         /// Its hash.
         hash: u64,
     },
-    /// How well this node follows the active one.
+    /// How well this node follows the active one. While it reconciles, a copy within the limit counts as
+    /// merged: a driver that has something to upload says so after that.
     Synced {
         /// How many records it lacks.
         lag_records: u64,

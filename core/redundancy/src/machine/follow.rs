@@ -216,7 +216,10 @@ impl Machine {
         let limit_records = self.setup.lag_limit_records;
         let is_close = config_matches && lag_records <= limit_records;
         let is_far = !config_matches || lag_records > limit_records.saturating_mul(2);
-        if self.state == NodeState::Syncing && is_close {
+        if self.state == NodeState::Reconciling && is_close {
+            // A complete copy of the active node's journal has no fork any more.
+            self.on_merge_done(now);
+        } else if self.state == NodeState::Syncing && is_close {
             self.enter(NodeState::Standby, Reason::CaughtUp { lag_records, limit_records }, now);
         } else if self.state == NodeState::Standby && is_far && self.active.is_some() {
             self.abandon_election(now);
