@@ -1,0 +1,472 @@
+//! The form of `twinhub.toml`: what may be written, and the source of its schema and reference.
+//!
+//! These types describe; they decide nothing. What they hold has correct types and words, not more.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+/// A duration as text: `200ms`, `5s`, `1h30m`, `400d`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "time-span"))]
+pub struct Span(pub String);
+
+/// A size as text: `64KiB`, `16MiB`, `2GiB`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(inline, extend("format" = "size"))]
+pub struct Size(pub String);
+
+/// Configuration of a site, the same file on every node.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct File {
+    /// Format of this file: 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub version: u32,
+    /// Name of the site, for people and for topics.
+    #[schemars(length(min = 1, max = 200))]
+    pub site: String,
+    /// How the nodes work together.
+    pub cluster: Cluster,
+    /// The nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+    /// Groups of interfaces that switch together. Without any there is one, `site`, with all nodes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub group: Vec<Group>,
+    /// The interfaces.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interface: Vec<Interface>,
+    /// Links: one item drives another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link: Vec<Link>,
+    /// The web server and REST.
+    #[serde(default)]
+    pub web: Web,
+    /// The journal on disk.
+    #[serde(default)]
+    pub journal: Journal,
+}
+
+/// How the nodes work together.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Cluster {
+    /// Names of the nodes in the order of their rank: the first is the main, the others are backups.
+    #[schemars(length(min = 1, max = 16))]
+    pub nodes: Vec<String>,
+    /// The set of timers for the kind of network. Default `normal`.
+    #[serde(default)]
+    pub profile: Profile,
+    /// Timers that differ from the profile.
+    #[serde(default)]
+    pub timers: Timers,
+    /// The third vote: `host:port` of a `twinhub witness` on any third machine. Without it, `without_witness` decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
+    /// What a node may do that sees no other and has no witness. Default `evidence`.
+    #[serde(default)]
+    pub without_witness: Policy,
+    /// What shows a node that it is not the one that is cut off.
+    #[serde(default)]
+    pub evidence: Evidence,
+    /// How the role comes back to the main. Default `auto`.
+    #[serde(default)]
+    pub failback: Failback,
+    /// How long the main must be well before the role comes back to it. Default `60s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_back: Option<Span>,
+    /// An address that moves with the role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating: Option<Floating>,
+}
+
+/// The set of timers for a kind of network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Profile {
+    /// Two machines on one wired switch.
+    Lan,
+    /// A good network with other traffic.
+    Fast,
+    /// An ordinary building network.
+    #[default]
+    Normal,
+    /// Sites joined by a line.
+    Wan,
+}
+
+impl Profile {
+    /// As written in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Profile::Lan => "lan",
+            Profile::Fast => "fast",
+            Profile::Normal => "normal",
+            Profile::Wan => "wan",
+        }
+    }
+}
+
+/// What a node may do that sees no other and has no witness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Policy {
+    /// Nothing until an operator says so.
+    Manual,
+    /// Act if the network can be seen to work from here.
+    #[default]
+    Evidence,
+    /// Act, and accept that both may.
+    Availability,
+}
+
+/// How the role comes back to the main.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Failback {
+    /// By itself, after `hold_back`.
+    #[default]
+    Auto,
+    /// When an operator says so.
+    Manual,
+}
+
+/// The third vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Witness {
+    /// `host:port` of a `twinhub witness`.
+    Address(String),
+    /// An etcd cluster.
+    Etcd {
+        /// URLs of its members.
+        #[schemars(length(min = 1))]
+        etcd: Vec<String>,
+    },
+}
+
+/// What shows a node that it is not the one that is cut off.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Evidence {
+    /// Hosts that answer if the network works, `host` or `host:port`; the gateway, a switch.
+    #[serde(default)]
+    pub reference_hosts: Vec<String>,
+}
+
+/// An address that moves with the role.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Floating {
+    /// Address with prefix length, `10.0.0.50/24`.
+    pub address: String,
+    /// Network device, `eth0`.
+    pub device: String,
+}
+
+/// Timers that differ from the profile; all are checked against each other.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Timers {
+    /// Between two heartbeats on each path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<Span>,
+    /// How long a voter keeps a grant after a renewal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    /// Between two renewals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renew: Option<Span>,
+    /// How much shorter the holder counts its lease than the voters do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margin: Option<Span>,
+    /// How long unfenced outputs wait after the old lease ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Span>,
+    /// Between two candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stagger: Option<Span>,
+    /// How long a starting node looks for an active one before it wants to be it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Span>,
+    /// What the receive ring of a hot interface covers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<Span>,
+    /// How long a planned deactivation may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Span>,
+}
+
+/// A machine.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Node {
+    /// `host:port` under which the other nodes reach it, one for each path: LAN, direct cable.
+    #[schemars(length(min = 1, max = 8))]
+    pub links: Vec<String>,
+    /// `host:port` it listens on, if not the same as `links`: behind a relay or address translation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8))]
+    pub listen: Option<Vec<String>>,
+    /// `host:port` of its web server. Default `127.0.0.1:8620`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub web: Option<String>,
+    /// What differs on this node.
+    #[serde(default, rename = "override")]
+    pub overrides: Override,
+}
+
+/// What differs on a node.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Override {
+    /// By id of the interface.
+    #[serde(default)]
+    pub interface: BTreeMap<String, InterfaceOverride>,
+}
+
+/// What differs on a node for one interface.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct InterfaceOverride {
+    /// Settings laid over those of the interface, key by key.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Json>,
+    /// Standby mode on this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Mode>,
+}
+
+/// Interfaces that switch together.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Group {
+    /// Its id.
+    pub id: String,
+    /// Names of nodes in their order for this group. Default: all, as in `cluster.nodes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 16))]
+    pub nodes: Option<Vec<String>>,
+}
+
+/// A configured plugin instance.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Interface {
+    /// Its id, the first part of the keys of its items.
+    pub id: String,
+    /// Short name of the plugin: `modbus` for `libtwinhub_modbus.so`.
+    pub plugin: String,
+    /// Its group. Default: `site`, or the first group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// What it is while standby. Default: what the plugin declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standby: Option<Mode>,
+    /// Items file (CSV), relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<String>,
+    /// Settings of the plugin; `twinhub plugin info NAME` lists them. Secrets are `{ file = … }` or `{ env = … }`.
+    #[serde(default)]
+    pub settings: BTreeMap<String, Json>,
+    /// Items that are watched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub monitor: Vec<Monitor>,
+    /// What it does on a node that became active without a majority. Default: what the plugin declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unquorate: Option<OnUnquorate>,
+    /// Whether a fault of it counts against the node. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+    /// When inputs are acknowledged to their sender. Default: what the plugin declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ack_after: Option<AckAfter>,
+    /// How long a write may take. Default `5s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_timeout: Option<Span>,
+}
+
+/// What an interface is while standby.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Mode {
+    /// Not connected.
+    Cold,
+    /// Connected, no traffic.
+    Warm,
+    /// Receives without acting.
+    Hot,
+}
+
+impl Mode {
+    /// As written in the file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Mode::Cold => "cold",
+            Mode::Warm => "warm",
+            Mode::Hot => "hot",
+        }
+    }
+}
+
+/// What an interface does without a majority.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum OnUnquorate {
+    /// Everything.
+    Run,
+    /// It reads and does not act.
+    ReadOnly,
+    /// Nothing.
+    Off,
+}
+
+/// When an input is acknowledged to its sender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum AckAfter {
+    /// The protocol has no acknowledgment.
+    None,
+    /// When it is stored on this node.
+    Local,
+    /// When it is stored on the peer.
+    Peer,
+}
+
+/// An item that is watched.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Monitor {
+    /// Path of the item within the interface.
+    pub item: String,
+    /// What must not be.
+    pub when: MonitorWhen,
+    /// For how long it must be so.
+    #[serde(rename = "for")]
+    pub duration: Span,
+}
+
+/// What must not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum MonitorWhen {
+    /// The value does not change.
+    Unchanged,
+    /// The quality is bad.
+    Bad,
+}
+
+/// One item drives another.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    /// What drives: `interface/path`, or `interface/part/*` for all items under it.
+    pub from: String,
+    /// What is driven; with `*` if `from` has one.
+    pub to: String,
+    /// What is done to the value on its way.
+    #[serde(default)]
+    pub convert: Convert,
+    /// Two-way. Default `false`.
+    #[serde(default)]
+    pub both: bool,
+    /// Whether every value counts, or the newest. Default: as the driven plugin declares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+    /// What a repetition would do. Default `set`.
+    #[serde(default)]
+    pub kind: Kind,
+}
+
+/// What a link's values are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Delivery {
+    /// Commands, each with a result of its own; a newer one takes the place of an older one that waits.
+    Command,
+    /// A stream: every value, in order, with a cursor that both nodes know.
+    Stream,
+}
+
+/// What a repetition of a write does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum Kind {
+    /// Nothing: a write sets a state.
+    #[default]
+    Set,
+    /// It moves a state once more; never repeated.
+    Step,
+}
+
+/// What is done to a value, in this order: `map`, `invert`, `scale`, `offset`, `clamp`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Convert {
+    /// Factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f64>,
+    /// Summand, after scaling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<f64>,
+    /// Negates a bool, or swaps zero and one. Default `false`.
+    #[serde(default)]
+    pub invert: bool,
+    /// Replaces values by their text form: `{ open = true, shut = false }`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub map: BTreeMap<String, Scalar>,
+    /// Smallest and greatest result: `[0, 100]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 2))]
+    pub clamp: Option<Vec<f64>>,
+    /// Passes only what differs by more than this from what was passed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub deadband: Option<f64>,
+    /// Passes at most one value in this time; the newest waits for its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_interval: Option<Span>,
+}
+
+/// A text, a number or a bool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(inline)]
+pub enum Scalar {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Number(f64),
+    /// Text.
+    Text(String),
+}
+
+/// The web server and REST.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Web {
+    /// File with the token that requests must carry, relative to this file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<String>,
+    /// Whether requests from the same machine need no token. Default `true`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_loopback: Option<bool>,
+    /// Largest body of a request. Default `1MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_body: Option<Size>,
+}
+
+/// The journal on disk.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Journal {
+    /// Size of one file. Default `16MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segment: Option<Size>,
+    /// Size of all files; the oldest are removed. Default `256MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Size>,
+    /// Longest time between two syncs to disk of values; commands are synced before they are written. Default `200ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_interval: Option<Span>,
+}

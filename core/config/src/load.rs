@@ -1,0 +1,116 @@
+//! Files of a configuration.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::assemble::assemble;
+use crate::diagnostic::{Diagnostic, Failure, Source};
+use crate::site::Site;
+
+/// Where items files come from.
+pub trait ItemSource {
+    /// The bytes of the items file with that name, as the configuration writes it.
+    ///
+    /// # Errors
+    /// [`ItemSourceError`].
+    fn read(&self, name: &str) -> Result<Vec<u8>, ItemSourceError>;
+}
+
+/// Why an items file could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ItemSourceError {
+    /// There is none, or it may not be read.
+    #[error("cannot read {path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// More than 256 MiB.
+    #[error("{path} is larger than {} MiB", ITEMS_BYTES_MAX >> 20)]
+    TooLarge {
+        /// The file.
+        path: String,
+    },
+}
+
+/// Items files in a directory.
+#[derive(Debug, Clone)]
+pub struct Directory(pub PathBuf);
+
+impl ItemSource for Directory {
+    fn read(&self, name: &str) -> Result<Vec<u8>, ItemSourceError> {
+        let path = self.0.join(name);
+        let shown = path.display().to_string();
+        match read_limited(&path, ITEMS_BYTES_MAX) {
+            Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) => Err(ItemSourceError::TooLarge { path: shown }),
+            Err(source) => Err(ItemSourceError::Io { path: shown, source }),
+        }
+    }
+}
+
+/// A configuration that can be used.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The configuration.
+    pub site: Site,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads `twinhub.toml` and the items files beside it.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn load(path: &Path) -> Result<Loaded, Failure> {
+    let name = path.display().to_string();
+    let refuse = |message: String, help: &str| Failure::new(vec![Diagnostic::error(message).help(help)]);
+    let bytes = match read_limited(path, CONFIG_BYTES_MAX) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => {
+            let message = format!("{name} is larger than {} MiB", CONFIG_BYTES_MAX >> 20);
+            return Err(refuse(message, "put the items into CSV files beside it"));
+        }
+        Err(error) => {
+            let help = "name the file with --config, the TWINHUB_CONFIG variable or --root; `twinhub init` writes one";
+            return Err(refuse(format!("cannot read {name}: {error}"), help));
+        }
+    };
+    let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error))?;
+    let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    parse(&text, &name, &Directory(base))
+}
+
+/// Takes the text of `twinhub.toml`, called `name` in messages, and its items files from `items`.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong.
+pub fn parse(text: &str, name: &str, items: &dyn ItemSource) -> Result<Loaded, Failure> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    assemble(&Source::new(name, text.to_owned()), items)
+}
+
+fn not_utf8(name: &str, error: &std::string::FromUtf8Error) -> Failure {
+    let at = error.utf8_error().valid_up_to();
+    let source = Source::new(name, String::from_utf8_lossy(error.as_bytes()).into_owned());
+    let found = Diagnostic::error("the file is not UTF-8").at(&source, at..at + 1, "this is no character");
+    Failure::new(vec![found.help("save the file with the encoding UTF-8")])
+}
+
+/// The bytes of a file; `None` if there are more than `limit`.
+pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= limit).then_some(bytes))
+}
+
+const CONFIG_BYTES_MAX: u64 = 4 << 20;
+/// The largest items file.
+pub(crate) const ITEMS_BYTES_MAX: u64 = 256 << 20;
