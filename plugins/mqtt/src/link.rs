@@ -183,9 +183,10 @@ impl Link {
         self.wake.notify_one();
         if from == Role::Active && to != Role::Active {
             self.wait_until(until, || !self.is_connected.get() || self.is_quiet()).await;
-            let gave_up = self.session.borrow_mut().abandon();
+            self.session.borrow_mut().abandon();
+            // An answer behind the last output proves that no output is in the network any more.
             let is_proven = self.barrier.replace(Barrier::None) == Barrier::Passed;
-            if gave_up || (self.is_connected.get() && !is_proven) {
+            if self.is_connected.get() && !is_proven {
                 self.is_cut_wanted.set(true);
                 self.wake.notify_one();
                 self.wait_until(until + CUT_GRACE, || !self.is_connected.get()).await;

@@ -366,17 +366,14 @@ impl Session {
         }
     }
 
-    /// Gives up waiting for receipts after a role loss. True if something was given up, so that bytes may still be on
-    /// their way and the connection must be cut.
-    pub fn abandon(&mut self) -> bool {
-        let mut given_up = false;
+    /// Gives up waiting for receipts after a role loss.
+    pub fn abandon(&mut self) {
         self.releases.clear();
         for (id, entry) in std::mem::take(&mut self.in_flight) {
             if entry.is_status {
                 self.in_flight.insert(id, entry);
                 continue;
             }
-            given_up = true;
             if entry.message.qos == Qos::ExactlyOnce {
                 self.abandoned.insert(id);
             }
@@ -384,11 +381,9 @@ impl Session {
             entry.message.answer(Outcome::InDoubt);
         }
         for receipt in self.written.drain(..) {
-            given_up = true;
             self.counts.in_doubt += 1;
             receipt.answer(Outcome::InDoubt);
         }
-        given_up
     }
 
     /// Whether an output has no receipt yet.

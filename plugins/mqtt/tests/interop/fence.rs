@@ -116,12 +116,31 @@ fn a_role_loss_without_receipt_is_reported_in_doubt_and_cuts_the_connection() {
         let mut peer = fake.accept(NEW_SESSION).await;
         rig.write([(1, Value::I64(1))]);
         peer.publish().await.unwrap();
-        let (down, end) =
-            tokio::join!(rig.link.change_role(Role::Hot, 2, Duration::from_millis(200)), peer.publish());
-        let () = down;
-        assert_eq!(end, None, "the connection is cut");
+        // A broker that answers nothing, not even the sign of life behind the message.
+        let silent = async { while peer.packet().await.is_some() {} };
+        tokio::join!(rig.link.change_role(Role::Hot, 2, Duration::from_millis(200)), silent);
         assert_eq!(*rig.hub.answers.borrow(), [(1, Outcome::InDoubt)]);
         let mut peer = fake.accept(OLD_SESSION).await;
+        assert_silent(&mut peer).await;
+    });
+}
+
+/// The broker has read the message, but gives no receipt: the outcome is unknown, and nothing is in the network.
+#[test]
+fn a_role_loss_with_proof_of_arrival_keeps_the_connection() {
+    run(async {
+        let fake = Fake::start().await;
+        let rig = Rig::new(fake.port, "main", "", &[(1, "w", row("out", "i64"))]);
+        rig.lease(Duration::from_secs(3600));
+        rig.link.change_role(Role::Active, 1, Duration::ZERO).await;
+        let mut peer = fake.accept(NEW_SESSION).await;
+        rig.write([(1, Value::I64(1))]);
+        peer.publish().await.unwrap();
+        tokio::select! {
+            () = rig.link.change_role(Role::Hot, 2, Duration::from_millis(200)) => {}
+            packet = peer.publish() => panic!("published or gone: {packet:?}"),
+        }
+        assert_eq!(*rig.hub.answers.borrow(), [(1, Outcome::InDoubt)]);
         assert_silent(&mut peer).await;
     });
 }
