@@ -132,6 +132,8 @@ pub(crate) struct Engine {
     syncer: std::sync::mpsc::Sender<SyncTicket>,
     syncing: bool,
     viewed_at: Moment,
+    /// The journal's end as the control thread knows it.
+    told: Option<Position>,
 }
 
 /// How a journal read ended.
@@ -184,6 +186,7 @@ impl Engine {
             syncer,
             syncing: false,
             viewed_at: Moment::ZERO,
+            told: None,
         };
         engine.recover();
         engine
@@ -587,6 +590,11 @@ impl Engine {
             return;
         }
         self.viewed_at = now;
+        let mine = self.journal.last();
+        if self.told != Some(mine) {
+            self.told = Some(mine);
+            self.tell(Input::LogPosition { mine });
+        }
         self.counters.covered = self.streams.values().map(|stream| stream.covered).sum();
         self.counters.orphans = self.replication.orphans();
         self.shared.update_engine(

@@ -276,7 +276,8 @@ impl<'a> Parts<'a> {
         let mut settings = config.settings.clone();
         twinhub_config::resolve_secrets(&mut settings, &self.options.config_dir)
             .map_err(|error| StartError::Config(format!("interface `{}`: {error}", config.id)))?;
-        if let Some(settings) = settings.as_object_mut() {
+        let wants_context = manifest.config_schema.pointer("/properties/twinhub").is_some();
+        if let Some(settings) = settings.as_object_mut().filter(|_| wants_context) {
             let context = serde_json::json!({
                 "node": self.options.node,
                 "site": self.site.site,

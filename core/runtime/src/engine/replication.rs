@@ -526,15 +526,7 @@ impl Engine {
             self.replication.acked_at = now;
             self.send(peer, &message);
         }
-        let mine = self.journal.last();
         self.set_in_sync(in_sync, 0);
-        self.tell_position(mine);
-    }
-
-    fn tell_position(&mut self, mine: Position) {
-        if self.shared.group(&self.group).position != mine {
-            self.tell(Input::LogPosition { mine });
-        }
     }
 
     fn set_in_sync(&mut self, in_sync: bool, lag: u64) {
