@@ -151,6 +151,8 @@ pub struct World {
     pub won: BTreeMap<&'static str, u64>,
     /// How many events were served.
     pub events: u64,
+    /// Operators force failovers, or did before everything healed.
+    may_be_forced: bool,
     random: Random,
     queue: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -221,6 +223,7 @@ impl World {
             entered: BTreeMap::new(),
             won: BTreeMap::new(),
             events: 0,
+            may_be_forced: plan.faults.force,
             random,
             queue: BTreeMap::new(),
             sequence: 0,
@@ -500,7 +503,7 @@ impl World {
         if sure > 1 {
             self.field.note(Finding::TwoHolders, what.clone());
         }
-        if unmarked > 1 || (unmarked > 0 && !self.plan.faults.force && self.plan.policy != Policy::Manual) {
+        if unmarked > 1 || (unmarked > 0 && !self.may_be_forced && self.plan.policy != Policy::Manual) {
             self.field.note(Finding::UnmarkedSplit, what);
         }
     }

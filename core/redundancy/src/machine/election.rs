@@ -229,7 +229,8 @@ impl Machine {
             alone,
         };
         self.election = Election::Promising { ticket: self.promise_ticket, campaign };
-        self.agenda.set(Timer::Vote, now + self.setup.timers.lease);
+        // A disk may be slower than a lease is long: nothing counts yet, so it is waited for.
+        self.agenda.set(Timer::Vote, now + self.setup.timers.start);
         self.enter(NodeState::Candidate, why, now);
     }
 
@@ -328,7 +329,8 @@ impl Machine {
         match &self.election {
             Election::Idle => {}
             Election::Asking { .. } => self.give_up_asking(now),
-            Election::Campaigning { campaign } if now < campaign.since + self.setup.timers.lease => {
+            // The first answer of a voter with a slow disk is too late to count, the next one is not.
+            Election::Campaigning { campaign } if now < campaign.since + self.setup.timers.start * 2 => {
                 self.canvass(now);
             }
             Election::Promising { .. } | Election::Campaigning { .. } => self.lose_campaign(now),

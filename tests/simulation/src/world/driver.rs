@@ -88,7 +88,7 @@ impl World {
                     && (self.plan.witness
                         || self.plan.policy == twinhub_redundancy::Policy::Manual
                         || self.plan.nodes > 2)
-                    && !self.plan.faults.force
+                    && !self.may_be_forced
                 {
                     self.field.note(Finding::SelfPromotion, format!("{at}: {id} in {epoch}: {reason}"));
                 }

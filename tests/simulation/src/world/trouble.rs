@@ -39,6 +39,13 @@ impl World {
         self.push(self.now, Event::Restart { site: VoterId::Node(NodeRank(rank)) });
     }
 
+    /// All disks take up to this long for a sync.
+    pub fn slow_disks(&mut self, most: Duration) {
+        for site in self.sites.values_mut() {
+            site.sync_max = most;
+        }
+    }
+
     /// A node loses its network.
     pub fn cut_off(&mut self, rank: u8) {
         let node = VoterId::Node(NodeRank(rank));
@@ -168,13 +175,13 @@ impl World {
         if frozen {
             return;
         }
+        if self.plan.faults.force && self.random.percent(50) {
+            return self.order(rank, Order::Failover { force: true });
+        }
         match self.random.below(10) {
             0..=2 => self.order(rank, Order::Switchover { to: Some(to) }),
             3 => self.order(rank, Order::Switchover { to: None }),
-            4 => {
-                let force = self.plan.faults.force && self.random.percent(70);
-                self.order(rank, Order::Failover { force });
-            }
+            4 => self.order(rank, Order::Failover { force: false }),
             5 => self.order(rank, Order::Pause),
             6 => self.order(rank, Order::Resume),
             7 => self.order(rank, Order::Maintenance(true)),
