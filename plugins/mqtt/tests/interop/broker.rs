@@ -107,17 +107,17 @@ impl Broker {
                 }
             }
         });
+        let mut observer = Observer { child, receiver, early: VecDeque::new() };
         // Its own report of the subscription stays in its buffer, so a message tells.
-        let mut early = VecDeque::new();
         let is_ready = async {
             loop {
                 self.publish(READY, b"", &[]);
-                let event = tokio::time::timeout(Duration::from_millis(50), receiver.recv()).await;
+                let event = tokio::time::timeout(Duration::from_millis(50), observer.receiver.recv()).await;
                 match event {
                     Err(_) => {}
                     Ok(event) => match event.expect("mosquitto_sub ended") {
                         seen if seen.topic == READY => return,
-                        seen => early.push_back(seen),
+                        seen => observer.early.push_back(seen),
                     },
                 }
             }
@@ -125,7 +125,7 @@ impl Broker {
         tokio::time::timeout(Duration::from_secs(10), is_ready)
             .await
             .expect("mosquitto_sub does not subscribe");
-        Observer { child, receiver, early }
+        observer
     }
 }
 
