@@ -98,7 +98,7 @@ impl Broker {
             .spawn()
             .unwrap_or_else(|error| missing("mosquitto_sub", &error));
         let lines = BufReader::new(child.stdout.take().unwrap());
-        let (sender, mut receiver) = unbounded_channel();
+        let (sender, receiver) = unbounded_channel();
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let Some(seen) = Seen::parse(&line) else { continue };
