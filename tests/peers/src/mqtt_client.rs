@@ -45,6 +45,7 @@ struct Shared {
     messages: Mutex<Vec<Message>>,
     count: AtomicU64,
     bytes: AtomicU64,
+    fields: AtomicU64,
     subscribed: AtomicBool,
     stopped: AtomicBool,
     reconnects: AtomicU64,
@@ -83,7 +84,7 @@ impl Observer {
                                 shared.subscribed.store(true, Ordering::SeqCst);
                             }
                             Ok(Event::Incoming(Packet::Publish(publish))) => {
-                                shared.arrived(at, publish, keep)
+                                shared.arrived(at, publish, keep);
                             }
                             Ok(_) => {}
                             Err(_) => shared.lost(),
@@ -117,6 +118,11 @@ impl Observer {
     /// Bytes of their payloads.
     pub fn payload_bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How many members the JSON objects had that arrived.
+    pub fn json_fields(&self) -> u64 {
+        self.shared.fields.load(Ordering::Relaxed)
     }
 
     /// How often the connection was lost.
@@ -204,6 +210,11 @@ impl Shared {
     fn arrived(&self, at: Instant, publish: Publish, keep: bool) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(publish.payload.len() as u64, Ordering::Relaxed);
+        if !keep {
+            // Numbers only, so that each colon stands between a name and its value.
+            let colons = publish.payload.split(|byte| *byte == b':').count() - 1;
+            self.fields.fetch_add(colons as u64, Ordering::Relaxed);
+        }
         if keep {
             lock(&self.messages).push(Message {
                 at,

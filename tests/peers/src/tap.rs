@@ -117,6 +117,11 @@ impl Tap {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The events from the given index on.
+    pub fn events_from(&self, index: usize) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).get(index..).unwrap_or_default().to_vec()
+    }
+
     /// How many events there are.
     pub fn count(&self) -> usize {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).len()

@@ -1,0 +1,175 @@
+//! What is done to a pair, and what must come of it.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+use std::str::FromStr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use twinhub_peers::Cut;
+
+use crate::error::{Error, Result};
+use crate::figures::{Figures, Window};
+use crate::stage::Stage;
+
+/// What is done to the pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// SIGKILL to supervisor and hub of the active node: the host is gone.
+    Crash,
+    /// SIGKILL to the hub process; its supervisor resigns for it.
+    CrashHub,
+    /// SIGSTOP for three leases, then SIGCONT: the woken node must be fenced.
+    Freeze,
+    /// The link between the nodes is cut while the witness is in reach: nothing may move.
+    Cut,
+    /// An operator's switchover.
+    Planned,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was done.
+    pub scenario: Scenario,
+    /// Active before.
+    pub old: String,
+    /// Active after, if the role was meant to move.
+    pub new: Option<String>,
+    /// What was seen.
+    pub figures: Figures,
+    /// What is not as it must be; empty is a pass.
+    pub problems: Vec<String>,
+    /// How long the pair took to be whole again after the repair.
+    pub resync: Duration,
+}
+
+impl Scenario {
+    /// All, in the order in which one stage plays them.
+    pub const ALL: [Self; 5] = [Self::Crash, Self::CrashHub, Self::Freeze, Self::Cut, Self::Planned];
+
+    /// The word on the command line and in results.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Crash => "crash",
+            Self::CrashHub => "crash-hub",
+            Self::Freeze => "freeze",
+            Self::Cut => "cut",
+            Self::Planned => "planned",
+        }
+    }
+
+    /// One line for people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Crash => "kill -9 of the active node",
+            Self::CrashHub => "kill -9 of its hub process",
+            Self::Freeze => "SIGSTOP, SIGCONT: fenced",
+            Self::Cut => "peer link cut: no move",
+            Self::Planned => "planned switchover",
+        }
+    }
+
+    /// Whether the role is meant to move.
+    pub fn moves(self) -> bool {
+        self != Self::Cut
+    }
+
+    fn is_abrupt(self) -> bool {
+        match self {
+            Self::Crash | Self::CrashHub | Self::Freeze => true,
+            Self::Cut | Self::Planned => false,
+        }
+    }
+
+    /// Does it, lets the new order run for `calm`, repairs what was done, and waits until the pair is whole.
+    pub fn run(self, stage: &mut Stage, calm: Duration) -> Result<Outcome> {
+        let profile = stage.options().profile;
+        let limit = profile.takeover_limit();
+        stage.cluster().wait_in_sync(SYNC_LIMIT)?;
+        stage.wait_flow()?;
+        let (old, new) = stage.roles()?;
+        let from = Instant::now();
+        thread::sleep(calm / 2 + any_phase());
+        let mut problems = Vec::new();
+        let fault = match self {
+            Self::Crash => stage.cluster_mut().kill(&old)?,
+            Self::CrashHub => stage.cluster_mut().kill_hub(&old)?,
+            Self::Freeze => stage.cluster_mut().freeze(&old)?,
+            Self::Cut => stage.cluster().cut_peer_links(Cut::Silent),
+            Self::Planned => {
+                let at = Instant::now();
+                stage.cluster().rest(&old)?.switchover(&new)?;
+                at
+            }
+        };
+        if self.moves()
+            && let Err(error) = stage.wait_acts(&new, fault, limit + GRACE)
+        {
+            problems.push(error.chain());
+        }
+        if matches!(self, Self::Freeze | Self::Cut) {
+            let rest = (profile.lease() * 3).saturating_sub(fault.elapsed());
+            thread::sleep(rest);
+        }
+        if self == Self::Freeze {
+            stage.cluster_mut().thaw(&old)?;
+        }
+        thread::sleep(calm);
+        if self == Self::Cut {
+            let active = stage.cluster().active();
+            if active.as_deref() != Some(old.as_str()) {
+                problems
+                    .push(format!("the role moved from {old} to {}", active.as_deref().unwrap_or("nobody")));
+            }
+            stage.cluster().heal_peer_links();
+        }
+        if self == Self::Crash {
+            stage.cluster_mut().start(&old)?;
+        }
+        let repaired = Instant::now();
+        let active = stage.cluster().wait_in_sync(SYNC_LIMIT);
+        let resync = repaired.elapsed();
+        match &active {
+            Ok(active) if self.moves() && *active == old => problems.push(format!("{old} is active again")),
+            Ok(_) => {}
+            Err(error) => problems.push(error.chain()),
+        }
+        let until = Instant::now();
+        let evidence = stage.settle()?;
+        let new = self.moves().then_some(new);
+        let window =
+            Window { from, fault, until, old: old.clone(), new: new.clone(), is_abrupt: self.is_abrupt() };
+        let figures = Figures::of(&evidence, &window);
+        problems.extend(figures.problems(self.moves(), limit));
+        Ok(Outcome { scenario: self, old, new, figures, problems, resync })
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl FromStr for Scenario {
+    type Err = Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        let found = Self::ALL.into_iter().find(|scenario| scenario.word() == word);
+        found.ok_or_else(|| {
+            let words: Vec<&str> = Self::ALL.iter().map(|scenario| scenario.word()).collect();
+            Error::Usage(format!("`{word}` is no scenario; write {}", words.join(", ")))
+        })
+    }
+}
+
+/// A random part of a second, so that no timer is always met at the same phase.
+fn any_phase() -> Duration {
+    let seed = RandomState::new().hash_one(0_u8);
+    Duration::from_micros(seed % 1_000_000)
+}
+
+const SYNC_LIMIT: Duration = Duration::from_secs(30);
+/// So that a late takeover is measured and judged by its figure.
+const GRACE: Duration = Duration::from_secs(10);

@@ -1,0 +1,223 @@
+//! A whole site on one machine, under traffic.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use twinhub_peers::{Observer, Tap, wait_until};
+
+use crate::artifacts::Artifacts;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::evidence::{COUNTER_TOPIC, Effect, Evidence, SETPOINT_TOPIC};
+use crate::field::{DeviceKind, Field};
+use crate::profile::Profile;
+use crate::site::SitePlan;
+use crate::traffic::Traffic;
+
+/// What is built.
+#[derive(Clone, Copy, Debug)]
+pub struct StageOptions {
+    /// Timers.
+    pub profile: Profile,
+    /// Device and broker.
+    pub device: DeviceKind,
+    /// Main and backups.
+    pub nodes: usize,
+}
+
+/// Site, device, broker, subscriber and publisher, running.
+#[derive(Debug)]
+pub struct Stage {
+    // In the order in which they are ended.
+    traffic: Traffic,
+    cluster: Cluster,
+    observer: Observer,
+    field: Field,
+    options: StageOptions,
+}
+
+impl Stage {
+    /// Starts everything and waits until values and commands flow and every standby has everything.
+    pub fn start(
+        options: StageOptions,
+        artifacts: &Artifacts,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Self> {
+        let mut plan = SitePlan::new(options.profile, options.nodes)?;
+        let names: Vec<String> = plan.nodes.iter().map(|node| node.name.clone()).collect();
+        progress("device and broker start");
+        let field = Field::start(options.device, artifacts, &names)?;
+        plan.interfaces = interfaces(&field);
+        plan.items = items();
+        let mut cluster = Cluster::prepare(plan, artifacts)?;
+        let observer = Observer::start(field.broker_address(), "observer", COUNTER_TOPIC)?;
+        let traffic = Traffic::start(field.broker_address())?;
+        progress(if options.nodes.is_multiple_of(2) { "witness and nodes start" } else { "nodes start" });
+        cluster.start_all()?;
+        let stage = Self { traffic, cluster, observer, field, options };
+        progress("waiting until one node is active and the others are in sync");
+        let active = stage.cluster.wait_in_sync(START_LIMIT)?;
+        progress(&format!("{active} is active; waiting for the first value and the first command"));
+        stage.wait_flow()?;
+        Ok(stage)
+    }
+
+    /// Waits until the subscriber sees counts and the device takes a command.
+    pub fn wait_flow(&self) -> Result<()> {
+        let before = self.observer.count();
+        let named = |what: &str| format!("{what}\n{}", self.cluster.log_tails());
+        wait_until("a value at the subscriber", FLOW_LIMIT, || self.observer.count() > before)
+            .map_err(|_| Error::State(named(&format!("no value at the subscriber within {FLOW_LIMIT:?}"))))?;
+        self.traffic.resume();
+        let sent = self.traffic.commands().last().map_or(1, |(_, number)| number + 1);
+        wait_until("a command at the device", FLOW_LIMIT, || {
+            self.field.written_setpoints().is_ok_and(|values| values.contains(&sent))
+        })
+        .map_err(|_| {
+            Error::State(named(&format!("command {sent} is not at the device within {FLOW_LIMIT:?}")))
+        })
+    }
+
+    /// Stops commands, waits until those on their way have arrived (or will not), and collects what was seen.
+    pub fn settle(&self) -> Result<Evidence> {
+        self.traffic.pause()?;
+        let sent: BTreeSet<u16> = self.traffic.commands().iter().map(|(_, number)| *number).collect();
+        let all_taken = || {
+            let taken: BTreeSet<u16> =
+                self.field.written_setpoints().unwrap_or_default().into_iter().collect();
+            taken.is_superset(&sent)
+        };
+        // Commands that do not arrive are a figure, not an error.
+        drop(wait_until("all commands at the device", SETTLE_LIMIT, all_taken));
+        // What was read until now has reached the subscriber once a later count has.
+        let read = self.evidence()?.acts.len();
+        let before = self.observer.count();
+        drop(wait_until("a later value", FLOW_LIMIT, || self.observer.count() > before + 2));
+        let evidence = self.evidence()?;
+        if evidence.acts.len() == read {
+            return Err(Error::State(format!(
+                "nobody polls the device any more\n{}",
+                self.cluster.log_tails()
+            )));
+        }
+        Ok(evidence)
+    }
+
+    /// What was seen so far.
+    pub fn evidence(&self) -> Result<Evidence> {
+        Evidence::collect(&self.field, &self.observer.messages(), self.traffic.commands())
+    }
+
+    /// Waits until `node` does something at the device or broker after `since`.
+    pub fn wait_acts(&self, node: &str, since: Instant, limit: Duration) -> Result<()> {
+        let taps = self.field.taps().iter().find(|taps| taps.node == node);
+        let taps = taps.ok_or_else(|| Error::State(format!("no node {node}")))?;
+        let sent = |tap: &Tap| {
+            let recent = tap.events_from(tap.count().saturating_sub(RECENT_EVENTS));
+            recent
+                .into_iter()
+                .any(|event| event.at >= since && Effect::of(&event.sent).is_some_and(Effect::is_sent))
+        };
+        let acted = || sent(&taps.modbus) && sent(&taps.mqtt);
+        wait_until("takeover", limit, acted).map_err(|_| {
+            Error::State(format!("{node} does not act within {limit:?}\n{}", self.cluster.log_tails()))
+        })
+    }
+
+    /// The processes.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// The processes, to do something to them.
+    pub fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    /// Device, broker, taps.
+    pub fn field(&self) -> &Field {
+        &self.field
+    }
+
+    /// The subscriber.
+    pub fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    /// The commands.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// What was built.
+    pub fn options(&self) -> StageOptions {
+        self.options
+    }
+
+    /// Active and first standby.
+    pub fn roles(&self) -> Result<(String, String)> {
+        let active = self.cluster.active().ok_or_else(|| Error::State("no node is active".to_owned()))?;
+        let standby = self.cluster.names().into_iter().find(|name| *name != active);
+        Ok((active, standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?))
+    }
+}
+
+fn interfaces(field: &Field) -> String {
+    let mut text = String::new();
+    write_interfaces(field, &mut text).expect("a String takes any text");
+    text
+}
+
+fn write_interfaces(field: &Field, text: &mut String) -> std::fmt::Result {
+    let Some(first) = field.taps().first() else { return Ok(()) };
+    for taps in &field.taps()[1..] {
+        writeln!(text, "[nodes.{}.override]", taps.node)?;
+        writeln!(text, "interface.plc1.settings.address = \"{}\"", taps.modbus.address())?;
+        writeln!(text, "interface.mqtt1.settings.broker = \"mqtt://{}\"\n", taps.mqtt.address())?;
+    }
+    write!(
+        text,
+        r#"[[interface]]
+id = "plc1"
+plugin = "modbus"
+items = "items/plc1.csv"
+settings = {{ address = "{}", unit = 1, poll = "20ms", timeout = "500ms" }}
+
+[[interface]]
+id = "mqtt1"
+plugin = "mqtt"
+items = "items/mqtt1.csv"
+settings = {{ broker = "mqtt://{}", status_topic = "" }}
+
+[[link]]
+from = "plc1/counter"
+to = "mqtt1/counter"
+
+[[link]]
+from = "mqtt1/setpoint"
+to = "plc1/setpoint"
+delivery = "command"
+"#,
+        first.modbus.address(),
+        first.mqtt.address()
+    )
+}
+
+fn items() -> Vec<(String, String)> {
+    let plc = "path,address,type,access,unit,description,poll\n\
+               counter,hr:0,u16,r,,Counts up by itself,\n\
+               setpoint,hr:20,u16,w,,Takes numbered commands,off\n";
+    let mqtt = format!(
+        "path,address,type,access,unit,description,edge\n\
+         counter,{COUNTER_TOPIC},u16,w,,Every count,\n\
+         setpoint,{SETPOINT_TOPIC},u16,r,,Numbered commands,true\n"
+    );
+    vec![("plc1.csv".to_owned(), plc.to_owned()), ("mqtt1.csv".to_owned(), mqtt)]
+}
+
+/// More than a node does between two looks.
+const RECENT_EVENTS: usize = 500;
+const START_LIMIT: Duration = Duration::from_secs(30);
+const FLOW_LIMIT: Duration = Duration::from_secs(10);
+const SETTLE_LIMIT: Duration = Duration::from_secs(5);
