@@ -237,7 +237,7 @@ impl Engine {
                 // A reader that went away needs no answer.
                 drop(reply.send(ReadAnswer {
                     entries,
-                    gap: state.resume.is_some(),
+                    gap: state.resume.is_some_and(|resume| resume > after),
                     last: self.journal.last(),
                 }));
             }

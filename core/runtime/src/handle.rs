@@ -622,6 +622,7 @@ impl Stream {
                 items.extend(self.items_of(&samples));
             }
         }
+        // A cursor of another node may be ahead of this journal; what comes is then skipped up to it.
         if self.position.is_none_or(|position| position >= last) {
             self.behind = false;
         }
