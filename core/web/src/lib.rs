@@ -1,1 +1,36 @@
-//! REST, WebSocket and metrics over a running hub.
+//! REST, streams and metrics over a running hub.
+//!
+//! [`serve`] answers on one address: `/health/*`, `/metrics`, `/openapi.json` and `/api/v1/*`. Handlers only
+//! translate between HTTP and [`twinhub_runtime::Handle`]; they decide nothing.
+//!
+//! # Who may do what
+//! - `/health/*` and `/metrics` answer everybody.
+//! - Everything else needs `Authorization: Bearer <token>`. The token is 64 hexadecimal digits in the file
+//!   `token` of the node's state directory (made at the first start, readable only by its owner), or in the
+//!   file that `[web] token` names. Nodes that share a token file carry writes over to each other.
+//! - With `[web] trust_loopback = true`, the default, requests from this machine need no token, provided that their `Host`
+//!   is `localhost`, a loopback address or an address of this node, and that their `Origin`, if there is one, is the
+//!   same: a web page from elsewhere in a browser on this machine gets nothing.
+//!
+//! # Limits
+//! Connections in all and per address, time for the header, for the request and for a blocked reader, size of
+//! header, body and WebSocket message: see [`limits`]. What exceeds one gets an answer or a closed connection,
+//! and nothing else suffers.
+//!
+//! # Errors
+//! Every error is `application/problem+json` with a stable `code`; see [`problem::Problem`].
+#![warn(missing_docs)]
+
+mod access;
+mod api;
+mod forward;
+pub mod limits;
+pub mod metrics;
+mod openapi;
+pub mod problem;
+mod server;
+pub mod token;
+
+pub use openapi::document as openapi_document;
+pub use server::{WebError, WebOptions, serve};
+pub use token::Token;

@@ -1,0 +1,141 @@
+//! Which path leads where.
+
+pub(crate) mod cluster;
+pub(crate) mod interfaces;
+pub(crate) mod items;
+pub(crate) mod page;
+pub(crate) mod records;
+pub(crate) mod stream;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, watch};
+use twinhub_runtime::Handle;
+
+use crate::access::{self, Rules};
+use crate::problem::{self, Problem};
+use crate::{limits, metrics, openapi};
+
+/// What every handler has at hand.
+#[derive(Debug, Clone)]
+pub(crate) struct Web(Arc<Shared>);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) handle: Handle,
+    pub(crate) rules: Rules,
+    pub(crate) matrix: serde_json::Value,
+    pub(crate) stopping: watch::Receiver<bool>,
+    pub(crate) forwards: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Web {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl Web {
+    pub(crate) fn new(
+        handle: Handle,
+        rules: Rules,
+        matrix: serde_json::Value,
+        stopping: watch::Receiver<bool>,
+    ) -> Web {
+        let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards }))
+    }
+}
+
+pub(crate) fn router(web: Web, max_body: usize) -> Router {
+    let api = Router::new()
+        .route("/cluster", get(cluster::show))
+        .route("/cluster/history", get(records::history))
+        .route("/cluster/switchover", post(cluster::switchover))
+        .route("/cluster/failover", post(cluster::failover))
+        .route("/cluster/pause", post(cluster::pause))
+        .route("/cluster/resume", post(cluster::resume))
+        .route("/cluster/resync", post(cluster::resync))
+        .route("/operations/{id}", get(cluster::operation))
+        .route("/nodes/{name}", get(cluster::node))
+        .route("/nodes/{name}/test", post(cluster::test_node))
+        .route("/interfaces", get(interfaces::list))
+        .route("/interfaces/{id}", get(interfaces::one))
+        .route("/items", get(items::list))
+        .route("/items:bulk", post(items::write_bulk))
+        .route("/items/{*key}", get(items::read).put(items::write))
+        .route("/events", get(records::events))
+        .route("/events/stream", get(stream::events))
+        .route("/stream", get(stream::values))
+        .route("/plugins", get(interfaces::plugins))
+        .route("/plugins/{name}", get(interfaces::plugin))
+        .route("/plugins/{name}/schema", get(interfaces::plugin_schema))
+        .route("/matrix", get(interfaces::matrix));
+    let guarded = Router::new()
+        .nest("/api/v1", api)
+        .route("/openapi.json", get(document))
+        .fallback(|| async { StatusCode::NOT_FOUND })
+        .layer(from_fn_with_state(web.clone(), access::guard));
+    let open = Router::new()
+        .route("/health/live", get(|| async { health(true) }))
+        .route("/health/ready", get(|State(web): State<Web>| async move { health(web.handle.is_ready()) }))
+        .route("/health/active", get(|State(web): State<Web>| async move { health(web.handle.is_active()) }))
+        .route(
+            "/health/standby",
+            get(|State(web): State<Web>| async move { health(web.handle.is_standby()) }),
+        )
+        .route("/metrics", get(metrics_page));
+    open.merge(guarded)
+        .with_state(web)
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(from_fn(in_time))
+        .layer(map_response(problem::unify))
+        .layer(map_response(harden))
+}
+
+/// Ends requests that take too long; streams answer at once and run on.
+async fn in_time(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(limits::REQUEST_TIME_MAX, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(StatusCode::REQUEST_TIMEOUT, "TH-WEB-408", "the request took too long")
+            .into_response(),
+    }
+}
+
+async fn harden(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Load balancers look at the status; `problem::unify` leaves JSON alone.
+fn health(is_so: bool) -> Response {
+    let status = if is_so { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(is_so)).into_response()
+}
+
+async fn metrics_page(State(web): State<Web>) -> Response {
+    let text = metrics::render(web.handle.metrics());
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+}
+
+async fn document() -> Response {
+    axum::Json(openapi::document()).into_response()
+}
+
+/// Reads a JSON body; an empty one counts as `{}`.
+pub(crate) fn body_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::bad_request(format!("the body is not usable: {error}")))
+}

@@ -1,0 +1,269 @@
+//! The cluster, its nodes, and orders of operators.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, http::HeaderValue};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpStream;
+use twinhub_runtime::Order;
+use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathView};
+use utoipa::ToSchema;
+
+use super::{Web, body_of};
+use crate::access::Peer;
+use crate::problem::Problem;
+
+/// The whole cluster as this node sees it.
+#[utoipa::path(get, path = "/api/v1/cluster", responses((status = 200, body = ClusterView)))]
+pub(crate) async fn show(State(web): State<Web>) -> Json<ClusterView> {
+    Json(web.handle.cluster())
+}
+
+/// Which group an order is for, and what it needs besides.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OrderBody {
+    /// Only this group; all if left out.
+    group: Option<String>,
+    /// Switchover: to this node; the best one if left out.
+    to: Option<String>,
+    /// Failover: also without a majority.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Where to watch an order.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Accepted {
+    /// Id for `/operations/{id}`.
+    operation: u64,
+}
+
+/// Moves the role, planned and without loss.
+#[utoipa::path(post, path = "/api/v1/cluster/switchover", request_body = OrderBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn switchover(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: OrderBody = body_of(&body)?;
+    let order = Order::Switchover { to: body.to.clone() };
+    give(&web, peer, &body, order)
+}
+
+/// Makes this node active now; `force` also without a majority.
+#[utoipa::path(post, path = "/api/v1/cluster/failover", request_body = OrderBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn failover(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: OrderBody = body_of(&body)?;
+    give(&web, peer, &body, Order::Failover { force: body.force })
+}
+
+/// Stops moves of the role by itself.
+#[utoipa::path(post, path = "/api/v1/cluster/pause", request_body = OrderBody,
+    responses((status = 202, body = Accepted)))]
+pub(crate) async fn pause(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    give(&web, peer, &body_of(&body)?, Order::Pause)
+}
+
+/// Allows moves again.
+#[utoipa::path(post, path = "/api/v1/cluster/resume", request_body = OrderBody,
+    responses((status = 202, body = Accepted)))]
+pub(crate) async fn resume(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    give(&web, peer, &body_of(&body)?, Order::Resume)
+}
+
+/// Makes this node fetch a full copy from the active one.
+#[utoipa::path(post, path = "/api/v1/cluster/resync", request_body = OrderBody,
+    responses((status = 202, body = Accepted)))]
+pub(crate) async fn resync(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    give(&web, peer, &body_of(&body)?, Order::Resync)
+}
+
+fn give(web: &Web, peer: Peer, body: &OrderBody, order: Order) -> Result<Response, Problem> {
+    let by = peer.origin();
+    tracing::info!(?order, group = body.group, by, "order");
+    let operation = web
+        .handle
+        .order(body.group.as_deref(), order, &by)
+        .map_err(|error| Problem::of_command(&error, "/api/v1/cluster"))?;
+    let mut response = (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response();
+    if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/operations/{operation}")) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
+    Ok(response)
+}
+
+/// What became of an order.
+#[utoipa::path(get, path = "/api/v1/operations/{id}", params(("id" = u64, Path)),
+    responses((status = 200, body = OperationView), (status = 404, body = Problem)))]
+pub(crate) async fn operation(
+    State(web): State<Web>,
+    Path(id): Path<u64>,
+) -> Result<Json<OperationView>, Problem> {
+    web.handle.operation(id).map(Json).ok_or_else(|| {
+        Problem::not_found("TH-NODE-006", format!("this node keeps no operation {id}; it forgets old ones"))
+    })
+}
+
+/// One node over all groups.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodeDetails {
+    /// Its name.
+    name: String,
+    /// Its product version, if known.
+    version: String,
+    /// Where its web interface listens.
+    web: String,
+    /// Whether it answers on at least one path.
+    reachable: bool,
+    /// Its part in each group.
+    groups: Vec<NodeInGroup>,
+    /// Every path to it.
+    paths: Vec<PathView>,
+}
+
+/// A node's part in one group.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodeInGroup {
+    /// The group.
+    group: String,
+    /// Its place in the order.
+    rank: u8,
+    /// Its state.
+    state: String,
+    /// Records it lacks against the active node.
+    lag_records: Option<u64>,
+    /// Whether it holds everything that the active node holds.
+    in_sync: bool,
+}
+
+/// One node.
+#[utoipa::path(get, path = "/api/v1/nodes/{name}", params(("name" = String, Path)),
+    responses((status = 200, body = NodeDetails), (status = 404, body = Problem)))]
+pub(crate) async fn node(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Json<NodeDetails>, Problem> {
+    details(&web, &name).map(Json)
+}
+
+fn details(web: &Web, name: &str) -> Result<NodeDetails, Problem> {
+    let views: Vec<(String, NodeView)> = web
+        .handle
+        .cluster()
+        .groups
+        .into_iter()
+        .flat_map(|group| group.nodes.into_iter().map(move |node| (group.id.clone(), node)))
+        .filter(|(_, node)| node.name == name)
+        .collect();
+    let Some((_, first)) = views.first().cloned() else {
+        return Err(Problem::not_found("TH-NODE-002", format!("there is no node `{name}`")));
+    };
+    let groups = views
+        .into_iter()
+        .map(|(group, node)| NodeInGroup {
+            group,
+            rank: node.rank,
+            state: node.state,
+            lag_records: node.lag_records,
+            in_sync: node.in_sync,
+        })
+        .collect();
+    Ok(NodeDetails {
+        name: first.name,
+        version: first.version,
+        web: first.web,
+        reachable: first.reachable,
+        groups,
+        paths: first.paths,
+    })
+}
+
+/// What a test of the paths to a node found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodeTest {
+    /// The node.
+    name: String,
+    /// Its product version, if known.
+    version: String,
+    /// Hash of this node's configuration; a node with another one is not in sync.
+    config_hash: String,
+    /// Each path.
+    paths: Vec<PathTest>,
+}
+
+/// What a test of one path found.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PathTest {
+    /// Address, `host:port`.
+    address: String,
+    /// Whether a new TCP connection is accepted there.
+    reachable: bool,
+    /// How long that took, in microseconds.
+    connect_us: Option<u64>,
+    /// Whether the permanent connection stands, which needs mutual TLS.
+    tls: bool,
+    /// Smoothed round trip of heartbeats in microseconds.
+    rtt_us: Option<u64>,
+    /// Why not.
+    error: Option<String>,
+}
+
+/// Tries every path to a node.
+#[utoipa::path(post, path = "/api/v1/nodes/{name}/test", params(("name" = String, Path)),
+    responses((status = 200, body = NodeTest), (status = 404, body = Problem)))]
+pub(crate) async fn test_node(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Json<NodeTest>, Problem> {
+    let node = details(&web, &name)?;
+    let links = web.handle.site().node(&name).map(|node| node.links.clone()).unwrap_or_default();
+    let mut paths = Vec::new();
+    for address in links {
+        let known = node.paths.iter().find(|path| path.address == address);
+        let begun = Instant::now();
+        let tried = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(&address)).await;
+        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let tried = match tried {
+            Ok(Ok(_)) => Ok(took),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err(format!("no answer within {} s", CONNECT_TIME_MAX.as_secs())),
+        };
+        paths.push(PathTest {
+            address,
+            reachable: tried.is_ok(),
+            connect_us: tried.as_ref().ok().copied(),
+            tls: known.is_some_and(|path| path.up),
+            rtt_us: known.and_then(|path| path.rtt_us),
+            error: tried.err().or_else(|| known.and_then(|path| path.error.clone())),
+        });
+    }
+    let config_hash = web.handle.cluster().config_hash;
+    Ok(Json(NodeTest { name: node.name, version: node.version, config_hash, paths }))
+}
+
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);

@@ -1,0 +1,79 @@
+//! Interfaces, plugins and what they declare.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use twinhub_runtime::view::{InterfaceView, PluginView};
+
+use super::Web;
+use crate::problem::Problem;
+
+/// Every interface on this node.
+#[utoipa::path(get, path = "/api/v1/interfaces", responses((status = 200, body = [InterfaceView])))]
+pub(crate) async fn list(State(web): State<Web>) -> Json<Vec<InterfaceView>> {
+    Json(web.handle.interfaces())
+}
+
+/// One interface.
+#[utoipa::path(get, path = "/api/v1/interfaces/{id}", params(("id" = String, Path)),
+    responses((status = 200, body = InterfaceView), (status = 404, body = Problem)))]
+pub(crate) async fn one(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+) -> Result<Json<InterfaceView>, Problem> {
+    let found = web.handle.interfaces().into_iter().find(|interface| interface.id == id);
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("TH-INTERFACE-001", format!("there is no interface `{id}`")))
+}
+
+/// Every plugin library in use.
+#[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = [PluginView])))]
+pub(crate) async fn plugins(State(web): State<Web>) -> Json<Vec<PluginView>> {
+    Json(web.handle.plugins())
+}
+
+/// One plugin.
+#[utoipa::path(get, path = "/api/v1/plugins/{name}", params(("name" = String, Path)),
+    responses((status = 200, body = PluginView), (status = 404, body = Problem)))]
+pub(crate) async fn plugin(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Json<PluginView>, Problem> {
+    find(&web, &name).map(Json)
+}
+
+/// JSON Schema of a plugin's settings (`config`) and of the columns of its items file (`items`).
+#[utoipa::path(get, path = "/api/v1/plugins/{name}/schema", params(("name" = String, Path)),
+    responses((status = 200, body = Object), (status = 404, body = Problem)))]
+pub(crate) async fn plugin_schema(
+    State(web): State<Web>,
+    Path(name): Path<String>,
+) -> Result<Json<serde_json::Value>, Problem> {
+    let plugin = find(&web, &name)?;
+    let part = |key: &str| plugin.manifest.get(key).cloned().unwrap_or_default();
+    Ok(Json(serde_json::json!({ "config": part("config_schema"), "items": part("item_address_schema") })))
+}
+
+/// The compatibility matrix: declared and measured.
+#[utoipa::path(get, path = "/api/v1/matrix", responses((status = 200, body = Object)))]
+pub(crate) async fn matrix(State(web): State<Web>) -> Json<serde_json::Value> {
+    let declared: Vec<serde_json::Value> = web
+        .handle
+        .plugins()
+        .into_iter()
+        .map(|plugin| {
+            serde_json::json!({
+                "plugin": plugin.name,
+                "version": plugin.version,
+                "declared": plugin.manifest.get("mb").cloned().unwrap_or_default(),
+            })
+        })
+        .collect();
+    Json(serde_json::json!({ "declared": declared, "rows": web.matrix }))
+}
+
+fn find(web: &Web, name: &str) -> Result<PluginView, Problem> {
+    web.handle.plugins().into_iter().find(|plugin| plugin.name == name).ok_or_else(|| {
+        Problem::not_found("TH-PLUGIN-001", format!("no interface here uses a plugin `{name}`"))
+    })
+}

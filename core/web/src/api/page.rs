@@ -1,0 +1,90 @@
+//! Pages of rows, as JSON or CSV.
+
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse as _, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::limits;
+
+/// A part of a list that grows.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Page<T> {
+    /// The rows, oldest first.
+    pub(crate) rows: Vec<T>,
+    /// Pass this as `after` to read on; the same as before if there was nothing new.
+    pub(crate) next: u64,
+}
+
+/// How many rows to give.
+pub(crate) fn limit(asked: Option<usize>) -> usize {
+    asked.unwrap_or(limits::PAGE_DEFAULT).clamp(1, limits::PAGE_MAX)
+}
+
+/// Whether the client prefers CSV.
+pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/csv")
+}
+
+/// Rows as CSV (RFC 4180) with a header.
+pub(crate) fn csv<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Response {
+    let mut text = header.join(",");
+    text.push_str("\r\n");
+    for row in rows {
+        for (index, cell) in row.iter().enumerate() {
+            if index > 0 {
+                text.push(',');
+            }
+            push_cell(&mut text, cell);
+        }
+        text.push_str("\r\n");
+    }
+    ([(axum::http::header::CONTENT_TYPE, "text/csv; charset=utf-8")], text).into_response()
+}
+
+fn push_cell(text: &mut String, cell: &str) {
+    // A spreadsheet would take these for formulas.
+    let is_formula =
+        cell.starts_with(['=', '+', '-', '@', '\t']) && cell.parse::<f64>().is_err() && cell != "-";
+    if is_formula || cell.contains([',', '"', '\r', '\n']) {
+        text.push('"');
+        if is_formula {
+            text.push('\'');
+        }
+        text.push_str(&cell.replace('"', "\"\""));
+        text.push('"');
+    } else {
+        text.push_str(cell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_are_quoted_and_formulas_are_texts() {
+        for (cell, expected) in [
+            ("plain", "plain"),
+            ("a,b", "\"a,b\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("=cmd()", "\"'=cmd()\""),
+            ("-1.5", "-1.5"),
+            ("-", "-"),
+        ] {
+            let mut text = String::new();
+            push_cell(&mut text, cell);
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn csv_is_given_only_when_asked_for() {
+        let accept = |text: &str| wants_csv(&HeaderMap::from_iter([(header::ACCEPT, text.parse().unwrap())]));
+        assert!(accept("text/csv"));
+        assert!(accept("application/xml, text/csv;q=0.9"));
+        assert!(!accept("*/*"));
+        assert!(!wants_csv(&HeaderMap::new()));
+    }
+}

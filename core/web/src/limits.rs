@@ -1,0 +1,32 @@
+//! How much one client may take.
+
+use std::time::Duration;
+
+/// Connections at once.
+pub const CONNECTIONS_MAX: usize = 512;
+/// Connections at once from one address; loopback is exempt, since tools and proxies share it.
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// From the first byte awaited to the end of the header; also how long an idle connection is kept.
+pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Bytes of a header.
+pub const HEADER_BYTES_MAX: usize = 32 * 1024;
+/// From the header to the answer, including the body's arrival and the device's reply.
+pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
+/// A client that takes nothing for so long is disconnected.
+pub const BLOCKED_WRITE_MAX: Duration = Duration::from_secs(20);
+/// Bytes of a message that a WebSocket client sends; the hub expects none.
+pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Values in one `POST /items:bulk`.
+pub const BULK_ITEMS_MAX: usize = 10_000;
+/// Writes of one bulk request that are under way at once.
+pub const BULK_PARALLEL: usize = 64;
+/// Requests carried over to the active node at once.
+pub const FORWARDS_MAX: usize = 16;
+/// How long open requests may take to finish when the server stops.
+pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
+/// A stream without values says so at this interval.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Rows in a page if the client does not say.
+pub const PAGE_DEFAULT: usize = 1000;
+/// Rows in a page at most.
+pub const PAGE_MAX: usize = 10_000;

@@ -1,0 +1,398 @@
+//! The metrics page, OpenMetrics text. Labels are `node group interface plugin peer link` and closed word lists, never
+//! item names, so that the number of series does not grow with the site.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeGaugeValue, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+use twinhub_runtime::view::MetricsView;
+
+/// Type of the page.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page for one moment.
+pub fn render(view: MetricsView) -> String {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Page(view)));
+    let mut page = String::new();
+    // Writing to a string cannot fail.
+    text::encode(&mut page, &registry).ok();
+    page
+}
+
+struct Page(MetricsView);
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Page")
+    }
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+/// One family under construction.
+struct Family<'a, V> {
+    name: &'static str,
+    help: &'static str,
+    rows: Vec<(Labels, V)>,
+    node: &'a str,
+}
+
+impl<'a, V> Family<'a, V> {
+    fn new(node: &'a str, name: &'static str, help: &'static str) -> Family<'a, V> {
+        Family { name, help, rows: Vec::new(), node }
+    }
+
+    fn row(&mut self, labels: &[(&'static str, &str)], value: V) {
+        let node = std::iter::once(("node", self.node));
+        let labels =
+            node.chain(labels.iter().copied()).map(|(name, value)| (name, value.to_owned())).collect();
+        self.rows.push((labels, value));
+    }
+}
+
+impl<V: EncodeGaugeValue> Family<'_, V> {
+    fn gauge(self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Gauge)?;
+        for (labels, value) in &self.rows {
+            metric.encode_family(labels)?.encode_gauge(value)?;
+        }
+        Ok(())
+    }
+}
+
+impl Family<'_, u64> {
+    /// `_total` is added to the name.
+    fn counter(self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = encoder.encode_descriptor(self.name, self.help, None, MetricType::Counter)?;
+        for (labels, value) in &self.rows {
+            metric.encode_family(labels)?.encode_counter::<NoLabelSet, u64, f64>(value, None)?;
+        }
+        Ok(())
+    }
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let encoder = &mut encoder;
+        self.build(encoder)?;
+        self.roles(encoder)?;
+        self.peers(encoder)?;
+        self.sync(encoder)?;
+        self.interfaces(encoder)?;
+        self.values(encoder)
+    }
+}
+
+impl Page {
+    fn node(&self) -> &str {
+        &self.0.cluster.node
+    }
+
+    fn build(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut build = Family::new(self.node(), "twinhub_build_info", "Version of the product, always 1");
+        let hash = &self.0.cluster.config_hash;
+        build.row(&[("version", &self.0.cluster.version), ("config_hash", hash)], 1_i64);
+        build.gauge(encoder)
+    }
+
+    fn roles(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut state =
+            Family::new(node, "twinhub_node_state", "State of this node for a group: 1 for the one it is in");
+        let mut epoch = Family::new(node, "twinhub_epoch", "Counter of the fencing number in force");
+        let mut paused = Family::new(node, "twinhub_paused", "Whether role changes are paused");
+        let mut protected =
+            Family::new(node, "twinhub_protected", "Whether a majority stands behind the active node");
+        let mut split =
+            Family::new(node, "twinhub_split_possible", "Whether two nodes could be active at once");
+        for group in &self.0.cluster.groups {
+            let label = ("group", group.id.as_str());
+            for word in NODE_STATES {
+                state.row(&[label, ("state", word)], i64::from(group.state == word));
+            }
+            let counter = group.epoch.split('.').next().and_then(|counter| counter.parse().ok()).unwrap_or(0);
+            epoch.row(&[label], counter);
+            paused.row(&[label], i64::from(group.paused));
+            protected.row(&[label], i64::from(group.protected));
+            split.row(&[label], i64::from(group.split_possible));
+        }
+        state.gauge(encoder)?;
+        Family::<i64>::gauge(epoch, encoder)?;
+        paused.gauge(encoder)?;
+        protected.gauge(encoder)?;
+        split.gauge(encoder)?;
+        let mut takeovers = Family::new(node, "twinhub_takeovers", "How often this node became active");
+        for (reason, count) in &self.0.takeovers {
+            takeovers.row(&[("reason", reason)], *count);
+        }
+        takeovers.counter(encoder)?;
+        let mut duration = Family::new(
+            node,
+            "twinhub_takeover_duration_seconds",
+            "The last takeover of this node, from detection to open gates",
+        );
+        if let Some(seconds) = self.0.takeover_duration_seconds {
+            duration.row(&[], seconds);
+        }
+        duration.gauge(encoder)?;
+        let mut lateness = Family::new(
+            node,
+            "twinhub_control_lateness_seconds",
+            "How late the control timer was the last time",
+        );
+        lateness.row(&[], self.0.control_lateness_seconds);
+        lateness.gauge(encoder)
+    }
+
+    fn peers(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut up = Family::new(node, "twinhub_peer_up", "Whether a path to another node is connected");
+        let mut rtt = Family::new(node, "twinhub_peer_rtt_seconds", "Smoothed round trip of a path");
+        let mut seen = std::collections::BTreeSet::new();
+        for peer in self.0.cluster.groups.iter().flat_map(|group| &group.nodes) {
+            if !seen.insert(&peer.name) {
+                continue;
+            }
+            for path in &peer.paths {
+                let labels = [("peer", peer.name.as_str()), ("link", path.address.as_str())];
+                up.row(&labels, i64::from(path.up));
+                if let Some(micros) = path.rtt_us {
+                    rtt.row(&labels, seconds(micros));
+                }
+            }
+        }
+        if let Some(witness) = &self.0.cluster.witness {
+            up.row(&[("peer", "witness"), ("link", &witness.address)], i64::from(witness.up));
+        }
+        up.gauge(encoder)?;
+        rtt.gauge(encoder)
+    }
+
+    fn sync(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut lag = Family::new(
+            node,
+            "twinhub_sync_lag_records",
+            "Journal records a node lacks against the active one",
+        );
+        for group in &self.0.cluster.groups {
+            for peer in &group.nodes {
+                if let Some(records) = peer.lag_records {
+                    let records = i64::try_from(records).unwrap_or(i64::MAX);
+                    lag.row(&[("group", &group.id), ("peer", &peer.name), ("part", "journal")], records);
+                }
+            }
+        }
+        lag.gauge(encoder)?;
+        let mut records = Family::new(node, "twinhub_sync_records", "Records replicated");
+        for (direction, count) in &self.0.sync_records {
+            records.row(&[("part", "journal"), ("direction", direction)], *count);
+        }
+        records.counter(encoder)?;
+        let mut orphans = Family::new(
+            node,
+            "twinhub_ring_orphans",
+            "Values in the receive ring that the active node never covered",
+        );
+        orphans.row(&[], self.0.ring_orphans);
+        orphans.counter(encoder)
+    }
+
+    fn interfaces(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut state =
+            Family::new(node, "twinhub_interface_state", "State of an interface: 1 for the one it is in");
+        let mut suppressed =
+            Family::new(node, "twinhub_interface_suppressed", "Outputs suppressed while inactive");
+        let mut throttled =
+            Family::new(node, "twinhub_interface_throttled", "Publications refused because the hub was busy");
+        let mut faults = Family::new(node, "twinhub_interface_faults", "How often a plugin instance faulted");
+        for interface in &self.0.interfaces {
+            let labels = [
+                ("group", interface.group.as_str()),
+                ("interface", interface.id.as_str()),
+                ("plugin", interface.plugin.as_str()),
+            ];
+            for word in INTERFACE_STATES {
+                let [group, id, plugin] = labels;
+                state.row(&[group, id, plugin, ("state", word)], i64::from(interface.state == word));
+            }
+            suppressed.row(&labels, interface.suppressed);
+            throttled.row(&labels, interface.throttled);
+            faults.row(&labels, interface.faults);
+        }
+        state.gauge(encoder)?;
+        suppressed.counter(encoder)?;
+        throttled.counter(encoder)?;
+        faults.counter(encoder)?;
+        let mut writes = Family::new(node, "twinhub_interface_writes", "Commands by their result");
+        for ((interface, result), count) in &self.0.writes {
+            writes.row(&[("interface", interface), ("result", result)], *count);
+        }
+        writes.counter(encoder)?;
+        let mut fenced = Family::new(
+            node,
+            "twinhub_fenced_writes",
+            "Writes stopped because their epoch or lease was over",
+        );
+        fenced.row(&[], self.0.fenced_writes);
+        fenced.counter(encoder)?;
+        let mut panics = Family::new(node, "twinhub_plugin_panics", "Panics and faults of plugins");
+        panics.row(&[], self.0.plugin_panics);
+        panics.counter(encoder)
+    }
+
+    fn values(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut items = Family::new(node, "twinhub_items", "Items by quality");
+        for quality in ["good", "uncertain", "bad"] {
+            let count = self.0.items_by_quality.get(quality).copied().unwrap_or(0);
+            items.row(&[("quality", quality)], i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        items.gauge(encoder)?;
+        let mut dropped = Family::new(node, "twinhub_values_dropped", "Values dropped, by cause");
+        for (cause, count) in &self.0.dropped {
+            dropped.row(&[("cause", cause)], *count);
+        }
+        dropped.counter(encoder)?;
+        self.latency(encoder)
+    }
+
+    fn latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some((_, count)) = self.0.value_latency.last() else { return Ok(()) };
+        let mut before = 0;
+        let mut sum = 0.0;
+        let mut highest = 0.0;
+        let mut buckets = Vec::new();
+        for (bound, cumulative) in &self.0.value_latency {
+            let own = cumulative.saturating_sub(before);
+            before = *cumulative;
+            if bound.is_finite() {
+                highest = *bound;
+            }
+            sum += highest * as_float(own);
+            buckets.push((if bound.is_finite() { *bound } else { f64::MAX }, own));
+        }
+        let mut metric = encoder.encode_descriptor(
+            "twinhub_value_latency_seconds",
+            "Age of values when the journal takes them; the sum counts each value with its bucket's upper bound",
+            None,
+            MetricType::Histogram,
+        )?;
+        let labels: Labels = vec![("node", self.node().to_owned())];
+        metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, *count, &buckets, None)
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    as_float(micros) / 1e6
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts and microseconds far below 2^52")]
+fn as_float(number: u64) -> f64 {
+    number as f64
+}
+
+const NODE_STATES: [&str; 12] = [
+    "starting",
+    "joining",
+    "syncing",
+    "standby",
+    "candidate",
+    "activating",
+    "active",
+    "draining",
+    "isolated",
+    "reconciling",
+    "maintenance",
+    "faulted",
+];
+const INTERFACE_STATES: [&str; 6] = ["stopped", "connecting", "ok", "degraded", "fault", "suppressed"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use twinhub_runtime::view::{ClusterView, GroupView, InterfaceView, NodeView, PathView};
+
+    use super::*;
+
+    fn view() -> MetricsView {
+        let path = PathView { address: "10.0.0.12:7620".into(), up: true, rtt_us: Some(250), error: None };
+        let peer = NodeView {
+            name: "backup".into(),
+            paths: vec![path],
+            lag_records: Some(3),
+            ..NodeView::default()
+        };
+        let group = GroupView {
+            id: "site".into(),
+            epoch: "17.0".into(),
+            state: "active".into(),
+            nodes: vec![peer],
+            ..GroupView::default()
+        };
+        let interface = InterfaceView {
+            id: "plc1".into(),
+            plugin: "modbus".into(),
+            group: "site".into(),
+            state: "ok".into(),
+            suppressed: 4,
+            ..InterfaceView::default()
+        };
+        MetricsView {
+            cluster: ClusterView {
+                node: "main".into(),
+                version: "1.2.3".into(),
+                groups: vec![group],
+                ..ClusterView::default()
+            },
+            interfaces: vec![interface],
+            items_by_quality: BTreeMap::from([("good", 9)]),
+            takeovers: BTreeMap::from([("peer_silent".to_owned(), 2)]),
+            takeover_duration_seconds: Some(0.31),
+            writes: BTreeMap::from([(("plc1".to_owned(), "done"), 5)]),
+            value_latency: vec![(0.001, 3), (0.01, 5), (f64::INFINITY, 6)],
+            ..MetricsView::default()
+        }
+    }
+
+    #[test]
+    fn every_promised_name_is_on_the_page() {
+        let page = render(view());
+        for line in [
+            "twinhub_node_state{node=\"main\",group=\"site\",state=\"active\"} 1",
+            "twinhub_node_state{node=\"main\",group=\"site\",state=\"standby\"} 0",
+            "twinhub_epoch{node=\"main\",group=\"site\"} 17",
+            "twinhub_takeovers_total{node=\"main\",reason=\"peer_silent\"} 2",
+            "twinhub_takeover_duration_seconds{node=\"main\"} 0.31",
+            "twinhub_peer_up{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 1",
+            "twinhub_peer_rtt_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 0.00025",
+            "twinhub_sync_lag_records{node=\"main\",group=\"site\",peer=\"backup\",part=\"journal\"} 3",
+            "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",
+            "twinhub_interface_suppressed_total{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\"} 4",
+            "twinhub_interface_writes_total{node=\"main\",interface=\"plc1\",result=\"done\"} 5",
+            "twinhub_items{node=\"main\",quality=\"good\"} 9",
+            "twinhub_value_latency_seconds_bucket{le=\"0.01\",node=\"main\"} 5",
+            "twinhub_value_latency_seconds_bucket{le=\"+Inf\",node=\"main\"} 6",
+            "twinhub_value_latency_seconds_count{node=\"main\"} 6",
+            "twinhub_plugin_panics_total{node=\"main\"} 0",
+            "twinhub_fenced_writes_total{node=\"main\"} 0",
+            "twinhub_ring_orphans_total{node=\"main\"} 0",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line}\n is not in\n{page}");
+        }
+        assert!(page.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn hostile_names_stay_inside_their_quotes() {
+        let mut view = view();
+        view.cluster.node = "a\"} 1\nb\\".to_owned();
+        let page = render(view);
+        assert!(page.contains("node=\"a\\\"} 1\\nb\\\\\""), "{page}");
+    }
+}

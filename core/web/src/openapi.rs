@@ -1,0 +1,49 @@
+//! The description of the interface, made from the handlers.
+
+use utoipa::OpenApi;
+
+use crate::api::{cluster, interfaces, items, records, stream};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Twinhub",
+        description = "Items, roles and events of a main/backup pair. Errors are problem+json with a stable code."
+    ),
+    paths(
+        cluster::show,
+        records::history,
+        cluster::switchover,
+        cluster::failover,
+        cluster::pause,
+        cluster::resume,
+        cluster::resync,
+        cluster::operation,
+        cluster::node,
+        cluster::test_node,
+        interfaces::list,
+        interfaces::one,
+        interfaces::plugins,
+        interfaces::plugin,
+        interfaces::plugin_schema,
+        interfaces::matrix,
+        items::list,
+        items::read,
+        items::write,
+        items::write_bulk,
+        records::events,
+        stream::events,
+        stream::values,
+    ),
+    components(schemas(
+        twinhub_runtime::view::StreamFrame,
+        twinhub_runtime::view::StreamItem,
+        crate::problem::Problem
+    ))
+)]
+struct Document;
+
+/// The OpenAPI document.
+pub fn document() -> serde_json::Value {
+    serde_json::to_value(Document::openapi()).unwrap_or_default()
+}
