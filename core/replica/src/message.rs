@@ -6,7 +6,7 @@
 //! Bulk content stands raw behind its numbers; everything else is a map of numbered fields.
 
 use minicbor::{Decode, Encode};
-use twinhub_model::Position;
+use twinhub_model::{Epoch, Position};
 
 use crate::{EntryBatch, ReplicaError};
 
@@ -76,10 +76,13 @@ pub enum Message {
         /// The active's last record when the image was complete.
         consistent: Position,
     },
-    /// Active: the next records.
+    /// Active: the next records; none if the standby asked and lacks nothing.
     Entries {
         /// The stream.
         stream: u32,
+        /// The record before the first one; without it, the loss of an epoch's last records could not be
+        /// told from an epoch that ended there.
+        after: Position,
         /// The records.
         batch: EntryBatch,
     },
@@ -168,7 +171,14 @@ impl Message {
             Message::SnapshotEnd { stream, at, consistent } => {
                 put(out, SNAPSHOT_END, &PairBody { stream: *stream, one: *at, two: *consistent });
             }
-            Message::Entries { stream, batch } => put_raw(out, ENTRIES, *stream, batch.as_bytes()),
+            Message::Entries { stream, after, batch } => {
+                out.reserve(22 + batch.size_bytes());
+                out.extend_from_slice(&[ENTRIES, LAYOUT]);
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&after.epoch.0.to_le_bytes());
+                out.extend_from_slice(&after.seq.to_le_bytes());
+                out.extend_from_slice(batch.as_bytes());
+            }
             Message::Ack { stream, received, durable } => {
                 put(out, ACK, &PairBody { stream: *stream, one: *received, two: *durable });
             }
@@ -222,7 +232,10 @@ impl Message {
             }
             ENTRIES => {
                 let (stream, rest) = raw_u32(body)?;
-                Message::Entries { stream, batch: EntryBatch::parse(rest)? }
+                let (epoch, rest) = raw_u64(rest)?;
+                let (seq, rest) = raw_u64(rest)?;
+                let after = Position::new(Epoch(epoch), seq);
+                Message::Entries { stream, after, batch: EntryBatch::parse(rest)? }
             }
             ACK => {
                 let PairBody { stream, one: received, two: durable } = fields(body)?;
@@ -352,10 +365,8 @@ const LAYOUT: u8 = 1;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use twinhub_model::Epoch;
-
     use super::*;
+    use proptest::prelude::*;
 
     fn position() -> impl Strategy<Value = Position> {
         (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Position::new(Epoch(epoch), seq))
@@ -415,7 +426,11 @@ mod tests {
                 at,
                 consistent
             }),
-            (stream, batch()).prop_map(|(stream, batch)| Message::Entries { stream, batch }),
+            (stream, position(), batch()).prop_map(|(stream, after, batch)| Message::Entries {
+                stream,
+                after,
+                batch
+            }),
             (stream, position(), position()).prop_map(|(stream, received, durable)| Message::Ack {
                 stream,
                 received,
@@ -471,7 +486,7 @@ mod tests {
             let mut batch = EntryBatch::new();
             batch.push(at(1), b"x");
             batch.push(wrong, b"y");
-            let bytes = bytes_of(&Message::Entries { stream: 1, batch });
+            let bytes = bytes_of(&Message::Entries { stream: 1, after: at(0), batch });
             assert!(matches!(Message::decode(&bytes), Err(ReplicaError::Unreadable { .. })), "{wrong}");
         }
     }
@@ -494,8 +509,8 @@ mod tests {
                 "0501a300010161 6b024107",
             ),
             (
-                Message::Entries { stream: 1, batch },
-                "070101000000 0002000000000000 0500000000000000 01000000 78",
+                Message::Entries { stream: 1, after: at, batch },
+                "070101000000 0002000000000000 0500000000000000 0002000000000000 0500000000000000 01000000 78",
             ),
             (Message::Ack { stream: 1, received: at, durable: at }, "0801a3000101821902000502 8219020005"),
             (Message::Diverged { stream: 1, common: at }, "0901a2000101 8219020005"),

@@ -167,7 +167,7 @@ impl Receiver {
                 self.consistent = consistent;
                 Ok(ReceiverAction::EndSnapshot { at, consistent })
             }
-            Message::Entries { batch, .. } => self.on_entries(batch),
+            Message::Entries { after, batch, .. } => self.on_entries(after, batch),
             Message::Diverged { common, .. } => {
                 self.state = ReceiverState::Diverged;
                 Ok(ReceiverAction::Diverged { common })
@@ -222,7 +222,7 @@ impl Receiver {
         self.stale
     }
 
-    fn on_entries(&mut self, mut batch: EntryBatch) -> Result<ReceiverAction, ReplicaError> {
+    fn on_entries(&mut self, after: Position, mut batch: EntryBatch) -> Result<ReceiverAction, ReplicaError> {
         match self.state {
             ReceiverState::Asked => self.state = ReceiverState::Tail,
             ReceiverState::Tail => {}
@@ -236,7 +236,7 @@ impl Receiver {
         if batch.is_empty() {
             return Ok(ReceiverAction::Nothing);
         }
-        if !follows(self.received, batch.first()) {
+        if after > self.received || !follows(self.received, batch.first()) {
             self.gaps += 1;
             return Ok(ReceiverAction::Send(self.want()));
         }

@@ -153,6 +153,8 @@ pub struct Sender {
     peer_limit: u64,
     peer_config_hash: u64,
     caught_up: bool,
+    /// The standby waits for a word even if it lacks nothing.
+    must_answer: bool,
     sent_bytes: u64,
     snapshot_bytes: u64,
     snapshots: u64,
@@ -178,6 +180,7 @@ impl Sender {
             peer_limit: 0,
             peer_config_hash: 0,
             caught_up: false,
+            must_answer: false,
             sent_bytes: 0,
             snapshot_bytes: 0,
             snapshots: 0,
@@ -314,6 +317,7 @@ impl Sender {
         self.pieces = None;
         self.held = None;
         self.caught_up = false;
+        self.must_answer = true;
         self.known_dictionary = dictionary;
         (self.sent, self.received, self.durable) = (from, from, Position::START);
         let is_empty = from == Position::START && source.last() != Position::START;
@@ -408,7 +412,12 @@ impl Sender {
                     self.stage = Stage::Start;
                     return self.next_message(source);
                 }
-                return None;
+                let (stream, after) = (self.stream, self.sent);
+                return std::mem::take(&mut self.must_answer).then_some(Message::Entries {
+                    stream,
+                    after,
+                    batch,
+                });
             }
             self.caught_up = read.end == TailEnd::CaughtUp;
             if self.prepare_dictionary(read.dictionary, source) {
@@ -417,10 +426,11 @@ impl Sender {
             }
             batch
         };
-        self.sent = batch.last();
+        self.must_answer = false;
+        let after = std::mem::replace(&mut self.sent, batch.last());
         self.flying.push_back((batch.last(), batch.size_bytes()));
         self.flying_bytes += batch.size_bytes();
-        Some(Message::Entries { stream: self.stream, batch })
+        Some(Message::Entries { stream: self.stream, after, batch })
     }
 
     /// Whether a dictionary has to be sent first.

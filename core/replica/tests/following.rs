@@ -224,6 +224,21 @@ fn a_standby_that_was_away_gets_only_what_it_missed() {
 }
 
 #[test]
+fn a_standby_that_lacks_nothing_learns_so_on_an_idle_site() {
+    let mut pair = Pair::new(node(1, 20), node(1, 20));
+    assert!(!pair.receiver.is_consistent());
+    pair.settle();
+    pair.assert_equal();
+    assert_eq!(pair.sender.durable(), at(1, 20));
+    pair.connect();
+    pair.settle();
+    pair.assert_equal();
+    let mut empty = Pair::new(Node::default(), Node::default());
+    empty.settle();
+    empty.assert_equal();
+}
+
+#[test]
 fn a_standby_away_for_too_long_gets_an_image() {
     let mut active = node(1, 20);
     active.first = at(1, 15);
@@ -280,6 +295,37 @@ fn a_dictionary_goes_before_the_records_that_need_it() {
     assert!(matches!(pair.to_standby[0], Message::Dictionary { offset: 0, total: 150, .. }));
     pair.settle();
     pair.assert_equal();
+}
+
+#[test]
+fn records_that_come_twice_are_skipped_without_asking_again() {
+    let mut receiver = Receiver::new(at(1, 3), Position::START, 0);
+    let stream = receiver.want().stream();
+    let entries = |range: std::ops::RangeInclusive<u64>| {
+        let mut batch = EntryBatch::new();
+        let after = at(1, range.start() - 1);
+        range.for_each(|seq| batch.push(at(1, seq), b"x"));
+        Message::Entries { stream, after, batch }
+    };
+    assert_eq!(receiver.handle(entries(2..=3)), Ok(ReceiverAction::Nothing));
+    let Ok(ReceiverAction::AppendEntries { batch }) = receiver.handle(entries(2..=5)) else {
+        panic!("two records are new");
+    };
+    let positions: Vec<_> = batch.iter().map(|(at, _)| at).collect();
+    assert_eq!((batch.first(), batch.len(), positions), (at(1, 4), 2, vec![at(1, 4), at(1, 5)]));
+    assert_eq!((receiver.duplicates(), receiver.gaps(), receiver.received()), (4, 0, at(1, 5)));
+    assert!(matches!(receiver.handle(entries(7..=7)), Ok(ReceiverAction::Send(Message::Want { .. }))));
+    assert_eq!(receiver.gaps(), 1);
+}
+
+#[test]
+fn lost_last_records_of_an_epoch_are_noticed_when_the_next_epoch_begins() {
+    let mut receiver = Receiver::new(at(1, 3), Position::START, 0);
+    let stream = receiver.want().stream();
+    let mut batch = EntryBatch::new();
+    batch.push(at(2, 1), b"x");
+    let action = receiver.handle(Message::Entries { stream, after: at(1, 5), batch });
+    assert!(matches!(action, Ok(ReceiverAction::Send(Message::Want { .. }))), "{action:?}");
 }
 
 #[test]

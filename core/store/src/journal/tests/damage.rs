@@ -25,7 +25,12 @@ fn a_file_cut_anywhere_in_its_last_records_gives_all_earlier_ones() {
         journal.append_encoded(if left == 0 { at(1, 1) } else { last.next() }, b"goes on").unwrap();
         journal.sync().unwrap();
         drop(journal);
-        assert_eq!(open(small(dir.path())).1.damaged, []);
+        let (_, recovery) = open(small(dir.path()));
+        assert_eq!(
+            (recovery.damaged, recovery.truncated_bytes),
+            (vec![], 0),
+            "nothing of the torn end is left"
+        );
         for leftover in fs::read_dir(dir.path()).unwrap() {
             let leftover = leftover.unwrap().path();
             if leftover.extension().is_some_and(|ending| ending == "damaged" || ending == "journal") {
@@ -70,6 +75,30 @@ fn every_flipped_bit_costs_one_record_and_is_reported_with_its_place() {
         let end = journal.read_after(before_hit(&written, hit), 1 << 20, &mut Vec::new()).unwrap();
         assert!(matches!(end, ReadEnd::Gap { .. }), "a reader must learn that a record is missing");
     }
+}
+
+#[test]
+fn a_lost_last_record_of_an_epoch_is_a_gap_although_the_next_epoch_begins_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(JournalOptions::new(dir.path()));
+    for (counter, seq) in [(1, 1), (1, 2), (1, 3), (2, 1), (2, 2)] {
+        journal.append_encoded(at(counter, seq), b"body").unwrap();
+    }
+    journal.sync().unwrap();
+    drop(journal);
+    let file = journal_files(dir.path()).pop().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[64 + 3 * 28 - 1] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let (journal, recovery) = open(JournalOptions::new(dir.path()));
+    assert_eq!(recovery.damaged.len(), 1);
+    let mut out = Vec::new();
+    assert_eq!(journal.read_after(Position::START, 1000, &mut out).unwrap(), ReadEnd::More);
+    assert_eq!(out.last().map(|entry| entry.position), Some(at(1, 2)));
+    let end = journal.read_after(at(1, 2), 1000, &mut out).unwrap();
+    assert_eq!((end, out.len()), (ReadEnd::Gap { resume: at(2, 0) }, 2));
+    assert_eq!(journal.read_after(at(2, 0), 1000, &mut out).unwrap(), ReadEnd::CaughtUp);
+    assert_eq!(out.len(), 4);
 }
 
 #[test]
