@@ -19,6 +19,8 @@ pub struct Update {
     pub is_snapshot: bool,
     /// Several topics lead to this item, so that each message counts.
     pub is_event: bool,
+    /// Whether it is the read-back image of an output.
+    pub is_mirror: bool,
 }
 
 /// What the messages seen were.
@@ -70,6 +72,7 @@ struct Target {
     format: Format,
     kind: Kind,
     is_event: bool,
+    is_mirror: bool,
 }
 
 impl Inputs {
@@ -85,7 +88,7 @@ impl Inputs {
                 && spec.qos > Qos::AtMostOnce
                 && spec.filter.as_ref() != Some(topic)
             {
-                let target = Target { item, format: spec.format, kind: spec.kind, is_event: false };
+                let target = Target { item, format: spec.format, kind: spec.kind, is_event: false, is_mirror: true };
                 inputs.router.entry(topic, || Entry::new(topic)).mirror.add(target, spec.json.as_ref());
                 want(&mut inputs.mirror_filters, topic, spec.qos, true);
             }
@@ -97,7 +100,7 @@ impl Inputs {
 
     fn add_input(&mut self, item: u32, filter: &str, spec: &Spec) {
         let is_event = topic::is_wildcard(filter) && spec.key.is_none();
-        let target = Target { item, format: spec.format, kind: spec.kind, is_event };
+        let target = Target { item, format: spec.format, kind: spec.kind, is_event, is_mirror: false };
         let entry = self.router.entry(filter, || Entry::new(filter));
         let group = match (&spec.key, &spec.key_path) {
             (None, _) => &mut entry.all,
@@ -195,8 +198,8 @@ impl Out<'_> {
     fn give(&mut self, target: Target, value: Result<Value, payload::Error>) {
         let value = value.and_then(|value| target.kind.apply(value));
         self.counts.undecodable += u64::from(value.is_err());
-        let is_snapshot = self.retain;
-        self.updates.push(Update { item: target.item, value, is_snapshot, is_event: target.is_event });
+        let Target { item, is_event, is_mirror, .. } = target;
+        self.updates.push(Update { item, value, is_snapshot: self.retain, is_event, is_mirror });
     }
 }
 

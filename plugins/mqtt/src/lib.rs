@@ -216,6 +216,9 @@ fn to_hub(update: input::Update) -> Update {
     if update.is_event {
         flags = flags | Flags::EVENT;
     }
+    if update.is_mirror {
+        flags = flags | Flags::MIRROR;
+    }
     let value = match update.value {
         Ok(value) => value,
         Err(payload::Error::Range) => return Update::bad(item, Quality::BAD_OUT_OF_RANGE).flags(flags),

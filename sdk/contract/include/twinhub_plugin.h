@@ -147,7 +147,9 @@ enum {
   TWINHUB_FLAG_FORCED = 8,      /* forced by an operator */
   TWINHUB_FLAG_LOCAL_TIME = 16, /* source_ns was made from a local time without zone */
   TWINHUB_FLAG_EVENT = 32,      /* must not be replaced by a later value of the same item */
-  TWINHUB_FLAG_STANDBY = 64     /* published while not active */
+  TWINHUB_FLAG_STANDBY = 64,    /* published while not active */
+  TWINHUB_FLAG_MIRROR = 128     /* what the sink shows of this interface's own outputs: the read-back image of a
+                                   written item, never a new value of it */
 };
 
 typedef struct { /* 40 bytes */

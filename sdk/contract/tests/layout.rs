@@ -221,6 +221,7 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_FLAG_LOCAL_TIME" = flag::LOCAL_TIME,
         "TWINHUB_FLAG_EVENT" = flag::EVENT,
         "TWINHUB_FLAG_STANDBY" = flag::STANDBY,
+        "TWINHUB_FLAG_MIRROR" = flag::MIRROR,
         "TWINHUB_ACCESS_READ" = access::READ,
         "TWINHUB_ACCESS_WRITE" = access::WRITE,
         "TWINHUB_LEVEL_ERROR" = level::ERROR,

@@ -257,6 +257,8 @@ impl Flags {
     pub const EVENT: Self = Self(flag::EVENT);
     /// Published while not active. Set by the SDK.
     pub const STANDBY: Self = Self(flag::STANDBY);
+    /// What the sink shows of this interface's own outputs; never a new value of the item.
+    pub const MIRROR: Self = Self(flag::MIRROR);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
