@@ -332,6 +332,9 @@ impl World {
         while self.now < end && !self.is_settled() {
             self.advance(step);
             for rank in 0..self.plan.nodes {
+                if self.machine(rank).is_some_and(Machine::is_paused) {
+                    self.order(rank, Order::Resume);
+                }
                 // The pin is stored: a node that came up after the order to leave is in maintenance again.
                 if self.state(rank) == Some(NodeState::Maintenance) {
                     self.order(rank, Order::Maintenance(false));

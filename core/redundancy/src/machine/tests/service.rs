@@ -254,3 +254,22 @@ fn become_active_after_silence(bench: &mut Bench) {
     bench.win();
     bench.input(Input::GatesOpen);
 }
+
+#[test]
+fn a_paused_node_that_was_active_last_takes_its_own_role_again() {
+    let own = Position::new(epoch_of(A, 7), 30);
+    for (position, asks) in [(own, true), (Position::new(epoch_of(B, 8), 1), false)] {
+        // The role file has missed the last win; the journal knows of it.
+        let stored = StoredState {
+            promised: epoch_of(A, 7),
+            last_active: epoch_of(A, 6),
+            pins: crate::stored::Pins { hold: Hold { version: 1, on: true }, ..Default::default() },
+            position,
+            ..StoredState::default()
+        };
+        let mut bench = Bench::with(pair_with_witness(NODE_A), stored);
+        bench.input(Input::Loaded);
+        bench.wait(6_000);
+        assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })) > 0, asks, "{position}");
+    }
+}
