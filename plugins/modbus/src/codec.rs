@@ -1,5 +1,13 @@
 //! Registers to values and back: types, word and byte order, scale, limits.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::float_cmp,
+    reason = "cutting raw words to the width of a type is what this module does; ranges are checked before"
+)]
+
 use std::str::FromStr;
 
 use thiserror::Error;
@@ -443,7 +451,9 @@ impl Codec {
             words.reverse();
         }
         if self.order.swaps_bytes() {
-            words.iter_mut().for_each(|word| *word = word.swap_bytes());
+            for word in &mut words {
+                *word = word.swap_bytes();
+            }
         }
         words
     }

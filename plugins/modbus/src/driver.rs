@@ -383,7 +383,7 @@ impl Driver {
         match first {
             Some(first) if count == units => self.went_down(&format!("{}: {first}", self.settings.endpoint)),
             Some(first) => {
-                self.cx.status(InterfaceState::Degraded, format!("{count} of {units} units silent, {first}"))
+                self.cx.status(InterfaceState::Degraded, format!("{count} of {units} units silent, {first}"));
             }
             None => {
                 let refused = self.image.refused();

@@ -112,7 +112,7 @@ impl Image {
         let now = Instant::now();
         let class = |(period, members)| Class {
             period,
-            blocks: plan(&points, members, &settings.limits),
+            blocks: plan(&points, members, settings.limits),
             next_due: now,
             cycle: None,
             refused: Vec::new(),

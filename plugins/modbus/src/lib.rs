@@ -47,6 +47,13 @@ impl Plugin for Modbus {
 
     async fn create(cx: Ctx, config: Config) -> Result<Self> {
         let settings = Settings::new(config).map_err(|error| Error::config(error.to_string()))?;
+        if settings.config.timeout.0 > IN_FLIGHT_MAX {
+            let timeout_ms = u64::try_from(settings.config.timeout.0.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                timeout_ms,
+                "timeout is longer than what the manifest declares as in flight, 1000 ms"
+            );
+        }
         Ok(Self { cx, settings: Rc::new(settings), inbox: Rc::new(Inbox::new()), driver: None })
     }
 
@@ -86,7 +93,7 @@ impl Plugin for Modbus {
         refused.truncate(ERRORS_SHOWN);
         let mut text = refused.join("; ");
         if more > 0 {
-            text.push_str(&format!("; and {more} more"));
+            text = format!("{text}; and {more} more");
         }
         Err(Error::config(text))
     }
@@ -188,6 +195,8 @@ impl Modbus {
 
 twinhub_plugin::export_plugin!(Modbus);
 
+/// `mb.in_flight_max_ms` of the manifest.
+const IN_FLIGHT_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for a request in flight when the role changes without a deadline.
 const GRACE_MAX: Duration = Duration::from_secs(2);
 /// Item errors that one message lists.

@@ -49,11 +49,7 @@ impl Block {
 ///
 /// No block spans two units or two tables, no point is split over two blocks, no block is longer than the limits
 /// unless it is a single point.
-pub(crate) fn plan(
-    points: &[Point],
-    members: impl IntoIterator<Item = usize>,
-    limits: &Limits,
-) -> Vec<Block> {
+pub(crate) fn plan(points: &[Point], members: impl IntoIterator<Item = usize>, limits: Limits) -> Vec<Block> {
     let mut sorted: Vec<usize> = members.into_iter().collect();
     sorted.sort_by_key(|member| {
         let point = &points[*member];
@@ -116,7 +112,7 @@ fn overlap_cut(block: &Block, points: &[Point]) -> Option<usize> {
     block.members.iter().position(|member| span(member) != first)
 }
 
-fn merged(block: &Block, point: &Point, limits: &Limits) -> Option<u16> {
+fn merged(block: &Block, point: &Point, limits: Limits) -> Option<u16> {
     if block.unit != point.unit || block.area != point.area {
         return None;
     }
@@ -164,17 +160,19 @@ mod tests {
         starts.into_iter().map(|start| point(1, Area::Holding, start, Kind::Uint16)).collect()
     }
 
-    fn spans(points: &[Point], limits: &Limits) -> Vec<(u16, u16)> {
+    fn spans(points: &[Point], limits: Limits) -> Vec<(u16, u16)> {
         plan(points, 0..points.len(), limits).iter().map(|block| (block.start, block.count)).collect()
     }
 
     /// Reads like a device that refuses each request which touches one of `refused`; returns what was pinned down.
     fn isolate(points: &[Point], refused: &BTreeSet<u16>) -> (BTreeSet<usize>, BTreeSet<usize>, usize) {
-        let mut queue = VecDeque::from(plan(points, 0..points.len(), &LIMITS));
+        let mut queue = VecDeque::from(plan(points, 0..points.len(), LIMITS));
         let (mut good, mut bad, mut requests) = (BTreeSet::new(), BTreeSet::new(), 0);
         while let Some(block) = queue.pop_front() {
             requests += 1;
-            if !(u32::from(block.start)..block.end()).any(|entry| refused.contains(&(entry as u16))) {
+            if !(u32::from(block.start)..block.end())
+                .any(|entry| u16::try_from(entry).is_ok_and(|entry| refused.contains(&entry)))
+            {
                 good.extend(block.members);
             } else if let Some((left, right)) = split(&block, points) {
                 queue.extend([left, right]);
@@ -187,13 +185,13 @@ mod tests {
 
     #[test]
     fn ten_thousand_registers_take_eighty_requests() {
-        assert_eq!(plan(&registers(0..10_000), 0..10_000, &LIMITS).len(), 80);
+        assert_eq!(plan(&registers(0..10_000), 0..10_000, LIMITS).len(), 80);
     }
 
     #[test]
     fn gaps_are_bridged_up_to_the_limit() {
-        assert_eq!(spans(&registers([0, 9, 19]), &LIMITS), [(0, 10), (19, 1)]);
-        assert_eq!(spans(&registers([0, 1, 3]), &Limits { gap: 0, ..LIMITS }), [(0, 2), (3, 1)]);
+        assert_eq!(spans(&registers([0, 9, 19]), LIMITS), [(0, 10), (19, 1)]);
+        assert_eq!(spans(&registers([0, 1, 3]), Limits { gap: 0, ..LIMITS }), [(0, 2), (3, 1)]);
     }
 
     #[test]
@@ -204,26 +202,26 @@ mod tests {
             point(1, Area::Input, 1, Kind::Uint16),
             point(1, Area::Coil, 1, Kind::Bool),
         ];
-        assert_eq!(plan(&points, 0..4, &LIMITS).len(), 4);
+        assert_eq!(plan(&points, 0..4, LIMITS).len(), 4);
     }
 
     #[test]
     fn a_value_is_never_torn_over_two_blocks() {
         let mut points = registers(0..124);
         points.push(point(1, Area::Holding, 124, Kind::Float32));
-        assert_eq!(spans(&points, &LIMITS), [(0, 124), (124, 2)]);
+        assert_eq!(spans(&points, LIMITS), [(0, 124), (124, 2)]);
     }
 
     #[test]
     fn the_last_entry_of_a_table_is_reached() {
         let points = [point(1, Area::Holding, 65_532, Kind::Float64)];
-        assert_eq!(spans(&points, &LIMITS), [(65_532, 4)]);
+        assert_eq!(spans(&points, LIMITS), [(65_532, 4)]);
     }
 
     #[test]
     fn a_refused_block_is_cut_at_its_widest_gap_first() {
         let points = registers([0, 1, 2, 8, 9, 11]);
-        let block = plan(&points, 0..6, &LIMITS).remove(0);
+        let block = plan(&points, 0..6, LIMITS).remove(0);
         let (left, right) = split(&block, &points).unwrap();
         assert_eq!((left.start, left.count, right.start, right.count), (0, 3, 8, 4));
     }
@@ -271,7 +269,7 @@ mod tests {
     proptest! {
         #[test]
         fn each_point_is_in_exactly_one_block_that_covers_it_and_keeps_the_limits(points in points(), limits in limits()) {
-            let blocks = plan(&points, 0..points.len(), &limits);
+            let blocks = plan(&points, 0..points.len(), limits);
             let mut seen: Vec<usize> = blocks.iter().flat_map(|block| block.members.iter().copied()).collect();
             seen.sort_unstable();
             prop_assert_eq!(seen, (0..points.len()).collect::<Vec<_>>());
@@ -294,7 +292,7 @@ mod tests {
         ) {
             let (good, bad, _) = isolate(&points, &refused);
             for (index, point) in points.iter().enumerate() {
-                let touches = (u32::from(point.start)..point.end()).any(|entry| refused.contains(&(entry as u16)));
+                let touches = (u32::from(point.start)..point.end()).any(|entry| u16::try_from(entry).is_ok_and(|entry| refused.contains(&entry)));
                 prop_assert_eq!(touches, bad.contains(&index));
                 prop_assert_eq!(!touches, good.contains(&index));
             }

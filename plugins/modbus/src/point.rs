@@ -10,6 +10,7 @@ use crate::codec::{Codec, CodecError, CodecSpec};
 use crate::config::{ConfigError, Settings};
 
 /// One item of the device.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts from independent columns")]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Point {
     /// Handle given by the host.
@@ -229,13 +230,13 @@ mod tests {
         Settings::new(serde_json::from_value(config).unwrap()).unwrap()
     }
 
-    fn check(row: Json) -> Result<Point, String> {
-        Point::parse(0, &row, &settings()).map_err(|error| error.to_string())
+    fn check(row: &Json) -> Result<Point, String> {
+        Point::parse(0, row, &settings()).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_full_row_becomes_a_point() {
-        let point = check(json!({
+        let point = check(&json!({
             "path": "boiler/setpoint", "address": "hr:10", "type": "int16", "access": "rw", "unit": "°C", "unit_id": "3",
             "scale": "0.1", "min": "5", "max": "30", "poll": "fast", "write": "single", "non_idempotent": "true",
         }))
@@ -249,12 +250,12 @@ mod tests {
     #[test]
     fn empty_cells_take_the_defaults() {
         let point =
-            check(json!({"address": "40011", "type": "", "access": "", "poll": " ", "unit_id": null}))
+            check(&json!({"address": "40011", "type": "", "access": "", "poll": " ", "unit_id": null}))
                 .unwrap();
         assert_eq!((point.unit, point.start, point.period), (7, 10, Some(Duration::from_secs(1))));
         assert!(point.is_readable && !point.is_writable && !point.is_non_idempotent);
-        assert_eq!(check(json!({"address": "hr:1", "access": "w"})).unwrap().period, None);
-        assert_eq!(check(json!({"address": "9/hr:1", "unit_id": "9"})).unwrap().unit, 9);
+        assert_eq!(check(&json!({"address": "hr:1", "access": "w"})).unwrap().period, None);
+        assert_eq!(check(&json!({"address": "9/hr:1", "unit_id": "9"})).unwrap().unit, 9);
     }
 
     #[test]
@@ -284,7 +285,7 @@ mod tests {
             (json!({"address": "hr:1", "non_idempotent": "maybe"}), "true or false"),
         ];
         for (row, part) in cases {
-            let message = check(row.clone()).expect_err(part);
+            let message = check(&row).expect_err(part);
             assert!(message.contains(part), "{row}: {message}");
         }
     }

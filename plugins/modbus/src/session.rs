@@ -205,7 +205,7 @@ impl Session {
             }
             Pass::Standby => None,
         };
-        *link.permit.lock().unwrap_or_else(PoisonError::into_inner) = permit.clone();
+        link.permit.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&permit);
         link.context.set_slave(Slave(unit));
         let expected = Expected::of(&request);
         let answer = match timeout(self.timeout, link.context.call(request)).await {

@@ -294,13 +294,13 @@ mod tests {
                 match group.content {
                     Content::Coil(state) => { image.insert((1, group.start), u16::from(state)); }
                     Content::Register(word) => { image.insert((0, group.start), word); }
-                    Content::Coils(states) => for (offset, state) in states.iter().enumerate() {
-                        image.insert((1, group.start + offset as u16), u16::from(*state));
+                    Content::Coils(states) => for (address, state) in (group.start..).zip(&states) {
+                        image.insert((1, address), u16::from(*state));
                     },
                     Content::Registers(words) => {
                         prop_assert!(words.len() <= 123);
-                        for (offset, word) in words.iter().enumerate() {
-                            image.insert((0, group.start + offset as u16), *word);
+                        for (address, word) in (group.start..).zip(&words) {
+                            image.insert((0, address), *word);
                         }
                     }
                     Content::Bits { .. } => unreachable!("no bits were written"),

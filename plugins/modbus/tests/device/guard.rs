@@ -17,15 +17,15 @@ fn late_answers_never_become_values() {
     for address in addresses {
         device.set_register(address, 1000 + address);
         device.set_register(address + 1, 1000 + address);
-        let kind = if address % 200 == 0 { "uint16" } else { "uint32" };
+        let kind = if address.is_multiple_of(200) { "uint16" } else { "uint32" };
         items.push(item(address.into(), json!({"address": format!("hr:{address}"), "type": kind})));
     }
     let expected = |address: u16| {
         let word = u64::from(1000 + address);
-        Got::U64(if address % 200 == 0 { word } else { word << 16 | word })
+        Got::U64(if address.is_multiple_of(200) { word } else { word << 16 | word })
     };
     let relay = Relay::start(device.address()).unwrap();
-    let rig = Rig::active(relay.address(), json!({"timeout": "20ms"}), &items);
+    let rig = Rig::active(relay.address(), &json!({"timeout": "20ms"}), &items);
     let all_good = |rig: &Rig| {
         rig.until("good values", |seen| {
             addresses.iter().all(|a| seen.good((*a).into()) == Some(&expected(*a)))

@@ -87,7 +87,7 @@ fn survives(name: &str, spoil: impl FnMut(&[u8], &[u8]) -> Vec<u8> + Send + 'sta
     let items =
         [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:500", "type": "uint32"}))];
     let settings = json!({"timeout": "30ms", "backoff_min": "1ms", "backoff_max": "5ms", "poll": "5ms"});
-    let rig = Rig::active(server.address, settings, &items);
+    let rig = Rig::active(server.address, &settings, &items);
     rig.until(name, |_| server.served.load(Ordering::SeqCst) >= 20);
     rig.seen(|seen| {
         for update in &seen.updates {
@@ -96,7 +96,7 @@ fn survives(name: &str, spoil: impl FnMut(&[u8], &[u8]) -> Vec<u8> + Send + 'sta
     });
     server.is_honest.store(true, Ordering::SeqCst);
     rig.reads(1, &Got::U64(4242));
-    rig.reads(2, &Got::U64(4242 << 16 | 4242));
+    rig.reads(2, &Got::U64(0x1092_1092));
 }
 
 #[test]
@@ -142,11 +142,11 @@ fn an_answer_that_is_followed_by_another_does_not_shift_the_next_ones() {
     let server = Server::start(Box::new(|_, right| [right, right].concat()));
     let items =
         [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:500", "type": "uint32"}))];
-    let rig = Rig::active(server.address, json!({"timeout": "100ms", "backoff_min": "1ms"}), &items);
+    let rig = Rig::active(server.address, &json!({"timeout": "100ms", "backoff_min": "1ms"}), &items);
     rig.more(1, 20);
     rig.seen(|seen| {
         for update in seen.updates.iter().filter(|update| update.status == 0) {
-            let expected = if update.item == 1 { 4242 } else { 4242 << 16 | 4242 };
+            let expected = if update.item == 1 { 4242 } else { 0x1092_1092 };
             assert_eq!(update.value, Got::U64(expected));
         }
     });
@@ -162,7 +162,7 @@ fn an_echo_of_another_value_leaves_a_write_in_doubt() {
         bytes
     }));
     let items = [item(1, json!({"address": "hr:1", "access": "w"}))];
-    let rig = Rig::active(server.address, json!({"timeout": "100ms"}), &items);
+    let rig = Rig::active(server.address, &json!({"timeout": "100ms"}), &items);
     assert_eq!(rig.written(&[(1, ValueRef::U64(7))]), [code::TIMEOUT]);
 }
 

@@ -56,7 +56,7 @@ fn every_type_and_table_is_read_as_pymodbus_means_it() {
         item(14, json!({"address": "hr:1.1"})),
         item(15, json!({"address": "hr:200"})),
     ];
-    let rig = Rig::active(device.address, json!({}), &items);
+    let rig = Rig::active(device.address, &json!({}), &items);
     for (item, value) in [
         (1, Got::I64(-1234)),
         (2, Got::U64(54_321)),
@@ -98,7 +98,7 @@ fn every_write_function_changes_what_pymodbus_holds() {
         row(8, "hr:140", "bcd32", "", ""),
     ];
     for use_fc23 in [false, true] {
-        let rig = Rig::active(device.address, json!({"use_fc23": use_fc23}), &items);
+        let rig = Rig::active(device.address, &json!({"use_fc23": use_fc23}), &items);
         let offset = i64::from(use_fc23);
         let text = if use_fc23 { "after" } else { "before" };
         let values = [
@@ -115,13 +115,13 @@ fn every_write_function_changes_what_pymodbus_holds() {
             assert_eq!(rig.written(&[(*item, *value)]), [code::OK], "item {item}");
         }
         // Another client of the device sees it as well.
-        let other = Rig::active(device.address, json!({}), &items);
+        let other = Rig::active(device.address, &json!({}), &items);
         for (item, _, got) in values {
             rig.reads(item, &got);
             other.reads(item, &got);
         }
         let words = [item(1, json!({"address": "hr:101"})), item(2, json!({"address": "hr:102"}))];
-        let raw = Rig::active(device.address, json!({}), &words);
+        let raw = Rig::active(device.address, &json!({}), &words);
         let value = (-70_000_i64 + offset).cast_unsigned();
         raw.reads(1, &Got::U64(value & 0xffff));
         raw.reads(2, &Got::U64(value >> 16 & 0xffff));

@@ -16,7 +16,7 @@ fn values_of_a_block_arrive_together() {
     }
     let items: Vec<_> =
         (0..500).map(|address| item(address, json!({"address": format!("hr:{address}")}))).collect();
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     rig.until("all values", |seen| seen.last.len() == 500);
     for address in 0..500_u32 {
         assert_eq!(rig.seen(|seen| seen.good(address).cloned()), Some(Got::U64(1000 + u64::from(address))));
@@ -30,7 +30,7 @@ fn values_of_a_block_arrive_together() {
 fn only_changes_are_published_if_asked_for() {
     let device = Device::start(DeviceOptions::default()).unwrap();
     let items = [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:2"}))];
-    let rig = Rig::active(device.address(), json!({"publish": "changed"}), &items);
+    let rig = Rig::active(device.address(), &json!({"publish": "changed"}), &items);
     rig.reads(1, &Got::U64(0));
     for value in 1..=5 {
         device.set_register(2, value);
@@ -46,7 +46,7 @@ fn a_refused_register_is_isolated_and_the_others_stay_good() {
         (60..100).map(|address| item(address, json!({"address": format!("hr:{address}")}))).collect();
     items.push(item(101, json!({"address": "hr:101"})));
     items.push(item(200, json!({"address": "hr:99", "type": "uint32"})));
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     rig.until("refusals", |seen| {
         seen.status(101) == Some(0x8034_0000) && seen.status(200) == Some(0x8034_0000)
     });
@@ -64,7 +64,7 @@ fn refused_registers_come_back_when_the_device_has_them() {
     let quirks = Quirks { exceptions: BTreeMap::from([(4, 2)]), ..Quirks::default() };
     let device = Device::start(DeviceOptions { quirks, ..DeviceOptions::default() }).unwrap();
     let items = [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "ir:2"}))];
-    let rig = Rig::active(device.address(), json!({"retry_refused": "1s"}), &items);
+    let rig = Rig::active(device.address(), &json!({"retry_refused": "1s"}), &items);
     rig.until("refusal", |seen| seen.status(2) == Some(0x8034_0000));
     device.set_quirks(Quirks::default());
     rig.reads(2, &Got::U64(0));
@@ -79,7 +79,7 @@ fn an_exception_makes_only_its_items_bad() {
         item(2, json!({"address": "ir:2"})),
         item(3, json!({"address": "di:3"})),
     ];
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     rig.reads(1, &Got::U64(0));
     rig.until("device failure", |seen| seen.status(2) == Some(0x808B_0000));
     rig.until("illegal function", |seen| seen.status(3) == Some(0x8089_0000));
@@ -89,7 +89,7 @@ fn an_exception_makes_only_its_items_bad() {
 fn a_silent_unit_behind_a_gateway_does_not_take_the_others_along() {
     let device = Device::start(DeviceOptions::default()).unwrap();
     let items = [item(1, json!({"address": "1/hr:1"})), item(2, json!({"address": "2/hr:1"}))];
-    let rig = Rig::active(device.address(), json!({"retries": 0}), &items);
+    let rig = Rig::active(device.address(), &json!({"retries": 0}), &items);
     rig.reads(1, &Got::U64(0));
     rig.until("no communication", |seen| seen.status(2) == Some(0x8031_0000));
     rig.until("degraded", |seen| seen.state() == Some(3));
@@ -105,7 +105,7 @@ fn a_silent_unit_behind_a_gateway_does_not_take_the_others_along() {
 fn an_offline_device_is_a_status_and_comes_back_by_itself() {
     let port = Port::reserve().unwrap();
     let address = port.address();
-    let rig = Rig::active(address, json!({}), &[item(1, json!({"address": "hr:1"}))]);
+    let rig = Rig::active(address, &json!({}), &[item(1, json!({"address": "hr:1"}))]);
     rig.until("not connected", |seen| seen.status(1) == Some(0x808A_0000));
     rig.until("fault", |seen| seen.state() == Some(4));
     let number = port.number();
@@ -121,7 +121,7 @@ fn an_offline_device_is_a_status_and_comes_back_by_itself() {
 #[test]
 fn a_connection_that_the_device_closed_while_idle_is_made_anew_without_a_bad_value() {
     let device = Device::start(DeviceOptions::default()).unwrap();
-    let rig = Rig::active(device.address(), json!({}), &[item(1, json!({"address": "hr:1"}))]);
+    let rig = Rig::active(device.address(), &json!({}), &[item(1, json!({"address": "hr:1"}))]);
     rig.reads(1, &Got::U64(0));
     for _ in 0..10 {
         device.close_sessions();
@@ -136,7 +136,7 @@ fn cycles_that_a_slow_device_misses_are_counted_and_not_caught_up() {
     let quirks = Quirks { delay: Duration::from_millis(50), ..Quirks::default() };
     let device = Device::start(DeviceOptions { quirks, ..DeviceOptions::default() }).unwrap();
     let items = [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:2", "poll": "1h"}))];
-    let rig = Rig::active(device.address(), json!({"poll": "10ms", "max_gap": 0}), &items);
+    let rig = Rig::active(device.address(), &json!({"poll": "10ms", "max_gap": 0}), &items);
     rig.more(1, 5);
     device.set_quirks(Quirks::default());
     rig.more(1, 1);
@@ -156,7 +156,7 @@ fn poll_classes_are_read_at_their_own_pace() {
         item(2, json!({"address": "hr:2", "poll": "1h"})),
         item(3, json!({"address": "hr:3", "poll": "off"})),
     ];
-    let rig = Rig::active(device.address(), json!({"poll_classes": {"fast": "10ms"}}), &items);
+    let rig = Rig::active(device.address(), &json!({"poll_classes": {"fast": "10ms"}}), &items);
     rig.more(1, 20);
     rig.reads(2, &Got::U64(0));
     let requests = device.log().requests();
@@ -167,7 +167,7 @@ fn poll_classes_are_read_at_their_own_pace() {
 #[test]
 fn a_row_that_makes_no_sense_is_bad_with_a_reason_and_the_rest_runs() {
     let device = Device::start(DeviceOptions::default()).unwrap();
-    let rig = Rig::active(device.address(), json!({}), &[item(1, json!({"address": "hr:1"}))]);
+    let rig = Rig::active(device.address(), &json!({}), &[item(1, json!({"address": "hr:1"}))]);
     let error =
         rig.items(&[item(2, json!({"address": "1"})), item(3, json!({"address": "hr:3"}))]).unwrap_err();
     assert!(error.contains("item `item2`: column `address`: `1` names no table"), "{error}");
@@ -181,7 +181,7 @@ fn not_a_number_is_a_sensor_failure() {
     let device = Device::start(DeviceOptions::default()).unwrap();
     device.set_register(0, 0x7fc0);
     let rig =
-        Rig::active(device.address(), json!({}), &[item(1, json!({"address": "hr:0", "type": "float32"}))]);
+        Rig::active(device.address(), &json!({}), &[item(1, json!({"address": "hr:0", "type": "float32"}))]);
     rig.until("sensor failure", |seen| seen.status(1) == Some(0x808C_0000));
     device.set_register(0, 0x3f80);
     rig.reads(1, &Got::F64(1.0));

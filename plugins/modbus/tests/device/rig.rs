@@ -91,7 +91,12 @@ impl HostSink for Hub {
                     ValueRef::U64(value) => Got::U64(value),
                     ValueRef::F64(value) => Got::F64(value),
                     ValueRef::Str(value) => Got::Str(value.to_owned()),
-                    other => panic!("unexpected value {other:?}"),
+                    other @ (ValueRef::Bytes(_)
+                    | ValueRef::Time(_)
+                    | ValueRef::Json(_)
+                    | ValueRef::Array { .. }) => {
+                        panic!("unexpected value {other:?}")
+                    }
                 };
                 let update = Update { item: update.item, status: update.status, flags: update.flags, value };
                 seen.last.insert(update.item, update.clone());
@@ -147,7 +152,7 @@ pub(crate) fn item(handle: u32, row: Json) -> (u32, Json) {
 
 impl Rig {
     /// `settings` are merged over fast timers.
-    pub(crate) fn new(address: SocketAddr, settings: Json, items: &[(u32, Json)]) -> Self {
+    pub(crate) fn new(address: SocketAddr, settings: &Json, items: &[(u32, Json)]) -> Self {
         let mut config = json!({
             "address": address.to_string(), "poll": "20ms", "timeout": "1s", "backoff_min": "20ms", "backoff_max": "100ms",
         });
@@ -168,13 +173,13 @@ impl Rig {
             write_id: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
         };
-        rig.control(|instance, op| instance.start(op)).unwrap();
+        rig.control(Instance::start).unwrap();
         rig.items(items).unwrap();
         rig
     }
 
     /// As [`Rig::new`], active.
-    pub(crate) fn active(address: SocketAddr, settings: Json, items: &[(u32, Json)]) -> Self {
+    pub(crate) fn active(address: SocketAddr, settings: &Json, items: &[(u32, Json)]) -> Self {
         let rig = Self::new(address, settings, items);
         rig.role(Role::Active);
         rig

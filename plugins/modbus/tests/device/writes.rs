@@ -31,7 +31,7 @@ fn each_function_code_writes_and_is_read_back() {
         item(4, json!({"address": "hr:9.4", "access": "rw", "poll": "1h"})),
         item(5, json!({"address": "co:5", "access": "rw", "poll": "1h", "write": "multiple"})),
     ];
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     rig.until("first values", |seen| seen.last.len() == 5);
     for (item, value, got) in [
         (1, ValueRef::Bool(true), Got::Bool(true)),
@@ -56,7 +56,7 @@ fn neighbors_share_a_request_and_one_register_keeps_its_order() {
             item(address, json!({"address": format!("hr:{address}"), "access": "rw", "poll": "1h"}))
         })
         .collect();
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     let batch: Vec<_> = (0..100).map(|address| (address, ValueRef::U64(u64::from(address) + 7))).collect();
     assert_eq!(rig.written(&batch), vec![code::OK; 100]);
     assert_eq!(written(&device).len(), 1);
@@ -73,7 +73,7 @@ fn neighbors_share_a_request_and_one_register_keeps_its_order() {
 fn function_code_23_writes_and_reads_back_at_once() {
     let device = device();
     let items = [item(1, json!({"address": "hr:1", "access": "rw", "poll": "1h"}))];
-    let rig = Rig::active(device.address(), json!({"use_fc23": true}), &items);
+    let rig = Rig::active(device.address(), &json!({"use_fc23": true}), &items);
     rig.reads(1, &Got::U64(0));
     let before = device.log().count();
     assert_eq!(rig.written(&[(1, ValueRef::U64(5))]), [code::OK]);
@@ -90,12 +90,12 @@ fn bits_are_written_by_reading_and_writing_only_if_that_is_configured() {
     let device = Device::start(DeviceOptions { quirks, ..DeviceOptions::default() }).unwrap();
     device.set_register(1, 0xf000);
     let items = [item(1, json!({"address": "hr:1.0", "access": "rw"}))];
-    let native = Rig::active(device.address(), json!({}), &items);
+    let native = Rig::active(device.address(), &json!({}), &items);
     assert_eq!(native.written(&[(1, ValueRef::Bool(true))]), [code::UNSUPPORTED]);
     assert_eq!(device.register(1), Some(0xf000));
     for how in ["fallback", "read_modify_write"] {
         device.set_register(1, 0xf000);
-        let rig = Rig::active(device.address(), json!({"mask_write": how}), &items);
+        let rig = Rig::active(device.address(), &json!({"mask_write": how}), &items);
         assert_eq!(rig.written(&[(1, ValueRef::Bool(true))]), [code::OK]);
         assert_eq!(device.register(1), Some(0xf001));
         assert_eq!(rig.written(&[(1, ValueRef::Bool(false))]), [code::OK]);
@@ -110,7 +110,7 @@ fn what_cannot_be_written_is_refused_without_a_request() {
         item(1, json!({"address": "hr:1", "access": "rw", "type": "int16", "min": "5", "max": "30"})),
         item(2, json!({"address": "hr:2"})),
     ];
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     let refused = [
         (1, ValueRef::F64(31.0)),
         (1, ValueRef::F64(f64::NAN)),
@@ -132,7 +132,7 @@ fn a_write_whose_deadline_has_passed_is_not_sent() {
         item(1, json!({"address": "hr:1", "access": "w"})),
         item(2, json!({"address": "co:2", "access": "w"})),
     ];
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     let slow = rig.write(&[(1, ValueRef::U64(1))]);
     // Waits behind the first one for longer than it may.
     let late = rig.write_until(&[(2, ValueRef::U64(1))], boottime_ns() + 50_000_000);
@@ -145,7 +145,7 @@ fn a_write_whose_deadline_has_passed_is_not_sent() {
 fn a_write_without_an_answer_is_in_doubt_and_sent_once() {
     let device = device();
     let items = [item(1, json!({"address": "hr:1", "access": "rw", "poll": "off"}))];
-    let rig = Rig::active(device.address(), json!({"timeout": "100ms"}), &items);
+    let rig = Rig::active(device.address(), &json!({"timeout": "100ms"}), &items);
     device.set_quirks(Quirks { mute: true, ..Quirks::default() });
     assert_eq!(rig.written(&[(1, ValueRef::U64(1))]), [code::TIMEOUT]);
     device.set_quirks(Quirks::default());
@@ -158,7 +158,7 @@ fn a_write_without_an_answer_is_in_doubt_and_sent_once() {
 fn a_busy_device_is_asked_again_and_a_refusal_is_reported() {
     let device = device();
     let items = [item(1, json!({"address": "hr:1", "access": "w"}))];
-    let rig = Rig::active(device.address(), json!({}), &items);
+    let rig = Rig::active(device.address(), &json!({}), &items);
     for (exception, expected, attempts) in
         [(6, code::DEVICE, 2), (3, code::DEVICE, 1), (11, code::TIMEOUT, 1), (5, code::TIMEOUT, 1)]
     {
@@ -177,7 +177,7 @@ fn writes_do_not_wait_for_a_poll_to_end() {
     let mut items: Vec<_> =
         (0..10_000).map(|address| item(address, json!({"address": format!("hr:{address}")}))).collect();
     items.push(item(10_000, json!({"address": "hr:10000", "access": "w"})));
-    let rig = Rig::active(device.address(), json!({"poll": "100ms"}), &items);
+    let rig = Rig::active(device.address(), &json!({"poll": "100ms"}), &items);
     rig.until("a poll is running", |seen| seen.good(500).is_some());
     assert_eq!(rig.written(&[(10_000, ValueRef::U64(1))]), [code::OK]);
     let requests = device.log().requests();
@@ -191,7 +191,7 @@ fn an_offline_device_refuses_writes_at_once() {
     let address = device.address();
     drop(device);
     let items = [item(1, json!({"address": "hr:1", "access": "rw"}))];
-    let rig = Rig::active(address, json!({"backoff_min": "10s", "backoff_max": "10s"}), &items);
+    let rig = Rig::active(address, &json!({"backoff_min": "10s", "backoff_max": "10s"}), &items);
     assert_eq!(rig.written(&[(1, ValueRef::U64(1))]), [code::DEVICE]);
     rig.role(Role::Cold);
 }
