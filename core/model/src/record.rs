@@ -8,8 +8,8 @@ use crate::{Epoch, ItemId, ItemKey, NodeRank, Position, Quality, Timestamp, Valu
 /// One entry of a group's journal.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
-    /// Which key each handle of the writing node stands for; opens every segment and every snapshot,
-    /// so that records can be read on another node and years later.
+    /// Which key each handle of the writing node stands for; kept beside the segments and sent ahead of
+    /// records, so that they can be read on another node and years later.
     Dictionary(Arc<[(ItemId, ItemKey)]>),
     /// Values of one interface, as it published them.
     Samples(Arc<[Sample]>),

@@ -66,6 +66,15 @@ impl Value {
         }
     }
 
+    /// Bytes of text or bytes in the value; 0 for everything that has a fixed size.
+    pub fn text_bytes(&self) -> usize {
+        match self {
+            Value::Str(text) | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Time(_) => 0,
+        }
+    }
+
     /// The name of the value's kind, as messages and the API use it.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -51,6 +51,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(500);
 const VIEW_INTERVAL: Duration = Duration::from_millis(20);
 /// The engine looks around at least this often.
 const PATIENCE_MAX: Duration = Duration::from_millis(200);
+/// A record of samples is split above about this size; the journal takes twice as much.
+const RECORD_BYTES_WANTED: usize = 512 * 1024;
 /// Bytes of journal a reader gets at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -329,11 +331,13 @@ impl Engine {
             return;
         }
         self.measure_latency(&samples);
-        let record = Record::Samples(samples.into());
-        let Some(position) = self.append(&record) else { return };
-        if let Record::Samples(samples) = &record {
-            self.route(position, samples);
-            self.shared.stream(&self.group, position, samples);
+        for part in split(samples) {
+            let record = Record::Samples(part.into());
+            let Some(position) = self.append(&record) else { return };
+            if let Record::Samples(samples) = &record {
+                self.route(position, samples);
+                self.shared.stream(&self.group, position, samples);
+            }
         }
     }
 
@@ -603,6 +607,26 @@ impl Engine {
             &self.counters,
             self.replication.peer_view(),
         );
+    }
+}
+
+/// Parts that a journal record takes; nearly always the whole.
+fn split(mut samples: Vec<Sample>) -> Vec<Vec<Sample>> {
+    let mut parts = Vec::with_capacity(1);
+    loop {
+        let mut bytes = 0;
+        let fits = samples.iter().take_while(|sample| {
+            bytes += 40 + sample.value.text_bytes();
+            bytes <= RECORD_BYTES_WANTED
+        });
+        let count = fits.count().max(1);
+        if count >= samples.len() {
+            parts.push(samples);
+            return parts;
+        }
+        let rest = samples.split_off(count);
+        parts.push(samples);
+        samples = rest;
     }
 }
 

@@ -87,6 +87,8 @@ struct PortState {
     last_ok: Timestamp,
 }
 
+/// The longest text or byte value that fits a journal record.
+const TEXT_BYTES_MAX: usize = 1_000_000;
 /// Answers kept for operations nobody waits for any more.
 const ANSWERS_MAX: usize = 64;
 
@@ -191,6 +193,10 @@ impl Port {
             let item = ItemId(self.setup.base + update.item);
             let flags = SampleFlags(update.flags);
             let value = to_value(&update.value);
+            if value.text_bytes() > TEXT_BYTES_MAX {
+                invalid += 1;
+                continue;
+            }
             if flags.contains(SampleFlags::MIRROR) {
                 self.mirror.lock().unwrap_or_else(PoisonError::into_inner).insert(item.0, value);
                 continue;

@@ -669,17 +669,7 @@ impl TailSource for Source<'_> {
         let end = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
         while next < end && bytes < max_bytes {
             let sample = self.table.read(ItemId(next));
-            bytes += 24
-                + match &sample.value {
-                    Value::Str(text) | Value::Json(text) => text.len(),
-                    Value::Bytes(bytes) => bytes.len(),
-                    Value::Null
-                    | Value::Bool(_)
-                    | Value::I64(_)
-                    | Value::U64(_)
-                    | Value::F64(_)
-                    | Value::Time(_) => 0,
-                };
+            bytes += 24 + sample.value.text_bytes();
             samples.push(sample);
             next += 1;
         }
