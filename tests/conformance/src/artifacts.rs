@@ -41,6 +41,11 @@ impl Artifacts {
         Ok(artifacts)
     }
 
+    /// Where the plugin libraries are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The executable `twinhub`.
     pub fn hub(&self) -> PathBuf {
         self.folder.join("twinhub")
@@ -56,7 +61,7 @@ impl Artifacts {
         self.folder.join("modbus-device")
     }
 
-    /// The plugin libraries.
+    /// The plugin libraries under test.
     pub fn plugins(&self) -> Vec<PathBuf> {
         PLUGINS.iter().map(|name| self.folder.join(format!("libtwinhub_{name}.so"))).collect()
     }

@@ -35,7 +35,7 @@ impl Cluster {
     pub fn prepare(plan: SitePlan, artifacts: &Artifacts) -> Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("twinhub-").tempdir().map_err(Error::file("temporary folder"))?;
-        plan.write(folder.path(), artifacts)?;
+        plan.write(folder.path())?;
         let member = |node: &crate::site::NodePlan| Member {
             name: node.name.clone(),
             rest: Rest::new(node.web_address()),
@@ -263,6 +263,7 @@ impl Cluster {
     fn command(&self) -> Command {
         let mut command = Command::new(self.artifacts.hub());
         command.current_dir(self.root()).arg("--root").arg(self.root());
+        command.arg("--plugins").arg(self.artifacts.folder());
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL"] {
             command.env_remove(variable);
         }

@@ -27,15 +27,21 @@ impl Profile {
         }
     }
 
-    /// The longest takeover of a first backup: lease, stagger, guard, and what votes, activation and the first
-    /// connection may take on a machine that is also busy with the rest of the test.
-    pub fn takeover_limit(self) -> Duration {
+    /// The longest time until the first backup may act, however the active node went silent: lease, twice its place
+    /// in the order, guard.
+    pub fn detection_limit(self) -> Duration {
         let (stagger, guard) = match self {
             Self::Lan => (10, 50),
             Self::Fast => (50, 300),
             Self::Normal => (100, 300),
         };
-        self.lease() + Duration::from_millis(2 * stagger + guard) + WORK_LIMIT
+        self.lease() + Duration::from_millis(2 * stagger + guard)
+    }
+
+    /// The longest takeover of a first backup: lease, stagger, guard, and what votes, activation and the first
+    /// connection may take on a machine that is also busy with the rest of the test.
+    pub fn takeover_limit(self) -> Duration {
+        self.detection_limit() + WORK_LIMIT
     }
 
     /// The word in the configuration.

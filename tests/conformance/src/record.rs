@@ -1,15 +1,23 @@
 //! Runs of all scenarios, printed and kept for the matrix.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use twinhub_contract::manifest::Mode;
+use twinhub_matrix::{
+    Fenced, Outcome as Verdict, Peer, RESULT_SCHEMA, RunResult, Scenario as Measured, ScenarioName,
+    TakeoverMs, source_hash,
+};
 
 use crate::artifacts::Artifacts;
+use crate::bench::load_average;
 use crate::error::{Error, Result};
 use crate::field::DeviceKind;
-use crate::figures::Side;
+use crate::figures::{IN_FLIGHT, Side};
 use crate::profile::Profile;
 use crate::scenario::{Outcome, Scenario};
 use crate::stage::{Stage, StageOptions};
@@ -19,10 +27,21 @@ use crate::table::{milliseconds, table};
 #[derive(Debug)]
 pub struct Recorder {
     profile: Profile,
-    versions: [(String, String); 2],
     product: String,
-    standby: [String; 2],
+    plugins: Vec<Subject>,
     outcomes: Vec<Outcome>,
+}
+
+/// One plugin under test.
+#[derive(Debug)]
+struct Subject {
+    name: &'static str,
+    id: String,
+    version: String,
+    sha256: String,
+    abi: String,
+    standby: Mode,
+    peer: Peer,
 }
 
 impl Recorder {
@@ -30,18 +49,26 @@ impl Recorder {
     pub fn new(stage: &Stage) -> Result<Self> {
         let (active, _) = stage.roles()?;
         let rest = stage.cluster().rest(&active)?;
-        let interfaces = rest.resource("/interfaces")?;
-        let mode = |id: &str| {
-            let list =
-                interfaces.as_array().or_else(|| interfaces.get("interfaces").and_then(Value::as_array));
-            let found = list.and_then(|list| list.iter().find(|entry| entry["id"] == id));
-            found.and_then(|entry| entry["standby"].as_str()).unwrap_or("unknown").to_owned()
-        };
+        let (interfaces, plugins) = (rest.resource("/interfaces")?, rest.resource("/plugins")?);
+        let [device, broker] = stage.field().versions()?;
+        let subject =
+            |name: &'static str, interface: &str, (peer, version): (String, String)| -> Result<Subject> {
+                let plugin = entry(&plugins, "plugins", "name", name)?;
+                let view = entry(&interfaces, "interfaces", "id", interface)?;
+                Ok(Subject {
+                    name,
+                    id: member(plugin, "id")?,
+                    version: member(plugin, "version")?,
+                    sha256: member(plugin, "sha256")?,
+                    abi: member(plugin, "abi")?,
+                    standby: member(view, "standby")?,
+                    peer: Peer { name: peer, version },
+                })
+            };
         Ok(Self {
             profile: stage.options().profile,
-            versions: stage.field().versions()?,
             product: rest.cluster()?.version,
-            standby: [mode("plc1"), mode("mqtt1")],
+            plugins: vec![subject("modbus", "plc1", device)?, subject("mqtt", "mqtt1", broker)?],
             outcomes: Vec::new(),
         })
     }
@@ -69,9 +96,19 @@ impl Recorder {
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         fs::create_dir_all(folder).map_err(Error::file(folder))?;
         let mut written = Vec::new();
-        for (index, plugin) in ["modbus", "mqtt"].into_iter().enumerate() {
-            let path = folder.join(format!("{plugin}-{}.json", self.profile));
-            let mut text = serde_json::to_string_pretty(&self.result(index, plugin)).unwrap_or_default();
+        for subject in &self.plugins {
+            let result = self.result(subject)?;
+            let problems = result.problems();
+            if !problems.is_empty() {
+                return Err(Error::State(format!(
+                    "the result for {} is not usable: {}",
+                    subject.name,
+                    problems.join("; ")
+                )));
+            }
+            let path = folder.join(format!("{}-{}.json", subject.name, self.profile));
+            let mut text =
+                serde_json::to_string_pretty(&result).map_err(|error| Error::State(error.to_string()))?;
             text.push('\n');
             fs::write(&path, text).map_err(Error::file(&path))?;
             written.push(path);
@@ -79,27 +116,96 @@ impl Recorder {
         Ok(written)
     }
 
-    fn result(&self, index: usize, plugin: &str) -> Value {
-        let side = |outcome: &Outcome| {
-            if index == 0 { outcome.figures.modbus.clone() } else { outcome.figures.mqtt.clone() }
-        };
-        let scenarios: Vec<Value> =
-            self.outcomes.iter().map(|outcome| scenario(outcome, &side(outcome))).collect();
-        let passed = self.outcomes.iter().all(|outcome| outcome.problems.is_empty());
-        let (peer, version) = &self.versions[index];
-        json!({
-            "schema": 1,
-            "plugin": plugin,
-            "product_version": self.product,
-            "profile": self.profile.word(),
-            "standby": self.standby[index],
-            "peer": { "name": peer, "version": version },
-            "date": date(SystemTime::now()),
-            "scenarios": scenarios,
-            "verdict": if passed { "pass" } else { "fail" },
-            "command": format!("cargo xtask conformance --record --profile {}", self.profile),
+    fn result(&self, subject: &Subject) -> Result<RunResult> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").join(subject.name);
+        let source_hash = source_hash(&sources).map_err(|error| Error::State(error.to_string()))?;
+        let named = [
+            (ScenarioName::Crash, Scenario::Crash),
+            (ScenarioName::Freeze, Scenario::Freeze),
+            (ScenarioName::Cut, Scenario::Cut),
+            (ScenarioName::Planned, Scenario::Planned),
+        ];
+        let measured = |(name, scenario)| Some((name, self.measured(subject, scenario)?));
+        let scenarios: BTreeMap<ScenarioName, Measured> = named.into_iter().filter_map(measured).collect();
+        Ok(RunResult {
+            schema: RESULT_SCHEMA,
+            plugin: subject.id.clone(),
+            plugin_version: subject.version.clone(),
+            plugin_sha256: subject.sha256.clone(),
+            source_hash,
+            contract: subject.abi.clone(),
+            product_version: self.product.clone(),
+            profile: self.profile.word().to_owned(),
+            standby: subject.standby,
+            peer: subject.peer.clone(),
+            date: date(SystemTime::now()),
+            machine: machine(),
+            scenarios,
+            command: format!("cargo xtask conformance --record --profile {}", self.profile),
         })
     }
+
+    /// All runs of one scenario as the matrix wants them; `None` if there was none.
+    fn measured(&self, subject: &Subject, scenario: Scenario) -> Option<Measured> {
+        let runs: Vec<&Outcome> =
+            self.outcomes.iter().filter(|outcome| outcome.scenario == scenario).collect();
+        let side = |outcome: &Outcome| side_of(subject, outcome);
+        let times: Vec<f64> = runs.iter().filter_map(|outcome| side(outcome).takeover_ms).collect();
+        let sum = |count: &dyn Fn(&Outcome) -> u64| runs.iter().map(|outcome| count(outcome)).sum::<u64>();
+        let died = sum(&|outcome| outcome.figures.values_died_with_node);
+        let stray = sum(&|outcome| side(outcome).stray);
+        let detection = if scenario.moves() { self.profile.detection_limit() } else { Duration::ZERO };
+        let passed = !runs.is_empty() && runs.iter().all(|outcome| outcome.problems.is_empty());
+        let count = u32::try_from(runs.len()).ok().filter(|count| *count > 0)?;
+        Some(Measured {
+            runs: count,
+            takeover_ms: if times.len() == runs.len() { TakeoverMs::of(times) } else { None },
+            detection_ms_max: detection.as_secs_f64() * 1000.0,
+            values_lost: sum(&|outcome| outcome.figures.values_lost) + died,
+            values_lost_allowed: died,
+            values_lost_because: if died > 0 { died_because() } else { String::new() },
+            values_doubled: sum(&|outcome| outcome.figures.values_doubled),
+            commands_doubled: sum(&|outcome| outcome.figures.commands_doubled),
+            writes_by_two_nodes: sum(&|outcome| side(outcome).two_writers),
+            stray_packets: stray,
+            fenced: (scenario == Scenario::Freeze).then_some(Fenced::Is(stray == 0)),
+            verdict: if passed { Verdict::Pass } else { Verdict::Fail },
+            note: format!(
+                "{} values, {} commands, {} commands lost",
+                sum(&|outcome| outcome.figures.values_read),
+                sum(&|outcome| outcome.figures.commands),
+                sum(&|outcome| outcome.figures.commands_lost)
+            ),
+        })
+    }
+}
+
+fn side_of(subject: &Subject, outcome: &Outcome) -> Side {
+    if subject.name == "modbus" { outcome.figures.modbus.clone() } else { outcome.figures.mqtt.clone() }
+}
+
+fn died_because() -> String {
+    format!(
+        "told to the node less than {} ms before it died, while the device went on to the next count",
+        IN_FLIGHT.as_millis()
+    )
+}
+
+fn machine() -> String {
+    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    format!("{processors} processors, {}, load average {}", std::env::consts::ARCH, load_average())
+}
+
+/// The member of a list in an answer whose `key` is `value`; the list may be wrapped in an object.
+fn entry<'a>(answer: &'a Value, list: &str, key: &str, value: &str) -> Result<&'a Value> {
+    let members = answer.as_array().or_else(|| answer.get(list).and_then(Value::as_array));
+    let found = members.and_then(|members| members.iter().find(|member| member[key] == value));
+    found.ok_or_else(|| Error::State(format!("no {value} in {list}: {answer}")))
+}
+
+fn member<T: DeserializeOwned>(object: &Value, key: &str) -> Result<T> {
+    serde_json::from_value(object[key].clone())
+        .map_err(|error| Error::State(format!("{key} of {object}: {error}")))
 }
 
 /// `twinhub-measure conformance`.
@@ -107,13 +213,17 @@ pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bo
     let mut profile = Profile::Normal;
     let mut scenarios = Vec::new();
     let mut record = false;
+    let mut runs = 1_u32;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")));
         match word.as_str() {
-            "--record" => record = true,
+            "--record" => (record, runs) = (true, runs.max(RECORDED_RUNS)),
             "--profile" => profile = value()?.parse()?,
             "--scenario" => scenarios.push(value()?.parse()?),
+            "--runs" => {
+                runs = value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?
+            }
             _ => return Err(Error::Usage(format!("unknown option {word}"))),
         }
     }
@@ -128,12 +238,14 @@ pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bo
     let mut stage = Stage::start(options, &artifacts, say)?;
     let mut recorder = Recorder::new(&stage)?;
     for scenario in scenarios {
-        say(scenario.title());
-        let outcome = scenario.run(&mut stage, CALM)?;
-        for problem in &outcome.problems {
-            say(&format!("  {problem}"));
+        for run in 1..=runs {
+            say(&format!("{} ({run}/{runs})", scenario.title()));
+            let outcome = scenario.run(&mut stage, CALM)?;
+            for problem in &outcome.problems {
+                say(&format!("  {problem}"));
+            }
+            recorder.add(outcome);
         }
-        recorder.add(outcome);
     }
     say(&format!("\n{}", recorder.table()));
     let problems = recorder.problems();
@@ -198,25 +310,6 @@ fn row(outcome: &Outcome) -> Vec<String> {
     ]
 }
 
-fn scenario(outcome: &Outcome, side: &Side) -> Value {
-    let figures = &outcome.figures;
-    json!({
-        "scenario": outcome.scenario.word(),
-        "takeover_ms": side.takeover_ms,
-        "from_fault_ms": side.from_fault_ms,
-        "values": figures.values_read,
-        "values_lost": figures.values_lost,
-        "values_doubled": figures.values_doubled,
-        "values_died_with_node": figures.values_died_with_node,
-        "commands": figures.commands,
-        "commands_lost": figures.commands_lost,
-        "commands_doubled": figures.commands_doubled,
-        "two_writers": side.two_writers,
-        "stray": side.stray,
-        "problems": outcome.problems,
-    })
-}
-
 fn results_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../matrix/results")
 }
@@ -236,7 +329,9 @@ fn date(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-const CALM: Duration = Duration::from_secs(3);
+const CALM: Duration = Duration::from_secs(2);
+/// Fewer say nothing about the spread.
+const RECORDED_RUNS: u32 = 5;
 
 #[cfg(test)]
 mod tests {

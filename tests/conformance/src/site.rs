@@ -7,7 +7,6 @@ use std::path::Path;
 
 use twinhub_peers::{Port, Relay};
 
-use crate::artifacts::Artifacts;
 use crate::error::{Error, Result};
 use crate::profile::Profile;
 
@@ -49,7 +48,7 @@ impl SitePlan {
     }
 
     /// Writes everything that `twinhub --root` needs.
-    pub fn write(&self, root: &Path, artifacts: &Artifacts) -> Result<()> {
+    pub fn write(&self, root: &Path) -> Result<()> {
         let write = |path: &Path, text: &str| {
             let parent = path.parent().unwrap_or(root);
             fs::create_dir_all(parent).and_then(|()| fs::write(path, text)).map_err(Error::file(path))
@@ -57,12 +56,6 @@ impl SitePlan {
         write(&root.join(CONFIG_FILE), &self.configuration())?;
         for (name, text) in &self.items {
             write(&root.join(CONFIG_FILE).with_file_name("items").join(name), text)?;
-        }
-        let plugins = root.join(PLUGINS_FOLDER);
-        fs::create_dir_all(&plugins).map_err(Error::file(&plugins))?;
-        for library in artifacts.plugins() {
-            let to = plugins.join(library.file_name().unwrap_or_default());
-            fs::copy(&library, &to).map_err(Error::file(&to))?;
         }
         Ok(())
     }
@@ -112,5 +105,3 @@ fn name_of_rank(rank: usize) -> String {
 
 /// Below the root.
 pub(crate) const CONFIG_FILE: &str = "etc/twinhub/twinhub.toml";
-/// Below the root.
-pub(crate) const PLUGINS_FOLDER: &str = "usr/lib/twinhub/plugins";
