@@ -186,7 +186,8 @@ fn acts_within<'a>(evidence: &'a Evidence, window: &'a Window) -> impl Iterator<
 }
 
 fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1000.0
+    // Whole microseconds: the taps know no better.
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 
 /// Answer of the device to arrival at the standby, on a busy machine: what a node was told later than this before it

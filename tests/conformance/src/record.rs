@@ -222,7 +222,7 @@ pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bo
             "--profile" => profile = value()?.parse()?,
             "--scenario" => scenarios.push(value()?.parse()?),
             "--runs" => {
-                runs = value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?
+                runs = value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?;
             }
             _ => return Err(Error::Usage(format!("unknown option {word}"))),
         }
