@@ -1,1 +1,58 @@
-fn main() {}
+//! The executable of the hub: `twinhub run` runs a node, all other commands talk to one or to files.
+
+mod cli;
+mod client;
+mod commands;
+mod exit;
+mod logging;
+mod output;
+mod paths;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand};
+use crate::commands::{check, cluster, demo, doctor, init, items, matrix, plugin, records, run, witness};
+use crate::exit::Outcome;
+use crate::output::Answer;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.global.log_format);
+    let answer = Answer::new(cli.global.output);
+    match dispatch(&cli, &answer) {
+        Ok(code) => code.into(),
+        Err(failure) => failure.show(),
+    }
+}
+
+fn dispatch(cli: &Cli, answer: &Answer) -> Outcome {
+    let global = &cli.global;
+    match &cli.command {
+        Command::Run(args) => run::run(global, args),
+        Command::Witness(args) => witness::run(global, args),
+        Command::Init(args) => init::run(global, args, answer),
+        Command::Config(ConfigCommand::Check) => check::check(global, answer),
+        Command::Config(ConfigCommand::Schema) => check::schema(answer),
+        Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
+        Command::Status(args) => cluster::status(global, args, answer),
+        Command::Switchover(args) => cluster::switchover(global, args, answer),
+        Command::Failover(args) => cluster::failover(global, args, answer),
+        Command::Pause(args) => cluster::order(global, "pause", args, answer),
+        Command::Resume(args) => cluster::order(global, "resume", args, answer),
+        Command::Resync(args) => cluster::order(global, "resync", args, answer),
+        Command::Items(ItemsCommand::Ls(args)) => items::ls(global, args, answer),
+        Command::Items(ItemsCommand::Get { keys }) => items::get(global, keys, answer),
+        Command::Items(ItemsCommand::Set(args)) => items::set(global, args, answer),
+        Command::Items(ItemsCommand::Watch(args)) => items::watch(global, args, answer),
+        Command::Interfaces(InterfacesCommand::Ls) => cluster::interfaces(global, answer),
+        Command::Plugin(command) => plugin::run(global, command, answer),
+        Command::Matrix(command) => matrix::run(global, command, answer),
+        Command::History(args) => records::history(global, args, answer),
+        Command::Events(args) => records::events(global, args, answer),
+        Command::Doctor(args) => doctor::run(global, args, answer),
+        Command::Demo(args) => demo::run(args),
+        Command::Completions { shell } => demo::completions(*shell),
+    }
+}

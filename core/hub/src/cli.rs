@@ -1,0 +1,367 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Integration hub for building automation with main/backup redundancy.
+#[derive(Debug, Parser)]
+#[command(
+    name = "twinhub",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+#[command(after_help = "Exit codes: 0 ok, 1 error, 2 usage, 3 not active or not in sync, 4 unreachable, \
+                        64 configuration, 70 internal.")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Form of the answer
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
+    pub(crate) output: OutputForm,
+    /// Web address of the node to talk to
+    #[arg(
+        long,
+        global = true,
+        env = "TWINHUB_URL",
+        default_value = "http://127.0.0.1:8620",
+        help_heading = "Global options"
+    )]
+    pub(crate) url: String,
+    /// Token of that node; this machine's own node needs none
+    #[arg(
+        long,
+        global = true,
+        env = "TWINHUB_TOKEN",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
+    pub(crate) token: Option<String>,
+    /// Put DIR before every default path, for a site in a directory
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) root: Option<PathBuf>,
+    /// Configuration [default: /etc/twinhub/twinhub.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "TWINHUB_CONFIG", help_heading = "Global options")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where nodes keep journal and role [default: /var/lib/twinhub]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) state: Option<PathBuf>,
+    /// Where plugins are looked for first; may be given several times [default: /usr/lib/twinhub/plugins]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
+    pub(crate) plugins: Vec<PathBuf>,
+    /// Form of log lines on stderr
+    #[arg(long, global = true, value_enum, default_value_t, help_heading = "Global options")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputForm {
+    /// For people
+    #[default]
+    Table,
+    /// For programs
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line of text for each event
+    #[default]
+    Text,
+    /// One JSON object for each event
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node: a supervisor and the hub process it restarts after a crash
+    Run(RunArgs),
+    /// Run a witness: the third vote, on any machine that is neither main nor backup
+    Witness(WitnessArgs),
+    /// Make certificates and, if there is none, a configuration to start from
+    Init(InitArgs),
+    /// Check, describe or show the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Show who is active and how the nodes are
+    Status(StatusArgs),
+    /// Move the role to another node, planned and without loss
+    Switchover(SwitchoverArgs),
+    /// Make the asked node active although nothing is planned
+    Failover(FailoverArgs),
+    /// Keep the role where it is
+    Pause(GroupArgs),
+    /// Let the role move again
+    Resume(GroupArgs),
+    /// Make the asked node fetch a full copy from the active one
+    Resync(GroupArgs),
+    /// List, read, write and follow items
+    #[command(subcommand)]
+    Items(ItemsCommand),
+    /// Show interfaces
+    #[command(subcommand)]
+    Interfaces(InterfacesCommand),
+    /// Show and check plugin libraries, without running them
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+    /// The compatibility matrix: what plugins declare beside what was measured
+    #[command(subcommand)]
+    Matrix(MatrixCommand),
+    /// Show role changes
+    History(HistoryArgs),
+    /// Show what happened on the asked node
+    Events(EventsArgs),
+    /// Look for what is wrong on this machine, and say what to do
+    Doctor(DoctorArgs),
+    /// Show takeovers with a main, a backup and a witness on this machine
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Which of the configured nodes this is
+    #[arg(long, env = "TWINHUB_NODE", value_name = "NAME")]
+    pub(crate) node: String,
+    /// Run the hub in this process; whatever started it restarts it after a crash
+    #[arg(long)]
+    pub(crate) no_supervisor: bool,
+    /// Process id of the supervisor, set by it
+    #[arg(long, hide = true, value_name = "PID", conflicts_with = "no_supervisor")]
+    pub(crate) child: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WitnessArgs {
+    /// Address to listen on
+    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7621")]
+    pub(crate) listen: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// A node to make a certificate for, in the order of rank; of the configuration, or main and backup, if left out
+    #[arg(long = "node", value_name = "NAME")]
+    pub(crate) nodes: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check configuration, items files and plugin settings
+    Check,
+    /// Print the JSON Schema of twinhub.toml
+    Schema,
+    /// Show what is in force
+    Show {
+        /// With the overrides of this node
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Repeat until stopped
+    #[arg(long)]
+    pub(crate) watch: bool,
+    /// Seconds between two looks with --watch
+    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
+    pub(crate) interval: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SwitchoverArgs {
+    /// Only this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+    /// To this node; the best one if left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) to: Option<String>,
+    /// How long to wait for the end
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FailoverArgs {
+    /// Only this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+    /// Also without a majority: make sure yourself that the other node does not act
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// How long to wait for the end
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GroupArgs {
+    /// Only this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ItemsCommand {
+    /// List items with their values
+    Ls(ItemsLsArgs),
+    /// Show items
+    Get {
+        /// Keys, `interface/path`
+        #[arg(required = true)]
+        keys: Vec<String>,
+    },
+    /// Write an item and wait for the device's answer
+    Set(ItemsSetArgs),
+    /// Print values as they come
+    Watch(ItemsWatchArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ItemsLsArgs {
+    /// Only keys that begin so
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// Only keys that contain this
+    #[arg(short, long, default_value = "", value_name = "TEXT")]
+    pub(crate) query: String,
+    /// At most so many
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ItemsSetArgs {
+    /// Key, `interface/path`
+    pub(crate) key: String,
+    /// JSON such as 21.5 or true; what is not JSON is a text
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) value: String,
+    /// If the asked node is standby, carry the write over to the active one
+    #[arg(long)]
+    pub(crate) forward: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ItemsWatchArgs {
+    /// Only keys that begin so
+    #[arg(default_value = "")]
+    pub(crate) prefix: String,
+    /// Go on after this cursor
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) from: Option<String>,
+    /// End after so many values
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InterfacesCommand {
+    /// List interfaces of the asked node
+    Ls,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List plugin libraries that are found
+    Ls,
+    /// Show what a plugin declares
+    Info {
+        /// Short name, or a file
+        plugin: String,
+    },
+    /// Check that the hub would load these libraries
+    Check {
+        /// Short names or files; all that are found if left out
+        plugins: Vec<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MatrixCommand {
+    /// Show the matrix
+    Show(MatrixArgs),
+    /// Write COMPATIBILITY.md, .json and .html
+    Build(MatrixArgs),
+    /// Fail if the written files are not up to date
+    Verify(MatrixArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MatrixArgs {
+    /// Folder of the matrix with its `results`
+    #[arg(long, default_value = "matrix", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// Only of this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+    /// So many of the newest
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub(crate) limit: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EventsArgs {
+    /// Only events with a greater number
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub(crate) after: u64,
+    /// So many at most
+    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
+    pub(crate) limit: usize,
+    /// Wait for more
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Which of the configured nodes this is; the files and ports of all are looked at if left out
+    #[arg(long, env = "TWINHUB_NODE", value_name = "NAME")]
+    pub(crate) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Run the story: cut, kill, freeze, switch
+    #[arg(long)]
+    pub(crate) story: bool,
+    /// Without keys and colors, for scripts
+    #[arg(long)]
+    pub(crate) headless: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,187 @@
+//! `config`: check, schema, show.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use twinhub_config::{Diagnostic, Severity, Site};
+use twinhub_runtime::{find_library, library_name};
+
+use crate::cli::Global;
+use crate::exit::{Code, Failure, Outcome, chain};
+use crate::output::{Answer, print, table};
+use crate::paths::Paths;
+
+#[derive(Debug, Serialize)]
+struct Found {
+    severity: &'static str,
+    message: String,
+    help: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    column: Option<u32>,
+}
+
+impl Found {
+    fn new(found: &Diagnostic) -> Found {
+        Found {
+            severity: match found.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+            message: found.message.clone(),
+            help: found.help.clone(),
+            file: found.file.as_deref().map(ToOwned::to_owned),
+            line: found.line,
+            column: found.column,
+        }
+    }
+}
+
+/// Configuration, items files, plugins and their settings.
+pub(crate) fn check(global: &Global, answer: &Answer) -> Outcome {
+    let paths = Paths::of(global);
+    let (site, mut found) = if paths.config.exists() {
+        match twinhub_config::load(&paths.config) {
+            Ok(loaded) => (Some(loaded.site), loaded.warnings),
+            Err(failure) => (None, failure.diagnostics),
+        }
+    } else {
+        return Err(paths
+            .load()
+            .err()
+            .unwrap_or_else(|| Failure::new(Code::Configuration, "no configuration")));
+    };
+    if let Some(site) = &site {
+        found.extend(check_plugins(site, &paths));
+    }
+    let is_bad = found.iter().any(|found| found.severity == Severity::Error);
+    let code = if is_bad { Code::Configuration } else { Code::Ok };
+    let list: Vec<Found> = found.iter().map(Found::new).collect();
+    let name = paths.config.display();
+    answer.give(&json!({ "file": name.to_string(), "ok": !is_bad, "found": list }), |_| {
+        let mut parts: Vec<String> = found.iter().map(Diagnostic::render).collect();
+        parts.push(match (&site, is_bad) {
+            (Some(site), false) => {
+                let items: usize = site.interfaces.iter().map(|interface| interface.items.len()).sum();
+                format!(
+                    "{name} is fine: {} nodes, {} interfaces, {items} items, {} links",
+                    site.nodes.len(),
+                    site.interfaces.len(),
+                    site.links.len()
+                )
+            }
+            (Some(_) | None, _) => format!("{name} cannot be used as it is"),
+        });
+        parts.join("\n\n")
+    })?;
+    Ok(code)
+}
+
+/// What the plugins' manifests say about the interfaces that use them.
+pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for interface in &site.interfaces {
+        let Some(file) = find_library(&interface.plugin, &paths.plugins) else {
+            let dirs: Vec<String> = paths.plugins.iter().map(|dir| dir.display().to_string()).collect();
+            let message =
+                format!("interface `{}`: plugin `{}` is not installed", interface.id, interface.plugin);
+            let help = format!("{} is in none of {}", library_name(&interface.plugin), dirs.join(", "));
+            found.push(at(paths, Diagnostic::error(message).help(help), interface.origin.line));
+            continue;
+        };
+        match twinhub_loader::read_manifest(&file) {
+            Ok((manifest, _)) => {
+                let columns: BTreeSet<String> =
+                    manifest.item_columns().into_iter().map(ToOwned::to_owned).collect();
+                found.extend(twinhub_config::check_columns(interface, &columns));
+                let schema = serde_json::to_value(&manifest.config_schema).unwrap_or_default();
+                found.extend(twinhub_config::check_settings(interface, &schema));
+            }
+            Err(error) => {
+                found.push(at(paths, Diagnostic::error(chain(&error)), interface.origin.line));
+            }
+        }
+    }
+    found
+}
+
+fn at(paths: &Paths, found: Diagnostic, line: u32) -> Diagnostic {
+    if line == 0 { found } else { found.at_line(&paths.config.display().to_string(), line) }
+}
+
+pub(crate) fn schema(_answer: &Answer) -> Outcome {
+    let text = serde_json::to_string_pretty(&twinhub_config::schema())
+        .map_err(|error| Failure::of(Code::Internal, &error))?;
+    print(&text)
+}
+
+/// The configuration in force; secrets stay the references that they are in the file.
+pub(crate) fn show(global: &Global, node: Option<&str>, answer: &Answer) -> Outcome {
+    let paths = Paths::of(global);
+    let mut site = paths.load()?.site;
+    if let Some(node) = node {
+        site = site.for_node(node).map_err(|error| Failure::of(Code::Configuration, &error))?;
+    }
+    let interfaces: Vec<Value> = site
+        .interfaces
+        .iter()
+        .map(|interface| {
+            json!({
+                "id": interface.id,
+                "plugin": interface.plugin,
+                "group": interface.group,
+                "items": interface.items.len(),
+                "required": interface.required,
+                "write_timeout": twinhub_config::duration_text(interface.write_timeout),
+                "settings": interface.settings,
+            })
+        })
+        .collect();
+    let nodes: Vec<Value> = site
+        .nodes
+        .iter()
+        .map(|node| json!({ "name": node.name, "rank": node.rank, "links": node.links, "listen": node.listen, "web": node.web }))
+        .collect();
+    let groups: Vec<Value> =
+        site.groups.iter().map(|group| json!({ "id": group.id, "nodes": group.nodes })).collect();
+    let links: Vec<Value> = site
+        .links
+        .iter()
+        .map(|link| json!({ "from": link.from.to_string(), "to": link.to.to_string() }))
+        .collect();
+    let whole = json!({
+        "file": paths.config.display().to_string(),
+        "site": site.site,
+        "config_hash": format!("{:016x}", site.hash),
+        "profile": format!("{:?}", site.cluster.profile).to_lowercase(),
+        "hold_back": twinhub_config::duration_text(site.cluster.hold_back),
+        "nodes": nodes,
+        "groups": groups,
+        "interfaces": interfaces,
+        "links": links,
+    });
+    answer.give(&whole, |_| {
+        let nodes = site
+            .nodes
+            .iter()
+            .map(|node| [node.name.clone(), node.rank.to_string(), node.links.join(" "), node.web.clone()]);
+        let interfaces = site.interfaces.iter().map(|interface| {
+            [
+                interface.id.clone(),
+                interface.plugin.clone(),
+                interface.group.clone(),
+                interface.items.len().to_string(),
+                interface.settings.to_string(),
+            ]
+        });
+        format!(
+            "site    {}\nfile    {}\nhash    {:016x}\n\n{}\n\n{}",
+            site.site,
+            paths.config.display(),
+            site.hash,
+            table(["node", "rank", "links", "web"], nodes),
+            table(["interface", "plugin", "group", "items", "settings"], interfaces)
+        )
+    })
+}

@@ -1,0 +1,83 @@
+//! `matrix`: show, build, verify.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use twinhub_matrix::{Inputs, Matrix, build_from, collect_from, verify_from};
+
+use crate::cli::{Global, MatrixArgs, MatrixCommand};
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{Answer, print};
+use crate::paths::Paths;
+
+pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: &Answer) -> Outcome {
+    match command {
+        MatrixCommand::Show(args) => show(global, args, answer),
+        MatrixCommand::Build(args) => {
+            let inputs = inputs(global, args)?;
+            let written = build_from(&inputs, &args.dir).map_err(|error| Failure::of(Code::Error, &error))?;
+            let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+            answer.give(&names, |names| {
+                names.iter().map(|name| format!("wrote {name}")).collect::<Vec<_>>().join("\n")
+            })
+        }
+        MatrixCommand::Verify(args) => {
+            let inputs = inputs(global, args)?;
+            let matrix = verify_from(&inputs, &args.dir).map_err(|error| Failure::of(Code::Error, &error))?;
+            let rows = matrix.rows.len();
+            answer.give(&json!({ "ok": true, "rows": rows }), |_| {
+                format!("{} is up to date and no run contradicts it: {rows} rows", args.dir.display())
+            })
+        }
+    }
+}
+
+fn show(global: &Global, args: &MatrixArgs, answer: &Answer) -> Outcome {
+    let inputs = inputs(global, args)?;
+    let matrix: Matrix = collect_from(&inputs).map_err(|error| Failure::of(Code::Error, &error))?;
+    if answer.is_json() { print(&matrix.json()) } else { print(&matrix.markdown()) }
+}
+
+/// Declared by the plugins' sources beside the folder if they are there, else by the installed libraries.
+fn inputs(global: &Global, args: &MatrixArgs) -> Result<Inputs, Failure> {
+    let seed = args.dir.join("seed.json");
+    if !seed.is_file() {
+        let text = format!("{} is missing: name the folder of the matrix with --dir", seed.display());
+        return Err(Failure::new(Code::Configuration, text));
+    }
+    let sources = args.dir.parent().map(|root| root.join("plugins")).filter(|dir| dir.is_dir());
+    let sources = sources.or_else(|| Some(PathBuf::from("plugins")).filter(|dir| dir.is_dir()));
+    let installed = global
+        .plugins
+        .first()
+        .cloned()
+        .or_else(|| Paths::of(global).plugins.into_iter().find(|dir| dir.is_dir()));
+    let plugins = match (global.plugins.first(), &sources, installed) {
+        (Some(named), _, _) => named.clone(),
+        (None, Some(sources), _) => sources.clone(),
+        (None, None, Some(installed)) => installed,
+        (None, None, None) => {
+            let text = "there are no plugins to describe: name a folder of libraries with --plugins";
+            return Err(Failure::new(Code::Configuration, text));
+        }
+    };
+    Ok(Inputs { plugins, sources, results: args.dir.join("results"), seed })
+}
+
+/// The matrix that was generated for this product, as it is installed; an empty list if it is not.
+pub(crate) fn installed(paths: &Paths) -> Value {
+    let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+    let beside = beside
+        .iter()
+        .flat_map(|dir| [dir.join("matrix"), dir.join("../share/twinhub"), dir.join("../../matrix")]);
+    let candidates = std::iter::once(paths.config_dir().join("matrix")).chain(beside);
+    for dir in candidates {
+        let found = std::fs::read(dir.join("compatibility.json"))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        if let Some(found) = found {
+            return found;
+        }
+    }
+    Value::Array(Vec::new())
+}

@@ -1,0 +1,135 @@
+//! Starts the hub process again after a crash.
+
+use std::process::{ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+
+use super::stop_signal;
+use crate::cli::RunArgs;
+use crate::exit::{Code, Failure, Outcome};
+
+/// What happened first.
+enum Happened {
+    Ended(std::io::Result<ExitStatus>),
+    ToldToStop(&'static str),
+}
+
+/// Runs on the main thread, whose end is what the kernel tells the hub process.
+pub(super) fn run(args: &RunArgs) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Code::Internal, format!("cannot start the supervisor: {error}")))?;
+    runtime.block_on(supervise(args))
+}
+
+async fn supervise(args: &RunArgs) -> Outcome {
+    let mut backoff = Backoff::default();
+    let mut stop = std::pin::pin!(stop_signal());
+    loop {
+        let begun = Instant::now();
+        let mut child = spawn()?;
+        let happened = tokio::select! {
+            status = child.wait() => Happened::Ended(status),
+            signal = &mut stop => Happened::ToldToStop(signal.unwrap_or("no signals")),
+        };
+        let status = match happened {
+            Happened::ToldToStop(signal) => return stop_child(child, signal).await,
+            Happened::Ended(status) => status.map_err(|error| internal(&error))?,
+        };
+        let ran = begun.elapsed();
+        match status.code() {
+            Some(0) => return Ok(Code::Ok),
+            // The hub process said why on stderr.
+            Some(code) if Code::is_final(code) => std::process::exit(code),
+            // It never ran: the first start is the operator's, who is to see the error and not a loop.
+            Some(code) if backoff.is_first() && ran < STARTED_AFTER => std::process::exit(code),
+            Some(_) | None => {}
+        }
+        let pause = backoff.next(ran);
+        let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        let ran_s = ran.as_secs();
+        tracing::error!(node = args.node, %status, ran_s, pause_ms, "hub process ended, it is started again");
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = &mut stop => return Ok(Code::Ok),
+        }
+    }
+}
+
+/// The same command line, so that the hub process sees the same options.
+fn spawn() -> Result<Child, Failure> {
+    let executable = std::env::current_exe().map_err(|error| internal(&error))?;
+    let mut command = Command::new(executable);
+    command
+        .args(std::env::args_os().skip(1))
+        .arg(format!("--child={}", std::process::id()))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command.spawn().map_err(|error| internal(&error))
+}
+
+async fn stop_child(mut child: Child, signal: &'static str) -> Outcome {
+    tracing::info!(signal, "stopping");
+    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+        // It may have ended by itself.
+        kill_process(pid, Signal::TERM).ok();
+    }
+    match tokio::time::timeout(STOP_TIME_MAX, child.wait()).await {
+        Ok(Ok(status)) if status.success() => Ok(Code::Ok),
+        Ok(Ok(status)) => Err(Failure::new(Code::Error, format!("the hub process ended with {status}"))),
+        Ok(Err(error)) => Err(internal(&error)),
+        Err(_) => {
+            child.kill().await.map_err(|error| internal(&error))?;
+            let text =
+                format!("the hub process did not stop within {} s and was killed", STOP_TIME_MAX.as_secs());
+            Err(Failure::new(Code::Error, text))
+        }
+    }
+}
+
+fn internal(error: &std::io::Error) -> Failure {
+    Failure::new(Code::Internal, format!("cannot run the hub process: {error}"))
+}
+
+/// How long to wait before the next start.
+#[derive(Debug, Default)]
+struct Backoff {
+    ends: u32,
+}
+
+impl Backoff {
+    fn is_first(&self) -> bool {
+        self.ends == 0
+    }
+
+    fn next(&mut self, ran: Duration) -> Duration {
+        self.ends = if ran >= STEADY_AFTER { 1 } else { self.ends.saturating_add(1) };
+        PAUSE_MIN.saturating_mul(1 << (self.ends - 1).min(16)).min(PAUSE_MAX)
+    }
+}
+
+/// A process that ends sooner has not got to work.
+const STARTED_AFTER: Duration = Duration::from_secs(2);
+/// A process that ran so long starts the pauses anew.
+const STEADY_AFTER: Duration = Duration::from_secs(30);
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A graceful stop hands the role over first.
+const STOP_TIME_MAX: Duration = Duration::from_secs(25);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_up_to_a_limit_and_start_anew_after_a_steady_run() {
+        let mut backoff = Backoff::default();
+        let short = Duration::from_secs(1);
+        let pauses: Vec<u128> = (0..9).map(|_| backoff.next(short).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
+        assert_eq!(backoff.next(Duration::from_secs(60)).as_millis(), 100);
+    }
+}
