@@ -212,6 +212,10 @@ impl Driver {
         let Some(block) = self.image.classes[class].blocks.get(cursor) else {
             let missed = self.image.classes[class].end(Instant::now());
             self.counts.overruns += missed;
+            if missed > 0 {
+                // A driver that is never idle tells its counts here.
+                self.flush_counts();
+            }
             self.report();
             return;
         };
