@@ -17,19 +17,21 @@ impl Matrix {
             if rows.is_empty() {
                 continue;
             }
-            let _ = write!(out, "\n## {}\n\n", section.title());
+            write!(out, "\n## {}\n\n", section.title()).expect(STRING);
             out.push_str(
                 "| | State | M/B relevant | M/B possible | Standby | Reference: relevant, possible | Note |\n\
                  |---|---|---|---|---|---|---|\n",
             );
-            rows.iter().for_each(|row| summary(&mut out, row));
+            for row in rows {
+                summary(&mut out, row);
+            }
         }
         for row in &self.rows {
             if let Some(plugin) = &row.plugin {
                 details(&mut out, row, plugin);
             }
         }
-        let _ = write!(out, "\nReference: {}\n", text(&self.reference));
+        write!(out, "\nReference: {}\n", text(&self.reference)).expect(STRING);
         out
     }
 }
@@ -63,51 +65,54 @@ fn summary(out: &mut String, row: &Row) {
         text(&row.name)
     };
     let mark = if row.claim.state == State::Contradicted { "**" } else { "" };
-    let _ = writeln!(
+    writeln!(
         out,
         "| {name} | {mark}{}{mark} | {relevant} | {possible} | {standby} | {reference} | {} |",
         row.claim.state.word(),
         text(&note)
-    );
+    )
+    .expect(STRING);
 }
 
 fn details(out: &mut String, row: &Row, plugin: &Plugin) {
-    let _ = write!(out, "\n### {}\n\n", text(&row.name));
-    let _ = writeln!(
+    write!(out, "\n### {}\n\n", text(&row.name)).expect(STRING);
+    writeln!(
         out,
         "Plugin `{}` {} by {}: **{}**.",
         plugin.id,
         plugin.version,
         text(&plugin.vendor),
         row.claim.state.word()
-    );
+    )
+    .expect(STRING);
     for reason in &row.claim.reasons {
-        let _ = writeln!(out, "- {}", text(reason));
+        writeln!(out, "- {}", text(reason)).expect(STRING);
     }
     out.push_str("\n| Declared | |\n|---|---|\n");
     for (name, value) in declared(plugin) {
-        let _ = writeln!(out, "| {name} | {} |", text(&value));
+        writeln!(out, "| {name} | {} |", text(&value)).expect(STRING);
     }
     out.push_str("\n| Capability | Main and backup | While inactive | Limits |\n|---|---|---|---|\n");
     for capability in &plugin.capabilities {
         let cells = [&capability.name, &capability.mb, &capability.inactive, &capability.limits];
         let cells: Vec<String> = cells.iter().map(|cell| text(cell)).collect();
-        let _ = writeln!(out, "| {} |", cells.join(" | "));
+        writeln!(out, "| {} |", cells.join(" | ")).expect(STRING);
     }
     if row.measured.is_empty() {
         out.push_str("\nMeasured: no run.\n");
         return;
     }
-    let _ = write!(out, "\n| Measured | {} |\n|---|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()));
+    write!(out, "\n| Measured | {} |\n|---|{}\n", COLUMNS.join(" | "), "---|".repeat(COLUMNS.len()))
+        .expect(STRING);
     for line in &row.measured {
         for (name, found) in &line.scenarios {
             let cells: Vec<String> = measured(line, found).iter().map(|cell| text(cell)).collect();
-            let _ = writeln!(out, "| {} | {} |", name.word(), cells.join(" | "));
+            writeln!(out, "| {} | {} |", name.word(), cells.join(" | ")).expect(STRING);
         }
     }
     out.push('\n');
     for line in &row.measured {
-        let _ = writeln!(
+        writeln!(
             out,
             "- {} {} {}: {}, product {}; `{}`",
             line.profile,
@@ -116,7 +121,8 @@ fn details(out: &mut String, row: &Row, plugin: &Plugin) {
             text(&line.machine),
             line.product_version,
             line.command.replace('`', "'")
-        );
+        )
+        .expect(STRING);
     }
 }
 
@@ -130,7 +136,7 @@ pub(crate) fn declared(plugin: &Plugin) -> Vec<(&'static str, String)> {
     let exclusive =
         if plugin.exclusive.is_empty() { "nothing".to_owned() } else { plugin.exclusive.join(", ") };
     vec![
-        ("While inactive", inactive(&plugin.inactive)),
+        ("While inactive", inactive(plugin.inactive)),
         ("Takeover, after detection", targets.join(", ")),
         ("Loss window", plugin.loss_window.clone()),
         ("Fence", fence),
@@ -145,7 +151,7 @@ pub(crate) fn declared(plugin: &Plugin) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn inactive(inactive: &Inactive) -> String {
+fn inactive(inactive: Inactive) -> String {
     format!(
         "reads {}, values {}, writes {}, outputs {}, events {}, listeners {}, items {}",
         inactive.reads,
@@ -293,3 +299,6 @@ Crash: the active node is killed (kill -9). Freeze: it is stopped (SIGSTOP) and 
 between the nodes is cut. Planned: an operator switches over. Takeover is measured from outside, from the last action of
 the old node to the first of the new one.
 ";
+
+/// Why writing into a string is no error case.
+const STRING: &str = "a string takes any text";

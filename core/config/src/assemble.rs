@@ -26,7 +26,9 @@ use crate::tree::{Kind, Place, Step, Tree};
 pub(crate) fn assemble(source: &Source, items: &dyn ItemSource) -> Result<Loaded, Failure> {
     let tree = Tree::parse(source).map_err(Failure::new)?;
     let found = check_document(source, &tree, cached());
-    let file: File = match serde_json::from_value(tree.json()) {
+    // What is faulty is left out, so that one run finds the faults of form and those of meaning.
+    let faulty: Vec<_> = found.iter().filter_map(Diagnostic::span).collect();
+    let file: File = match serde_json::from_value(tree.json_without(&faulty)) {
         Ok(file) => file,
         Err(_) if !found.is_empty() => return Err(Failure::new(found)),
         Err(error) => {
@@ -99,7 +101,7 @@ impl Assembly<'_> {
         let mut addresses: BTreeMap<String, String> = BTreeMap::new();
         for (index, name) in file.cluster.nodes.iter().enumerate() {
             let place: [Step<'_>; 3] = ["cluster".into(), "nodes".into(), index.into()];
-            self.identifier(&place, "node", name);
+            self.identifier(&place, "a node", name);
             if file.cluster.nodes[..index].contains(name) {
                 let help = "write each node once; its place in the list is its rank";
                 self.error(&place, format!("node `{name}` is there twice"), "again", help);
@@ -113,13 +115,11 @@ impl Assembly<'_> {
                 continue;
             };
             let listen = node.listen.as_ref().unwrap_or(&node.links);
-            for (key, list, is_shared) in
-                [("links", &node.links, false), ("listen", listen, node.listen.is_some())]
-            {
-                for (at, address) in list.iter().enumerate() {
+            for (key, list) in [("links", Some(&node.links)), ("listen", node.listen.as_ref())] {
+                for (at, address) in list.into_iter().flatten().enumerate() {
                     let place: [Step<'_>; 4] = ["nodes".into(), name.as_str().into(), key.into(), at.into()];
                     self.address(&place, address);
-                    if is_shared || key == "listen" {
+                    if key == "listen" {
                         continue;
                     }
                     if let Some(other) = addresses.insert(address.clone(), name.clone()) {
@@ -247,7 +247,7 @@ impl Assembly<'_> {
             without_witness: cluster.without_witness,
             evidence: Evidence { reference_hosts: cluster.evidence.reference_hosts.clone() },
             failback: cluster.failback,
-            hold_back: span(cluster.hold_back.as_ref(), Duration::from_mins(1)),
+            hold_back: span(cluster.hold_back.as_ref(), Duration::from_secs(60)),
             floating,
         }
     }
@@ -314,7 +314,7 @@ impl Assembly<'_> {
         }
         for (index, group) in file.group.iter().enumerate() {
             let place = ["group".into(), index.into(), "id".into()];
-            self.identifier(&place, "group", &group.id);
+            self.identifier(&place, "a group", &group.id);
             if groups.iter().any(|other| other.id == group.id) {
                 self.error(
                     &place,
@@ -346,14 +346,14 @@ impl Assembly<'_> {
         let mut interfaces: Vec<Interface> = Vec::new();
         for (index, form) in file.interface.iter().enumerate() {
             let at = |key: &'static str| ["interface".into(), index.into(), Step::Key(key)];
-            self.identifier(&at("id"), "interface", &form.id);
+            self.identifier(&at("id"), "an interface", &form.id);
             if let Some(first) = file.interface[..index].iter().position(|other| other.id == form.id) {
                 let line = self.line(&["interface".into(), first.into(), "id".into()]);
                 let help = format!("it is in line {line} already; give one of them another id");
                 self.error(&at("id"), format!("interface `{}` is there twice", form.id), "again", help);
                 continue;
             }
-            self.identifier(&at("plugin"), "plugin", &form.plugin);
+            self.identifier(&at("a plugin"), "plugin", &form.plugin);
             let group = form.group.clone().unwrap_or_else(|| GROUP.to_owned());
             if !groups.iter().any(|known| known.id == group) {
                 let help = with_nearest(&group, groups.iter().map(|known| known.id.as_str()), |names| {
@@ -514,7 +514,7 @@ impl Assembly<'_> {
             let help = "write at least twice `journal.segment`: one file is being written, one can be read";
             self.error(&place, "`journal.retain` is smaller than two files".to_owned(), "too small", help);
         }
-        if sync_interval < TIMER_MIN || sync_interval > Duration::from_mins(1) {
+        if sync_interval < TIMER_MIN || sync_interval > Duration::from_secs(60) {
             let place = ["journal".into(), "sync_interval".into()];
             let help = "write \"1ms\" to \"1m\"";
             self.error(&place, "`journal.sync_interval` is out of range".to_owned(), "here", help);
@@ -528,7 +528,7 @@ impl Assembly<'_> {
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))
             && !text.starts_with(['-', '.']);
         if !is_good {
-            let message = format!("`{}` is no name for a {what}", text.escape_debug());
+            let message = format!("`{}` is no name of {what}", text.escape_debug());
             let help = "write 1 to 64 letters, digits, `_`, `-` or `.`, with a letter, digit or `_` first";
             self.error(place, message, "here", help);
         }
@@ -580,4 +580,4 @@ fn bytes(given: Option<&file::Size>, default: u64) -> u64 {
 const GROUP: &str = "site";
 const WEB_DEFAULT: &str = "127.0.0.1:8620";
 const TIMER_MIN: Duration = Duration::from_millis(1);
-const TIMER_MAX: Duration = Duration::from_hours(1);
+const TIMER_MAX: Duration = Duration::from_secs(3600);

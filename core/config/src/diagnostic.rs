@@ -33,7 +33,7 @@ impl Source {
     pub fn line_and_column(&self, byte: usize) -> (u32, u32) {
         let bytes = self.text().as_bytes();
         let before = &bytes[..byte.min(bytes.len())];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let column = String::from_utf8_lossy(&before[start..]).chars().count() + 1;
         (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
@@ -120,6 +120,14 @@ impl Diagnostic {
         self
     }
 
+    pub(crate) fn span(&self) -> Option<Range<usize>> {
+        self.span.clone()
+    }
+
+    fn place(&self) -> (Severity, Option<&str>, Option<u32>, Option<u32>) {
+        (self.severity, self.file.as_deref(), self.line, self.column)
+    }
+
     /// Without a place, where the text was made up.
     pub(crate) fn without_place(self) -> Diagnostic {
         Diagnostic { file: None, line: None, column: None, label: None, span: None, source: None, ..self }
@@ -194,7 +202,7 @@ impl Failure {
     pub const SHOWN_MAX: usize = 100;
 
     pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Failure {
-        diagnostics.sort_by_key(|found| found.severity);
+        diagnostics.sort_by(|a, b| a.place().cmp(&b.place()));
         let left_out = diagnostics.len().saturating_sub(Failure::SHOWN_MAX);
         diagnostics.truncate(Failure::SHOWN_MAX);
         Failure { diagnostics, left_out }
@@ -261,7 +269,7 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|candidate| candidate.len().abs_diff(text.len()) <= 4 * limit)
         .map(|candidate| (distance(text, candidate), candidate))
         .filter(|(distance, _)| *distance <= limit)
-        .min_by_key(|(distance, _)| *distance)
+        .min_by_key(|(distance, candidate)| (*distance, candidate.len().abs_diff(text.len())))
         .map(|(_, candidate)| candidate)
 }
 

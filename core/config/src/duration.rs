@@ -58,7 +58,7 @@ pub(crate) const DURATION_HELP: &str =
 
 const TEXT_BYTES_MAX: usize = 64;
 /// A hundred years; more is a typing error.
-const DURATION_MAX: Duration = Duration::from_hours(100 * 366 * 24);
+const DURATION_MAX: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 #[cfg(test)]
 mod tests {

@@ -413,9 +413,11 @@ fn is_type(text: &str) -> bool {
             .and_then(|rest| rest.strip_suffix(')'))
             .is_some_and(|count| count.parse::<u16>().is_ok_and(|count| count > 0))
     };
-    let is_dpt = lower.starts_with("dpt")
-        && lower[3..].starts_with(|c: char| c.is_ascii_digit() || c == '-')
-        && lower[3..].chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | 's' | 't' | 'p'));
+    let is_dpt =
+        ["dpst-", "dpt-", "dpt"].iter().find_map(|prefix| lower.strip_prefix(prefix)).is_some_and(|rest| {
+            rest.starts_with(|c: char| c.is_ascii_digit())
+                && rest.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-'))
+        });
     text.is_empty()
         || TYPES.contains(&lower.as_str())
         || SHORT_TYPES.contains(&lower.as_str())

@@ -70,7 +70,11 @@ impl Tree {
             let span = table.span();
             return Ok(Tree { span, kind: table_kind(table.get_ref()) });
         }
-        Err(errors.iter().map(|error| syntax(source, error)).collect())
+        // After a fault of form the parser guesses, so what follows is noise; repeated keys stand for themselves.
+        let is_repeated = |error: &&toml::de::Error| error.message().contains("duplicate key");
+        let form = errors.iter().find(|error| !is_repeated(error));
+        let repeated = errors.iter().filter(is_repeated);
+        Err(form.into_iter().chain(repeated).map(|error| syntax(source, error)).collect())
     }
 
     /// What is at that path below this.
@@ -90,13 +94,21 @@ impl Tree {
             .map_or_else(|| self.span.clone(), |tree| tree.span.clone())
     }
 
-    /// The same without places. Numbers that JSON does not have become null.
-    pub(crate) fn json(&self) -> Json {
+    /// The same as JSON, without what stands at these places. Numbers that JSON does not have become null.
+    pub(crate) fn json_without(&self, left_out: &[Range<usize>]) -> Json {
+        let is_kept = |tree: &Tree| !left_out.contains(&tree.span);
         match &self.kind {
-            Kind::Table(entries) => {
-                Json::Object(entries.iter().map(|(key, entry)| (key.clone(), entry.value.json())).collect())
+            Kind::Table(entries) => Json::Object(
+                entries
+                    .iter()
+                    .filter(|(_, entry)| is_kept(&entry.value))
+                    .map(|(key, entry)| (key.clone(), entry.value.json_without(left_out)))
+                    .collect(),
+            ),
+            // Entries of lists stay, since places of later ones are found by their number.
+            Kind::Array(values) => {
+                Json::Array(values.iter().map(|value| value.json_without(left_out)).collect())
             }
-            Kind::Array(values) => Json::Array(values.iter().map(Tree::json).collect()),
             Kind::Text(text) => Json::String(text.clone()),
             Kind::Integer(number) => Json::from(*number),
             Kind::Float(number) => Number::from_f64(*number).map_or(Json::Null, Json::Number),

@@ -1,0 +1,313 @@
+//! What each kind of fault looks like to the person who made it. The snapshots are the text on the screen.
+
+use std::collections::BTreeMap;
+
+use twinhub_config::{ItemSource, ItemSourceError, Loaded, Severity, parse};
+
+#[test]
+fn a_configuration_without_faults_has_no_warnings() {
+    let loaded = site(BASE, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap();
+    assert_eq!(loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
+    assert_eq!(loaded.site.interfaces[0].items.len(), 3);
+}
+
+macro_rules! faults {
+    ($($(#[$meta:meta])* $name:ident: $text:expr;)+) => {
+        $($(#[$meta])* #[test] fn $name() {
+            insta::assert_snapshot!(stringify!($name), fault(&$text));
+        })+
+    };
+}
+
+faults! {
+    an_unknown_key_names_the_allowed_ones: with("profile", "profil");
+    an_unknown_section_names_the_allowed_ones: format!("{BASE}\n[jornal]\nsegment = \"1MiB\"");
+    an_unknown_word_names_the_allowed_ones: with("\"normal\"", "\"norml\"");
+    a_wrong_type_says_what_to_write: with("version = 1", "version = \"1\"");
+    a_later_version_is_refused: with("version = 1", "version = 2");
+    a_bad_duration_says_what_to_write: with("[nodes.main]", "hold_back = \"5 minutes\"\n[nodes.main]");
+    a_duration_without_quotes_says_what_to_write: with("[nodes.main]", "hold_back = 5\n[nodes.main]");
+    a_missing_key_says_what_it_means: with("site = \"Test\"\n", "");
+    a_syntax_error_shows_its_place: with("nodes = [\"main\", \"backup\"]", "nodes = [\"main\", \"backup\"");
+    a_repeated_key_shows_its_place: with("version = 1", "version = 1\nversion = 1");
+    a_repeated_interface_shows_the_first_one: format!("{BASE}\n[[interface]]\nid = \"plc1\"\nplugin = \"sim\"");
+    an_unknown_group_names_the_nearest: with("plugin = \"modbus\"", "plugin = \"modbus\"\ngroup = \"sita\"");
+    an_unknown_node_in_a_group_names_the_nearest:
+        format!("{BASE}\n[[group]]\nid = \"energy\"\nnodes = [\"main\", \"bakup\"]");
+    a_node_listed_twice_is_refused: with("[\"main\", \"backup\"]", "[\"main\", \"backup\", \"main\"]");
+    a_node_without_section_is_refused: with("[\"main\", \"backup\"]", "[\"main\", \"backup\", \"third\"]");
+    a_node_without_rank_is_refused: with("[\"main\", \"backup\"]", "[\"main\"]");
+    a_repeated_address_is_refused: with("127.0.0.1:7621", "127.0.0.1:7620");
+    an_address_without_port_is_refused: with("127.0.0.1:7621", "127.0.0.1");
+    a_witness_on_a_node_is_refused: with("127.0.0.1:7630", "127.0.0.1:7620");
+    a_pair_without_witness_is_warned: with("witness = \"127.0.0.1:7630\"\n", "site = 1\n");
+    etcd_and_a_floating_address_are_not_in_this_version:
+        with("witness = \"127.0.0.1:7630\"", "witness = { etcd = [\"http://a:2379\"] }\nfloating = { address = \"10.0.0.50/24\", device = \"eth0\" }");
+    a_witness_of_the_wrong_type_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = 7");
+    an_unknown_etcd_key_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = { etdc = [] }");
+    timers_are_checked_against_each_other:
+        with("[nodes.main]", "timers = { heartbeat = \"2s\", lease = \"1s\", guard = \"2h\" }\n[nodes.main]");
+    a_missing_items_file_is_named: with("plc.csv", "absent.csv");
+    a_link_to_a_missing_item_names_the_nearest: with("to = \"mqtt1/temperature\"", "to = \"mqtt1/temprature\"");
+    a_link_from_a_missing_interface_names_the_nearest: with("from = \"plc1/temperature\"", "from = \"plc/temperature\"");
+    a_link_without_a_path_is_refused: with("from = \"plc1/temperature\"", "from = \"plc1\"");
+    a_link_to_what_cannot_be_written_is_refused:
+        link("from = \"mqtt1/command\"\nto = \"plc1/temperature\"");
+    a_link_from_what_cannot_be_read_is_refused: link("from = \"mqtt1/temperature\"\nto = \"plc1/setpoint\"");
+    a_link_that_is_there_twice_is_refused: link("from = \"plc1/temperature\"\nto = \"mqtt1/temperature\"");
+    a_link_with_one_wildcard_is_refused: link("from = \"plc1/*\"\nto = \"mqtt1/temperature\"");
+    a_wildcard_in_the_middle_is_refused: link("from = \"plc1/*/a\"\nto = \"mqtt1/*\"");
+    a_wildcard_without_target_items_is_refused: link("from = \"plc1/*\"\nto = \"mqtt1/all/*\"");
+    a_wildcard_that_matches_nothing_is_warned:
+        link("from = \"plc1/none/*\"\nto = \"mqtt1/none/*\"\n[[link]]\nfrom = \"x\"\nto = \"y\"");
+    a_link_to_itself_is_refused: link("from = \"plc1/setpoint\"\nto = \"plc1/setpoint\"");
+    a_ring_that_changes_values_is_refused:
+        link("from = \"plc1/setpoint\"\nto = \"plc1/mode\"\nconvert = { scale = 2 }\n[[link]]\nfrom = \"plc1/mode\"\nto = \"plc1/setpoint\"");
+    a_two_way_link_needs_a_conversion_that_can_be_undone:
+        link("from = \"plc1/setpoint\"\nto = \"plc1/mode\"\nboth = true\nconvert = { clamp = [0, 1] }");
+    a_conversion_that_makes_no_sense_is_refused:
+        link("from = \"mqtt1/command\"\nto = \"plc1/setpoint\"\nconvert = { scale = 0, clamp = [9, 1], deadband = -1 }");
+    a_monitor_of_a_missing_item_is_refused:
+        with("plugin = \"modbus\"", "plugin = \"modbus\"\nmonitor = [{ item = \"mod\", when = \"unchanged\", for = \"2m\" }]");
+    an_override_of_a_missing_interface_is_refused:
+        with("[nodes.backup]", "[nodes.backup]\noverride.interface.plc2.settings.unit = 2");
+    a_date_in_settings_is_refused: with("settings = {", "settings = { since = 2026-01-01,");
+    a_name_with_spaces_is_refused: with("id = \"plc1\"", "id = \"plc 1\"");
+    a_journal_that_is_too_small_is_refused:
+        format!("{BASE}\n[journal]\nsegment = \"1MiB\"\nretain = \"1MiB\"\nsync_interval = \"0s\"");
+    a_size_without_unit_is_refused: format!("{BASE}\n[web]\nmax_body = \"1000\"");
+    many_faults_are_all_reported:
+        with("\"normal\"", "\"slow\"").replace("version = 1", "version = 1\ncolor = \"red\"").replace("7621", "x");
+}
+
+macro_rules! item_faults {
+    ($($name:ident: $text:expr;)+) => {
+        $(#[test] fn $name() {
+            let failure = site(BASE, &[("plc.csv", $text.as_ref()), ("mqtt.csv", MQTT)]).unwrap_err();
+            let text: Vec<String> = failure
+                .diagnostics.iter().filter(|found| found.file.as_deref() == Some("plc.csv")).map(|found| found.render()).collect();
+            insta::assert_snapshot!(stringify!($name), text.join("\n\n"));
+        })+
+    };
+}
+
+item_faults! {
+    a_repeated_item_shows_the_first_one: format!("{}mode,hr:9,uint16,r,,\n", text(PLC)).into_bytes();
+    a_bad_access_says_what_to_write: replaced(",r,", ",read,");
+    a_bad_type_names_the_nearest: replaced("int16", "imt16");
+    a_missing_column_is_named: replaced("access", "acess");
+    a_repeated_column_is_refused: replaced("description", "unit");
+    a_row_that_is_too_long_is_refused: replaced("flow, temperature", "flow\", temperature");
+    a_row_that_is_too_short_is_refused: b"path,address,type,access\na,hr:1,bool\n".to_vec();
+    semicolons_are_recognized: text(PLC).replace(',', ";").into_bytes();
+    other_encodings_are_recognized: [b"path,address,type,access,unit,description\n".as_slice(), b"a,hr:1,int16,r,\xb0C,\n"].concat();
+    a_line_end_in_a_path_is_refused: b"path,address,type,access\n\"a\nb\",hr:1,bool,r\n".to_vec();
+    an_open_quotation_mark_is_refused: b"path,address,type,access\n\"a,hr:1,bool,r\nb,hr:2,bool,r\n".to_vec();
+    text_after_a_quotation_mark_is_refused: b"path,address,type,access\n\"a\"b,hr:1,bool,r\n".to_vec();
+    an_empty_path_is_refused: b"path,address,type,access\n,hr:1,bool,r\n".to_vec();
+    a_bad_flag_says_what_to_write: b"path,address,type,access,edge\na,hr:1,bool,r,maybe\n".to_vec();
+    an_empty_file_says_what_to_write: Vec::new();
+}
+
+#[test]
+fn files_of_spreadsheets_are_read() {
+    let windows = format!("\u{feff}{}", text(PLC).replace('\n', "\r\n"));
+    let loaded = site(BASE, &[("plc.csv", windows.as_bytes()), ("mqtt.csv", MQTT)]).unwrap();
+    let items = &loaded.site.interfaces[0].items;
+    assert_eq!(items.len(), 3);
+    assert_eq!((items[0].description.as_str(), items[0].line), ("flow, temperature", 2));
+    assert_eq!(items[1].description, "two\r\nlines");
+    assert_eq!(items[2].line, 5, "a line end in a cell counts");
+}
+
+#[test]
+fn a_two_way_link_is_two_links() {
+    let text = link(
+        "from = \"plc1/setpoint\"\nto = \"plc1/mode\"\nboth = true\nconvert = { scale = 10, offset = 5, deadband = 1 }",
+    );
+    let site = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().site;
+    let [_, there, back] = site.links.as_slice() else { panic!("{:?}", site.links) };
+    assert_eq!((there.index, back.index), (1, 2));
+    assert_eq!(
+        (back.convert.scale, back.convert.offset, back.convert.deadband),
+        (Some(0.1), Some(-0.5), Some(0.1))
+    );
+    assert_eq!(back.expand(&site)[0].0.as_str(), "plc1/mode");
+}
+
+#[test]
+fn a_ring_that_changes_nothing_is_only_warned() {
+    let text = link(
+        "from = \"plc1/setpoint\"\nto = \"plc1/mode\"\n[[link]]\nfrom = \"plc1/mode\"\nto = \"plc1/setpoint\"",
+    );
+    let loaded = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap();
+    let warnings: Vec<&str> = loaded.warnings.iter().map(|found| found.message.as_str()).collect();
+    assert_eq!(warnings, ["links go in a ring: plc1/mode → plc1/setpoint → plc1/mode"]);
+}
+
+#[test]
+fn two_nodes_without_witness_are_warned_and_work() {
+    let loaded =
+        site(&with("witness = \"127.0.0.1:7630\"\n", ""), &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap();
+    assert_eq!(loaded.warnings.len(), 2);
+    assert!(loaded.warnings.iter().all(|found| found.severity == Severity::Warning));
+    insta::assert_snapshot!(loaded.warnings[0].render());
+}
+
+#[test]
+fn overrides_apply_to_their_node_only() {
+    let text = with("[nodes.backup]", "[nodes.backup]\noverride.interface.plc1.settings.deep.unit = 2");
+    let text = text.replace("settings = {", "settings = { deep = { unit = 1, keep = true },");
+    let site = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().site;
+    let unit = |node: &str| site.for_node(node).unwrap().interfaces[0].settings["deep"].clone();
+    assert_eq!(unit("main"), serde_json::json!({ "unit": 1, "keep": true }));
+    assert_eq!(unit("backup"), serde_json::json!({ "unit": 2, "keep": true }));
+    assert_eq!(site.for_node("main").unwrap().hash, site.for_node("backup").unwrap().hash);
+    let error = site.for_node("bakcup").unwrap_err().to_string();
+    assert_eq!(error, "no node is called `bakcup`: the nodes are main, backup; did you mean `backup`?");
+}
+
+#[test]
+fn the_hash_follows_the_meaning_and_not_the_form() {
+    let hash =
+        |text: &str, plc: &[u8]| site(text, &[("plc.csv", plc), ("mqtt.csv", MQTT)]).unwrap().site.hash;
+    let base = hash(BASE, PLC);
+    assert_eq!(base, hash(&format!("# comment\n{BASE}"), PLC));
+    assert_ne!(base, hash(&with("unit = 1", "unit = 2"), PLC));
+    assert_ne!(base, hash(BASE, &replaced("hr:0", "hr:7")));
+}
+
+#[test]
+fn settings_are_checked_against_the_schema_of_the_plugin() {
+    let text = with(
+        "settings = { address",
+        "settings = { pol = \"1s\", password = { env = \"P\" }, retries = \"3\", address",
+    );
+    let site = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().site;
+    let schema = serde_json::json!({
+        "type": "object", "additionalProperties": false, "required": ["host"],
+        "properties": {
+            "address": { "type": "string" }, "unit": { "type": "integer", "minimum": 2, "maximum": 247 }, "poll": { "type": "string" },
+            "password": { "type": ["string", "null"] }, "retries": { "type": "integer" }, "host": { "type": "string", "description": "Host." }
+        }
+    });
+    let found: Vec<String> = twinhub_config::check_settings(&site.interfaces[0], &schema)
+        .iter()
+        .map(twinhub_config::Diagnostic::render)
+        .collect();
+    insta::assert_snapshot!(found.join("\n\n"));
+}
+
+#[test]
+fn columns_are_checked_against_the_plugin() {
+    let plc = b"path,address,type,access,scal,edge\na,hr:1,int16,r,2,true\n";
+    let site = site(
+        &with("from = \"plc1/temperature\"", "from = \"plc1/a\""),
+        &[("plc.csv", plc), ("mqtt.csv", MQTT)],
+    )
+    .unwrap()
+    .site;
+    let found = twinhub_config::check_columns(&site.interfaces[0], &["scale".to_owned()].into());
+    insta::assert_snapshot!(
+        found.iter().map(twinhub_config::Diagnostic::render).collect::<Vec<_>>().join("\n")
+    );
+    assert!(twinhub_config::check_columns(&site.interfaces[0], &["scal".to_owned()].into()).is_empty());
+}
+
+#[test]
+fn the_example_of_a_pair_is_without_faults() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/pair/twinhub.toml");
+    let loaded = twinhub_config::load(&path).unwrap_or_else(|failure| panic!("{}", failure.render()));
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    let pairs: usize = loaded.site.links.iter().map(|link| link.expand(&loaded.site).len()).sum();
+    assert_eq!(pairs, 7);
+}
+
+#[test]
+fn a_missing_file_says_how_to_name_it() {
+    let failure = twinhub_config::load(std::path::Path::new("absent/twinhub.toml")).unwrap_err();
+    insta::assert_snapshot!(failure.render());
+}
+
+#[test]
+fn schema_and_reference_name_every_key() {
+    insta::assert_snapshot!("reference", twinhub_config::reference());
+    let schema = twinhub_config::schema();
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(schema["$defs"]["Cluster"]["additionalProperties"], false);
+    assert_ne!(schema["$defs"]["Interface"]["properties"]["settings"]["additionalProperties"], false);
+}
+
+fn with(from: &str, to: &str) -> String {
+    assert!(BASE.contains(from), "{from}");
+    BASE.replacen(from, to, 1)
+}
+
+fn link(text: &str) -> String {
+    format!("{BASE}\n[[link]]\n{text}\n")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("the files of the tests are text")
+}
+
+fn replaced(from: &str, to: &str) -> Vec<u8> {
+    assert!(text(PLC).contains(from), "{from}");
+    text(PLC).replacen(from, to, 1).into_bytes()
+}
+
+fn fault(toml: &str) -> String {
+    match site(toml, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]) {
+        Ok(loaded) => panic!("no fault found in\n{toml}\nwarnings: {:?}", loaded.warnings),
+        Err(failure) => format!("{failure}\n\n{}", failure.render()),
+    }
+}
+
+fn site(toml: &str, files: &[(&str, &[u8])]) -> Result<Loaded, twinhub_config::Failure> {
+    let files = files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect();
+    parse(toml, "twinhub.toml", &Memory(files))
+}
+
+struct Memory(BTreeMap<String, Vec<u8>>);
+
+impl ItemSource for Memory {
+    fn read(&self, name: &str) -> Result<Vec<u8>, ItemSourceError> {
+        self.0.get(name).cloned().ok_or_else(|| ItemSourceError::Io {
+            path: name.to_owned(),
+            source: std::io::Error::new(std::io::ErrorKind::NotFound, "no such file"),
+        })
+    }
+}
+
+const BASE: &str = "version = 1
+site = \"Test\"
+[cluster]
+nodes = [\"main\", \"backup\"]
+profile = \"normal\"
+witness = \"127.0.0.1:7630\"
+[nodes.main]
+links = [\"127.0.0.1:7620\"]
+[nodes.backup]
+links = [\"127.0.0.1:7621\"]
+[[interface]]
+id = \"plc1\"
+plugin = \"modbus\"
+items = \"plc.csv\"
+settings = { address = \"127.0.0.1:502\", unit = 1 }
+[[interface]]
+id = \"mqtt1\"
+plugin = \"mqtt\"
+items = \"mqtt.csv\"
+[[link]]
+from = \"plc1/temperature\"
+to = \"mqtt1/temperature\"
+";
+const PLC: &[u8] = b"path,address,type,access,unit,description
+temperature,hr:0,int16,r,K,\"flow, temperature\"
+setpoint,hr:1,int16,rw,K,\"two\nlines\"
+mode,hr:2,uint16,rw,,
+";
+const MQTT: &[u8] = b"path,address,type,access
+temperature,t,float64,w
+command,c,float64,r
+";
