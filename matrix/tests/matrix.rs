@@ -192,7 +192,8 @@ fn files_out_of_date_are_shown_as_a_diff() {
 
 #[test]
 fn a_result_that_was_edited_by_hand_is_refused() {
-    let cases: [(fn(&mut RunResult), &str); 7] = [
+    type Change = fn(&mut RunResult);
+    let cases: [(Change, &str); 7] = [
         (|run| run.schema = 9, "schema is 9, this version reads 1"),
         (|run| run.date = "today".into(), "date `today` is not written year-month-day"),
         (|run| run.command.clear(), "command is empty"),
