@@ -34,7 +34,8 @@ fn main() {
         unit: "K".to_owned(),
         description: String::new(),
     };
-    let table = ItemTable::new(names.iter().filter_map(|name| Some((ItemKey::parse(name).ok()?, meta.clone()))));
+    let table =
+        ItemTable::new(names.iter().filter_map(|name| Some((ItemKey::parse(name).ok()?, meta.clone()))));
     let plain: Vec<PlainSlot> = (0..ITEMS).map(|_| PlainSlot::default()).collect();
     let by_name: Mutex<HashMap<String, (f64, i64)>> =
         Mutex::new(names.iter().map(|name| (name.clone(), (0.0, 0))).collect());

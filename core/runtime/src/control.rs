@@ -5,7 +5,7 @@
 //! the state to the role file (on a thread of its own, since a disk may be slow), the gate, and jobs for the
 //! engines. The machines decide; this file only translates.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener as StdListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -90,6 +90,11 @@ impl ControlSender {
         self.tell(Told::Engine { group: group.to_owned(), input });
     }
 
+    /// Whether the control thread has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     pub(crate) fn tell(&self, told: Told) {
         // After shutdown nobody listens.
         drop(self.0.send(told));
@@ -151,8 +156,7 @@ struct Control {
     shared: Arc<Shared>,
     storage: std::sync::mpsc::Sender<Store>,
     state: RoleState,
-    stopping: bool,
-    stopped: bool,
+    stopped_groups: BTreeSet<String>,
 }
 
 /// Work for the thread that writes the role file.
@@ -193,12 +197,11 @@ impl Control {
             shared: setup.shared,
             storage,
             state: setup.role_state,
-            stopping: false,
-            stopped: false,
+            stopped_groups: BTreeSet::new(),
         };
         let mut told = setup.told;
         control.turn_all();
-        while !control.stopped {
+        while control.stopped_groups.len() < control.groups.len() {
             let wake = control.groups.values().map(|group| group.wake).min().unwrap_or(Moment::NEVER);
             let wait = wake.since(clock::now()).min(Duration::from_secs(1));
             tokio::select! {
@@ -294,7 +297,6 @@ impl Control {
                 }
             },
             Told::Shutdown => {
-                self.stopping = true;
                 self.tell_all(&Input::Shutdown);
             }
         }
@@ -402,7 +404,9 @@ impl Control {
                 tracing::error!(group = name, %reason, "gates cannot be closed: ending the process");
                 std::process::abort();
             }
-            Action::Stopped => self.stopped = true,
+            Action::Stopped => {
+                self.stopped_groups.insert(name.to_owned());
+            }
         }
     }
 

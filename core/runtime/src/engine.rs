@@ -47,6 +47,8 @@ pub(crate) mod tracker;
 
 /// Journal bytes reach the disk at least this often.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
+/// Values that follow others are gathered this long: a lone value goes on at once, a flood in batches.
+const GATHER: Duration = Duration::from_millis(2);
 /// Counters are shown at most this often.
 const VIEW_INTERVAL: Duration = Duration::from_millis(20);
 /// The engine looks around at least this often.
@@ -197,13 +199,18 @@ impl Engine {
     /// Runs until [`Job::Stop`].
     pub(crate) fn run(mut self) {
         let mut jobs = Vec::new();
+        let mut values_at = Moment::ZERO;
         if self.starting.is_empty() {
             self.tell(Input::Loaded);
         }
         loop {
             let now = clock::now();
             let patience = self.next_due(now).since(now).min(PATIENCE_MAX);
-            self.inbox.take(&mut jobs, patience);
+            let gather = (values_at + GATHER).since(now);
+            self.inbox.take(&mut jobs, patience, gather);
+            if jobs.iter().any(|job| matches!(job, Job::Published { .. } | Job::Received { .. })) {
+                values_at = clock::now();
+            }
             for job in jobs.drain(..) {
                 if let Some(done) = self.handle(job) {
                     self.stop();

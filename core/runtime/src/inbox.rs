@@ -98,7 +98,19 @@ struct Lanes {
     values: VecDeque<Job>,
     pending_values: usize,
     pending_commands: usize,
-    waiting: bool,
+    waiting: Waiting,
+}
+
+/// What the engine waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Waiting {
+    /// It works.
+    #[default]
+    No,
+    /// For anything.
+    Any,
+    /// Only for urgent jobs: values are gathered for a moment.
+    Urgent,
 }
 
 impl Inbox {
@@ -106,7 +118,14 @@ impl Inbox {
     pub(crate) fn push(&self, job: Job) {
         let mut lanes = self.lanes();
         lanes.urgent.push_back(job);
-        self.wake(lanes);
+        self.wake(lanes, true);
+    }
+
+    /// Puts a job that can wait as long as values can into the value lane.
+    pub(crate) fn push_later(&self, job: Job) {
+        let mut lanes = self.lanes();
+        lanes.values.push_back(job);
+        self.wake(lanes, false);
     }
 
     /// Puts a command into the urgent lane; gives it back if too many wait.
@@ -117,7 +136,7 @@ impl Inbox {
         }
         lanes.pending_commands += 1;
         lanes.urgent.push_back(Job::Command(command));
-        self.wake(lanes);
+        self.wake(lanes, true);
         Ok(())
     }
 
@@ -134,17 +153,20 @@ impl Inbox {
         }
         lanes.pending_values += count;
         lanes.values.push_back(job);
-        self.wake(lanes);
+        self.wake(lanes, false);
         Ok(())
     }
 
-    /// Takes all waiting jobs, urgent ones first; waits for one for at most `patience`.
-    pub(crate) fn take(&self, out: &mut Vec<Job>, patience: Duration) {
+    /// Takes all waiting jobs, urgent ones first; waits for one for at most `patience`. Values alone are taken
+    /// only after `gather`, so that under load many are taken at once.
+    pub(crate) fn take(&self, out: &mut Vec<Job>, patience: Duration, gather: Duration) {
         let mut lanes = self.lanes();
+        if lanes.urgent.is_empty() && !gather.is_zero() {
+            lanes = self.wait(lanes, gather.min(patience), Waiting::Urgent);
+        }
+        let patience = patience.saturating_sub(gather);
         if lanes.urgent.is_empty() && lanes.values.is_empty() && !patience.is_zero() {
-            lanes.waiting = true;
-            lanes = self.arrived.wait_timeout(lanes, patience).unwrap_or_else(PoisonError::into_inner).0;
-            lanes.waiting = false;
+            lanes = self.wait(lanes, patience, Waiting::Any);
         }
         out.extend(lanes.urgent.drain(..));
         out.extend(lanes.values.drain(..));
@@ -152,14 +174,30 @@ impl Inbox {
         lanes.pending_commands = 0;
     }
 
+    fn wait<'a>(
+        &self,
+        mut lanes: MutexGuard<'a, Lanes>,
+        patience: Duration,
+        waiting: Waiting,
+    ) -> MutexGuard<'a, Lanes> {
+        lanes.waiting = waiting;
+        lanes = self.arrived.wait_timeout(lanes, patience).unwrap_or_else(PoisonError::into_inner).0;
+        lanes.waiting = Waiting::No;
+        lanes
+    }
+
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wake(&self, lanes: MutexGuard<'_, Lanes>) {
-        let waiting = lanes.waiting;
+    fn wake(&self, lanes: MutexGuard<'_, Lanes>, urgent: bool) {
+        let waited_for = match lanes.waiting {
+            Waiting::No => false,
+            Waiting::Any => true,
+            Waiting::Urgent => urgent,
+        };
         drop(lanes);
-        if waiting {
+        if waited_for {
             self.arrived.notify_one();
         }
     }
@@ -175,7 +213,7 @@ mod tests {
         inbox.push_values(Job::Published { samples: Vec::new() }, 1).unwrap();
         inbox.push(Job::Resync);
         let mut jobs = Vec::new();
-        inbox.take(&mut jobs, Duration::ZERO);
+        inbox.take(&mut jobs, Duration::ZERO, Duration::ZERO);
         assert!(matches!(jobs[..], [Job::Resync, Job::Published { .. }]));
     }
 
@@ -186,7 +224,7 @@ mod tests {
         inbox.push_values(values(), PENDING_VALUES_MAX).unwrap();
         assert!(!inbox.has_room(1));
         assert!(inbox.push_values(values(), 1).is_err());
-        inbox.take(&mut Vec::new(), Duration::ZERO);
+        inbox.take(&mut Vec::new(), Duration::ZERO, Duration::ZERO);
         assert!(inbox.push_values(values(), 1).is_ok());
     }
 }

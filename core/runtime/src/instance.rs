@@ -250,8 +250,12 @@ impl HostSink for Port {
     }
 
     fn write_done(&self, results: &[WriteResult]) {
-        let results = results.iter().map(|result| (result.write_id, result.code)).collect();
-        self.inbox.push(Job::Written { results });
+        let results: Vec<(u64, i32)> = results.iter().map(|result| (result.write_id, result.code)).collect();
+        if results.iter().all(|(id, _)| crate::engine::outputs::is_stream(*id)) {
+            self.inbox.push_later(Job::Written { results });
+        } else {
+            self.inbox.push(Job::Written { results });
+        }
     }
 
     fn op_done(&self, op: u64, code: i32, detail: &str) {

@@ -22,6 +22,7 @@ use crate::data;
 use crate::engine::routes::{Route, Routes};
 use crate::engine::{Engine, EngineSetup};
 use crate::error::StartError;
+use crate::evidence;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
 use crate::inbox::Inbox;
@@ -137,6 +138,12 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
         sender: control_sender.clone(),
         data: data_sender,
     })?;
+    runtime.spawn(evidence::watch(
+        site.cluster.evidence.reference_hosts.clone(),
+        ports.clone(),
+        control_sender.clone(),
+        timers.evidence_age / 3,
+    ));
     shared.ready.store(true, Ordering::Release);
     let loaded = libraries
         .iter()

@@ -35,7 +35,10 @@ fn a_switchover_moves_the_role_and_back() {
     wait(|| pair.backup.is_active() && pair.main.is_standby(), "backup active, main standby");
     let operation = order(&pair.main, "main");
     wait(|| pair.main.is_active() && pair.backup.is_standby(), "main active again");
-    wait(|| pair.main.operation(operation).is_some_and(|operation| operation.state == "done"), "operation done");
+    wait(
+        || pair.main.operation(operation).is_some_and(|operation| operation.state == "done"),
+        "operation done",
+    );
     let history = pair.main.history(100);
     assert!(history.iter().any(|change| change.to == "draining"), "{history:?}");
     pair.stop();
@@ -187,8 +190,10 @@ fn shutdown(node: &Handle) {
 fn plugins() -> PathBuf {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
-        let status =
-            Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "twinhub-sim"]).status().unwrap();
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "twinhub-sim"])
+            .status()
+            .unwrap();
         assert!(status.success(), "the simulated interface does not build");
         let mut dir = std::env::current_exe().unwrap();
         dir.pop();

@@ -291,7 +291,7 @@ impl Engine {
     /// Takes a plugin's answers.
     pub(crate) fn on_written(&mut self, results: &[(u64, i32)]) {
         for (id, result) in results {
-            if id & STREAM_BIT != 0 {
+            if is_stream(*id) {
                 self.on_stream_written(*id, *result);
             } else if let Some(Sent { intent, item, reply, .. }) = self.commands.sent.remove(id) {
                 self.finish(intent, item, reply, outcome_of(*result));
@@ -673,6 +673,11 @@ impl Engine {
     pub(crate) fn reissue(&mut self, item: ItemId, value: Value, cause: Position, origin: Arc<str>) {
         self.command(item, Wanted { value, kind: IntentKind::Set, cause, origin, reply: None });
     }
+}
+
+/// Whether this write number belongs to a stream.
+pub(crate) const fn is_stream(id: u64) -> bool {
+    id & STREAM_BIT != 0
 }
 
 /// Whether a stream's sink will never take this value.
