@@ -41,8 +41,12 @@ pub struct Figures {
     pub values_died_with_node: u64,
     /// Numbered commands.
     pub commands: u64,
-    /// Of those, commands that the device never got.
+    /// Of those, commands that left no trace: the device got neither them nor a newer one.
     pub commands_lost: u64,
+    /// Of those, commands that a newer one overtook while they waited: a setpoint that is out of date is not written.
+    pub commands_superseded: u64,
+    /// Writes of a command older than one that the device had already.
+    pub commands_stale: u64,
     /// Of those, commands that the device got more than once.
     pub commands_doubled: u64,
 }
@@ -81,6 +85,7 @@ impl Figures {
             ("values doubled", self.values_doubled),
             ("commands lost", self.commands_lost),
             ("commands doubled", self.commands_doubled),
+            ("commands written after a newer one", self.commands_stale),
             ("writes to the device by two nodes", self.modbus.two_writers),
             ("messages to the broker by two nodes", self.mqtt.two_writers),
             ("requests to the device by an inactive node", self.modbus.stray),
@@ -135,14 +140,20 @@ impl Figures {
 
     fn count_commands(&mut self, evidence: &Evidence, window: &Window) {
         let mut taken: BTreeMap<u16, u64> = BTreeMap::new();
+        let mut newest = 0;
         for number in &evidence.written {
             *taken.entry(*number).or_default() += 1;
+            if *number < newest {
+                self.commands_stale += 1;
+            }
+            newest = newest.max(*number);
         }
         for (at, number) in &evidence.commands {
             if (window.from..window.until).contains(at) {
                 self.commands += 1;
                 match taken.get(number) {
-                    None => self.commands_lost += 1,
+                    None if *number > newest => self.commands_lost += 1,
+                    None => self.commands_superseded += 1,
                     Some(times) => self.commands_doubled += times - 1,
                 }
             }
@@ -299,9 +310,19 @@ mod tests {
 
     #[test]
     fn lost_and_doubled_commands_are_counted_by_what_the_device_took() {
-        let script = Script::new().command(100, 1, 1).command(200, 2, 0).command(300, 3, 2);
+        let script =
+            Script::new().command(100, 1, 1).command(200, 2, 0).command(300, 3, 2).command(400, 4, 0);
         let figures = script.figures(Some("backup"));
-        assert_eq!((figures.commands, figures.commands_lost, figures.commands_doubled), (3, 1, 1));
+        let counts =
+            (figures.commands, figures.commands_lost, figures.commands_superseded, figures.commands_doubled);
+        assert_eq!(counts, (4, 1, 1, 1));
+        assert_eq!(figures.commands_stale, 0);
+    }
+
+    #[test]
+    fn an_old_setpoint_after_a_newer_one_is_stale() {
+        let script = Script::new().command(200, 2, 1).command(100, 1, 1);
+        assert_eq!(script.figures(Some("backup")).commands_stale, 1);
     }
 
     #[test]

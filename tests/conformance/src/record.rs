@@ -171,10 +171,11 @@ impl Recorder {
             fenced: (scenario == Scenario::Freeze).then_some(Fenced::Is(stray == 0)),
             verdict: if passed { Verdict::Pass } else { Verdict::Fail },
             note: format!(
-                "{} values, {} commands, {} commands lost",
+                "{} values, {} commands, {} of them lost, {} overtaken by a newer one while nobody was active",
                 sum(&|outcome| outcome.figures.values_read),
                 sum(&|outcome| outcome.figures.commands),
-                sum(&|outcome| outcome.figures.commands_lost)
+                sum(&|outcome| outcome.figures.commands_lost),
+                sum(&|outcome| outcome.figures.commands_superseded)
             ),
         })
     }
@@ -274,6 +275,7 @@ pub(crate) fn outcome_table(outcomes: &[Outcome]) -> String {
         "doubled",
         "commands",
         "lost",
+        "overtaken",
         "doubled",
         "two writers",
         "stray",
@@ -303,6 +305,7 @@ fn row(outcome: &Outcome) -> Vec<String> {
         figures.values_doubled.to_string(),
         figures.commands.to_string(),
         figures.commands_lost.to_string(),
+        figures.commands_superseded.to_string(),
         figures.commands_doubled.to_string(),
         (figures.modbus.two_writers + figures.mqtt.two_writers).to_string(),
         (figures.modbus.stray + figures.mqtt.stray).to_string(),
