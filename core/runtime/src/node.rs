@@ -393,6 +393,11 @@ fn address_json(item: &twinhub_config::Item) -> String {
     row.insert("type".to_owned(), item.type_name.clone().into());
     row.insert("access".to_owned(), access_word(item.access).into());
     row.insert("unit".to_owned(), item.unit.clone().into());
+    for (column, is_set) in [("edge", item.edge), ("non_idempotent", item.non_idempotent)] {
+        if is_set {
+            row.insert(column.to_owned(), "true".into());
+        }
+    }
     serde_json::Value::Object(row).to_string()
 }
 
