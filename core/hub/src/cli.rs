@@ -34,6 +34,7 @@ pub(crate) struct Global {
         long,
         global = true,
         env = "TWINHUB_URL",
+        hide_env_values = true,
         default_value = "http://127.0.0.1:8620",
         help_heading = "Global options"
     )]
@@ -44,6 +45,7 @@ pub(crate) struct Global {
         global = true,
         env = "TWINHUB_TOKEN",
         hide_env_values = true,
+        hide_env_values = true,
         help_heading = "Global options"
     )]
     pub(crate) token: Option<String>,
@@ -51,7 +53,14 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) root: Option<PathBuf>,
     /// Configuration [default: /etc/twinhub/twinhub.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "TWINHUB_CONFIG", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TWINHUB_CONFIG",
+        hide_env_values = true,
+        help_heading = "Global options"
+    )]
     pub(crate) config: Option<PathBuf>,
     /// Where nodes keep journal and role [default: /var/lib/twinhub]
     #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
@@ -135,7 +144,7 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct RunArgs {
     /// Which of the configured nodes this is
-    #[arg(long, env = "TWINHUB_NODE", value_name = "NAME")]
+    #[arg(long, env = "TWINHUB_NODE", hide_env_values = true, value_name = "NAME")]
     pub(crate) node: String,
     /// Run the hub in this process; whatever started it restarts it after a crash
     #[arg(long)]
@@ -288,7 +297,8 @@ pub(crate) enum PluginCommand {
     /// Check that the hub would load these libraries
     Check {
         /// Short names or files; all that are found if left out
-        plugins: Vec<String>,
+        #[arg(value_name = "PLUGIN")]
+        names: Vec<String>,
     },
 }
 
@@ -335,7 +345,7 @@ pub(crate) struct EventsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Which of the configured nodes this is; the files and ports of all are looked at if left out
-    #[arg(long, env = "TWINHUB_NODE", value_name = "NAME")]
+    #[arg(long, env = "TWINHUB_NODE", hide_env_values = true, value_name = "NAME")]
     pub(crate) node: Option<String>,
 }
 
@@ -363,5 +373,27 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Two arguments of one name are one to the parser, which then panics on its type.
+    #[test]
+    fn no_command_has_an_argument_named_like_a_global_one() {
+        fn check(command: &clap::Command, global: &[String]) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+                let id = argument.get_id().to_string();
+                assert!(!global.contains(&id), "{}: {id}", command.get_name());
+            }
+            for below in command.get_subcommands() {
+                check(below, global);
+            }
+        }
+        let command = Cli::command();
+        let global: Vec<String> = command
+            .get_arguments()
+            .filter(|argument| argument.is_global_set())
+            .map(|argument| argument.get_id().to_string())
+            .collect();
+        assert!(global.len() >= 8, "{global:?}");
+        check(&command, &global);
     }
 }

@@ -98,13 +98,11 @@ impl Client {
                 Failure::new(Code::Error, text)
             });
         }
-        match serde_json::from_slice::<Problem>(&bytes) {
-            Ok(problem) => Err(failure_of(&problem)),
-            Err(_) => {
-                let text = format!("{}{path} answered {}; is this a hub?", self.url, response.status());
-                Err(Failure::new(Code::Error, text))
-            }
+        if let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) {
+            return Err(failure_of(&problem));
         }
+        let text = format!("{}{path} answered {}; is this a hub?", self.url, response.status());
+        Err(Failure::new(Code::Error, text))
     }
 
     fn unreachable(&self, error: &ureq::Error) -> Failure {

@@ -21,20 +21,22 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.global.log_format);
     let answer = Answer::new(cli.global.output);
-    match dispatch(&cli, &answer) {
-        Ok(code) => code.into(),
-        Err(failure) => failure.show(),
+    match std::panic::catch_unwind(|| dispatch(&cli, answer)) {
+        Ok(Ok(code)) => code.into(),
+        Ok(Err(failure)) => failure.show(),
+        // The panic's own message is on stderr.
+        Err(_) => exit::Code::Internal.into(),
     }
 }
 
-fn dispatch(cli: &Cli, answer: &Answer) -> Outcome {
+fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
     let global = &cli.global;
     match &cli.command {
         Command::Run(args) => run::run(global, args),
         Command::Witness(args) => witness::run(global, args),
         Command::Init(args) => init::run(global, args, answer),
         Command::Config(ConfigCommand::Check) => check::check(global, answer),
-        Command::Config(ConfigCommand::Schema) => check::schema(answer),
+        Command::Config(ConfigCommand::Schema) => check::schema(),
         Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
         Command::Status(args) => cluster::status(global, args, answer),
         Command::Switchover(args) => cluster::switchover(global, args, answer),

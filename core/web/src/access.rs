@@ -84,8 +84,7 @@ impl Rules {
 
     fn is_own(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
-        matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]")
-            || self.hosts.iter().any(|own| *own == host)
+        matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.hosts.contains(&host)
     }
 }
 

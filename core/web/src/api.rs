@@ -97,9 +97,20 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
     open.merge(guarded)
         .with_state(web)
         .layer(DefaultBodyLimit::max(max_body))
+        .layer(from_fn(move |request: Request, next: Next| in_size(max_body, request, next)))
         .layer(from_fn(in_time))
         .layer(map_response(problem::unify))
         .layer(map_response(harden))
+}
+
+/// Refuses a body by its announced length before any of it arrives; the limit on the way stops all others.
+async fn in_size(max_body: usize, request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max_body) {
+        let detail = format!("the body is larger than the {max_body} bytes of `[web] max_body`");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "TH-WEB-413", detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// Ends requests that take too long; streams answer at once and run on.

@@ -62,7 +62,7 @@ pub(crate) async fn send(
         Err(error) => return Err(unavailable(&error.to_string())),
     };
     if status == StatusCode::UNAUTHORIZED {
-        let detail = "the active node does not accept this node's token: name the same file in `[web] token` of both, \
+        let detail = "the active node does not accept this node's token: name the same file in `[web] token_file` of both, \
                       or send the active node's token";
         return Err(Problem::new(StatusCode::BAD_GATEWAY, "TH-AUTH-005", detail));
     }

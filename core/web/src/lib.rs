@@ -7,7 +7,7 @@
 //! - `/health/*` and `/metrics` answer everybody.
 //! - Everything else needs `Authorization: Bearer <token>`. The token is 64 hexadecimal digits in the file
 //!   `token` of the node's state directory (made at the first start, readable only by its owner), or in the
-//!   file that `[web] token` names. Nodes that share a token file carry writes over to each other.
+//!   file that `[web] token_file` names. Nodes that share a token file carry writes over to each other.
 //! - With `[web] trust_loopback = true`, the default, requests from this machine need no token, provided that their `Host`
 //!   is `localhost`, a loopback address or an address of this node, and that their `Origin`, if there is one, is the
 //!   same: a web page from elsewhere in a browser on this machine gets nothing.
@@ -20,6 +20,7 @@
 //! # Errors
 //! Every error is `application/problem+json` with a stable `code`; see [`problem::Problem`].
 #![warn(missing_docs)]
+#![expect(clippy::result_large_err, reason = "a problem is the answer itself, made at most once per request")]
 
 mod access;
 mod api;

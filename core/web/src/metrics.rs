@@ -1,4 +1,4 @@
-//! The metrics page, OpenMetrics text. Labels are `node group interface plugin peer link` and closed word lists, never
+//! The metrics page, `OpenMetrics` text. Labels are `node group interface plugin peer link` and closed word lists, never
 //! item names, so that the number of series does not grow with the site.
 
 use std::fmt;
@@ -274,7 +274,7 @@ impl Page {
                 highest = *bound;
             }
             sum += highest * as_float(own);
-            buckets.push((if bound.is_finite() { *bound } else { f64::MAX }, own));
+            buckets.push((*bound, own));
         }
         let mut metric = encoder.encode_descriptor(
             "twinhub_value_latency_seconds",

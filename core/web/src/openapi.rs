@@ -43,7 +43,7 @@ use crate::api::{cluster, interfaces, items, records, stream};
 )]
 struct Document;
 
-/// The OpenAPI document.
+/// The `OpenAPI` document.
 pub fn document() -> serde_json::Value {
     serde_json::to_value(Document::openapi()).unwrap_or_default()
 }

@@ -33,7 +33,7 @@ pub struct WebOptions {
 }
 
 impl WebOptions {
-    /// Options for a node: the token of `[web] token`, looked up beside the configuration, or of the state directory.
+    /// Options for a node: the token of `[web] token_file`, looked up beside the configuration, or of the state directory.
     ///
     /// # Errors
     /// [`TokenError`] if there is no token and none can be made.

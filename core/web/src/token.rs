@@ -68,7 +68,8 @@ impl Token {
         let error = |source| TokenError::File { action: "create", path: path.to_owned(), source };
         let mut bytes = [0_u8; 32];
         SystemRandom::new().fill(&mut bytes).map_err(|_| TokenError::NoRandomness)?;
-        let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+        let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(error)?;
         }

@@ -39,7 +39,7 @@ impl Found {
 }
 
 /// Configuration, items files, plugins and their settings.
-pub(crate) fn check(global: &Global, answer: &Answer) -> Outcome {
+pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     let (site, mut found) = if paths.config.exists() {
         match twinhub_config::load(&paths.config) {
@@ -110,14 +110,14 @@ fn at(paths: &Paths, found: Diagnostic, line: u32) -> Diagnostic {
     if line == 0 { found } else { found.at_line(&paths.config.display().to_string(), line) }
 }
 
-pub(crate) fn schema(_answer: &Answer) -> Outcome {
+pub(crate) fn schema() -> Outcome {
     let text = serde_json::to_string_pretty(&twinhub_config::schema())
         .map_err(|error| Failure::of(Code::Internal, &error))?;
     print(&text)
 }
 
 /// The configuration in force; secrets stay the references that they are in the file.
-pub(crate) fn show(global: &Global, node: Option<&str>, answer: &Answer) -> Outcome {
+pub(crate) fn show(global: &Global, node: Option<&str>, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     let mut site = paths.load()?.site;
     if let Some(node) = node {

@@ -12,7 +12,7 @@ use crate::client::Client;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain, print, table};
 
-pub(crate) fn status(global: &Global, args: &StatusArgs, answer: &Answer) -> Outcome {
+pub(crate) fn status(global: &Global, args: &StatusArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     if !args.watch {
         let cluster: ClusterView = client.get(CLUSTER)?;
@@ -94,13 +94,15 @@ fn path_text(path: &twinhub_runtime::view::PathView) -> String {
         (true, None) => format!("{} up", path.address),
         (false, _) => format!("{} {}", path.address, down(path.error.as_deref())),
     }
+    .trim()
+    .to_owned()
 }
 
 fn down(error: Option<&str>) -> String {
     error.map_or("down".to_owned(), |error| format!("down ({})", plain(error)))
 }
 
-pub(crate) fn interfaces(global: &Global, answer: &Answer) -> Outcome {
+pub(crate) fn interfaces(global: &Global, answer: Answer) -> Outcome {
     let list: Vec<InterfaceView> = Client::new(global)?.get("/api/v1/interfaces")?;
     answer.give(&list, |list| {
         let rows = list.iter().map(|interface| {
@@ -156,13 +158,13 @@ struct ActiveIn {
     epoch: String,
 }
 
-pub(crate) fn switchover(global: &Global, args: &SwitchoverArgs, answer: &Answer) -> Outcome {
+pub(crate) fn switchover(global: &Global, args: &SwitchoverArgs, answer: Answer) -> Outcome {
     let body = json!({ "group": args.group, "to": args.to });
     let goal = Goal { group: args.group.as_deref(), to: args.to.as_deref(), waits_for_move: true };
     follow(global, "switchover", &body, &goal, args.timeout, answer)
 }
 
-pub(crate) fn failover(global: &Global, args: &FailoverArgs, answer: &Answer) -> Outcome {
+pub(crate) fn failover(global: &Global, args: &FailoverArgs, answer: Answer) -> Outcome {
     if !args.force {
         let text = "a failover makes the asked node active although the other may still act: `switchover` is the planned way; \
                     add --force if the other node is surely down";
@@ -173,7 +175,7 @@ pub(crate) fn failover(global: &Global, args: &FailoverArgs, answer: &Answer) ->
     follow(global, "failover", &body, &goal, args.timeout, answer)
 }
 
-pub(crate) fn order(global: &Global, name: &str, args: &GroupArgs, answer: &Answer) -> Outcome {
+pub(crate) fn order(global: &Global, name: &str, args: &GroupArgs, answer: Answer) -> Outcome {
     let body = json!({ "group": args.group });
     let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: false };
     follow(global, name, &body, &goal, ORDER_TIME_MAX, answer)
@@ -192,7 +194,7 @@ fn follow(
     body: &serde_json::Value,
     goal: &Goal<'_>,
     timeout: Duration,
-    answer: &Answer,
+    answer: Answer,
 ) -> Outcome {
     let client = Client::new(global)?;
     let begun = Instant::now();

@@ -51,7 +51,7 @@ impl Report {
     }
 }
 
-pub(crate) fn run(global: &Global, args: &DoctorArgs, answer: &Answer) -> Outcome {
+pub(crate) fn run(global: &Global, args: &DoctorArgs, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     let mut report = Report::default();
     let site = config(&paths, &mut report);
@@ -304,13 +304,8 @@ fn others(site: &Site, own: Option<&str>, report: &mut Report) {
     }
     match &site.cluster.witness {
         Some(twinhub_config::Witness::Address(address)) => reach("witness", "witness", address, report),
-        Some(twinhub_config::Witness::Etcd(_)) => {}
-        None if site.nodes.len() == 2 => report.warn(
-            "witness",
-            "two nodes and no witness: they cannot tell a cut cable from a dead partner",
-            "run `twinhub witness` on any third machine and name it in [cluster] witness",
-        ),
-        None => {}
+        // The configuration's own warnings say what is missing.
+        Some(twinhub_config::Witness::Etcd(_)) | None => {}
     }
 }
 

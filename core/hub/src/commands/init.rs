@@ -18,7 +18,7 @@ struct Report {
     certificates: Vec<String>,
 }
 
-pub(crate) fn run(global: &Global, args: &InitArgs, answer: &Answer) -> Outcome {
+pub(crate) fn run(global: &Global, args: &InitArgs, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     for name in &args.nodes {
         check_name(name)?;
@@ -111,10 +111,11 @@ fn starter(nodes: &[String]) -> String {
     for (index, name) in nodes.iter().enumerate() {
         // Different ports, so that the file can be tried out on one machine.
         let (peer, web) = (7620 + 10 * index, 8620 + index);
-        text.push_str(&format!(
+        let section = format!(
             "\n[nodes.{name}]\nlinks = [\"127.0.0.1:{peer}\"]    # address and port that the other nodes reach it at\n\
              web = \"127.0.0.1:{web}\"    # web interface; 0.0.0.0 lets other machines in, with a token\n"
-        ));
+        );
+        text.push_str(&section);
     }
     text.push_str(
         "\n# An interface is a plugin with settings; its items are in a CSV file. This one makes values up.\n\
@@ -164,13 +165,13 @@ mod tests {
         let cli = Cli::try_parse_from(["twinhub", "init", "--config", config.to_str().unwrap()]).unwrap();
         let answer = Answer::new(OutputForm::Json);
         let args = InitArgs { nodes: Vec::new() };
-        run(&cli.global, &args, &answer).unwrap();
+        run(&cli.global, &args, answer).unwrap();
         let loaded = twinhub_config::load(&config).unwrap_or_else(|failure| panic!("{}", failure.render()));
         assert_eq!(loaded.site.nodes.len(), 2);
         let key = std::fs::read(dir.path().join("pki/main.key")).unwrap();
         std::fs::write(&config, std::fs::read_to_string(&config).unwrap().replace("My site", "Kept"))
             .unwrap();
-        run(&cli.global, &args, &answer).unwrap();
+        run(&cli.global, &args, answer).unwrap();
         assert!(std::fs::read_to_string(&config).unwrap().contains("Kept"));
         assert_eq!(std::fs::read(dir.path().join("pki/main.key")).unwrap(), key);
     }

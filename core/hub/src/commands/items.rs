@@ -14,7 +14,7 @@ use crate::client::{Client, escape};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain, table, value_text};
 
-pub(crate) fn ls(global: &Global, args: &ItemsLsArgs, answer: &Answer) -> Outcome {
+pub(crate) fn ls(global: &Global, args: &ItemsLsArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let mut items: Vec<ItemView> = Vec::new();
     let mut after: Option<String> = None;
@@ -26,7 +26,7 @@ pub(crate) fn ls(global: &Global, args: &ItemsLsArgs, answer: &Answer) -> Outcom
         let mut path =
             format!("/api/v1/items?prefix={}&q={}&limit={left}", escape(&args.prefix), escape(&args.query));
         if let Some(after) = &after {
-            path.push_str(&format!("&after={}", escape(after)));
+            path.extend(["&after=", &escape(after)]);
         }
         let page: ItemsPage = client.get(&path)?;
         items.extend(page.items);
@@ -38,7 +38,7 @@ pub(crate) fn ls(global: &Global, args: &ItemsLsArgs, answer: &Answer) -> Outcom
     answer.give(&items, |items| items_text(items))
 }
 
-pub(crate) fn get(global: &Global, keys: &[String], answer: &Answer) -> Outcome {
+pub(crate) fn get(global: &Global, keys: &[String], answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let items: Vec<ItemView> = keys
         .iter()
@@ -66,7 +66,7 @@ fn items_text(items: &[ItemView]) -> String {
     table(["key", "value", "unit", "quality", "time", "access", "description"], rows)
 }
 
-pub(crate) fn set(global: &Global, args: &ItemsSetArgs, answer: &Answer) -> Outcome {
+pub(crate) fn set(global: &Global, args: &ItemsSetArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let forward = if args.forward { "?forward=1" } else { "" };
     let path = format!("/api/v1/items/{}/value{forward}", escape(&args.key));
@@ -82,7 +82,7 @@ fn value_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
 }
 
-pub(crate) fn watch(global: &Global, args: &ItemsWatchArgs, answer: &Answer) -> Outcome {
+pub(crate) fn watch(global: &Global, args: &ItemsWatchArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let mut watch =
         Watch { client, prefix: &args.prefix, cursor: args.from.clone(), left: args.count, is_new: true };
@@ -113,7 +113,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Follows one connection; `Ok` when enough values came.
-    fn follow(&mut self, answer: &Answer) -> Result<(), Failure> {
+    fn follow(&mut self, answer: Answer) -> Result<(), Failure> {
         let mut socket = self.connect()?;
         self.is_new = false;
         loop {
@@ -144,7 +144,7 @@ impl Watch<'_> {
         let address = self.client.url().trim_start_matches("http://");
         let mut url = format!("ws://{address}/api/v1/stream?prefix={}", escape(self.prefix));
         if let Some(cursor) = &self.cursor {
-            url.push_str(&format!("&from={}", escape(cursor)));
+            url.extend(["&from=", &escape(cursor)]);
         }
         let mut request = url.into_client_request().map_err(|error| self.lost(&error))?;
         if let Some(token) = self.client.token() {
@@ -175,7 +175,7 @@ impl Watch<'_> {
     }
 }
 
-fn give(answer: &Answer, frame: &StreamFrame, item: &StreamItem) -> Outcome {
+fn give(answer: Answer, frame: &StreamFrame, item: &StreamItem) -> Outcome {
     let line = json!({
         "key": item.key, "value": item.value, "quality": item.quality, "source_time": item.source_time,
         "epoch": frame.epoch, "cursor": frame.cursor,

@@ -10,7 +10,7 @@ use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, print};
 use crate::paths::Paths;
 
-pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: &Answer) -> Outcome {
+pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: Answer) -> Outcome {
     match command {
         MatrixCommand::Show(args) => show(global, args, answer),
         MatrixCommand::Build(args) => {
@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: &Answer) -> 
     }
 }
 
-fn show(global: &Global, args: &MatrixArgs, answer: &Answer) -> Outcome {
+fn show(global: &Global, args: &MatrixArgs, answer: Answer) -> Outcome {
     let inputs = inputs(global, args)?;
     let matrix: Matrix = collect_from(&inputs).map_err(|error| Failure::of(Code::Error, &error))?;
     if answer.is_json() { print(&matrix.json()) } else { print(&matrix.markdown()) }

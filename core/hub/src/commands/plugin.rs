@@ -12,12 +12,12 @@ use crate::exit::{Code, Failure, Outcome, chain};
 use crate::output::{Answer, plain, table, value_text};
 use crate::paths::Paths;
 
-pub(crate) fn run(global: &Global, command: &PluginCommand, answer: &Answer) -> Outcome {
+pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     match command {
         PluginCommand::Ls => ls(&paths, answer),
         PluginCommand::Info { plugin } => info(&paths, plugin, answer),
-        PluginCommand::Check { plugins } => check(&paths, plugins, answer),
+        PluginCommand::Check { names } => check(&paths, names, answer),
     }
 }
 
@@ -82,7 +82,7 @@ fn row(name: &str, file: &Path) -> Row {
     row
 }
 
-fn ls(paths: &Paths, answer: &Answer) -> Outcome {
+fn ls(paths: &Paths, answer: Answer) -> Outcome {
     let rows: Vec<Row> = installed(paths).iter().map(|(name, file)| row(name, file)).collect();
     answer.give(&rows, |rows| {
         if rows.is_empty() {
@@ -127,7 +127,7 @@ fn locate(paths: &Paths, plugin: &str) -> Result<PathBuf, Failure> {
     })
 }
 
-fn info(paths: &Paths, plugin: &str, answer: &Answer) -> Outcome {
+fn info(paths: &Paths, plugin: &str, answer: Answer) -> Outcome {
     let file = locate(paths, plugin)?;
     let inspection =
         twinhub_loader::inspect(&file).map_err(|error| Failure::of(Code::Configuration, &error))?;
@@ -180,7 +180,7 @@ fn flatten(name: &str, value: &Value, lines: &mut Vec<[String; 2]>) {
 }
 
 /// Loads each library as the hub would, into a cache that is thrown away.
-fn check(paths: &Paths, plugins: &[String], answer: &Answer) -> Outcome {
+fn check(paths: &Paths, plugins: &[String], answer: Answer) -> Outcome {
     let files: Vec<(String, PathBuf)> = if plugins.is_empty() {
         installed(paths).into_iter().collect()
     } else {

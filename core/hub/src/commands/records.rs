@@ -10,10 +10,10 @@ use crate::client::{Client, escape};
 use crate::exit::Outcome;
 use crate::output::{Answer, plain, table};
 
-pub(crate) fn history(global: &Global, args: &HistoryArgs, answer: &Answer) -> Outcome {
+pub(crate) fn history(global: &Global, args: &HistoryArgs, answer: Answer) -> Outcome {
     let mut path = format!("/api/v1/cluster/history?limit={}", args.limit);
     if let Some(group) = &args.group {
-        path.push_str(&format!("&group={}", escape(group)));
+        path.extend(["&group=", &escape(group)]);
     }
     let list: Vec<RoleChangeView> = Client::new(global)?.get(&path)?;
     answer.give(&list, |list| {
@@ -30,7 +30,7 @@ struct Page {
     next: u64,
 }
 
-pub(crate) fn events(global: &Global, args: &EventsArgs, answer: &Answer) -> Outcome {
+pub(crate) fn events(global: &Global, args: &EventsArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let ask = |after: u64| client.get::<Page>(&format!("/api/v1/events?after={after}&limit={}", args.limit));
     let mut page = ask(args.after)?;

@@ -171,7 +171,12 @@ fn single_value(bytes: &[u8]) -> Result<Value, Problem> {
         Value::Object(mut map) if map.len() == 1 && map.contains_key("value") => {
             map.remove("value").unwrap_or_default()
         }
-        other => other,
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_)) => other,
     })
 }
 

@@ -114,7 +114,7 @@ async fn next_events(web: Web, after: u64) -> Option<(Web, u64, Bytes)> {
             let mut text = String::new();
             for event in &events {
                 let data = serde_json::to_string(event).ok()?;
-                text.push_str(&format!("id: {}\nevent: event\ndata: {data}\n\n", event.id));
+                text.extend(["id: ", &event.id.to_string(), "\nevent: event\ndata: ", &data, "\n\n"]);
             }
             let last = last.id;
             return Some((web, last, text.into()));

@@ -1,0 +1,209 @@
+//! Main, backup and witness as a user runs them: processes, ports, signals and exit codes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing here takes longer unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// One story, since starting three processes costs more than what is checked.
+#[test]
+fn a_pair_is_run_asked_switched_crashed_and_stopped() {
+    let mut pair = Pair::start();
+    pair.wait("main active, backup standby", |pair| {
+        pair.state("main") == "active" && pair.state("backup") == "standby"
+    });
+
+    // A standby refuses a write, says where to go, or carries it over.
+    let refused = pair.ask("backup", &["items", "set", "sim1/echo", "41"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("TH-NODE-001"), "{refused:?}");
+    let carried = pair.ask("backup", &["items", "set", "sim1/echo", "42", "--forward"]);
+    assert_eq!(carried.status.code(), Some(0), "{carried:?}");
+    pair.wait("the echo on both", |pair| {
+        ["main", "backup"]
+            .iter()
+            .all(|node| pair.json(node, &["items", "get", "sim1/echo"])[0]["value"] == 42)
+    });
+
+    // A planned switchover waits until it is done and says how long it took.
+    let moved = pair.json("main", &["switchover", "--to", "backup"]);
+    assert_eq!(moved["active"][0]["node"], "backup", "{moved}");
+    assert!(moved["took_ms"].is_u64(), "{moved}");
+    pair.wait("main standby", |pair| pair.state("main") == "standby");
+    let wrong = pair.ask("main", &["switchover", "--to", "nobody"]);
+    assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+
+    // A killed hub process is started again by its supervisor and rejoins. Who acts then depends on whether it is
+    // back before its lease ends; that one acts and the other follows does not.
+    let old = pair.hub("backup");
+    kill_process(old, Signal::KILL).unwrap();
+    pair.wait("one active, one standby, in a new epoch", |pair| {
+        let mut states = [pair.state("main"), pair.state("backup")];
+        states.sort();
+        states == ["active", "standby"] && pair.counter("backup") > 2
+    });
+    assert_ne!(pair.hub("backup"), old);
+
+    // A hub process does not outlive its supervisor.
+    let orphan = pair.hub("backup");
+    let supervisor = &mut pair.nodes[1].child;
+    supervisor.kill().unwrap();
+    supervisor.wait().unwrap();
+    pair.wait("the hub process to end with its supervisor", |_| !is_running(orphan));
+
+    // SIGTERM stops in order, with exit code 0, the witness too.
+    for name in ["main", "witness"] {
+        assert_eq!(pair.stop(name), 0, "{name}");
+    }
+}
+
+/// Reaped by its parent or by init, or a zombie until then.
+fn is_running(pid: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    test_kill_process(pid).is_ok() && state.is_some_and(|state| state != 'Z')
+}
+
+struct Node {
+    name: &'static str,
+    web: u16,
+    child: Child,
+}
+
+struct Pair {
+    dir: TempDir,
+    nodes: Vec<Node>,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let dir = tempfile::tempdir().unwrap();
+        let [main, backup, witness, main_web, backup_web] = free_ports();
+        let config = format!(
+            "version = 1\nsite = \"pair\"\n[cluster]\nnodes = [\"main\", \"backup\"]\nprofile = \"normal\"\n\
+             failback = \"manual\"\nwitness = \"127.0.0.1:{witness}\"\n\
+             [nodes.main]\nlinks = [\"127.0.0.1:{main}\"]\nweb = \"127.0.0.1:{main_web}\"\n\
+             [nodes.backup]\nlinks = [\"127.0.0.1:{backup}\"]\nweb = \"127.0.0.1:{backup_web}\"\n\
+             [web]\ntoken_file = \"token\"\n\
+             [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nitems = \"sim1.csv\"\nsettings = {{ interval_ms = 50 }}\n"
+        );
+        std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
+        std::fs::write(dir.path().join("token"), "0123456789abcdef0123456789abcdef").unwrap();
+        let items =
+            "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
+        std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
+        let mut pair = Pair { dir, nodes: Vec::new() };
+        let listen = format!("127.0.0.1:{witness}");
+        pair.spawn("main", main_web, &["run", "--node", "main"]);
+        pair.spawn("backup", backup_web, &["run", "--node", "backup"]);
+        pair.spawn("witness", 0, &["witness", "--listen", &listen]);
+        pair
+    }
+
+    fn spawn(&mut self, name: &'static str, web: u16, args: &[&str]) {
+        let log = std::fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap();
+        let child = self.command().args(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.nodes.push(Node { name, web, child });
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_twinhub"));
+        command.arg("--root").arg(self.dir.path()).arg("--plugins").arg(plugins());
+        for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL", "TWINHUB_LOG"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    fn ask(&self, node: &str, args: &[&str]) -> Output {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let url = format!("http://127.0.0.1:{web}");
+        self.command().args(args).args(["--output", "json", "--url", &url]).output().unwrap()
+    }
+
+    fn json(&self, node: &str, args: &[&str]) -> Value {
+        serde_json::from_slice(&self.ask(node, args).stdout).unwrap_or_default()
+    }
+
+    fn state(&self, node: &str) -> String {
+        let status = self.json(node, &["status"]);
+        status["groups"][0]["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// First part of the epoch `counter.rank`.
+    fn counter(&self, node: &str) -> u64 {
+        let status = self.json(node, &["status"]);
+        let epoch = status["groups"][0]["epoch"].as_str().unwrap_or_default().to_owned();
+        epoch.split('.').next().and_then(|counter| counter.parse().ok()).unwrap_or(0)
+    }
+
+    fn hub(&self, node: &str) -> Pid {
+        let supervisor = self.nodes.iter().find(|found| found.name == node).unwrap().child.id();
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
+    }
+
+    fn stop(&mut self, name: &str) -> i32 {
+        let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        status.code().unwrap_or_else(|| -status.signal().unwrap_or_default())
+    }
+
+    fn wait(&self, what: &str, is_so: impl Fn(&Pair) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(begun.elapsed() < PATIENCE, "{what} did not come\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn logs(&self) -> String {
+        let log = |node: &Node| {
+            let text = std::fs::read_to_string(self.dir.path().join(format!("{}.log", node.name)));
+            format!("--- {}\n{}", node.name, text.unwrap_or_default())
+        };
+        self.nodes.iter().map(log).collect()
+    }
+}
+
+impl Drop for Pair {
+    /// A hub process ends with its supervisor.
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.child.kill().ok();
+            node.child.wait().ok();
+        }
+    }
+}
+
+/// Ports that were free a moment ago.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    std::array::from_fn(|index| held[index].local_addr().unwrap().port())
+}
+
+/// The directory of the built plugin.
+fn plugins() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "twinhub-sim"])
+            .status()
+            .unwrap();
+        assert!(built.success());
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debug")
+    })
+}
