@@ -266,12 +266,25 @@ impl Control {
                     return;
                 }
                 match minicbor::decode::<GroupMessage>(&body) {
+                    Ok(GroupMessage { group, message, .. }) if path == peer::WORD_PATH => {
+                        self.on_word(peer, &group, &message);
+                    }
                     Ok(GroupMessage { group, message, .. }) => {
                         self.turn(&group, Some(Input::Message { from: peer, path: PathId(path), message }));
                     }
                     Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
                 }
             }
+        }
+    }
+
+    /// A supervisor speaks for its own dead process and for nothing else.
+    fn on_word(&mut self, peer: VoterId, group: &str, message: &Message) {
+        if let Message::Resigned { node, epoch, incarnation } = *message
+            && peer == VoterId::Node(node)
+        {
+            tracing::info!(%peer, incarnation = incarnation.0, "its supervisor says that the process is dead");
+            self.turn(group, Some(Input::Resigned { node, epoch, incarnation }));
         }
     }
 

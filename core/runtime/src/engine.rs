@@ -73,6 +73,8 @@ pub(crate) struct EngineSetup {
     pub(crate) journal: Journal,
     pub(crate) shared: Arc<Shared>,
     pub(crate) ring_window: Duration,
+    /// How long outputs that cannot fence wait after an unclean takeover.
+    pub(crate) guard: Duration,
     pub(crate) sync_interval: Option<Duration>,
 }
 
@@ -118,6 +120,7 @@ pub(crate) struct Engine {
     journal_ok: bool,
     shared: Arc<Shared>,
     phase: Phase,
+    guard: Duration,
     guard_until: Moment,
     /// Interfaces whose instance is not there.
     down: BTreeSet<usize>,
@@ -175,6 +178,7 @@ impl Engine {
             journal_ok: true,
             shared: setup.shared,
             phase: Phase::Standby,
+            guard: setup.guard,
             guard_until: Moment::ZERO,
             down: BTreeSet::new(),
             starting,

@@ -56,8 +56,9 @@ pub(crate) struct InterfaceSetup {
     pub(crate) standby_role: u32,
     /// Whether it switches with the group; if not it is always active.
     pub(crate) relevant: bool,
-    /// Whether outputs wait for the guard after an unclean takeover.
-    pub(crate) guarded: bool,
+    /// If outputs wait after an unclean takeover: how long at most one of the node before may be under way, or
+    /// `None` for the whole guard.
+    pub(crate) guard: Option<Option<Duration>>,
     pub(crate) required: bool,
     pub(crate) write_timeout: Duration,
 }

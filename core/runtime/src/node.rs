@@ -33,7 +33,7 @@ use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
 /// A standby this many records behind is still in sync enough to be a candidate.
-const LAG_LIMIT_RECORDS: u64 = 1_000;
+pub(crate) const LAG_LIMIT_RECORDS: u64 = 1_000;
 
 /// How to run a node.
 #[derive(Debug, Clone)]
@@ -106,7 +106,7 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
         let stored = role_state.groups.get(&group.id).cloned().unwrap_or_default();
         let seed = role_state.incarnation.0 << 8 | u64::from(rank.0);
         let machine = Machine::new(setup, stored, role_state.incarnation, seed, clock::now());
-        let engine = parts.engine(&group.id, &gate, &inbox, &control_sender, &shared, timers.ring)?;
+        let engine = parts.engine(&group.id, &gate, &inbox, &control_sender, &shared, &timers)?;
         ports.extend(engine.1);
         let name: String = format!("engine-{}", group.id).chars().take(15).collect();
         let thread = std::thread::Builder::new()
@@ -209,7 +209,7 @@ impl<'a> Parts<'a> {
         inbox: &Arc<Inbox>,
         control: &ControlSender,
         shared: &Arc<Shared>,
-        ring_window: Duration,
+        timers: &Timers,
     ) -> Result<(EngineSetup, Vec<(String, Arc<Port>)>), StartError> {
         let dir = self.options.state_dir.join("journal").join(group);
         make_dir(&dir)?;
@@ -268,7 +268,8 @@ impl<'a> Parts<'a> {
             control: control.clone(),
             journal,
             shared: Arc::clone(shared),
-            ring_window,
+            ring_window: timers.ring,
+            guard: timers.guard,
             sync_interval: Some(self.site.journal.sync_interval),
         };
         Ok((setup, ports))
@@ -323,10 +324,11 @@ impl<'a> Parts<'a> {
             config_json: settings.to_string(),
             standby_role: standby,
             relevant: mb.relevant,
-            guarded: matches!(
+            guard: matches!(
                 mb.fence,
                 twinhub_contract::manifest::Fence::Bounded | twinhub_contract::manifest::Fence::None
-            ),
+            )
+            .then(|| mb.in_flight_max_ms.map(Duration::from_millis)),
             required: config.required,
             write_timeout: config.write_timeout,
         })
@@ -555,11 +557,23 @@ fn bind(site: &Site, rank: NodeRank) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
-fn members(site: &Site) -> BTreeMap<String, VoterId> {
+pub(crate) fn members(site: &Site) -> BTreeMap<String, VoterId> {
     let mut members: BTreeMap<String, VoterId> =
         site.nodes.iter().map(|node| (node.name.clone(), VoterId::Node(NodeRank(node.rank)))).collect();
     members.insert("witness".to_owned(), VoterId::Witness);
     members
+}
+
+/// Every path to every other node and to the witness.
+pub(crate) fn everyone_but(site: &Site, rank: NodeRank) -> Vec<Target> {
+    let mut targets = targets(site, rank);
+    for node in site.nodes.iter().filter(|node| node.rank > rank.0) {
+        for (path, address) in (0_u8..).zip(&node.links) {
+            let voter = VoterId::Node(NodeRank(node.rank));
+            targets.push(Target { name: node.name.clone(), voter, path, address: address.clone() });
+        }
+    }
+    targets
 }
 
 /// Of two nodes the one of higher rank dials; everyone dials the witness.

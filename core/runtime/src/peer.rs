@@ -28,6 +28,8 @@ use twinhub_wire::{
 
 use crate::pki::{Credentials, server_name};
 
+/// The path of a supervisor's word, which is no path of the node.
+pub(crate) const WORD_PATH: u8 = u8::MAX;
 /// Connecting, TLS and hello together may take this long.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Handshakes under way at once on one listener; a further one waits in the kernel's queue.
@@ -153,6 +155,10 @@ pub(crate) async fn accept(
             let result = timeout(HANDSHAKE_MAX, welcome(&endpoint, stream, data.as_ref())).await;
             drop(place);
             match result {
+                Ok(Ok(Some((stream, voter, WORD_PATH, _)))) => {
+                    // A word that is cut short was not said.
+                    drop(timeout(HANDSHAKE_MAX, hear(stream, voter, &events)).await);
+                }
                 Ok(Ok(Some((stream, voter, path, info)))) => {
                     let error = converse(stream, voter, path, info, manner, &events).await;
                     tracing::info!(peer = %voter, path, error, "peer link down");
@@ -200,11 +206,52 @@ async fn dial(
     target: &Target,
     channel: Channel,
 ) -> io::Result<(Box<dyn Stream>, PeerInfo)> {
+    let preface = [b'T', b'H', channel_letter(channel), target.path];
+    connect(endpoint, target, channel, preface).await
+}
+
+/// Says frames to a peer and hangs up: a supervisor's word about its dead hub process.
+pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) -> io::Result<()> {
+    let preface = [b'T', b'H', b'R', WORD_PATH];
+    let (mut stream, _) = connect(endpoint, target, Channel::Control, preface).await?;
+    stream.write_all(frames).await?;
+    stream.flush().await?;
+    stream.shutdown().await
+}
+
+/// Takes the frames of a supervisor's word until it hangs up.
+async fn hear(
+    mut stream: Box<dyn Stream>,
+    peer: VoterId,
+    events: &mpsc::Sender<LinkEvent>,
+) -> io::Result<()> {
+    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return Ok(());
+        }
+        reader.push(&buffer[..count]);
+        while let Some(frame) = reader.next_frame().map_err(io::Error::other)? {
+            let body = frame.body.to_vec();
+            let event = LinkEvent::Frame { peer, path: WORD_PATH, kind: frame.kind, body };
+            events.send(event).await.map_err(io::Error::other)?;
+        }
+    }
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    target: &Target,
+    channel: Channel,
+    preface: [u8; 4],
+) -> io::Result<(Box<dyn Stream>, PeerInfo)> {
     let mut stream = TcpStream::connect(&target.address).await.map_err(|error| {
         io::Error::new(error.kind(), format!("cannot connect to {}: {error}", target.address))
     })?;
     stream.set_nodelay(true)?;
-    stream.write_all(&[b'T', b'H', channel_letter(channel), target.path]).await?;
+    stream.write_all(&preface).await?;
     let name: ServerName<'static> = server_name(&target.name).map_err(io::Error::other)?;
     let connector = TlsConnector::from(Arc::clone(&endpoint.credentials.client));
     let mut stream = connector.connect(name, stream).await.map_err(|error| {
@@ -227,7 +274,10 @@ async fn welcome(
     let mut preface = [0; 4];
     stream.read_exact(&mut preface).await?;
     match preface {
-        [b'T', b'H', b'C', path] => secure_server(endpoint, stream, path, Channel::Control).await.map(Some),
+        [b'T', b'H', b'C', path] if path != WORD_PATH => {
+            secure_server(endpoint, stream, path, Channel::Control).await.map(Some)
+        }
+        [b'T', b'H', b'R', _] => secure_server(endpoint, stream, WORD_PATH, Channel::Control).await.map(Some),
         [b'T', b'H', b'D', path] => {
             let Some(data) = data else {
                 return Err(io::Error::other("data connections are not served here"));
@@ -356,6 +406,9 @@ async fn converse(
             let count = match timeout(manner.silence_max, input.read(&mut buffer)).await {
                 Ok(Ok(0)) => return "closed by the peer".to_owned(),
                 Ok(Ok(count)) => count,
+                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return "closed by the peer without a goodbye".to_owned();
+                }
                 Ok(Err(error)) => return format!("cannot receive: {error}"),
                 Err(_) => return format!("silent for {} ms", manner.silence_max.as_millis()),
             };

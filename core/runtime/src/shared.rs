@@ -134,6 +134,13 @@ impl Shared {
         self.lock().groups.get(group).cloned().unwrap_or_default()
     }
 
+    /// Where a peer's journal ends, as its last heartbeat said.
+    pub(crate) fn group_position(&self, group: &str, peer: NodeRank) -> Position {
+        let state = self.lock();
+        let position = state.groups.get(group).and_then(|status| status.peers.get(&peer)).map(|peer| peer.2);
+        position.unwrap_or_default()
+    }
+
     pub(crate) fn update_engine(
         &self,
         group: &str,

@@ -155,6 +155,15 @@ impl Witness {
         message: &twinhub_redundancy::Message,
         lease: Duration,
     ) {
+        if let twinhub_redundancy::Message::Resigned { node, incarnation, .. } = *message {
+            if peer == VoterId::Node(node)
+                && let Some((_, voter)) = self.voters.get_mut(group)
+            {
+                let freed = voter.resigned(node, incarnation);
+                tracing::info!(%peer, incarnation = incarnation.0, freed, "its supervisor says that the process is dead");
+            }
+            return;
+        }
         let known = self.voters.get(group).map(|(lease, _)| *lease);
         if known.is_none() && (self.voters.len() >= GROUPS_MAX || group.len() > GROUP_BYTES_MAX) {
             tracing::warn!(group, "too many groups: this one gets no vote");

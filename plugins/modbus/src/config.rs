@@ -54,6 +54,10 @@ pub struct Config {
     /// Idle time after which TCP asks the device whether it is still there. Default `10s`.
     #[serde(default = "seconds::<10>")]
     pub keepalive: Interval,
+    /// Longest time in which the device has to confirm on TCP level that it took a request; then the connection is
+    /// given up, and the kernel delivers nothing later, also if this process has died. Default `250ms`.
+    #[serde(default = "millis::<250>")]
+    pub send_timeout: Interval,
     /// Most registers in one read, 1 to 125. Default 125.
     #[serde(default = "read_registers")]
     pub max_registers: u16,
@@ -240,6 +244,7 @@ impl Settings {
         span("backoff_max", config.backoff_max, duration_ms(config.backoff_min.0))?;
         span("request_delay", config.request_delay, 0)?;
         span("keepalive", config.keepalive, 1_000)?;
+        span("send_timeout", config.send_timeout, 10)?;
         span("retry_refused", config.retry_refused, 1_000)?;
         if let Some(probe) = config.standby_probe {
             span("standby_probe", probe, 1_000)?;

@@ -47,11 +47,11 @@ impl Plugin for Modbus {
 
     async fn create(cx: Ctx, config: Config) -> Result<Self> {
         let settings = Settings::new(config).map_err(|error| Error::config(error.to_string()))?;
-        if settings.config.timeout.0 > IN_FLIGHT_MAX {
-            let timeout_ms = u64::try_from(settings.config.timeout.0.as_millis()).unwrap_or(u64::MAX);
+        if settings.config.send_timeout.0 > IN_FLIGHT_MAX {
+            let send_timeout_ms = u64::try_from(settings.config.send_timeout.0.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(
-                timeout_ms,
-                "timeout is longer than what the manifest declares as in flight, 1000 ms"
+                send_timeout_ms,
+                "send_timeout is longer than what the manifest declares as in flight, 250 ms"
             );
         }
         Ok(Self { cx, settings: Rc::new(settings), inbox: Rc::new(Inbox::new()), driver: None })
@@ -196,7 +196,7 @@ impl Modbus {
 twinhub_plugin::export_plugin!(Modbus);
 
 /// `mb.in_flight_max_ms` of the manifest.
-const IN_FLIGHT_MAX: Duration = Duration::from_secs(1);
+const IN_FLIGHT_MAX: Duration = Duration::from_millis(250);
 /// Longest wait for a request in flight when the role changes without a deadline.
 const GRACE_MAX: Duration = Duration::from_secs(2);
 /// Item errors that one message lists.

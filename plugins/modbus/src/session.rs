@@ -68,6 +68,7 @@ pub(crate) struct Session {
     timeout: Duration,
     connect_timeout: Duration,
     keepalive: Duration,
+    send_timeout: Duration,
     request_delay: Duration,
     link: Option<Link>,
     backoff: Backoff,
@@ -103,6 +104,7 @@ impl Session {
             timeout: config.timeout.0,
             connect_timeout: config.connect_timeout.0,
             keepalive: config.keepalive.0,
+            send_timeout: config.send_timeout.0,
             request_delay: config.request_delay.0,
             link: None,
             backoff: Backoff::new(config.backoff_min.0, config.backoff_max.0),
@@ -161,7 +163,11 @@ impl Session {
                 stream.set_nodelay(true)?;
                 let idle =
                     socket2::TcpKeepalive::new().with_time(self.keepalive).with_interval(KEEPALIVE_INTERVAL);
-                socket2::SockRef::from(&stream).set_tcp_keepalive(&idle)?;
+                let socket = socket2::SockRef::from(&stream);
+                socket.set_tcp_keepalive(&idle)?;
+                // Bounds how long the kernel may still deliver a request, also after this process has died.
+                #[cfg(target_os = "linux")]
+                socket.set_tcp_user_timeout(Some(self.send_timeout))?;
                 Ok(stream)
             }),
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "connection timed out")),

@@ -1,7 +1,7 @@
 //! `run`: the supervisor and the hub process.
 //!
-//! The supervisor only starts, watches and stops; it holds no configuration and no port, so that nothing in it can
-//! break. The hub process ends with it: the kernel kills it when the supervisor is gone, so that no node acts
+//! The supervisor only starts, watches and stops, and speaks for a dead hub process; it holds no configuration and no
+//! port, so that nothing in it can break. The hub process ends with it: the kernel kills it when the supervisor is gone, so that no node acts
 //! without its owner knowing.
 
 mod hub;
@@ -16,7 +16,7 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Outcome {
     match args.child {
         Some(supervisor) => hub::run_child(global, &args.node, supervisor),
         None if args.no_supervisor => hub::run(global, &args.node),
-        None => supervisor::run(args),
+        None => supervisor::run(global, args),
     }
 }
 

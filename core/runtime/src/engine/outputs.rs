@@ -666,7 +666,13 @@ impl Engine {
     }
 
     fn guard_is_over(&self, target: usize, now: Moment) -> bool {
-        now >= self.guard_until || !self.interfaces[target].port.setup.guarded
+        match self.interfaces[target].port.setup.guard {
+            None => true,
+            Some(in_flight) => {
+                let spared = self.guard.saturating_sub(in_flight.unwrap_or(self.guard));
+                now >= self.guard_until.before(spared)
+            }
+        }
     }
 
     /// Re-issues a command of the node before, under a new intent.

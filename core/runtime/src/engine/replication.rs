@@ -59,7 +59,6 @@ pub(crate) struct Replication {
     heard: HashMap<ItemId, Value>,
     acked_at: Moment,
     last_ack: Option<Message>,
-    in_sync: bool,
     reported_lag: Option<u64>,
     sent: u64,
     received: u64,
@@ -127,7 +126,6 @@ impl Replication {
             heard: HashMap::new(),
             acked_at: Moment::ZERO,
             last_ack: None,
-            in_sync: false,
             reported_lag: None,
             sent: 0,
             received: 0,
@@ -201,7 +199,6 @@ impl Engine {
         self.replication.blocked.remove(&peer);
         self.replication.senders.remove(&peer);
         if self.replication.following == Some(peer) {
-            self.set_in_sync(false, u64::MAX);
             if self.replication.link(peer).is_some() {
                 self.ask();
             }
@@ -220,7 +217,7 @@ impl Engine {
         self.replication.following = active;
         self.replication.senders.clear();
         self.replication.receiver = None;
-        self.set_in_sync(false, u64::MAX);
+        self.replication.reported_lag = None;
         if active.is_some_and(|peer| self.replication.link(peer).is_some()) {
             self.ask();
         }
@@ -526,22 +523,33 @@ impl Engine {
             self.replication.acked_at = now;
             self.send(peer, &message);
         }
-        self.set_in_sync(in_sync, 0);
+        self.report_sync(in_sync);
     }
 
-    fn set_in_sync(&mut self, in_sync: bool, lag: u64) {
-        let lag = if in_sync { 0 } else { lag };
-        if self.replication.in_sync != in_sync || self.replication.reported_lag.is_none() {
-            self.replication.in_sync = in_sync;
-            self.replication.reported_lag = Some(lag);
-            let config_matches = self
-                .replication
-                .following
-                .and_then(|peer| self.shared.version(twinhub_redundancy::VoterId::Node(peer)))
-                .is_none_or(|(_, hash)| hash == self.replication.config_hash);
-            let lag_records = if in_sync { 0 } else { u64::MAX };
-            self.tell(Input::Synced { lag_records, config_matches });
+    /// Tells the role machine how well this node follows, when that changed.
+    fn report_sync(&mut self, in_sync: bool) {
+        if !in_sync {
+            self.replication.reported_lag = None;
+            return;
         }
+        let Some(peer) = self.replication.following else { return };
+        let theirs = self.shared.group_position(&self.group, peer);
+        let mine = self.journal.last();
+        let lag = if theirs.epoch == mine.epoch { theirs.seq.saturating_sub(mine.seq) } else { 0 };
+        let is_behind = lag > crate::node::LAG_LIMIT_RECORDS;
+        if self
+            .replication
+            .reported_lag
+            .is_some_and(|last| (last > crate::node::LAG_LIMIT_RECORDS) == is_behind)
+        {
+            return;
+        }
+        self.replication.reported_lag = Some(lag);
+        let config_matches = self
+            .shared
+            .version(twinhub_redundancy::VoterId::Node(peer))
+            .is_none_or(|(_, hash)| hash == self.replication.config_hash);
+        self.tell(Input::Synced { lag_records: lag, config_matches });
     }
 
     fn feed(&mut self) {

@@ -1,4 +1,4 @@
-//! Starts the hub process again after a crash.
+//! Starts the hub process again after a crash, and tells the voters that it is dead.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -7,8 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::stop_signal;
-use crate::cli::RunArgs;
+use twinhub_runtime::Resigner;
+
+use crate::cli::{Global, RunArgs};
 use crate::exit::{Code, Failure, Outcome};
+use crate::paths::Paths;
 
 /// What happened first.
 enum Happened {
@@ -17,15 +20,15 @@ enum Happened {
 }
 
 /// Runs on the main thread, whose end is what the kernel tells the hub process.
-pub(super) fn run(args: &RunArgs) -> Outcome {
+pub(super) fn run(global: &Global, args: &RunArgs) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Code::Internal, format!("cannot start the supervisor: {error}")))?;
-    runtime.block_on(supervise(args))
+    runtime.block_on(supervise(global, args))
 }
 
-async fn supervise(args: &RunArgs) -> Outcome {
+async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
     let mut backoff = Backoff::default();
     let mut stop = std::pin::pin!(stop_signal());
     loop {
@@ -40,6 +43,7 @@ async fn supervise(args: &RunArgs) -> Outcome {
             Happened::Ended(status) => status.map_err(|error| internal(&error))?,
         };
         let ran = begun.elapsed();
+        resign(global, &args.node).await;
         match status.code() {
             Some(0) => return Ok(Code::Ok),
             // The hub process said why on stderr.
@@ -56,6 +60,23 @@ async fn supervise(args: &RunArgs) -> Outcome {
             () = tokio::time::sleep(pause) => {}
             _ = &mut stop => return Ok(Code::Ok),
         }
+    }
+}
+
+/// Tells the voters that the hub process is dead, so that a backup need not wait for its lease to end.
+async fn resign(global: &Global, node: &str) {
+    let paths = Paths::of(global);
+    let told = match paths.load() {
+        Ok(loaded) => match Resigner::new(&loaded.site, node, &paths.node_state(node), &paths.pki) {
+            Ok(resigner) => resigner.resign().await,
+            Err(error) => Err(error),
+        },
+        // The hub process said what is wrong with the configuration.
+        Err(_) => return,
+    };
+    match told {
+        Ok(told) => tracing::info!(node, told, "told the voters that the hub process is dead"),
+        Err(error) => tracing::warn!(node, %error, "the voters wait for the lease of the dead hub process"),
     }
 }
 
