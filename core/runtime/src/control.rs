@@ -382,7 +382,7 @@ impl Control {
                 group.inbox.push(Job::Activate { epoch, transfer, guard_until, unquorate, reason });
             }
             Action::Drain { epoch, deadline, reason, .. } => {
-                group.inbox.push(Job::Drain { epoch, deadline, reason })
+                group.inbox.push(Job::Drain { epoch, deadline, reason });
             }
             Action::CloseGates { epoch, reason, .. } => {
                 group.gate.close();
@@ -390,7 +390,7 @@ impl Control {
             }
             Action::Standby { active, epoch } => group.inbox.push(Job::Follow { active, epoch }),
             Action::Reconcile { active, epoch } => {
-                group.inbox.push(Job::Follow { active: Some(active), epoch })
+                group.inbox.push(Job::Follow { active: Some(active), epoch });
             }
             Action::Quorum { quorate, split_possible, reason, .. } => {
                 tracing::warn!(group = name, quorate, split_possible, %reason, "quorum");

@@ -130,6 +130,8 @@ pub(crate) struct Engine {
     streams: BTreeMap<usize, Stream>,
     replication: Replication,
     recovering: Vec<takeover::Recovering>,
+    /// Where the standbys' disks stood when a command last waited in vain.
+    unanswered_since: Option<Position>,
     counters: EngineCounters,
     synced_at: Moment,
     sync_interval: Duration,
@@ -186,6 +188,7 @@ impl Engine {
             commands: Commands::default(),
             streams,
             recovering: Vec::new(),
+            unanswered_since: None,
             counters: EngineCounters::default(),
             synced_at: clock::now(),
             sync_interval: setup.sync_interval.unwrap_or(SYNC_INTERVAL),
@@ -232,7 +235,7 @@ impl Engine {
             Job::Published { samples } => self.on_published(samples),
             Job::Received { samples } => self.on_received(&samples),
             Job::Written { results } => self.on_written(&results),
-            Job::RoleReached { interface, epoch, result } => self.on_role_reached(interface, epoch, result),
+            Job::RoleReached { interface, epoch, result } => self.on_role_reached(interface, epoch, &result),
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {

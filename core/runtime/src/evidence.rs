@@ -31,7 +31,7 @@ pub(crate) async fn watch(
         for group in &groups {
             let (ok, all) = field(group, &ports);
             let reference_ok = if hosts.is_empty() { all > 0 } else { reached };
-            let percent = if all == 0 { 100 } else { ok * 100 / all };
+            let percent = (ok * 100).checked_div(all).unwrap_or(100);
             let field_ok_percent = u8::try_from(percent).unwrap_or(100);
             control.engine(group, Input::Evidence { reference_ok, field_ok_percent });
         }

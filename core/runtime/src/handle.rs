@@ -380,14 +380,14 @@ impl Handle {
     ///
     /// # Errors
     /// [`CommandError`] if the order names what does not exist.
-    pub fn order(&self, group: Option<&str>, order: Order, by: &str) -> Result<u64, CommandError> {
+    pub fn order(&self, group: Option<&str>, order: &Order, by: &str) -> Result<u64, CommandError> {
         let shared = &self.0.shared;
         let groups: Vec<String> = match group {
             Some(group) if self.0.inboxes.contains_key(group) => vec![group.to_owned()],
             Some(group) => return Err(CommandError::UnknownGroup { group: group.to_owned() }),
             None => self.0.inboxes.keys().cloned().collect(),
         };
-        let machine_order = match &order {
+        let machine_order = match order {
             Order::Switchover { to } => {
                 let to = match to {
                     Some(name) => Some(self.rank_of(name)?),

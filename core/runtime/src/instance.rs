@@ -43,6 +43,17 @@ pub(crate) struct InterfaceCounters {
     pub(crate) faults: AtomicU64,
 }
 
+/// What an interface's outputs wait for after an unclean takeover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing: the sink fences.
+    None,
+    /// As long as an output of the node before may be under way.
+    For(Duration),
+    /// The whole guard time of the group.
+    Whole,
+}
+
 /// What is fixed about an interface once the node runs.
 #[derive(Debug, Clone)]
 pub(crate) struct InterfaceSetup {
@@ -56,9 +67,8 @@ pub(crate) struct InterfaceSetup {
     pub(crate) standby_role: u32,
     /// Whether it switches with the group; if not it is always active.
     pub(crate) relevant: bool,
-    /// If outputs wait after an unclean takeover: how long at most one of the node before may be under way, or
-    /// `None` for the whole guard.
-    pub(crate) guard: Option<Option<Duration>>,
+    /// Whether and how long outputs wait after an unclean takeover.
+    pub(crate) guard: Guard,
     pub(crate) required: bool,
     pub(crate) write_timeout: Duration,
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, Site};
+use twinhub_contract::manifest::Fence;
 use twinhub_contract::role;
 use twinhub_loader::{ItemSpec, Library, Manifest};
 use twinhub_model::{Incarnation, ItemKey, NodeRank};
@@ -26,7 +27,7 @@ use crate::evidence;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
 use crate::inbox::Inbox;
-use crate::instance::{Interface, InterfaceSetup, Port};
+use crate::instance::{Guard, Interface, InterfaceSetup, Port};
 use crate::peer::{Endpoint, Manner, Target};
 use crate::pki;
 use crate::shared::Shared;
@@ -56,6 +57,7 @@ pub struct NodeOptions {
 ///
 /// # Errors
 /// [`StartError`] says what is wrong and what to do; nothing keeps running then.
+#[expect(clippy::needless_pass_by_value, reason = "whoever starts a node has no use for its options afterwards")]
 pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
     let site = options.site.for_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
     let site = Arc::new(site);
@@ -162,6 +164,9 @@ pub(crate) fn order_shutdown(control: &ControlSender) {
     control.tell(Told::Shutdown);
 }
 
+/// Every interface's port with its group.
+type Ports = Vec<(String, Arc<Port>)>;
+
 struct Parts<'a> {
     site: &'a Site,
     options: &'a NodeOptions,
@@ -210,7 +215,7 @@ impl<'a> Parts<'a> {
         control: &ControlSender,
         shared: &Arc<Shared>,
         timers: &Timers,
-    ) -> Result<(EngineSetup, Vec<(String, Arc<Port>)>), StartError> {
+    ) -> Result<(EngineSetup, Ports), StartError> {
         let dir = self.options.state_dir.join("journal").join(group);
         make_dir(&dir)?;
         let mut options = JournalOptions::new(dir);
@@ -324,11 +329,11 @@ impl<'a> Parts<'a> {
             config_json: settings.to_string(),
             standby_role: standby,
             relevant: mb.relevant,
-            guard: matches!(
-                mb.fence,
-                twinhub_contract::manifest::Fence::Bounded | twinhub_contract::manifest::Fence::None
-            )
-            .then(|| mb.in_flight_max_ms.map(Duration::from_millis)),
+            guard: match (mb.fence, mb.in_flight_max_ms) {
+                (Fence::Token | Fence::Exclusive, _) => Guard::None,
+                (Fence::Bounded, Some(in_flight_ms)) => Guard::For(Duration::from_millis(in_flight_ms)),
+                (Fence::Bounded | Fence::None, _) => Guard::Whole,
+            },
             required: config.required,
             write_timeout: config.write_timeout,
         })

@@ -63,7 +63,7 @@ pub async fn run_witness(
         path: options.state_dir.clone(),
         source,
     })?;
-    let (mut file, loaded) = RoleFile::open(&options.state_dir.join("role"))?;
+    let (mut file, loaded) = RoleFile::open(options.state_dir.join("role"))?;
     if let Some(note) = &loaded.note {
         tracing::warn!(note, "role file");
     }

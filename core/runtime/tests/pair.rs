@@ -1,4 +1,5 @@
 //! Two nodes and a witness in one process, with real connections, journals and plugin libraries.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ fn a_switchover_moves_the_role_and_back() {
     let pair = Pair::start();
     wait(|| pair.main.is_active() && pair.backup.is_standby(), "main active, backup standby");
     let order = |node: &Handle, to: &str| {
-        node.order(None, Order::Switchover { to: Some(to.to_owned()) }, "test").unwrap()
+        node.order(None, &Order::Switchover { to: Some(to.to_owned()) }, "test").unwrap()
     };
     order(&pair.main, "backup");
     wait(|| pair.backup.is_active() && pair.main.is_standby(), "backup active, main standby");

@@ -24,7 +24,7 @@ use super::{Engine, Phase};
 use crate::clock;
 use crate::error::CommandError;
 use crate::inbox::Command;
-use crate::instance::explain;
+use crate::instance::{Guard, explain};
 use crate::view::WriteView;
 
 /// How long an intent waits for a standby's disk before it is written all the same.
@@ -197,7 +197,7 @@ impl Engine {
         };
         self.commands.busy.insert(item, position);
         let ready = Ready { intent: position, item, value, reply };
-        if self.has_standby_in_sync() {
+        if self.has_standby_in_sync() && self.unanswered_since.is_none() {
             self.commands.unconfirmed.push_back((ready, clock::now() + PEER_WAIT_MAX));
         } else {
             self.counters.unprotected_commands += 1;
@@ -208,12 +208,17 @@ impl Engine {
     /// Releases intents that a standby has on disk, or that waited long enough.
     pub(crate) fn release_intents(&mut self, now: Moment) {
         let durable = self.durable_on_standby();
+        if self.unanswered_since.is_some_and(|then| durable > then) {
+            self.unanswered_since = None;
+        }
         while let Some((ready, deadline)) = self.commands.unconfirmed.front() {
             let confirmed = ready.intent <= durable;
             if !confirmed && now < *deadline && self.has_standby_in_sync() {
                 break;
             }
             if !confirmed {
+                // Commands after this one do not wait until the standby answers again.
+                self.unanswered_since = Some(durable);
                 self.counters.unprotected_commands += 1;
             }
             if let Some((ready, _)) = self.commands.unconfirmed.pop_front() {
@@ -667,11 +672,9 @@ impl Engine {
 
     fn guard_is_over(&self, target: usize, now: Moment) -> bool {
         match self.interfaces[target].port.setup.guard {
-            None => true,
-            Some(in_flight) => {
-                let spared = self.guard.saturating_sub(in_flight.unwrap_or(self.guard));
-                now >= self.guard_until.before(spared)
-            }
+            Guard::None => true,
+            Guard::For(in_flight) => now >= self.guard_until.before(self.guard.saturating_sub(in_flight)),
+            Guard::Whole => now >= self.guard_until,
         }
     }
 

@@ -198,10 +198,8 @@ impl Engine {
         }
         self.replication.blocked.remove(&peer);
         self.replication.senders.remove(&peer);
-        if self.replication.following == Some(peer) {
-            if self.replication.link(peer).is_some() {
-                self.ask();
-            }
+        if self.replication.following == Some(peer) && self.replication.link(peer).is_some() {
+            self.ask();
         }
     }
 

@@ -44,7 +44,7 @@ impl Route {
 /// All routes of a group.
 #[derive(Debug)]
 pub(crate) struct Routes {
-    routes: Vec<Route>,
+    all: Vec<Route>,
     /// Per item of the table: its first route.
     first: Vec<u32>,
     /// What was passed last, for routes with a deadband or a smallest interval.
@@ -68,15 +68,15 @@ impl Routes {
             routes[number].next = first[from];
             first[from] = u32::try_from(number).unwrap_or(NONE);
         }
-        Routes { routes, first, passed: HashMap::new(), unconverted: 0 }
+        Routes { all: routes, first, passed: HashMap::new(), unconverted: 0 }
     }
 
     pub(crate) fn get(&self, number: u32) -> &Route {
-        &self.routes[number as usize]
+        &self.all[number as usize]
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Route)> {
-        (0_u32..).zip(&self.routes)
+        (0_u32..).zip(&self.all)
     }
 
     /// The first route of an item.
@@ -86,7 +86,7 @@ impl Routes {
 
     /// The route after this one of the same item.
     pub(crate) fn next(&self, number: u32) -> Option<u32> {
-        Some(self.routes[number as usize].next).filter(|number| *number != NONE)
+        Some(self.all[number as usize].next).filter(|number| *number != NONE)
     }
 
     /// The value that goes out on a route for `value`, if it goes out now.
@@ -97,12 +97,12 @@ impl Routes {
         position: Position,
         now: Moment,
     ) -> Option<Value> {
-        let Some(convert) = &self.routes[number as usize].convert else { return Some(value.clone()) };
+        let Some(convert) = &self.all[number as usize].convert else { return Some(value.clone()) };
         let converted = match convert.apply(value) {
             Ok(converted) => converted,
             Err(error) => {
                 if self.unconverted == 0 {
-                    tracing::warn!(link = %self.routes[number as usize].origin, %error, "value not carried by link");
+                    tracing::warn!(link = %self.all[number as usize].origin, %error, "value not carried by link");
                 }
                 self.unconverted += 1;
                 return None;
@@ -129,7 +129,7 @@ impl Routes {
     pub(crate) fn due(&mut self, now: Moment) -> Vec<(u32, Value, Position)> {
         let mut due = Vec::new();
         for (number, passed) in &mut self.passed {
-            let convert = self.routes[*number as usize].convert.as_ref();
+            let convert = self.all[*number as usize].convert.as_ref();
             if convert.is_some_and(|convert| now >= convert.next_allowed(passed.at))
                 && let Some((value, position)) = passed.waiting.take()
             {
@@ -147,7 +147,7 @@ impl Routes {
             .iter()
             .filter(|(_, passed)| passed.waiting.is_some())
             .filter_map(|(number, passed)| {
-                self.routes[*number as usize].convert.as_ref().map(|convert| convert.next_allowed(passed.at))
+                self.all[*number as usize].convert.as_ref().map(|convert| convert.next_allowed(passed.at))
             })
             .min()
     }

@@ -252,8 +252,8 @@ impl Engine {
         self.event(Severity::Warning, &key, "TH-COMMAND-001", &text);
     }
 
-    pub(crate) fn on_role_reached(&mut self, interface: usize, epoch: Epoch, result: Result<(), String>) {
-        if let Err(why) = &result {
+    pub(crate) fn on_role_reached(&mut self, interface: usize, epoch: Epoch, result: &Result<(), String>) {
+        if let Err(why) = result {
             let id = self.interfaces[interface].port.setup.id.clone();
             tracing::warn!(interface = %id, why, "interface did not reach its role");
         }

@@ -108,7 +108,7 @@ fn give(web: &Web, peer: Peer, body: &OrderBody, order: Order) -> Result<Respons
     tracing::info!(?order, group = body.group, by, "order");
     let operation = web
         .handle
-        .order(body.group.as_deref(), order, &by)
+        .order(body.group.as_deref(), &order, &by)
         .map_err(|error| Problem::of_command(&error, "/api/v1/cluster"))?;
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/operations/{operation}")) {
