@@ -23,7 +23,7 @@ use twinhub_model::{
     Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Sample, Severity,
 };
 use twinhub_redundancy::{Input, Reason};
-use twinhub_store::{Entry, Journal, ReadEnd, SyncOutcome, SyncTicket};
+use twinhub_store::{Journal, SyncTicket};
 
 use crate::clock;
 use crate::control::ControlSender;
@@ -33,17 +33,24 @@ use crate::inbox::{Inbox, Job, ReadAnswer};
 use crate::instance::Interface;
 use crate::shared::Shared;
 use crate::table::ItemTable;
-use outputs::{Commands, Stream};
+use commands::Commands;
+use journaling::{spawn_syncer, split};
 use replication::Replication;
 use routes::Routes;
+use streams::Stream;
 use takeover::{Activation, Draining};
 use tracker::Tracker;
 
+pub(crate) mod commands;
+pub(crate) mod journaling;
 pub(crate) mod outputs;
 pub(crate) mod replication;
 pub(crate) mod routes;
+pub(crate) mod source;
+pub(crate) mod streams;
 pub(crate) mod takeover;
 pub(crate) mod tracker;
+pub(crate) mod translation;
 
 /// Journal bytes reach the disk at least this often.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -53,8 +60,6 @@ const GATHER: Duration = Duration::from_millis(2);
 const VIEW_INTERVAL: Duration = Duration::from_millis(20);
 /// The engine looks around at least this often.
 const PATIENCE_MAX: Duration = Duration::from_millis(200);
-/// A record of samples is split above about this size; the journal takes twice as much.
-const RECORD_BYTES_WANTED: usize = 512 * 1024;
 /// Bytes of journal a reader gets at once.
 const READ_BYTES: usize = 256 * 1024;
 
@@ -143,14 +148,6 @@ pub(crate) struct Engine {
     viewed_at: Moment,
     /// The journal's end as the control thread knows it.
     told: Option<Position>,
-}
-
-/// How a journal read ended.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReadState {
-    /// Where to read on behind records that are not there.
-    pub(crate) resume: Option<Position>,
-    pub(crate) caught_up: bool,
 }
 
 impl Engine {
@@ -366,88 +363,6 @@ impl Engine {
         }
     }
 
-    /// Appends a record of this node's own epoch and takes it into the tracker. `None` if the journal takes
-    /// nothing; that is reported once.
-    fn append(&mut self, record: &Record) -> Option<Position> {
-        match self.journal.append(record) {
-            Ok(position) => {
-                self.tracker.apply(position, record);
-                self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_));
-                Some(position)
-            }
-            Err(error) => {
-                self.counters.unjournaled += 1;
-                self.journal_failed(&error);
-                None
-            }
-        }
-    }
-
-    /// Hands buffered journal bytes to the kernel, and orders them onto the disk when it is time. The disk is
-    /// waited for on another thread.
-    fn flush(&mut self, now: Moment) {
-        let due = now >= self.synced_at + self.sync_interval;
-        let result =
-            if !self.syncing && (due || self.sync_wanted) && self.journal.durable() < self.journal.last() {
-                self.sync_wanted = false;
-                self.journal.begin_sync().map(|ticket| {
-                    if let Some(ticket) = ticket {
-                        // The thread lives as long as this engine.
-                        self.syncing = self.syncer.send(ticket).is_ok();
-                    }
-                })
-            } else {
-                self.journal.write()
-            };
-        match result {
-            Ok(()) if !self.journal_ok => self.journal_works_again(),
-            Ok(()) => {}
-            Err(error) => self.journal_failed(&error),
-        }
-    }
-
-    fn on_synced(&mut self, outcome: SyncOutcome) {
-        self.syncing = false;
-        self.synced_at = clock::now();
-        if let Err(error) = self.journal.finish_sync(outcome) {
-            self.sync_wanted = true;
-            self.journal_failed(&error);
-        }
-    }
-
-    fn journal_works_again(&mut self) {
-        self.journal_ok = true;
-        tracing::info!(group = %self.group, "the journal takes records again");
-        self.event(Severity::Info, "journal", "TH-JOURNAL-002", "the journal takes records again");
-    }
-
-    fn journal_failed(&mut self, error: &twinhub_store::StoreError) {
-        if self.journal_ok {
-            self.journal_ok = false;
-            tracing::error!(group = %self.group, %error, "the journal takes nothing");
-            self.event(Severity::Error, "journal", "TH-JOURNAL-001", &error.to_string());
-        }
-    }
-
-    pub(crate) fn read_journal(&self, after: Position, bytes: usize) -> (Vec<(Position, Record)>, ReadState) {
-        let dictionary = self.journal.dictionary_after(after);
-        let mut raw: Vec<Entry> = Vec::new();
-        let end = match self.journal.read_after(after, bytes, &mut raw) {
-            Ok(end) => end,
-            Err(error) => {
-                tracing::warn!(%error, "cannot read the journal");
-                return (Vec::new(), ReadState { resume: None, caught_up: true });
-            }
-        };
-        let entries = raw.iter().filter_map(|entry| self.decode_entry(dictionary, entry)).collect();
-        let resume = match end {
-            ReadEnd::Gap { resume } => Some(resume),
-            ReadEnd::More | ReadEnd::CaughtUp => None,
-        };
-        let state = ReadState { resume, caught_up: end == ReadEnd::CaughtUp };
-        (entries, state)
-    }
-
     fn on_ready(&mut self, interface: usize, result: Result<(), String>) {
         let id = self.interfaces[interface].port.setup.id.clone();
         match result {
@@ -622,38 +537,4 @@ impl Engine {
             self.replication.peer_view(),
         );
     }
-}
-
-/// Parts that a journal record takes; nearly always the whole.
-fn split(mut samples: Vec<Sample>) -> Vec<Vec<Sample>> {
-    let mut parts = Vec::with_capacity(1);
-    loop {
-        let mut bytes = 0;
-        let fits = samples.iter().take_while(|sample| {
-            bytes += 40 + sample.value.text_bytes();
-            bytes <= RECORD_BYTES_WANTED
-        });
-        let count = fits.count().max(1);
-        if count >= samples.len() {
-            parts.push(samples);
-            return parts;
-        }
-        let rest = samples.split_off(count);
-        parts.push(samples);
-        samples = rest;
-    }
-}
-
-/// A thread that waits for the disk, so that the engine does not.
-fn spawn_syncer(inbox: Arc<Inbox>) -> std::sync::mpsc::Sender<SyncTicket> {
-    let (sender, receiver) = std::sync::mpsc::channel::<SyncTicket>();
-    let spawned = std::thread::Builder::new().name("sync".to_owned()).spawn(move || {
-        while let Ok(ticket) = receiver.recv() {
-            inbox.push(Job::Synced(ticket.run()));
-        }
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "the thread for the disk does not start: records reach it late");
-    }
-    sender
 }

@@ -5,23 +5,25 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::oneshot;
 use twinhub_config::Site;
 use twinhub_loader::Manifest;
-use twinhub_model::{Epoch, ItemId, NodeRank, Position, Record, Sample, Value};
+use twinhub_model::{ItemId, NodeRank, Position};
 use twinhub_redundancy::{NodeState, VoterId};
 
 use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::error::CommandError;
-use crate::inbox::{Command, Inbox, Job, ReadAnswer};
+use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
+use crate::json::{from_json, to_json};
 use crate::node;
-use crate::shared::{GroupStatus, LATENCY_BOUNDS, LiveFrame, PathStatus, Shared};
+use crate::shared::{GroupStatus, LATENCY_BOUNDS, PathStatus, Shared};
+use crate::stream::{Stream, StreamFilter, parse_cursor};
 use crate::table::ItemTable;
 use crate::view::{
     ClusterView, EventView, GroupView, InterfaceView, ItemView, ItemsPage, MetricsView, NodeView,
-    OperationView, PathView, PluginView, RoleChangeView, StreamFrame, StreamItem, WitnessView, WriteView,
+    OperationView, PathView, PluginView, RoleChangeView, WitnessView, WriteView,
 };
 use crate::words;
 
@@ -74,17 +76,21 @@ pub(crate) struct Threads {
 pub struct Handle(Arc<Inner>);
 
 #[derive(Debug)]
-struct Inner {
-    shared: Arc<Shared>,
-    table: Arc<ItemTable>,
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) table: Arc<ItemTable>,
     ports: Vec<(String, Arc<Port>)>,
-    inboxes: BTreeMap<String, Arc<Inbox>>,
+    pub(crate) inboxes: BTreeMap<String, Arc<Inbox>>,
     control: ControlSender,
     plugins: Vec<Loaded>,
     threads: Mutex<Option<Threads>>,
 }
 
 impl Handle {
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
     pub(crate) fn new(
         shared: Arc<Shared>,
         table: Arc<ItemTable>,
@@ -538,206 +544,10 @@ impl Handle {
     }
 }
 
-/// Which items a stream carries.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StreamFilter {
-    /// Only keys that begin so.
-    pub prefix: String,
-}
-
-/// Values as they come. Slow readers read on from the journal, so nothing that it still holds is missed.
-#[derive(Debug)]
-pub struct Stream {
-    handle: Handle,
-    filter: StreamFilter,
-    group: String,
-    live: broadcast::Receiver<LiveFrame>,
-    position: Option<Position>,
-    snapshot_sent: bool,
-    behind: bool,
-}
-
-impl Stream {
-    /// The next frame; `None` when the node stops.
-    pub async fn next(&mut self) -> Option<StreamFrame> {
-        if !self.snapshot_sent {
-            self.snapshot_sent = true;
-            return Some(self.snapshot());
-        }
-        loop {
-            if self.handle.0.shared.stopping.load(Ordering::Acquire) {
-                return None;
-            }
-            if self.behind {
-                if let Some(frame) = self.read_on().await? {
-                    return Some(frame);
-                }
-                continue;
-            }
-            match tokio::time::timeout(Duration::from_secs(1), self.live.recv()).await {
-                Ok(Ok(frame)) => {
-                    if *frame.group != *self.group || self.position.is_some_and(|seen| frame.position <= seen)
-                    {
-                        continue;
-                    }
-                    self.position = Some(frame.position);
-                    if let Some(frame) = self.frame(frame.position, &frame.samples) {
-                        return Some(frame);
-                    }
-                }
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => self.behind = true,
-                Ok(Err(broadcast::error::RecvError::Closed)) => return None,
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn snapshot(&mut self) -> StreamFrame {
-        let position = self.handle.0.shared.group(&self.group).position;
-        self.position = Some(position);
-        let table = &self.handle.0.table;
-        let items = table
-            .ids()
-            .filter(|item| table.key(*item).starts_with(&self.filter.prefix))
-            .map(|item| stream_item(table, &table.read(item)))
-            .collect();
-        StreamFrame { epoch: position.epoch.to_string(), cursor: position.to_string(), items }
-    }
-
-    /// Reads from the journal; `Some(None)` if nothing there is for this stream.
-    async fn read_on(&mut self) -> Option<Option<StreamFrame>> {
-        let after = self.position.unwrap_or(Position::START);
-        let inbox = Arc::clone(self.handle.0.inboxes.get(&self.group)?);
-        let (reply, answer) = oneshot::channel();
-        inbox.push(Job::Read { after, reply });
-        let ReadAnswer { entries, gap, last } = answer.await.ok()?;
-        if gap {
-            self.behind = false;
-            return Some(Some(self.snapshot()));
-        }
-        let mut items = Vec::new();
-        for (position, record) in entries {
-            self.position = Some(position);
-            if let Record::Samples(samples) = record {
-                items.extend(self.items_of(&samples));
-            }
-        }
-        // A cursor of another node may be ahead of this journal; what comes is then skipped up to it.
-        if self.position.is_none_or(|position| position >= last) {
-            self.behind = false;
-        }
-        let position = self.position.unwrap_or_default();
-        Some((!items.is_empty()).then(|| StreamFrame {
-            epoch: position.epoch.to_string(),
-            cursor: position.to_string(),
-            items,
-        }))
-    }
-
-    fn frame(&self, position: Position, samples: &[Sample]) -> Option<StreamFrame> {
-        let items = self.items_of(samples);
-        (!items.is_empty()).then(|| StreamFrame {
-            epoch: position.epoch.to_string(),
-            cursor: position.to_string(),
-            items,
-        })
-    }
-
-    fn items_of(&self, samples: &[Sample]) -> Vec<StreamItem> {
-        let table = &self.handle.0.table;
-        samples
-            .iter()
-            .filter(|sample| table.key(sample.item).starts_with(&self.filter.prefix))
-            .map(|sample| stream_item(table, sample))
-            .collect()
-    }
-}
-
-fn stream_item(table: &ItemTable, sample: &Sample) -> StreamItem {
-    StreamItem {
-        key: table.key(sample.item).to_owned(),
-        value: to_json(&sample.value),
-        quality: sample.quality.word().to_owned(),
-        source_time: sample.source.to_string(),
-    }
-}
-
 fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
     (ahead.epoch == behind.epoch).then(|| ahead.seq.saturating_sub(behind.seq))
 }
 
 fn path_view(path: PathStatus) -> PathView {
     PathView { address: path.address, up: path.up, rtt_us: path.rtt_us, error: path.error }
-}
-
-/// Reads `counter.rank:seq`.
-fn parse_cursor(text: &str) -> Option<Position> {
-    let (epoch, seq) = text.split_once(':')?;
-    let (counter, rank) = epoch.split_once('.')?;
-    let counter: u64 = counter.parse().ok().filter(|counter| *counter < 1 << 56)?;
-    Some(Position::new(Epoch::new(counter, NodeRank(rank.parse().ok()?)), seq.parse().ok()?))
-}
-
-fn to_json(value: &Value) -> serde_json::Value {
-    match value {
-        Value::Null => serde_json::Value::Null,
-        Value::Bool(value) => (*value).into(),
-        Value::I64(value) => (*value).into(),
-        Value::U64(value) => (*value).into(),
-        Value::F64(value) => serde_json::Number::from_f64(*value)
-            .map_or_else(|| value.to_string().into(), serde_json::Value::Number),
-        Value::Str(value) => value.as_ref().into(),
-        Value::Bytes(_) | Value::Time(_) => value.to_string().into(),
-        Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| text.as_ref().into()),
-    }
-}
-
-/// A value as the API or command line gave it, in the type of the item list where that says one.
-fn from_json(value: &serde_json::Value, type_name: &str) -> Result<Value, CommandError> {
-    let bad = |what: &str| CommandError::BadValue { what: what.to_owned() };
-    let numeric = type_name.starts_with("int")
-        || type_name.starts_with("uint")
-        || type_name.starts_with("float")
-        || type_name.starts_with("bcd");
-    match value {
-        serde_json::Value::Null => {
-            Err(bad("null is no value to write: give a number, true, false or a text"))
-        }
-        serde_json::Value::Bool(value) => Ok(Value::Bool(*value)),
-        serde_json::Value::Number(number) => number
-            .as_u64()
-            .map(Value::U64)
-            .or_else(|| number.as_i64().map(Value::I64))
-            .or_else(|| number.as_f64().map(Value::F64))
-            .ok_or_else(|| bad("the number is too large")),
-        serde_json::Value::String(text) if numeric => {
-            Err(bad(&format!("`{text}` is a text, the item's type is {type_name}: give a number")))
-        }
-        serde_json::Value::String(text) => Ok(Value::Str(text.as_str().into())),
-        serde_json::Value::Array(_) | serde_json::Value::Object(_) => {
-            Ok(Value::Json(value.to_string().into()))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_is_read_as_it_was_shown() {
-        let position = Position::new(Epoch::new(17, NodeRank(1)), 905);
-        assert_eq!(parse_cursor(&position.to_string()), Some(position));
-        for text in ["", "1", "1.2", "a.b:c", "1.300:4", "99999999999999999999.1:1"] {
-            assert_eq!(parse_cursor(text), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_text_for_a_number_is_refused_with_the_type() {
-        let error = from_json(&"12".into(), "uint16").unwrap_err().to_string();
-        assert!(error.contains("uint16"), "{error}");
-        assert_eq!(from_json(&12.into(), "uint16"), Ok(Value::U64(12)));
-        assert_eq!(from_json(&serde_json::json!({"a": 1}), "json"), Ok(Value::Json("{\"a\":1}".into())));
-    }
 }

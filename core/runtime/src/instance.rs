@@ -262,7 +262,7 @@ impl HostSink for Port {
 
     fn write_done(&self, results: &[WriteResult]) {
         let results: Vec<(u64, i32)> = results.iter().map(|result| (result.write_id, result.code)).collect();
-        if results.iter().all(|(id, _)| crate::engine::outputs::is_stream(*id)) {
+        if results.iter().all(|(id, _)| crate::engine::streams::is_stream(*id)) {
             self.inbox.push_later(Job::Written { results });
         } else {
             self.inbox.push(Job::Written { results });

@@ -11,22 +11,21 @@ use std::time::Duration;
 
 use twinhub_contract::role;
 use twinhub_model::{
-    Epoch, Intent, ItemId, ItemKey, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags,
-    Severity, Value,
+    Epoch, ItemId, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags, Severity, Value,
 };
 use twinhub_redundancy::Input;
 use twinhub_replica::{
-    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Relation, Ring, RingEntry, RingLimits,
-    Sender, SenderOptions, SnapshotHead, TailEnd, TailRead, TailSource,
+    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingEntry, RingLimits, Sender,
+    SenderOptions,
 };
-use twinhub_store::{Entry, Journal, ReadEnd};
+use twinhub_store::Entry;
 
-use super::tracker::Tracker;
+use super::source::{SOURCES_STATE, Source, TRACKER_STATE, unpack_records};
+use super::translation::Translation;
 use super::{Engine, Phase};
 use crate::clock;
 use crate::data;
 use crate::peer::Link;
-use crate::table::ItemTable;
 
 /// Telegrams that a ring keeps.
 const RING_COUNT_MAX: usize = 100_000;
@@ -36,10 +35,6 @@ const RING_BYTES_MAX: usize = 16 << 20;
 const RING_TOLERANCE: Duration = Duration::from_millis(500);
 /// A follower says where it is at least so often, which also keeps the connection alive.
 const ACK_INTERVAL: Duration = Duration::from_secs(1);
-/// Name of the state that carries open commands and stream cursors.
-const TRACKER_STATE: &str = "tracker";
-/// Name of the state that carries where driving items stand.
-const SOURCES_STATE: &str = "sources";
 
 /// See the module.
 #[derive(Debug)]
@@ -62,46 +57,6 @@ pub(crate) struct Replication {
     reported_lag: Option<u64>,
     sent: u64,
     received: u64,
-}
-
-/// From handles of another dictionary to handles here.
-#[derive(Debug)]
-pub(crate) enum Translation {
-    /// Both number alike.
-    Same,
-    /// By number there.
-    Map(Vec<Option<ItemId>>),
-}
-
-impl Translation {
-    fn of(entries: &[(ItemId, ItemKey)], table: &ItemTable) -> Translation {
-        let size = entries.iter().map(|(item, _)| item.index() + 1).max().unwrap_or(0);
-        let mut map = vec![None; size.min(entries.len().saturating_mul(4))];
-        for (item, key) in entries {
-            if let Some(place) = map.get_mut(item.index()) {
-                *place = table.find(key.as_str());
-            }
-        }
-        Translation::Map(map)
-    }
-
-    /// A record in this node's handles; `None` if nothing of it is an item here.
-    pub(crate) fn apply(&self, record: Record) -> Option<Record> {
-        let Translation::Map(map) = self else { return Some(record) };
-        let here = |item: ItemId| map.get(item.index()).copied().flatten();
-        match record {
-            Record::Samples(samples) => {
-                let samples: Vec<Sample> = samples
-                    .iter()
-                    .filter_map(|sample| here(sample.item).map(|item| Sample { item, ..sample.clone() }))
-                    .collect();
-                (!samples.is_empty()).then(|| Record::Samples(samples.into()))
-            }
-            Record::Intent(intent) => here(intent.item).map(|item| Record::Intent(Intent { item, ..intent })),
-            Record::Dictionary(_) => None,
-            Record::Result(_) | Record::Delivered(_) | Record::Role(_) | Record::Event(_) => Some(record),
-        }
-    }
 }
 
 impl Replication {
@@ -605,145 +560,5 @@ impl Engine {
     /// What at least one follower has on its disk.
     pub(crate) fn durable_on_standby(&self) -> Position {
         self.replication.senders.values().map(Sender::durable).max().unwrap_or(Position::START)
-    }
-}
-
-/// What a sender reads from.
-struct Source<'a> {
-    journal: &'a Journal,
-    table: &'a Arc<ItemTable>,
-    tracker: &'a Tracker,
-    own_dictionary: u64,
-}
-
-impl<'a> Source<'a> {
-    fn of(
-        journal: &'a Journal,
-        table: &'a Arc<ItemTable>,
-        tracker: &'a Tracker,
-        own_dictionary: u64,
-    ) -> Source<'a> {
-        Source { journal, table, tracker, own_dictionary }
-    }
-}
-
-impl TailSource for Source<'_> {
-    fn relation(&mut self, position: Position) -> Relation {
-        match self.journal.relation(position) {
-            twinhub_store::Relation::Present => Relation::Present,
-            twinhub_store::Relation::TooOld => Relation::TooOld,
-            twinhub_store::Relation::Diverged { common } => Relation::Diverged { common },
-        }
-    }
-
-    fn read_after(&mut self, after: Position, max_bytes: usize, out: &mut EntryBatch) -> TailRead {
-        let dictionary = self.journal.dictionary_after(after);
-        let end = self.journal.visit_after(after, max_bytes, &mut |position, body| out.push(position, body));
-        let end = match end {
-            Ok(ReadEnd::More) => TailEnd::More,
-            Ok(ReadEnd::CaughtUp) => TailEnd::CaughtUp,
-            Ok(ReadEnd::Gap { .. }) | Err(_) => TailEnd::Gap,
-        };
-        TailRead { end, dictionary }
-    }
-
-    fn dictionary(&mut self, hash: u64, out: &mut Vec<u8>) -> bool {
-        match self.journal.dictionary(hash) {
-            Ok(entries) => {
-                twinhub_wire::record::encode_dictionary(&entries, out);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a dictionary cannot be sent");
-                false
-            }
-        }
-    }
-
-    fn snapshot_begin(&mut self) -> SnapshotHead {
-        SnapshotHead {
-            at: self.journal.last(),
-            items: self.table.len() as u64,
-            dictionary: self.own_dictionary,
-        }
-    }
-
-    fn snapshot_chunk(&mut self, cursor: u32, max_bytes: usize, out: &mut Vec<u8>) -> Option<u32> {
-        let mut samples = Vec::new();
-        let mut bytes = 0;
-        let mut next = cursor;
-        let end = u32::try_from(self.table.len()).unwrap_or(u32::MAX);
-        while next < end && bytes < max_bytes {
-            let sample = self.table.read(ItemId(next));
-            bytes += 24 + sample.value.text_bytes();
-            samples.push(sample);
-            next += 1;
-        }
-        if !samples.is_empty() {
-            twinhub_wire::record::encode(&Record::Samples(samples.into()), out);
-        }
-        (next < end).then_some(next)
-    }
-
-    fn snapshot_state(&mut self, number: u32) -> Option<(String, Vec<u8>)> {
-        match number {
-            0 => Some((TRACKER_STATE.to_owned(), pack_records(self.tracker.records()))),
-            1 => {
-                let records = self.tracker.sources().map(|(item, position)| {
-                    (position, Record::Samples(Arc::from(vec![self.table.read(item)])))
-                });
-                Some((SOURCES_STATE.to_owned(), pack_records(records)))
-            }
-            _ => None,
-        }
-    }
-
-    fn last(&mut self) -> Position {
-        self.journal.last()
-    }
-}
-
-/// Records with their positions: epoch u64, seq u64, length u32, body (little endian).
-fn pack_records(records: impl IntoIterator<Item = (Position, Record)>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    let mut body = Vec::new();
-    for (position, record) in records {
-        body.clear();
-        twinhub_wire::record::encode(&record, &mut body);
-        bytes.extend_from_slice(&position.epoch.0.to_le_bytes());
-        bytes.extend_from_slice(&position.seq.to_le_bytes());
-        bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-        bytes.extend_from_slice(&body);
-    }
-    bytes
-}
-
-fn unpack_records(mut bytes: &[u8]) -> Option<Vec<(Position, Record)>> {
-    let mut records = Vec::new();
-    while !bytes.is_empty() {
-        let (epoch, rest) = bytes.split_first_chunk()?;
-        let (seq, rest) = rest.split_first_chunk()?;
-        let (length, rest) = rest.split_first_chunk()?;
-        let (body, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let position = Position::new(Epoch(u64::from_le_bytes(*epoch)), u64::from_le_bytes(*seq));
-        records.push((position, twinhub_wire::record::decode(body).ok()?));
-        bytes = rest;
-    }
-    Some(records)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packed_records_come_back_and_cut_ones_are_refused() {
-        let delivered = twinhub_model::Delivered { consumer: 3, through: Position::new(Epoch(256), 7) };
-        let records = vec![(Position::new(Epoch(256), 9), Record::Delivered(delivered))];
-        let bytes = pack_records(records.clone());
-        assert_eq!(unpack_records(&bytes), Some(records));
-        for end in 1..bytes.len() {
-            assert_eq!(unpack_records(&bytes[..end]), None);
-        }
     }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn switchover(
 ) -> Result<Response, Problem> {
     let body: OrderBody = body_of(&body)?;
     let order = Order::Switchover { to: body.to.clone() };
-    give(&web, peer, &body, order)
+    give(&web, peer, &body, &order)
 }
 
 /// Makes this node active now; `force` also without a majority.
@@ -67,7 +67,7 @@ pub(crate) async fn failover(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let body: OrderBody = body_of(&body)?;
-    give(&web, peer, &body, Order::Failover { force: body.force })
+    give(&web, peer, &body, &Order::Failover { force: body.force })
 }
 
 /// Stops moves of the role by itself.
@@ -78,7 +78,7 @@ pub(crate) async fn pause(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, Order::Pause)
+    give(&web, peer, &body_of(&body)?, &Order::Pause)
 }
 
 /// Allows moves again.
@@ -89,7 +89,7 @@ pub(crate) async fn resume(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, Order::Resume)
+    give(&web, peer, &body_of(&body)?, &Order::Resume)
 }
 
 /// Makes this node fetch a full copy from the active one.
@@ -100,15 +100,15 @@ pub(crate) async fn resync(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, Order::Resync)
+    give(&web, peer, &body_of(&body)?, &Order::Resync)
 }
 
-fn give(web: &Web, peer: Peer, body: &OrderBody, order: Order) -> Result<Response, Problem> {
+fn give(web: &Web, peer: Peer, body: &OrderBody, order: &Order) -> Result<Response, Problem> {
     let by = peer.origin();
     tracing::info!(?order, group = body.group, by, "order");
     let operation = web
         .handle
-        .order(body.group.as_deref(), &order, &by)
+        .order(body.group.as_deref(), order, &by)
         .map_err(|error| Problem::of_command(&error, "/api/v1/cluster"))?;
     let mut response = (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/operations/{operation}")) {

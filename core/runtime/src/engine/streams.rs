@@ -1,0 +1,318 @@
+//! Streams: the journal is their store, a journaled cursor says how far they were delivered.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinhub_contract::code;
+use twinhub_loader::WriteReq;
+use twinhub_model::{Delivered, ItemId, Moment, Position, Record, Sample, Value};
+
+use super::Engine;
+use super::outputs::to_contract;
+use crate::clock;
+
+/// Values of one stream under way; above, the stream falls behind and reads on from the journal.
+const STREAM_VALUES_MAX: usize = 32_768;
+
+/// Bytes read from the journal at once for a stream that is behind.
+const STREAM_READ_BYTES: usize = 256 * 1024;
+
+/// A stream whose sink refused waits this long.
+const STREAM_RETRY: Duration = Duration::from_millis(250);
+
+/// Cursors are journaled at most this often.
+pub(crate) const CURSOR_INTERVAL: Duration = Duration::from_millis(20);
+
+const STREAM_BIT: u64 = 1 << 63;
+
+/// One stream: all values that links carry to one interface.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) cursor: Position,
+    pub(crate) behind: bool,
+    pub(crate) retry_at: Moment,
+    next_batch: u64,
+    batches: VecDeque<Batch>,
+    values: usize,
+    pub(crate) journaled: Position,
+    pub(crate) journaled_at: Moment,
+    /// What the sink showed at the takeover, until the first delivery of each item.
+    cover: HashMap<u32, Value>,
+    /// Values that the sink already showed.
+    pub(crate) covered: u64,
+}
+
+#[derive(Debug)]
+struct Batch {
+    id: u64,
+    before: Position,
+    left: usize,
+}
+
+impl Stream {
+    pub(crate) fn new() -> Stream {
+        Stream {
+            cursor: Position::START,
+            behind: false,
+            retry_at: Moment::ZERO,
+            next_batch: 0,
+            batches: VecDeque::new(),
+            values: 0,
+            journaled: Position::START,
+            journaled_at: Moment::ZERO,
+            cover: HashMap::new(),
+            covered: 0,
+        }
+    }
+
+    /// Starts over at what was delivered for sure.
+    pub(crate) fn resume(&mut self, cursor: Position, cover: HashMap<u32, Value>) {
+        *self =
+            Stream { cursor, behind: true, journaled: cursor, cover, covered: self.covered, ..Stream::new() };
+    }
+
+    pub(crate) fn through(&self) -> Position {
+        self.batches.front().map_or(self.cursor, |batch| batch.before)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+impl Engine {
+    pub(crate) fn stream_values(
+        &mut self,
+        target: usize,
+        position: Position,
+        values: &[(ItemId, Value)],
+        now: Moment,
+    ) {
+        let may_write = self.may_write(target, now);
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        if stream.behind {
+            return;
+        }
+        if !may_write || stream.values + values.len() > STREAM_VALUES_MAX {
+            stream.behind = true;
+            return;
+        }
+        self.dispatch_stream(target, position, values, now);
+    }
+
+    /// Hands values of one journal record to a stream's plugin and moves the cursor past the record.
+    fn dispatch_stream(
+        &mut self,
+        target: usize,
+        position: Position,
+        values: &[(ItemId, Value)],
+        now: Moment,
+    ) {
+        let port = Arc::clone(&self.interfaces[target].port);
+        let deadline_ns = clock::contract_deadline(now + port.setup.write_timeout);
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        let mut fresh: Vec<&(ItemId, Value)> = Vec::with_capacity(values.len());
+        for value in values {
+            match stream.cover.remove(&value.0.0) {
+                Some(shown) if shown.is_equivalent(&value.1) => stream.covered += 1,
+                Some(_) | None => fresh.push(value),
+            }
+        }
+        let before = stream.cursor;
+        if fresh.is_empty() {
+            stream.cursor = stream.cursor.max(position);
+            return;
+        }
+        let id = stream.next_batch;
+        stream.next_batch += 1;
+        let batch_bits = STREAM_BIT | (target as u64) << 48 | (id & 0xffff_ffff) << 16;
+        let requests: Vec<WriteReq<'_>> = fresh
+            .iter()
+            .zip(0_u64..)
+            .map(|((item, value), index)| WriteReq {
+                write_id: batch_bits | index & 0xffff,
+                item: item.0 - port.setup.base,
+                deadline_ns,
+                flags: 0,
+                value: to_contract(value),
+            })
+            .collect();
+        stream.batches.push_back(Batch { id: id & 0xffff_ffff, before, left: requests.len() });
+        stream.values += requests.len();
+        stream.cursor = stream.cursor.max(position);
+        if let Err(refusal) = self.write_gated(target, &requests) {
+            self.rewind_stream(target, id & 0xffff_ffff, refusal);
+        }
+    }
+
+    pub(crate) fn on_stream_written(&mut self, id: u64, result: i32) {
+        let target = usize::try_from(id >> 48 & 0x7fff).unwrap_or(usize::MAX);
+        let batch_id = id >> 16 & 0xffff_ffff;
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        let Some(place) = stream.batches.iter().position(|batch| batch.id == batch_id) else { return };
+        if result == code::OK || is_final(result) {
+            if result != code::OK {
+                self.counters.dropped_stream_values += 1;
+            }
+            stream.values = stream.values.saturating_sub(1);
+            stream.batches[place].left -= 1;
+            while stream.batches.front().is_some_and(|batch| batch.left == 0) {
+                stream.batches.pop_front();
+            }
+        } else {
+            self.rewind_stream(target, batch_id, result);
+        }
+    }
+
+    /// Goes back to before a batch that the sink did not take.
+    fn rewind_stream(&mut self, target: usize, batch_id: u64, refusal: i32) {
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        let Some(place) = stream.batches.iter().position(|batch| batch.id == batch_id) else { return };
+        stream.cursor = stream.batches[place].before;
+        for batch in stream.batches.drain(place..) {
+            stream.values = stream.values.saturating_sub(batch.left);
+        }
+        stream.behind = true;
+        stream.retry_at = clock::now() + STREAM_RETRY;
+        tracing::debug!(
+            interface = %self.interfaces[target].port.setup.id,
+            cause = crate::words::contract_code(refusal),
+            "stream waits for its sink"
+        );
+    }
+
+    /// Lets streams that are behind read on from the journal.
+    pub(crate) fn catch_up_streams(&mut self, now: Moment) {
+        let targets: Vec<usize> =
+            self.streams.iter().filter(|(_, stream)| stream.behind).map(|(target, _)| *target).collect();
+        for target in targets {
+            self.catch_up_stream(target, now);
+        }
+    }
+
+    fn catch_up_stream(&mut self, target: usize, now: Moment) {
+        if !self.is_acting() || !self.may_write(target, now) {
+            return;
+        }
+        let Some(stream) = self.streams.get(&target) else { return };
+        if now < stream.retry_at || stream.values > STREAM_VALUES_MAX / 2 {
+            return;
+        }
+        let (entries, end) = self.read_journal(stream.cursor, STREAM_READ_BYTES);
+        let mut per_record: Vec<(Position, Vec<(ItemId, Value)>)> = Vec::new();
+        for (position, record) in &entries {
+            if let Record::Samples(samples) = record {
+                let values = self.stream_part(target, *position, samples, now);
+                per_record.push((*position, values));
+            }
+        }
+        self.skip_covered(target, &mut per_record);
+        for (position, values) in per_record {
+            let Some(stream) = self.streams.get_mut(&target) else { return };
+            if now < stream.retry_at {
+                return;
+            }
+            if values.is_empty() {
+                stream.cursor = stream.cursor.max(position);
+            } else {
+                self.dispatch_stream(target, position, &values, now);
+            }
+        }
+        if let Some(resume) = end.resume
+            && let Some(stream) = self.streams.get_mut(&target)
+            && resume > stream.cursor
+        {
+            self.counters.stream_gaps += 1;
+            stream.cursor = resume;
+        }
+        if end.caught_up
+            && let Some(stream) = self.streams.get_mut(&target)
+            && now >= stream.retry_at
+        {
+            stream.behind = false;
+        }
+    }
+
+    /// Values of one record that go to one stream.
+    fn stream_part(
+        &mut self,
+        target: usize,
+        position: Position,
+        samples: &[Sample],
+        now: Moment,
+    ) -> Vec<(ItemId, Value)> {
+        let mut values = Vec::new();
+        for sample in samples.iter().filter(|sample| !sample.quality.is_bad() && sample.value != Value::Null)
+        {
+            let mut next = self.routes.first(sample.item);
+            while let Some(number) = next {
+                next = self.routes.next(number);
+                let route = self.routes.get(number);
+                if !route.stream || route.target != target {
+                    continue;
+                }
+                let to = route.to;
+                if let Some(value) = self.routes.pass(number, &sample.value, position, now) {
+                    values.push((to, value));
+                }
+            }
+        }
+        values
+    }
+
+    /// Leaves out what the sink showed at the takeover: of each item everything up to the last value that
+    /// equals the mirror.
+    fn skip_covered(&mut self, target: usize, records: &mut [(Position, Vec<(ItemId, Value)>)]) {
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        if stream.cover.is_empty() {
+            return;
+        }
+        let mut last_shown: HashMap<u32, (usize, usize)> = HashMap::new();
+        for (record, (_, values)) in records.iter().enumerate() {
+            for (place, (item, value)) in values.iter().enumerate() {
+                if stream.cover.get(&item.0).is_some_and(|shown| shown.is_equivalent(value)) {
+                    last_shown.insert(item.0, (record, place));
+                }
+            }
+        }
+        for (record, (_, values)) in records.iter_mut().enumerate() {
+            let mut place = 0;
+            values.retain(|(item, _)| {
+                let shown = last_shown.get(&item.0).is_some_and(|last| (record, place) <= *last);
+                place += 1;
+                stream.covered += u64::from(shown);
+                !shown
+            });
+        }
+        for item in last_shown.keys() {
+            stream.cover.remove(item);
+        }
+    }
+
+    /// Journals how far streams were delivered.
+    pub(crate) fn journal_cursors(&mut self, now: Moment, at_once: bool) {
+        let mut moved = Vec::new();
+        for (target, stream) in &mut self.streams {
+            let through = stream.through();
+            if through > stream.journaled && (at_once || now >= stream.journaled_at + CURSOR_INTERVAL) {
+                stream.journaled = through;
+                stream.journaled_at = now;
+                moved.push(Delivered { consumer: u32::try_from(*target).unwrap_or(u32::MAX), through });
+            }
+        }
+        for delivered in moved {
+            self.append(&Record::Delivered(delivered));
+        }
+    }
+}
+
+/// Whether this write number belongs to a stream.
+pub(crate) const fn is_stream(id: u64) -> bool {
+    id & STREAM_BIT != 0
+}
+
+/// Whether a stream's sink will never take this value.
+fn is_final(result: i32) -> bool {
+    matches!(result, code::INVALID | code::UNSUPPORTED)
+}

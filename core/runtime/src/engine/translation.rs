@@ -1,0 +1,45 @@
+//! Handles of another numbering in this node's handles.
+
+use twinhub_model::{Intent, ItemId, ItemKey, Record, Sample};
+
+use crate::table::ItemTable;
+
+/// From handles of another dictionary to handles here.
+#[derive(Debug)]
+pub(crate) enum Translation {
+    /// Both number alike.
+    Same,
+    /// By number there.
+    Map(Vec<Option<ItemId>>),
+}
+
+impl Translation {
+    pub(crate) fn of(entries: &[(ItemId, ItemKey)], table: &ItemTable) -> Translation {
+        let size = entries.iter().map(|(item, _)| item.index() + 1).max().unwrap_or(0);
+        let mut map = vec![None; size.min(entries.len().saturating_mul(4))];
+        for (item, key) in entries {
+            if let Some(place) = map.get_mut(item.index()) {
+                *place = table.find(key.as_str());
+            }
+        }
+        Translation::Map(map)
+    }
+
+    /// A record in this node's handles; `None` if nothing of it is an item here.
+    pub(crate) fn apply(&self, record: Record) -> Option<Record> {
+        let Translation::Map(map) = self else { return Some(record) };
+        let here = |item: ItemId| map.get(item.index()).copied().flatten();
+        match record {
+            Record::Samples(samples) => {
+                let samples: Vec<Sample> = samples
+                    .iter()
+                    .filter_map(|sample| here(sample.item).map(|item| Sample { item, ..sample.clone() }))
+                    .collect();
+                (!samples.is_empty()).then(|| Record::Samples(samples.into()))
+            }
+            Record::Intent(intent) => here(intent.item).map(|item| Record::Intent(Intent { item, ..intent })),
+            Record::Dictionary(_) => None,
+            Record::Result(_) | Record::Delivered(_) | Record::Role(_) | Record::Event(_) => Some(record),
+        }
+    }
+}

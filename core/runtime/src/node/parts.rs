@@ -1,0 +1,300 @@
+//! Items, interfaces and links of a configuration, resolved to handles and plugin instances.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, Site};
+use twinhub_contract::manifest::Fence;
+use twinhub_contract::role;
+use twinhub_loader::{ItemSpec, Library, Manifest};
+use twinhub_model::{ItemKey, NodeRank};
+use twinhub_redundancy::Timers;
+use twinhub_store::{Journal, JournalOptions};
+
+use super::{NodeOptions, make_dir};
+use crate::control::ControlSender;
+use crate::engine::EngineSetup;
+use crate::engine::routes::{Route, Routes};
+use crate::error::StartError;
+use crate::gate::Gate;
+use crate::inbox::Inbox;
+use crate::instance::{Guard, Interface, InterfaceSetup, Port};
+use crate::shared::Shared;
+use crate::table::{ItemMeta, ItemTable};
+
+/// Every interface's port with its group.
+pub(crate) type Ports = Vec<(String, Arc<Port>)>;
+
+pub(crate) struct Parts<'a> {
+    site: &'a Site,
+    options: &'a NodeOptions,
+    rank: NodeRank,
+    pub(crate) table: Arc<ItemTable>,
+    /// First handle of each interface, in configuration order.
+    bases: Vec<u32>,
+    libraries: &'a BTreeMap<String, Arc<Library>>,
+}
+
+impl<'a> Parts<'a> {
+    pub(crate) fn new(
+        site: &'a Site,
+        options: &'a NodeOptions,
+        rank: NodeRank,
+        libraries: &'a BTreeMap<String, Arc<Library>>,
+    ) -> Result<Parts<'a>, StartError> {
+        let mut bases = Vec::new();
+        let mut next = 0_u32;
+        for interface in &site.interfaces {
+            bases.push(next);
+            next = u32::try_from(interface.items.len())
+                .ok()
+                .and_then(|count| next.checked_add(count))
+                .ok_or_else(|| StartError::Config("more than 4 billion items".to_owned()))?;
+        }
+        let items = site.interfaces.iter().flat_map(|interface| &interface.items);
+        let table = ItemTable::new(items.map(|item| {
+            let meta = ItemMeta {
+                access: access_word(item.access),
+                type_name: item.type_name.clone(),
+                unit: item.unit.clone(),
+                description: item.description.clone(),
+            };
+            (item.key.clone(), meta)
+        }));
+        Ok(Parts { site, options, rank, table: Arc::new(table), bases, libraries })
+    }
+
+    /// The engine of one group, with its ports.
+    pub(crate) fn engine(
+        &mut self,
+        group: &str,
+        gate: &Arc<Gate>,
+        inbox: &Arc<Inbox>,
+        control: &ControlSender,
+        shared: &Arc<Shared>,
+        timers: &Timers,
+    ) -> Result<(EngineSetup, Ports), StartError> {
+        let dir = self.options.state_dir.join("journal").join(group);
+        make_dir(&dir)?;
+        let mut options = JournalOptions::new(dir);
+        options.segment_bytes = self.site.journal.segment_bytes;
+        options.retain_bytes = self.site.journal.retain_bytes;
+        let (journal, recovery) = Journal::open(options, self.table.dictionary().into())?;
+        for damage in &recovery.damaged {
+            let (file, offset, what) = (damage.file.display(), damage.offset, &damage.what);
+            tracing::error!(group, %file, offset, what, "journal damage found and set aside");
+        }
+        if recovery.truncated_bytes > 0 {
+            tracing::warn!(
+                group,
+                bytes = recovery.truncated_bytes,
+                "journal ended in a torn record, which was cut"
+            );
+        }
+        let members: Vec<(usize, &InterfaceConfig)> = self
+            .site
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, interface)| interface.group == group)
+            .collect();
+        let routes = self.routes(group, &members)?;
+        let mut interfaces = Vec::new();
+        let mut ports = Vec::new();
+        for (number, (index, config)) in members.iter().enumerate() {
+            let library = self.libraries.get(&config.plugin).ok_or_else(|| {
+                StartError::Plugin(format!(
+                    "plugin `{}` of interface `{}` is not loaded",
+                    config.plugin, config.id
+                ))
+            })?;
+            let setup = self.interface_setup(self.bases[*index], config, library.manifest())?;
+            let port = Arc::new(Port::new(
+                setup,
+                number,
+                Arc::clone(gate),
+                Arc::clone(&self.table),
+                Arc::clone(inbox),
+            ));
+            ports.push((group.to_owned(), Arc::clone(&port)));
+            interfaces.push(Interface::spawn(port, Arc::clone(library))?);
+        }
+        let setup = EngineSetup {
+            group: group.to_owned(),
+            me: self.rank,
+            config_hash: self.site.hash,
+            table: Arc::clone(&self.table),
+            interfaces,
+            routes,
+            gate: Arc::clone(gate),
+            inbox: Arc::clone(inbox),
+            control: control.clone(),
+            journal,
+            shared: Arc::clone(shared),
+            ring_window: timers.ring,
+            guard: timers.guard,
+            sync_interval: Some(self.site.journal.sync_interval),
+        };
+        Ok((setup, ports))
+    }
+
+    fn interface_setup(
+        &self,
+        base: u32,
+        config: &InterfaceConfig,
+        manifest: &Manifest,
+    ) -> Result<InterfaceSetup, StartError> {
+        let mut settings = config.settings.clone();
+        twinhub_config::resolve_secrets(&mut settings, &self.options.config_dir)
+            .map_err(|error| StartError::Config(format!("interface `{}`: {error}", config.id)))?;
+        let wants_context = manifest.config_schema.pointer("/properties/twinhub").is_some();
+        if let Some(settings) = settings.as_object_mut().filter(|_| wants_context) {
+            let context = serde_json::json!({
+                "node": self.options.node,
+                "site": self.site.site,
+                "interface": config.id,
+                "cluster": self.site.site,
+            });
+            settings.insert("twinhub".to_owned(), context);
+        }
+        let items = config
+            .items
+            .iter()
+            .zip(0_u32..)
+            .map(|(item, handle)| ItemSpec {
+                handle,
+                access: access_bits(item.access),
+                address_json: address_json(item),
+                type_hint: 0,
+                group: 0,
+            })
+            .collect();
+        let mb = &manifest.mb;
+        let standby = config.standby.map_or_else(|| manifest_mode(mb.default_standby), config_mode);
+        if !mb.modes.iter().any(|mode| manifest_mode(*mode) == standby) {
+            return Err(StartError::Config(format!(
+                "interface `{}`: plugin `{}` declares no standby mode `{}`",
+                config.id,
+                config.plugin,
+                crate::words::role_name(standby)
+            )));
+        }
+        Ok(InterfaceSetup {
+            id: config.id.clone(),
+            plugin: config.plugin.clone(),
+            base,
+            items,
+            config_json: settings.to_string(),
+            standby_role: standby,
+            relevant: mb.relevant,
+            guard: match (mb.fence, mb.in_flight_max_ms) {
+                (Fence::Token | Fence::Exclusive, _) => Guard::None,
+                (Fence::Bounded, Some(in_flight_ms)) => Guard::For(Duration::from_millis(in_flight_ms)),
+                (Fence::Bounded | Fence::None, _) => Guard::Whole,
+            },
+            required: config.required,
+            write_timeout: config.write_timeout,
+        })
+    }
+
+    fn routes(&self, group: &str, members: &[(usize, &InterfaceConfig)]) -> Result<Routes, StartError> {
+        let mut routes = Vec::new();
+        for link in &self.site.links {
+            let convert = (!link.convert.is_identity()).then(|| Arc::new(link.convert.clone()));
+            let origin: Arc<str> = format!("link:{}", link.index).into();
+            let source = end_interface(&link.from);
+            if !members.iter().any(|(_, config)| config.id == source) {
+                continue;
+            }
+            for (from, to) in link.expand(self.site) {
+                let Some(target) = members.iter().position(|(_, config)| config.id == to.interface()) else {
+                    return Err(StartError::Config(format!(
+                        "link from `{from}` to `{to}` leaves group `{group}`: both ends must be in one group"
+                    )));
+                };
+                let config = members[target].1;
+                let stream = match link.delivery {
+                    Some(Delivery::Stream) => true,
+                    Some(Delivery::Command) => false,
+                    None => self.libraries.get(&config.plugin).is_some_and(|library| {
+                        library.manifest().mb.delivery == twinhub_contract::manifest::Delivery::Stream
+                    }),
+                };
+                let find = |key: &ItemKey| {
+                    self.table
+                        .find(key.as_str())
+                        .ok_or_else(|| StartError::Config(format!("link names `{key}`, which is no item")))
+                };
+                routes.push(Route::new(
+                    find(&from)?,
+                    find(&to)?,
+                    target,
+                    stream,
+                    link.kind,
+                    link.both,
+                    convert.clone(),
+                    Arc::clone(&origin),
+                ));
+            }
+        }
+        Ok(Routes::new(self.table.len(), routes))
+    }
+}
+
+fn end_interface(end: &LinkEnd) -> &str {
+    match end {
+        LinkEnd::Item(key) => key.interface(),
+        LinkEnd::Prefix { interface, .. } => interface,
+    }
+}
+
+fn address_json(item: &twinhub_config::Item) -> String {
+    let mut row = serde_json::Map::new();
+    for (column, text) in &item.columns {
+        row.insert(column.clone(), text.clone().into());
+    }
+    row.insert("path".to_owned(), item.key.path().into());
+    row.insert("address".to_owned(), item.address.clone().into());
+    row.insert("type".to_owned(), item.type_name.clone().into());
+    row.insert("access".to_owned(), access_word(item.access).into());
+    row.insert("unit".to_owned(), item.unit.clone().into());
+    for (column, is_set) in [("edge", item.edge), ("non_idempotent", item.non_idempotent)] {
+        if is_set {
+            row.insert(column.to_owned(), "true".into());
+        }
+    }
+    serde_json::Value::Object(row).to_string()
+}
+
+const fn access_word(access: Access) -> &'static str {
+    match access {
+        Access::Read => "r",
+        Access::Write => "w",
+        Access::ReadWrite => "rw",
+    }
+}
+
+const fn access_bits(access: Access) -> u32 {
+    match access {
+        Access::Read => twinhub_contract::access::READ,
+        Access::Write => twinhub_contract::access::WRITE,
+        Access::ReadWrite => twinhub_contract::access::READ | twinhub_contract::access::WRITE,
+    }
+}
+
+const fn config_mode(mode: Mode) -> u32 {
+    match mode {
+        Mode::Cold => role::COLD,
+        Mode::Warm => role::WARM,
+        Mode::Hot => role::HOT,
+    }
+}
+
+const fn manifest_mode(mode: twinhub_contract::manifest::Mode) -> u32 {
+    match mode {
+        twinhub_contract::manifest::Mode::Cold => role::COLD,
+        twinhub_contract::manifest::Mode::Warm => role::WARM,
+        twinhub_contract::manifest::Mode::Hot => role::HOT,
+    }
+}
