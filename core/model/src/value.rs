@@ -71,7 +71,9 @@ impl Value {
         match self {
             Value::Str(text) | Value::Json(text) => text.len(),
             Value::Bytes(bytes) => bytes.len(),
-            Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Time(_) => 0,
+            Value::Null | Value::Bool(_) | Value::I64(_) | Value::U64(_) | Value::F64(_) | Value::Time(_) => {
+                0
+            }
         }
     }
 
