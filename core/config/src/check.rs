@@ -17,8 +17,8 @@ pub fn check_columns(interface: &Interface, allowed: &BTreeSet<String>) -> Vec<D
     let mut unknown: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::new();
     for item in &interface.items {
-        for column in item.columns.keys() {
-            if allowed.contains(column) || !unknown.insert(column) {
+        for (column, _) in &item.columns {
+            if allowed.contains(&**column) || !unknown.insert(column) {
                 continue;
             }
             let names = || OWN_COLUMNS.iter().copied().chain(allowed.iter().map(String::as_str));

@@ -3,8 +3,9 @@
 //! The reader is this crate's own because every fault has to show its cell, which needs the place of each cell in
 //! the text; what is written is read back by an independent reader in the tests.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
+use std::sync::Arc;
 
 use twinhub_model::ItemKey;
 
@@ -33,7 +34,7 @@ pub fn parse_csv(interface: &str, name: &str, bytes: &[u8]) -> Result<Vec<Item>,
 /// Writes items as [`parse_csv`] reads them; all have to be of one interface.
 pub fn write_csv(items: &[Item]) -> String {
     let columns: BTreeSet<&str> =
-        items.iter().flat_map(|item| item.columns.keys().map(String::as_str)).collect();
+        items.iter().flat_map(|item| item.columns.iter().map(|(name, _)| &**name)).collect();
     let edge = items.iter().any(|item| item.edge);
     let step = items.iter().any(|item| item.non_idempotent);
     let mut out = String::from("path,address,type,access,unit,description");
@@ -68,7 +69,7 @@ pub fn write_csv(items: &[Item]) -> String {
         }
         for column in &columns {
             out.push(',');
-            cell(&mut out, item.columns.get(*column).map_or("", String::as_str));
+            cell(&mut out, item.column(column));
         }
         out.push('\n');
     }
@@ -129,7 +130,7 @@ struct Cell<'a> {
 /// Where the columns stand.
 struct Columns {
     own: [Option<usize>; OWN_COLUMNS.len()],
-    plugin: Vec<(usize, String)>,
+    plugin: Vec<(usize, Arc<str>)>,
     count: usize,
 }
 
@@ -206,12 +207,12 @@ impl Reader<'_> {
                 self.error(cell.span.clone(), message, "here", "write the name of a column of the plugin");
                 is_good = false;
             } else {
-                columns.plugin.push((index, name.to_owned()));
+                columns.plugin.push((index, name.into()));
             }
         }
         for (own, name) in OWN_COLUMNS.iter().enumerate().take(REQUIRED_COLUMNS) {
             if columns.own[own].is_none() {
-                let others = columns.plugin.iter().map(|(_, name)| name.as_str());
+                let others = columns.plugin.iter().map(|(_, name)| &**name);
                 let meant = crate::diagnostic::nearest(name, others)
                     .map(|meant| format!("`{meant}` may be meant; "))
                     .unwrap_or_default();
@@ -265,12 +266,13 @@ impl Reader<'_> {
         };
         let edge = self.flag("edge", text(6), span(6));
         let non_idempotent = self.flag("non_idempotent", text(7), span(7));
-        let plugin: BTreeMap<String, String> = columns
+        let mut plugin: Vec<(Arc<str>, String)> = columns
             .plugin
             .iter()
             .filter(|(at, _)| !row[*at].text.trim().is_empty())
-            .map(|(at, name)| (name.clone(), row[*at].text.trim().to_owned()))
+            .map(|(at, name)| (Arc::clone(name), row[*at].text.trim().to_owned()))
             .collect();
+        plugin.sort_unstable();
         let item = Item {
             key: key?,
             address: text(1).to_owned(),

@@ -60,19 +60,35 @@ impl Site {
     /// # Errors
     /// [`UnknownNode`].
     pub fn for_node(&self, name: &str) -> Result<Site, UnknownNode> {
+        let mut site = self.clone();
+        site.apply_node(name)?;
+        Ok(site)
+    }
+
+    /// As [`Site::for_node`], in place: item lists are long.
+    ///
+    /// # Errors
+    /// [`UnknownNode`].
+    pub fn apply_node(&mut self, name: &str) -> Result<(), UnknownNode> {
         let node = self.node(name).ok_or_else(|| UnknownNode {
             name: name.to_owned(),
             known: self.nodes.iter().map(|node| node.name.clone()).collect(),
         })?;
         let overrides = node.overrides.clone();
-        let mut site = self.clone();
-        for interface in &mut site.interfaces {
+        for interface in &mut self.interfaces {
             if let Some(change) = overrides.get(&interface.id) {
                 merge(&mut interface.settings, &change.settings);
                 interface.standby = change.standby.or(interface.standby);
             }
         }
-        Ok(site)
+        Ok(())
+    }
+
+    /// Lets go of items, once whoever needs them has taken them.
+    pub fn forget_items(&mut self) {
+        for interface in &mut self.interfaces {
+            interface.items = Vec::new();
+        }
     }
 
     /// The node of that name.
@@ -257,6 +273,13 @@ pub struct Monitor {
     pub duration: Duration,
 }
 
+impl Item {
+    /// The text of a column of the plugin; empty if there is none.
+    pub fn column(&self, name: &str) -> &str {
+        self.columns.iter().find(|(column, _)| **column == *name).map_or("", |(_, text)| text.as_str())
+    }
+}
+
 /// A data point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
@@ -272,8 +295,8 @@ pub struct Item {
     pub unit: String,
     /// For people.
     pub description: String,
-    /// The plugin's own columns that are not empty.
-    pub columns: BTreeMap<String, String>,
+    /// The plugin's own columns that are not empty, by name; there are few, and many items.
+    pub columns: Vec<(Arc<str>, String)>,
     /// Line in the items file.
     pub line: u32,
     /// Every value counts as an event, also an equal one.

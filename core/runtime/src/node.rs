@@ -30,10 +30,10 @@ use crate::shared::Shared;
 /// A standby this many records behind is still in sync enough to be a candidate.
 pub(crate) const LAG_LIMIT_RECORDS: u64 = 1_000;
 
-mod parts;
+mod plan;
 mod setup;
 
-use parts::Parts;
+use plan::{Plan, Surroundings};
 use setup::{data_manner, data_targets, machine_setup, targets, timers};
 pub(crate) use setup::{everyone_but, members};
 
@@ -58,13 +58,13 @@ pub struct NodeOptions {
 ///
 /// # Errors
 /// [`StartError`] says what is wrong and what to do; nothing keeps running then.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "whoever starts a node has no use for its options afterwards"
-)]
-pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
-    let site = options.site.for_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
-    let site = Arc::new(site);
+pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
+    options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
+    let libraries = load_libraries(&options.site, &options)?;
+    let mut plan = Plan::of(&options.site, &options, &libraries)?;
+    // Ten thousands of items would be held twice from here on.
+    options.site.forget_items();
+    let site = Arc::new(options.site.clone());
     let rank = site
         .nodes
         .iter()
@@ -74,8 +74,6 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
     make_dir(&options.state_dir)?;
     let credentials = credentials(&site, &options)?;
     let (role_file, role_state) = open_role_file(&options, credentials.cluster)?;
-    let libraries = load_libraries(&site, &options)?;
-    let mut parts = Parts::new(&site, &options, rank, &libraries)?;
     let listeners = bind(&site, rank)?;
     let (control_sender, told) = ControlSender::new();
     let shared = Arc::new(Shared::new(
@@ -100,6 +98,15 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
         .enable_time()
         .build()
         .map_err(|source| StartError::Thread { what: "the data runtime", source })?;
+    let around = Surroundings {
+        me: rank,
+        site: &site,
+        state_dir: &options.state_dir,
+        libraries: &libraries,
+        control: &control_sender,
+        shared: &shared,
+        timers: &timers,
+    };
     let mut groups = BTreeMap::new();
     let mut inboxes = BTreeMap::new();
     let mut ports = Vec::new();
@@ -112,7 +119,7 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
         let stored = role_state.groups.get(&group.id).cloned().unwrap_or_default();
         let seed = role_state.incarnation.0 << 8 | u64::from(rank.0);
         let machine = Machine::new(setup, stored, role_state.incarnation, seed, clock::now());
-        let engine = parts.engine(&group.id, &gate, &inbox, &control_sender, &shared, &timers)?;
+        let engine = plan.engine(&group.id, &gate, &inbox, &around)?;
         ports.extend(engine.1);
         let name: String = format!("engine-{}", group.id).chars().take(15).collect();
         let thread = std::thread::Builder::new()
@@ -160,7 +167,7 @@ pub fn start(options: NodeOptions) -> Result<Handle, StartError> {
         })
         .collect();
     let threads = Threads { runtime, control, engines };
-    Ok(Handle::new(shared, parts.table, ports, inboxes, control_sender, loaded, threads))
+    Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, threads))
 }
 
 /// Tells every group's machine that the process will stop; used by [`Handle::shutdown`].

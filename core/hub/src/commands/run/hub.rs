@@ -30,12 +30,8 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
         tracing::warn!("{warning}");
     }
     let site = loaded.site;
-    let web_address = site
-        .for_node(node)
-        .map_err(|error| Failure::of(Code::Configuration, &error))?
-        .node(node)
-        .map(|node| node.web.clone())
-        .unwrap_or_default();
+    // The node itself says so if it is not in the configuration.
+    let web_address = site.node(node).map_or_else(|| "127.0.0.1:0".to_owned(), |node| node.web.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("web")

@@ -87,6 +87,8 @@ fn spawn() -> Result<Child, Failure> {
     command
         .args(std::env::args_os().skip(1))
         .arg(format!("--child={}", std::process::id()))
+        // Many short-lived threads of plugins would otherwise each keep a heap of their own.
+        .env("MALLOC_ARENA_MAX", "1")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command.spawn().map_err(|error| internal(&error))

@@ -1,6 +1,7 @@
 //! Items, interfaces and links of a configuration, resolved to handles and plugin instances.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,23 +27,43 @@ use crate::table::{ItemMeta, ItemTable};
 /// Every interface's port with its group.
 pub(crate) type Ports = Vec<(String, Arc<Port>)>;
 
-pub(crate) struct Parts<'a> {
-    site: &'a Site,
-    options: &'a NodeOptions,
-    rank: NodeRank,
+/// The items, interfaces and routes of a configuration, after which its item lists are needed no more.
+pub(crate) struct Plan {
     pub(crate) table: Arc<ItemTable>,
-    /// First handle of each interface, in configuration order.
-    bases: Vec<u32>,
-    libraries: &'a BTreeMap<String, Arc<Library>>,
+    groups: BTreeMap<String, GroupPlan>,
 }
 
-impl<'a> Parts<'a> {
-    pub(crate) fn new(
-        site: &'a Site,
-        options: &'a NodeOptions,
-        rank: NodeRank,
-        libraries: &'a BTreeMap<String, Arc<Library>>,
-    ) -> Result<Parts<'a>, StartError> {
+struct GroupPlan {
+    interfaces: Vec<InterfaceSetup>,
+    routes: Routes,
+}
+
+struct Planner<'a> {
+    site: &'a Site,
+    options: &'a NodeOptions,
+    libraries: &'a BTreeMap<String, Arc<Library>>,
+    table: &'a ItemTable,
+    /// First handle of each interface, in configuration order.
+    bases: Vec<u32>,
+}
+
+/// What the engines of all groups share.
+pub(crate) struct Surroundings<'a> {
+    pub(crate) me: NodeRank,
+    pub(crate) site: &'a Site,
+    pub(crate) state_dir: &'a Path,
+    pub(crate) libraries: &'a BTreeMap<String, Arc<Library>>,
+    pub(crate) control: &'a ControlSender,
+    pub(crate) shared: &'a Arc<Shared>,
+    pub(crate) timers: &'a Timers,
+}
+
+impl Plan {
+    pub(crate) fn of(
+        site: &Site,
+        options: &NodeOptions,
+        libraries: &BTreeMap<String, Arc<Library>>,
+    ) -> Result<Plan, StartError> {
         let mut bases = Vec::new();
         let mut next = 0_u32;
         for interface in &site.interfaces {
@@ -62,7 +83,12 @@ impl<'a> Parts<'a> {
             };
             (item.key.clone(), meta)
         }));
-        Ok(Parts { site, options, rank, table: Arc::new(table), bases, libraries })
+        let planner = Planner { site, options, libraries, table: &table, bases };
+        let mut groups = BTreeMap::new();
+        for group in &site.groups {
+            groups.insert(group.id.clone(), planner.group(&group.id)?);
+        }
+        Ok(Plan { table: Arc::new(table), groups })
     }
 
     /// The engine of one group, with its ports.
@@ -71,45 +97,18 @@ impl<'a> Parts<'a> {
         group: &str,
         gate: &Arc<Gate>,
         inbox: &Arc<Inbox>,
-        control: &ControlSender,
-        shared: &Arc<Shared>,
-        timers: &Timers,
+        around: &Surroundings<'_>,
     ) -> Result<(EngineSetup, Ports), StartError> {
-        let dir = self.options.state_dir.join("journal").join(group);
-        make_dir(&dir)?;
-        let mut options = JournalOptions::new(dir);
-        options.segment_bytes = self.site.journal.segment_bytes;
-        options.retain_bytes = self.site.journal.retain_bytes;
-        let (journal, recovery) = Journal::open(options, self.table.dictionary().into())?;
-        for damage in &recovery.damaged {
-            let (file, offset, what) = (damage.file.display(), damage.offset, &damage.what);
-            tracing::error!(group, %file, offset, what, "journal damage found and set aside");
-        }
-        if recovery.truncated_bytes > 0 {
-            tracing::warn!(
-                group,
-                bytes = recovery.truncated_bytes,
-                "journal ended in a torn record, which was cut"
-            );
-        }
-        let members: Vec<(usize, &InterfaceConfig)> = self
-            .site
-            .interfaces
-            .iter()
-            .enumerate()
-            .filter(|(_, interface)| interface.group == group)
-            .collect();
-        let routes = self.routes(group, &members)?;
+        let plan = self
+            .groups
+            .remove(group)
+            .ok_or_else(|| StartError::Config(format!("group `{group}` is configured twice")))?;
+        let journal = open_journal(group, around, &self.table)?;
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
-        for (number, (index, config)) in members.iter().enumerate() {
-            let library = self.libraries.get(&config.plugin).ok_or_else(|| {
-                StartError::Plugin(format!(
-                    "plugin `{}` of interface `{}` is not loaded",
-                    config.plugin, config.id
-                ))
-            })?;
-            let setup = self.interface_setup(self.bases[*index], config, library.manifest())?;
+        for (number, setup) in plan.interfaces.into_iter().enumerate() {
+            let library =
+                around.libraries.get(&setup.plugin).ok_or_else(|| not_loaded(&setup.plugin, &setup.id))?;
             let port = Arc::new(Port::new(
                 setup,
                 number,
@@ -122,21 +121,66 @@ impl<'a> Parts<'a> {
         }
         let setup = EngineSetup {
             group: group.to_owned(),
-            me: self.rank,
-            config_hash: self.site.hash,
+            me: around.me,
+            config_hash: around.site.hash,
             table: Arc::clone(&self.table),
             interfaces,
-            routes,
+            routes: plan.routes,
             gate: Arc::clone(gate),
             inbox: Arc::clone(inbox),
-            control: control.clone(),
+            control: around.control.clone(),
             journal,
-            shared: Arc::clone(shared),
-            ring_window: timers.ring,
-            guard: timers.guard,
-            sync_interval: Some(self.site.journal.sync_interval),
+            shared: Arc::clone(around.shared),
+            ring_window: around.timers.ring,
+            guard: around.timers.guard,
+            sync_interval: Some(around.site.journal.sync_interval),
         };
         Ok((setup, ports))
+    }
+}
+
+fn open_journal(group: &str, around: &Surroundings<'_>, table: &ItemTable) -> Result<Journal, StartError> {
+    let dir = around.state_dir.join("journal").join(group);
+    make_dir(&dir)?;
+    let mut options = JournalOptions::new(dir);
+    options.segment_bytes = around.site.journal.segment_bytes;
+    options.retain_bytes = around.site.journal.retain_bytes;
+    let (journal, recovery) = Journal::open(options, table.dictionary().into())?;
+    for damage in &recovery.damaged {
+        let (file, offset, what) = (damage.file.display(), damage.offset, &damage.what);
+        tracing::error!(group, %file, offset, what, "journal damage found and set aside");
+    }
+    if recovery.truncated_bytes > 0 {
+        tracing::warn!(
+            group,
+            bytes = recovery.truncated_bytes,
+            "journal ended in a torn record, which was cut"
+        );
+    }
+    Ok(journal)
+}
+
+fn not_loaded(plugin: &str, interface: &str) -> StartError {
+    StartError::Plugin(format!("plugin `{plugin}` of interface `{interface}` is not loaded"))
+}
+
+impl Planner<'_> {
+    fn group(&self, group: &str) -> Result<GroupPlan, StartError> {
+        let members: Vec<(usize, &InterfaceConfig)> = self
+            .site
+            .interfaces
+            .iter()
+            .enumerate()
+            .filter(|(_, interface)| interface.group == group)
+            .collect();
+        let routes = self.routes(group, &members)?;
+        let mut interfaces = Vec::new();
+        for (index, config) in members {
+            let library =
+                self.libraries.get(&config.plugin).ok_or_else(|| not_loaded(&config.plugin, &config.id))?;
+            interfaces.push(self.interface_setup(self.bases[index], config, library.manifest())?);
+        }
+        Ok(GroupPlan { interfaces, routes })
     }
 
     fn interface_setup(
@@ -252,7 +296,7 @@ fn end_interface(end: &LinkEnd) -> &str {
 fn address_json(item: &twinhub_config::Item) -> String {
     let mut row = serde_json::Map::new();
     for (column, text) in &item.columns {
-        row.insert(column.clone(), text.clone().into());
+        row.insert(column.to_string(), text.clone().into());
     }
     row.insert("path".to_owned(), item.key.path().into());
     row.insert("address".to_owned(), item.address.clone().into());
