@@ -216,7 +216,18 @@ pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) ->
     let (mut stream, _) = connect(endpoint, target, Channel::Control, preface).await?;
     stream.write_all(frames).await?;
     stream.flush().await?;
-    stream.shutdown().await
+    stream.shutdown().await?;
+    // Hanging up with something unread would reset the connection and take the frames back. The peer closes
+    // once it has heard everything.
+    let mut rest = [0; 1024];
+    loop {
+        match stream.read(&mut rest).await {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Takes the frames of a supervisor's word until it hangs up.
@@ -255,10 +266,16 @@ async fn connect(
     let name: ServerName<'static> = server_name(&target.name).map_err(io::Error::other)?;
     let connector = TlsConnector::from(Arc::clone(&endpoint.credentials.client));
     let mut stream = connector.connect(name, stream).await.map_err(|error| {
+        let (name, address) = (&target.name, &target.address);
+        if matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe
+        ) {
+            return io::Error::new(error.kind(), format!("{name} at {address} hung up before it proved who it is"));
+        }
         io::Error::other(format!(
-            "{} at {} did not prove to be of this cluster ({error}): both need certificates of the same authority, \
-             see `twinhub init`",
-            target.name, target.address
+            "{name} at {address} did not prove to be of this cluster ({error}): both need certificates of the \
+             same authority, see `twinhub init`"
         ))
     })?;
     let theirs = exchange_hello(endpoint, &mut stream, &target.name, channel).await?;

@@ -221,6 +221,13 @@ impl Engine {
     fn settle_doubts(&mut self, now: Moment) {
         let doubts = std::mem::take(&mut self.recovering);
         for doubt in doubts {
+            if self.is_overtaken(&doubt) {
+                if let Some(intent) = doubt.intent {
+                    self.append(&Record::Result(WriteResult { intent, outcome: Outcome::Superseded }));
+                    self.count_outcome(doubt.item, Outcome::Superseded);
+                }
+                continue;
+            }
             let writable = self.interface_of(doubt.item).is_some_and(|target| self.may_write(target, now));
             let fresh =
                 self.table.received(doubt.item) > doubt.since_utc && self.table.quality(doubt.item).is_good();
@@ -241,6 +248,15 @@ impl Engine {
                 self.reissue(doubt.item, doubt.value, doubt.cause, doubt.origin);
             }
         }
+    }
+
+    /// Whether a newer command for the same item has been given since: writing the older one after it would
+    /// turn the item back.
+    fn is_overtaken(&self, doubt: &Recovering) -> bool {
+        self.tracker.last(doubt.item).is_some_and(|last| match doubt.intent {
+            Some(intent) => last.intent > intent,
+            None => last.cause > doubt.cause,
+        })
     }
 
     fn doubt_event(&mut self, item: ItemId, value: &Value) {
