@@ -3,7 +3,7 @@
 //! [`load`] reads files, [`parse`] takes text; both answer with a typed [`Site`] that cannot be wrong, or with a
 //! [`Failure`] that holds every error found, each with file, line, caret and what to write instead.
 //!
-//! One description serves all: the types of [`file`] give the JSON Schema ([`schema`]), the reference ([`reference()`])
+//! One description serves all: the types of [`mod@file`] give the JSON Schema ([`schema`]), the reference ([`reference()`])
 //! and the check of keys, types and words. The same check serves the settings of plugins ([`check_settings`]).
 //!
 //! Loading opens no socket, starts nothing and does not look at the machine.

@@ -53,7 +53,7 @@ use election::Election;
 use handover::{Handoff, Since};
 use tenure::Tenure;
 
-/// One group on one node: decides whether the node acts. See the [module documentation](self) for the
+/// One group on one node: decides whether the node acts. See the module documentation for the
 /// states and the crate's for the contract.
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that may hold in any state")]

@@ -37,7 +37,7 @@ pub struct Figures {
     pub values_lost: u64,
     /// Counts that reached the subscriber more than once.
     pub values_doubled: u64,
-    /// Counts that the node which died had been told less than [`IN_FLIGHT`] before, and nobody else could know.
+    /// Counts that the node which died had been told less than `IN_FLIGHT` before, and nobody else could know.
     pub values_died_with_node: u64,
     /// Numbered commands.
     pub commands: u64,

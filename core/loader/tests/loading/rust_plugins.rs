@@ -128,6 +128,7 @@ fn a_write_whose_time_is_over_is_not_sent() {
     let late = WriteReq { deadline_ns: 1, ..write(1, 0, ValueRef::I64(5)) };
     instance.write(1, &[late, write(2, 0, ValueRef::I64(6))]).unwrap();
     assert_eq!((host.written(1), host.written(2)), (code::EXPIRED, code::OK));
+    host.wait("the echo of the second write", |record| (!record.updates.is_empty()).then_some(()));
     assert_eq!(host.read(|record| record.updates.len()), 1);
 }
 

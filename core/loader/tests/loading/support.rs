@@ -259,6 +259,8 @@ pub(crate) fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf
     let dir = scratch();
     std::fs::create_dir_all(&dir).unwrap();
     let library = dir.join(format!("lib{output}.so"));
+    // Tests run in processes of their own and share the folder: each builds aside and renames.
+    let aside = dir.join(format!("lib{output}.{}.so", std::process::id()));
     let compiled = Command::new("cc")
         .args([
             "-std=c11",
@@ -275,11 +277,12 @@ pub(crate) fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf
         .arg("-I")
         .arg(include)
         .arg("-o")
-        .arg(&library)
+        .arg(&aside)
         .arg(source)
         .output()
         .expect("the C compiler `cc` is installed");
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    std::fs::rename(&aside, &library).unwrap();
     library
 }
 
