@@ -116,10 +116,12 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         setup.check().map_err(|error| StartError::Config(error.to_string()))?;
         let gate = Arc::new(Gate::default());
         let inbox = Arc::new(Inbox::default());
-        let stored = role_state.groups.get(&group.id).cloned().unwrap_or_default();
+        let engine = plan.engine(&group.id, &gate, &inbox, &around)?;
+        let mut stored = role_state.groups.get(&group.id).cloned().unwrap_or_default();
+        // A role file that was moved away leaves a journal that knows of later epochs.
+        stored.promised = stored.promised.max(engine.0.journal.last().epoch);
         let seed = role_state.incarnation.0 << 8 | u64::from(rank.0);
         let machine = Machine::new(setup, stored, role_state.incarnation, seed, clock::now());
-        let engine = plan.engine(&group.id, &gate, &inbox, &around)?;
         ports.extend(engine.1);
         let name: String = format!("engine-{}", group.id).chars().take(15).collect();
         let thread = std::thread::Builder::new()
