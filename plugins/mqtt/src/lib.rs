@@ -154,10 +154,8 @@ impl Answers for Answer {
         };
         if ids.len() == self.0.unanswered() {
             self.0.done_all(code);
-            return;
-        }
-        for id in ids {
-            self.0.done(WriteId(*id), code);
+        } else {
+            self.0.done_many(ids.iter().copied().map(WriteId), code);
         }
     }
 }

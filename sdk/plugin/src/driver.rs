@@ -170,11 +170,9 @@ impl<P: Plugin> Driver<P> {
         if entries.is_empty() {
             return;
         }
-        let limit = entries
-            .iter()
-            .map(|entry| entry.deadline.remaining_up_to(WRITE_LIMIT))
-            .max()
-            .unwrap_or(WRITE_LIMIT);
+        // The latest deadline first, then the clock once: reading it per write is what a batch would cost most.
+        let latest = entries.iter().map(|entry| entry.deadline).max().unwrap_or(Deadline::NONE);
+        let limit = latest.remaining_up_to(WRITE_LIMIT);
         let batch = WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
         let handle = batch.handle();
         let outcome = {

@@ -103,6 +103,11 @@ impl WriteBatch {
         self.inner.done(id, code.into());
     }
 
+    /// Answers several writes in one call to the hub; otherwise as [`WriteBatch::done`].
+    pub fn done_many(&self, ids: impl IntoIterator<Item = WriteId>, code: impl Into<Code>) {
+        self.inner.done_many(ids, code.into());
+    }
+
     /// Answers all writes not yet answered, in one call.
     pub fn done_all(&self, code: impl Into<Code>) {
         self.inner.done_all(code.into());
@@ -141,13 +146,30 @@ impl BatchInner {
         self.finish(1);
     }
 
+    fn done_many(&self, ids: impl IntoIterator<Item = WriteId>, code: Code) {
+        let ids = ids.into_iter();
+        let mut results = Vec::with_capacity(ids.size_hint().0.min(self.left.get()));
+        for id in ids {
+            if let Some(index) = self.position(id)
+                && !self.answered[index].replace(true)
+            {
+                results.push(result(id, code));
+            }
+        }
+        if !results.is_empty() {
+            self.shared.host.write_done(&results);
+            self.finish(results.len());
+        }
+    }
+
     fn position(&self, id: WriteId) -> Option<usize> {
-        // Answers come in order nearly always.
-        let hint = self.hint.get();
-        let index = if self.entries.get(hint).is_some_and(|entry| entry.id == id) {
-            hint
-        } else {
-            self.entries.iter().position(|entry| entry.id == id)?
+        // Answers come in order nearly always, and seldom leave more than a gap.
+        let hint = self.hint.get().min(self.entries.len());
+        let (before, after) = self.entries.split_at(hint);
+        let is_it = |entry: &WriteEntry| entry.id == id;
+        let index = match after.iter().position(is_it) {
+            Some(offset) => hint + offset,
+            None => before.iter().position(is_it)?,
         };
         self.hint.set(index + 1);
         Some(index)
