@@ -9,7 +9,7 @@ use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
 
 use crate::address::Area;
 use crate::config::Settings;
-use crate::image::{BAD_COMMUNICATION, BAD_NOT_CONNECTED, Data, Image};
+use crate::image::{BAD_COMMUNICATION, BAD_NOT_CONNECTED, Data, Image, LINGER};
 use crate::inbox::Inbox;
 use crate::session::{Fault, Pass, Session};
 
@@ -25,6 +25,7 @@ pub(crate) struct Driver {
     pub(crate) epoch: Epoch,
     pub(crate) lacks: Lacks,
     points_version: u64,
+    steps: u32,
     counts: Counts,
     /// Since when the device is offline, and whether that was logged.
     down_since: Option<Instant>,
@@ -57,6 +58,7 @@ impl Driver {
             epoch: Epoch(0),
             lacks: Lacks::default(),
             points_version: 0,
+            steps: 0,
             counts: Counts::default(),
             down_since: None,
             probe_at: Instant::now(),
@@ -186,9 +188,12 @@ impl Driver {
                 class.cycle.map(|(due, _)| (due + class.period, index))
             });
             if let Some((_, class)) = running.min() {
-                self.poll(class).await;
+                self.poll(class, now).await;
                 // Only the socket made this task wait, and not always: the hub's calls get their turn.
-                tokio::task::yield_now().await;
+                self.steps = self.steps.wrapping_add(1);
+                if self.steps.is_multiple_of(STEPS_PER_TURN) {
+                    tokio::task::yield_now().await;
+                }
                 return;
             }
         }
@@ -207,10 +212,11 @@ impl Driver {
     }
 
     /// Reads the next block of a class, or ends its cycle.
-    async fn poll(&mut self, class: usize) {
+    async fn poll(&mut self, class: usize, now: Instant) {
         let Some((due, cursor)) = self.image.classes[class].cycle else { return };
         let Some(block) = self.image.classes[class].blocks.get(cursor) else {
-            let missed = self.image.classes[class].end(Instant::now());
+            self.image.flush();
+            let missed = self.image.classes[class].end(now);
             self.counts.overruns += missed;
             if missed > 0 {
                 // A driver that is never idle tells its counts here.
@@ -230,6 +236,9 @@ impl Driver {
             Ok(data) => {
                 self.answered(unit);
                 self.image.publish(class, cursor, &data);
+                if now.elapsed() >= LINGER {
+                    self.image.flush();
+                }
             }
             Err(Fault::Refused(ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
                 self.answered(unit);
@@ -498,5 +507,7 @@ fn refusal_quality(exception: ExceptionCode) -> Quality {
     }
 }
 
+/// Requests after which the instance's other tasks get their turn even if the device always answers at once.
+const STEPS_PER_TURN: u32 = 8;
 /// Pause before a busy device is asked again.
 pub(crate) const BUSY_PAUSE: Duration = Duration::from_millis(50);

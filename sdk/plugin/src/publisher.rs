@@ -17,7 +17,7 @@ use crate::value::{Flags, Item, Quality, Role, Update, Value};
 /// Sends values to the hub. Cheap to clone; stays on the instance's thread.
 ///
 /// Pushed values leave when the batch is full, on [`Publisher::flush`], or by themselves as soon as the code that
-/// pushed them waits for something. If the hub has no room, the latest value of each item is kept and sent later;
+/// pushed them waits for something, or [`Publisher::set_linger`] later. If the hub has no room, the latest value of each item is kept and sent later;
 /// values flagged [`Flags::EVENT`] are all kept, in order, up to a bound. What is lost is counted for the hub under
 /// `publish.<cause>`.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ struct Inner {
     buffer: RefCell<Buffer>,
     wake: Notify,
     is_woken: Cell<bool>,
+    linger: Cell<Duration>,
 }
 
 #[derive(Debug, Default)]
@@ -46,7 +47,8 @@ struct Buffer {
 impl Publisher {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let buffer = RefCell::new(Buffer::default());
-        Self { inner: Rc::new(Inner { shared, buffer, wake: Notify::new(), is_woken: Cell::new(false) }) }
+        let (wake, is_woken, linger) = (Notify::new(), Cell::new(false), Cell::new(Duration::ZERO));
+        Self { inner: Rc::new(Inner { shared, buffer, wake, is_woken, linger }) }
     }
 
     /// Adds a value to the batch.
@@ -63,6 +65,20 @@ impl Publisher {
             self.inner.push_later(update);
         }
         self.wake();
+    }
+
+    /// Lets the next `count` values travel in one batch: what was pushed before is sent if they do not fit behind it.
+    pub fn keep_together(&self, count: usize) {
+        let mut buffer = self.inner.buffer.borrow_mut();
+        if buffer.raw.len() + count > BATCH_MAX {
+            buffer.flush(&self.inner.shared);
+        }
+    }
+
+    /// Lets pushed values wait so long for more of them before they leave by themselves; at first they do not wait.
+    /// Fewer and larger batches cost the hub, and every interface behind it, fewer wake-ups. It holds for all clones.
+    pub fn set_linger(&self, linger: Duration) {
+        self.inner.linger.set(linger);
     }
 
     /// Sends the batch. What the hub has no room for is sent later.
@@ -87,6 +103,10 @@ impl Publisher {
     pub(crate) async fn run(self) {
         loop {
             self.inner.wake.notified().await;
+            let linger = self.inner.linger.get();
+            if !linger.is_zero() {
+                tokio::time::sleep(linger).await;
+            }
             self.inner.is_woken.set(false);
             self.flush();
             let mut wait = RETRY_FIRST;
