@@ -410,14 +410,30 @@ impl Connection {
     }
 
     fn handle_input<H: Host>(&mut self, driver: &Driver<H>) -> Result<(), End> {
+        let taken = self.take_packets(driver);
+        driver.link.session.borrow_mut().answer_confirmed();
+        taken?;
+        if !self.updates.is_empty() {
+            driver.host.publish(&mut self.updates);
+        }
+        if !self.held.is_empty() && driver.host.is_accepted() {
+            let mut session = driver.link.session.borrow_mut();
+            for (qos, id) in self.held.drain(..) {
+                session.acknowledge(qos, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_packets<H: Host>(&mut self, driver: &Driver<H>) -> Result<(), End> {
         let link = &driver.link;
         loop {
             let packet = match self.codec.decode(&mut self.input) {
                 Ok(Some(packet)) => packet,
-                Ok(None) => break,
+                Ok(None) => return Ok(()),
                 Err(error) => return Err(End::Lost(error.to_string())),
             };
-            let event = link.session.borrow_mut().receive(packet);
+            let event = link.session.borrow_mut().receive_more(packet);
             match event {
                 Event::None => {}
                 Event::Message(publish) => self.deliver(&publish, driver),
@@ -435,16 +451,6 @@ impl Connection {
                 Event::Closed(cause) => return Err(End::Lost(cause)),
             }
         }
-        if !self.updates.is_empty() {
-            driver.host.publish(&mut self.updates);
-        }
-        if !self.held.is_empty() && driver.host.is_accepted() {
-            let mut session = link.session.borrow_mut();
-            for (qos, id) in self.held.drain(..) {
-                session.acknowledge(qos, id);
-            }
-        }
-        Ok(())
     }
 
     fn deliver<H: Host>(&mut self, publish: &Publish, driver: &Driver<H>) {

@@ -160,6 +160,8 @@ pub struct Session {
     releases: VecDeque<u16>,
     control: VecDeque<Outgoing>,
     written: Vec<Receipt>,
+    /// What the broker confirmed and is not answered yet, all of one batch.
+    confirmed: Option<Receipt>,
     sequence: u64,
     next_id: u16,
     /// Ids of `QoS` 2 messages given up after a role loss: the broker may still hold half of the exchange.
@@ -188,6 +190,7 @@ impl Session {
             releases: VecDeque::new(),
             control: VecDeque::new(),
             written: Vec::new(),
+            confirmed: None,
             sequence: 0,
             next_id: last_id,
             abandoned: BTreeSet::new(),
@@ -459,6 +462,31 @@ impl Session {
 
     /// A packet came in.
     pub fn receive(&mut self, packet: Incoming) -> Event {
+        let event = self.receive_more(packet);
+        self.answer_confirmed();
+        event
+    }
+
+    /// Answers the writes of the packets taken by [`Session::receive_more`].
+    pub fn answer_confirmed(&mut self) {
+        if let Some(receipt) = self.confirmed.take() {
+            receipt.answer(Outcome::Done);
+        }
+    }
+
+    fn confirm(&mut self, receipt: Receipt) {
+        match &mut self.confirmed {
+            Some(waiting) if Rc::ptr_eq(&waiting.to, &receipt.to) => waiting.ids.extend(receipt.ids),
+            Some(_) | None => {
+                self.answer_confirmed();
+                self.confirmed = Some(receipt);
+            }
+        }
+    }
+
+    /// As [`Session::receive`] for packets that came together: confirmed writes of one batch are answered together, at
+    /// the latest by [`Session::answer_confirmed`], which the caller must call before it waits.
+    pub fn receive_more(&mut self, packet: Incoming) -> Event {
         match packet {
             Incoming::Publish(publish) => {
                 if publish.qos == Qos::ExactlyOnce && self.received.contains(&publish.id) {
@@ -533,7 +561,11 @@ impl Session {
             return;
         }
         if let Some(entry) = self.in_flight.remove(&id) {
-            entry.message.answer(if is_refused { Outcome::Refused } else { Outcome::Done });
+            match entry.message.receipt {
+                Some(receipt) if is_refused => receipt.answer(Outcome::Refused),
+                Some(receipt) => self.confirm(receipt),
+                None => {}
+            }
         }
     }
 

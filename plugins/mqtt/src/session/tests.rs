@@ -60,6 +60,28 @@ impl Desk {
 }
 
 #[test]
+fn packets_that_come_together_are_answered_together_and_none_is_forgotten() {
+    let mut desk = Desk::new(10, 10);
+    let ids: Vec<u16> = (0..3)
+        .map(|_| {
+            desk.send(Qos::AtLeastOnce, i64::MAX);
+            desk.publish().id
+        })
+        .collect();
+    for id in &ids[..2] {
+        assert_eq!(desk.session.receive_more(Incoming::PubAck(*id, None)), Event::None);
+    }
+    assert_eq!(desk.answers(), []);
+    // A refusal is not mixed up with them, and another batch does not wait for them.
+    desk.session.receive_more(Incoming::PubAck(ids[2], Some("QuotaExceeded".to_owned())));
+    assert_eq!(desk.answers(), [(3, Outcome::Refused)]);
+    desk.session.answer_confirmed();
+    assert_eq!(desk.answers(), [(3, Outcome::Refused), (1, Outcome::Done), (2, Outcome::Done)]);
+    desk.session.answer_confirmed();
+    assert_eq!(desk.answers().len(), 3);
+}
+
+#[test]
 fn a_kept_session_gets_the_same_packet_again_and_a_new_one_a_new_message() {
     let mut desk = Desk::new(10, 10);
     desk.send(Qos::AtLeastOnce, i64::MAX);
