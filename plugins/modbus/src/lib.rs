@@ -48,7 +48,8 @@ impl Plugin for Modbus {
     async fn create(cx: Ctx, config: Config) -> Result<Self> {
         let settings = Settings::new(config).map_err(|error| Error::config(error.to_string()))?;
         if settings.config.send_timeout.0 > IN_FLIGHT_MAX {
-            let send_timeout_ms = u64::try_from(settings.config.send_timeout.0.as_millis()).unwrap_or(u64::MAX);
+            let send_timeout_ms =
+                u64::try_from(settings.config.send_timeout.0.as_millis()).unwrap_or(u64::MAX);
             tracing::warn!(
                 send_timeout_ms,
                 "send_timeout is longer than what the manifest declares as in flight, 250 ms"

@@ -88,7 +88,8 @@ impl Inputs {
                 && spec.qos > Qos::AtMostOnce
                 && spec.filter.as_ref() != Some(topic)
             {
-                let target = Target { item, format: spec.format, kind: spec.kind, is_event: false, is_mirror: true };
+                let target =
+                    Target { item, format: spec.format, kind: spec.kind, is_event: false, is_mirror: true };
                 inputs.router.entry(topic, || Entry::new(topic)).mirror.add(target, spec.json.as_ref());
                 want(&mut inputs.mirror_filters, topic, spec.qos, true);
             }
