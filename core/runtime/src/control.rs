@@ -241,7 +241,13 @@ impl Control {
             LinkEvent::Up { link, info } => {
                 let (peer, path) = (link.peer, link.path);
                 tracing::info!(%peer, path, version = info.version, "peer link up");
+                let own = self.shared.site.nodes.get(usize::from(self.shared.rank.0));
+                let accepted_on = own.and_then(|node| node.links.get(usize::from(path))).cloned();
                 self.shared.set_path(peer, path, |status| {
+                    if status.address.is_empty() {
+                        // The peer dialed: the path is named by where it was accepted.
+                        status.address = accepted_on.unwrap_or_default();
+                    }
                     status.up = true;
                     status.error = None;
                 });
@@ -466,13 +472,17 @@ impl Control {
                 voter.node().map(|node| (node, (state, reachable, position)))
             })
             .collect();
-        let mut previous = None;
+        let protected = if state.holds_lease() {
+            machine.is_protected()
+        } else {
+            let heartbeat = active.and_then(|node| machine.peers().get(&VoterId::Node(node)));
+            heartbeat.and_then(|peer| peer.heartbeat.as_ref()).is_some_and(|heartbeat| !heartbeat.unquorate)
+        };
         self.shared.update_group(name, |status| {
-            previous = status.active;
             status.state = Some(state);
             status.epoch = machine.epoch();
             status.active = active;
-            status.protected = machine.is_protected();
+            status.protected = protected;
             status.split_possible = machine.split_possible();
             status.paused = machine.is_paused();
             status.lease_end = machine.lease_end();
