@@ -154,6 +154,20 @@ impl Ring {
         entries
     }
 
+    /// Settles a telegram that the journal already brought, without keeping it if it did not; returns whether
+    /// it did.
+    pub fn hear(&mut self, entry: &RingEntry) -> bool {
+        let heard = self.take_early(entry);
+        self.stats.covered += u64::from(heard);
+        heard
+    }
+
+    /// What the journal brought and this node has not heard yet, in journal order. After a takeover these
+    /// telegrams may still arrive: they were dealt with already.
+    pub fn unheard(&self) -> Vec<RingEntry> {
+        self.early.iter().flatten().cloned().collect()
+    }
+
     /// Forgets everything, for example when the interface stops being hot.
     pub fn clear(&mut self) {
         self.front += self.slots.len() as u64;

@@ -341,6 +341,15 @@ impl Engine {
         if !self.is_acting() {
             return;
         }
+        let now = clock::now();
+        let mut samples = samples;
+        samples.retain(|sample| {
+            sample.flags.contains(twinhub_model::SampleFlags::REPLAY)
+                || !self.replication.is_late(sample, now)
+        });
+        if samples.is_empty() {
+            return;
+        }
         self.measure_latency(&samples);
         for part in split(samples) {
             let record = Record::Samples(part.into());

@@ -23,7 +23,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::VoterId;
 use twinhub_wire::{
-    Channel, FRAME_BODY_MAX, FRAME_CONTROL_MAX, FrameReader, Hello, Kind, negotiate, write_frame,
+    Channel, FRAME_BODY_MAX, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, negotiate,
+    write_frame,
 };
 
 use crate::pki::{Credentials, server_name};
@@ -357,23 +358,30 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
     write_frame(Kind::Hello, &mine.encode(), &mut bytes);
     stream.write_all(&bytes).await?;
     stream.flush().await?;
-    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
-    let mut buffer = [0; 1024];
-    loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Err(io::Error::other("the peer closed the connection before it said hello"));
-        }
-        reader.push(&buffer[..count]);
-        if let Some(frame) = reader.next_frame().map_err(io::Error::other)? {
-            if frame.kind != Kind::Hello {
-                return Err(io::Error::other("the peer's first frame is no hello"));
-            }
-            let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
-            negotiate(&mine, &theirs).map_err(io::Error::other)?;
-            return Ok(theirs);
-        }
+    // Exactly the hello is read: what follows it belongs to whoever reads on.
+    let mut bytes = vec![0; FRAME_HEADER_BYTES];
+    stream.read_exact(&mut bytes).await?;
+    let [_, _, _, _, a, b, c, d, ..] = bytes[..] else {
+        return Err(io::Error::other("a frame header is short"));
+    };
+    let length = u32::from_le_bytes([a, b, c, d]) as usize;
+    if length > FRAME_CONTROL_MAX {
+        return Err(io::Error::other(format!("the peer's hello has {length} bytes")));
     }
+    bytes.resize(FRAME_HEADER_BYTES + length, 0);
+    stream.read_exact(&mut bytes[FRAME_HEADER_BYTES..]).await?;
+    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
+    reader.push(&bytes);
+    let frame = reader
+        .next_frame()
+        .map_err(io::Error::other)?
+        .ok_or_else(|| io::Error::other("the peer's first frame is cut"))?;
+    if frame.kind != Kind::Hello {
+        return Err(io::Error::other("the peer's first frame is no hello"));
+    }
+    let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
+    negotiate(&mine, &theirs).map_err(io::Error::other)?;
+    Ok(theirs)
 }
 
 /// Carries frames both ways until the connection ends; says why it did.

@@ -5,7 +5,7 @@
 //! are translated by its dictionary; where both nodes number alike, records are appended byte for byte.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +33,8 @@ const RING_COUNT_MAX: usize = 100_000;
 const RING_BYTES_MAX: usize = 16 << 20;
 /// Two clocks of one site differ by less than this, plus the time a telegram takes.
 const RING_TOLERANCE: Duration = Duration::from_millis(500);
+/// After a takeover a telegram that the node before had journaled is recognized for this long.
+const EXPECTED_MAX: Duration = Duration::from_secs(10);
 /// A follower says where it is at least so often, which also keeps the connection alive.
 const ACK_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,9 @@ pub(crate) struct Replication {
     ring: Ring,
     /// What each item of a hot interface was last heard to be.
     heard: HashMap<ItemId, Value>,
+    /// After a takeover: journaled by the node before, not heard here yet.
+    expected: HashMap<ItemId, VecDeque<Value>>,
+    expected_until: Moment,
     acked_at: Moment,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
@@ -79,6 +84,8 @@ impl Replication {
             translations: RefCell::new(BTreeMap::new()),
             ring: Ring::new(limits),
             heard: HashMap::new(),
+            expected: HashMap::new(),
+            expected_until: Moment::ZERO,
             acked_at: Moment::ZERO,
             last_ack: None,
             reported_lag: None,
@@ -108,9 +115,14 @@ impl Replication {
         self.reported_lag = None;
     }
 
-    /// What the ring holds uncovered, as samples.
+    /// What the ring holds uncovered. What the journal had before this node heard it may still arrive.
     pub(crate) fn drain_ring(&mut self) -> Vec<Sample> {
         self.heard.clear();
+        self.expected.clear();
+        self.expected_until = clock::now() + EXPECTED_MAX;
+        for entry in self.ring.unheard() {
+            self.expected.entry(entry.item).or_default().push_back(entry.value);
+        }
         let server = clock::utc();
         self.ring
             .drain_uncovered()
@@ -124,6 +136,21 @@ impl Replication {
                 flags: SampleFlags::default(),
             })
             .collect()
+    }
+
+    /// Whether this was journaled by the node before. Telegrams of an item come in order: one that is not
+    /// expected ends the waiting for those before it.
+    pub(crate) fn is_late(&mut self, sample: &Sample, now: Moment) -> bool {
+        if now > self.expected_until {
+            self.expected.clear();
+        }
+        let Some(values) = self.expected.get_mut(&sample.item) else { return false };
+        if let Some(place) = values.iter().position(|value| value.is_same(&sample.value)) {
+            values.drain(..=place);
+            return true;
+        }
+        self.expected.remove(&sample.item);
+        false
     }
 
     /// When replication needs the engine next.
@@ -380,13 +407,19 @@ impl Engine {
                 continue;
             }
             self.replication.heard.insert(sample.item, sample.value.clone());
-            if sample.quality.is_good() && !self.table.read(sample.item).value.is_same(&sample.value) {
-                self.replication.ring.push(RingEntry {
-                    item: sample.item,
-                    value: sample.value.clone(),
-                    source: sample.source.or(sample.server),
-                    received: now,
-                });
+            if !sample.quality.is_good() {
+                continue;
+            }
+            let entry = RingEntry {
+                item: sample.item,
+                value: sample.value.clone(),
+                source: sample.source.or(sample.server),
+                received: now,
+            };
+            if self.table.read(sample.item).value.is_same(&sample.value) {
+                self.replication.ring.hear(&entry);
+            } else {
+                self.replication.ring.push(entry);
             }
         }
     }
