@@ -161,7 +161,8 @@ fn a_permit_ends_with_the_role_even_while_a_write_runs() {
     // The role falls before the epoch changes, so either may be seen first.
     assert!([code::STALE_EPOCH, code::NOT_ACTIVE].contains(&host.written(1)));
     let refused = host.counted("suppressed.stale_epoch") + host.counted("suppressed.not_active");
-    assert_eq!(refused, 2, "is_valid and recheck, each refused once");
+    // `is_valid` refuses; so does `recheck`, unless the end of the role cuts the write off before it.
+    assert!((1..=2).contains(&refused), "refused {refused} times");
 }
 
 #[test]
