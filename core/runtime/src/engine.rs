@@ -315,18 +315,7 @@ impl Engine {
     fn apply(&mut self, position: Position, record: &Record) {
         self.tracker.apply(position, record);
         match record {
-            Record::Samples(samples) => {
-                for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
-                    self.table.store(
-                        sample.item,
-                        &sample.value,
-                        sample.quality,
-                        sample.source,
-                        sample.server,
-                        sample.flags,
-                    );
-                }
-            }
+            Record::Samples(samples) => self.store_samples(samples),
             Record::Event(event) => self.shared.remember_event(event),
             Record::Dictionary(_)
             | Record::Intent(_)

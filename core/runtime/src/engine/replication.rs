@@ -427,7 +427,7 @@ impl Engine {
         }
     }
 
-    fn store_samples(&self, samples: &[Sample]) {
+    pub(crate) fn store_samples(&self, samples: &[Sample]) {
         for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
             self.table.store(
                 sample.item,
