@@ -249,22 +249,22 @@ impl Control {
                         status.address = accepted_on.unwrap_or_default();
                     }
                     status.up = true;
-                    status.error = None;
+                    status.loss = None;
                 });
                 self.shared.set_version(peer, info.version, info.config_hash);
                 self.links.insert((peer, path), link);
                 self.tell_all(&Input::PathUp { peer, path: PathId(path) });
             }
-            LinkEvent::Down { peer, path, error } => {
+            LinkEvent::Measured { peer, path, measured } => {
+                self.shared.set_path(peer, path, |status| status.measured(measured));
+            }
+            LinkEvent::Down { peer, path, loss } => {
                 let closed = self.links.get(&(peer, path)).is_none_or(|link| link.sender.is_closed());
                 if !closed {
                     return;
                 }
                 self.links.remove(&(peer, path));
-                self.shared.set_path(peer, path, |status| {
-                    status.up = false;
-                    status.error = Some(error);
-                });
+                self.shared.set_path(peer, path, |status| status.lost(loss));
                 self.tell_all(&Input::PathDown { peer, path: PathId(path) });
             }
             LinkEvent::Frame { peer, path, kind, body } => {
@@ -384,6 +384,9 @@ impl Control {
                 self.shared.update_group(name, |status| {
                     *status.takeovers.entry(kind).or_default() += 1;
                     status.activating_since = Some(clock::now());
+                    if !transfer {
+                        status.detection_seconds = status.active_heard.map(Shared::seconds_since);
+                    }
                 });
                 group.inbox.push(Job::Activate { epoch, transfer, guard_until, unquorate, reason });
             }
@@ -472,6 +475,8 @@ impl Control {
                 voter.node().map(|node| (node, (state, reachable, position)))
             })
             .collect();
+        let other = active.filter(|node| *node != self.shared.rank);
+        let active_heard = other.and_then(|node| machine.peers().get(&VoterId::Node(node))?.heard);
         let protected = if state.holds_lease() {
             machine.is_protected()
         } else {
@@ -487,6 +492,9 @@ impl Control {
             status.paused = machine.is_paused();
             status.lease_end = machine.lease_end();
             status.peers = peers;
+            if active_heard.is_some() {
+                status.active_heard = active_heard;
+            }
         });
         self.end_order(name, state, active, now);
     }

@@ -85,7 +85,7 @@ impl Data {
                     Err(error) => tracing::warn!(%peer, error, "unreadable replication message"),
                 }
             }
-            LinkEvent::Frame { .. } => {}
+            LinkEvent::Frame { .. } | LinkEvent::Measured { .. } => {}
         }
     }
 }

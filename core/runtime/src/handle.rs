@@ -18,12 +18,13 @@ use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
 use crate::json::{from_json, to_json};
 use crate::node;
+use crate::path_test::PathTests;
 use crate::shared::{GroupStatus, LATENCY_BOUNDS, PathStatus, Shared};
 use crate::stream::{Stream, StreamFilter, parse_cursor};
 use crate::table::ItemTable;
 use crate::view::{
     ClusterView, EventView, GroupView, InterfaceView, ItemView, ItemsPage, MetricsView, NodeView,
-    OperationView, PathView, PluginView, RoleChangeView, WitnessView, WriteView,
+    OperationView, PathTestView, PathView, PluginView, RoleChangeView, WitnessView, WriteView,
 };
 use crate::words;
 
@@ -83,6 +84,7 @@ pub(crate) struct Inner {
     pub(crate) inboxes: BTreeMap<String, Arc<Inbox>>,
     control: ControlSender,
     plugins: Vec<Loaded>,
+    path_tests: PathTests,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -91,6 +93,7 @@ impl Handle {
         &self.0
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each part is made by the start of the node, once")]
     pub(crate) fn new(
         shared: Arc<Shared>,
         table: Arc<ItemTable>,
@@ -98,10 +101,11 @@ impl Handle {
         inboxes: BTreeMap<String, Arc<Inbox>>,
         control: ControlSender,
         plugins: Vec<Loaded>,
+        path_tests: PathTests,
         threads: Threads,
     ) -> Handle {
         let threads = Mutex::new(Some(threads));
-        Handle(Arc::new(Inner { shared, table, ports, inboxes, control, plugins, threads }))
+        Handle(Arc::new(Inner { shared, table, ports, inboxes, control, plugins, path_tests, threads }))
     }
 
     /// This node's name.
@@ -145,7 +149,12 @@ impl Handle {
         let site = &shared.site;
         let witness = site.cluster.witness.as_ref().map(|_| {
             let path = shared.paths(VoterId::Witness).into_iter().next().unwrap_or_default();
-            WitnessView { address: path.address, up: path.up, error: path.error }
+            WitnessView {
+                address: path.address,
+                up: path.up,
+                rtt_us: path.rtt_us,
+                error: path.loss.map(|loss| loss.error),
+            }
         });
         ClusterView {
             site: site.site.clone(),
@@ -198,6 +207,7 @@ impl Handle {
                 rank: node.rank,
                 state: state.to_owned(),
                 reachable: true,
+                unreachable: None,
                 lag_records: lag,
                 in_sync: matches!(status.state, Some(NodeState::Active | NodeState::Standby)),
                 web,
@@ -215,6 +225,7 @@ impl Handle {
             rank: node.rank,
             state: word.to_owned(),
             reachable,
+            unreachable: (!reachable).then(|| shared.why_unreachable(VoterId::Node(rank))),
             lag_records: lag,
             in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
             web,
@@ -431,6 +442,19 @@ impl Handle {
             .ok_or_else(|| CommandError::UnknownNode { node: name.to_owned() })
     }
 
+    /// Tries every path to another node, or to `witness`, on connections of their own.
+    pub async fn test_paths(&self, name: &str) -> Vec<PathTestView> {
+        let mut tests = self.0.path_tests.run(name).await;
+        let shared = &self.0.shared;
+        let voter = shared.site.nodes.iter().find(|node| node.name == name);
+        let voter = voter.map_or(VoterId::Witness, |node| VoterId::Node(NodeRank(node.rank)));
+        for (test, standing) in tests.iter_mut().zip(shared.paths(voter)) {
+            test.rtt_us = standing.rtt_us;
+            test.clock_offset_us = standing.clock_offset_us;
+        }
+        tests
+    }
+
     /// What became of an order.
     pub fn operation(&self, id: u64) -> Option<OperationView> {
         self.0.shared.operation(id)
@@ -459,6 +483,7 @@ impl Handle {
                 *view.takeovers.entry(reason.clone()).or_default() += count;
             }
             view.takeover_duration_seconds = status.takeover_seconds.or(view.takeover_duration_seconds);
+            view.detection_duration_seconds = status.detection_seconds.or(view.detection_duration_seconds);
             let counters = &status.counters;
             *view.sync_records.entry("sent").or_default() += counters.records_sent;
             *view.sync_records.entry("received").or_default() += counters.records_received;
@@ -549,5 +574,11 @@ fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
 }
 
 fn path_view(path: PathStatus) -> PathView {
-    PathView { address: path.address, up: path.up, rtt_us: path.rtt_us, error: path.error }
+    PathView {
+        address: path.address,
+        up: path.up,
+        rtt_us: path.rtt_us,
+        clock_offset_us: path.clock_offset_us,
+        error: path.loss.map(|loss| loss.error),
+    }
 }

@@ -30,6 +30,7 @@ mod inbox;
 mod instance;
 mod json;
 pub mod node;
+mod path_test;
 mod peer;
 pub mod pki;
 pub mod resign;

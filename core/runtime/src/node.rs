@@ -23,6 +23,7 @@ use crate::evidence;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
 use crate::inbox::Inbox;
+use crate::path_test::PathTests;
 use crate::peer::Endpoint;
 use crate::pki;
 use crate::shared::Shared;
@@ -135,9 +136,10 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             Group { machine, gate, inbox, wake: clock::now(), running_order: None },
         );
     }
+    let tests = PathTests::new(endpoint.clone(), everyone_but(&site, rank));
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
-    let silence_max = (timers.lease * 4).max(Duration::from_secs(1));
+    let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
     let data = data::Data { endpoint: endpoint.clone(), inboxes: inboxes.clone(), rank };
     runtime.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
     let control = control::spawn(ControlSetup {
@@ -169,7 +171,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         })
         .collect();
     let threads = Threads { runtime, control, engines };
-    Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, threads))
+    Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, tests, threads))
 }
 
 /// Tells every group's machine that the process will stop; used by [`Handle::shutdown`].

@@ -23,11 +23,15 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::VoterId;
 use twinhub_wire::{
-    Channel, FRAME_BODY_MAX, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, negotiate,
+    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured, negotiate,
     write_frame,
 };
 
 use crate::pki::{Credentials, server_name};
+
+mod conversation;
+
+use conversation::converse;
 
 /// The path of a supervisor's word, which is no path of the node.
 pub(crate) const WORD_PATH: u8 = u8::MAX;
@@ -35,10 +39,6 @@ pub(crate) const WORD_PATH: u8 = u8::MAX;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(5);
 /// Handshakes under way at once on one listener; a further one waits in the kernel's queue.
 const HANDSHAKES_MAX: usize = 32;
-/// Frames waiting for one control connection. A full queue means a dead path; frames are dropped.
-pub(crate) const CONTROL_QUEUE: usize = 64;
-/// Frames waiting for one data connection; the sender stops above.
-pub(crate) const DATA_QUEUE: usize = 16;
 
 /// Who this process is among the others.
 #[derive(Debug, Clone)]
@@ -73,7 +73,52 @@ pub(crate) struct PeerInfo {
 pub(crate) enum LinkEvent {
     Up { link: Link, info: PeerInfo },
     Frame { peer: VoterId, path: u8, kind: Kind, body: Vec<u8> },
-    Down { peer: VoterId, path: u8, error: String },
+    Measured { peer: VoterId, path: u8, measured: Measured },
+    Down { peer: VoterId, path: u8, loss: Loss },
+}
+
+/// Why a path does not stand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Loss {
+    pub(crate) cause: LossCause,
+    pub(crate) error: String,
+}
+
+/// What the end of a connection says of the machine at its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LossCause {
+    /// Its kernel answered, its process did not: the process ended.
+    ProcessEnded,
+    /// Nothing came: the machine or the network.
+    Silent,
+    /// Something else, which the text says.
+    Other,
+}
+
+impl Loss {
+    fn of(error: &io::Error) -> Loss {
+        let ended = [
+            io::ErrorKind::ConnectionRefused,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::ConnectionAborted,
+            io::ErrorKind::BrokenPipe,
+            io::ErrorKind::UnexpectedEof,
+        ];
+        let silent =
+            [io::ErrorKind::TimedOut, io::ErrorKind::HostUnreachable, io::ErrorKind::NetworkUnreachable];
+        let cause = if ended.contains(&error.kind()) {
+            LossCause::ProcessEnded
+        } else if silent.contains(&error.kind()) {
+            LossCause::Silent
+        } else {
+            LossCause::Other
+        };
+        Loss { cause, error: error.to_string() }
+    }
+
+    fn silent(error: String) -> Loss {
+        Loss { cause: LossCause::Silent, error }
+    }
 }
 
 /// Where to dial.
@@ -106,22 +151,25 @@ pub(crate) async fn keep_dialed(
     let mut last_error = String::new();
     while !events.is_closed() {
         let attempt = timeout(HANDSHAKE_MAX, dial(&endpoint, &target, manner.channel)).await;
-        let error = match attempt {
+        let loss = match attempt {
             Ok(Ok((stream, info))) => {
                 backoff = manner.backoff_min;
                 last_error.clear();
                 converse(stream, target.voter, target.path, info, manner, &events).await
             }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("no answer from {} within {} s", target.address, HANDSHAKE_MAX.as_secs()),
+            Ok(Err(error)) => Loss::of(&error),
+            Err(_) => {
+                let (address, seconds) = (&target.address, HANDSHAKE_MAX.as_secs());
+                Loss::silent(format!("no answer from {address} within {seconds} s"))
+            }
         };
-        if error != last_error {
-            tracing::info!(peer = %target.name, address = %target.address, error, "peer link down");
-            let down = LinkEvent::Down { peer: target.voter, path: target.path, error: error.clone() };
+        if loss.error != last_error {
+            tracing::info!(peer = %target.name, address = %target.address, error = loss.error, "peer link down");
+            last_error.clone_from(&loss.error);
+            let down = LinkEvent::Down { peer: target.voter, path: target.path, loss };
             if events.send(down).await.is_err() {
                 return;
             }
-            last_error = error;
         }
         tokio::time::sleep(jittered(backoff)).await;
         backoff = (backoff * 2).min(manner.backoff_max);
@@ -161,10 +209,10 @@ pub(crate) async fn accept(
                     drop(timeout(HANDSHAKE_MAX, hear(stream, voter, &events)).await);
                 }
                 Ok(Ok(Some((stream, voter, path, info)))) => {
-                    let error = converse(stream, voter, path, info, manner, &events).await;
-                    tracing::info!(peer = %voter, path, error, "peer link down");
+                    let loss = converse(stream, voter, path, info, manner, &events).await;
+                    tracing::info!(peer = %voter, path, error = loss.error, "peer link down");
                     // A closed receiver means the node is stopping.
-                    drop(events.send(LinkEvent::Down { peer: voter, path, error }).await);
+                    drop(events.send(LinkEvent::Down { peer: voter, path, loss }).await);
                 }
                 Ok(Ok(None)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "refused a peer connection"),
@@ -188,9 +236,9 @@ pub(crate) async fn adopt(
     };
     match timeout(HANDSHAKE_MAX, hello).await {
         Ok(Ok((stream, voter, path, info))) => {
-            let error = converse(stream, voter, path, info, manner, &events).await;
+            let loss = converse(stream, voter, path, info, manner, &events).await;
             // A closed receiver means the node is stopping.
-            drop(events.send(LinkEvent::Down { peer: voter, path, error }).await);
+            drop(events.send(LinkEvent::Down { peer: voter, path, loss }).await);
         }
         Ok(Err(error)) => tracing::debug!(%error, "refused a data connection"),
         Err(_) => tracing::debug!("a data connection did not finish its handshake in time"),
@@ -211,10 +259,11 @@ async fn dial(
     connect(endpoint, target, channel, preface).await
 }
 
-/// Says frames to a peer and hangs up: a supervisor's word about its dead hub process.
-pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) -> io::Result<()> {
+/// Says frames to a peer and hangs up: a supervisor's word about its dead hub process. Nothing at all can be
+/// said too, which tests the path.
+pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) -> io::Result<PeerInfo> {
     let preface = [b'T', b'H', b'R', WORD_PATH];
-    let (mut stream, _) = connect(endpoint, target, Channel::Control, preface).await?;
+    let (mut stream, info) = connect(endpoint, target, Channel::Control, preface).await?;
     stream.write_all(frames).await?;
     stream.flush().await?;
     stream.shutdown().await?;
@@ -223,9 +272,9 @@ pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) ->
     let mut rest = [0; 1024];
     loop {
         match stream.read(&mut rest).await {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Ok(info),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(info),
             Err(error) => return Err(error),
         }
     }
@@ -382,81 +431,6 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
     let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
     negotiate(&mine, &theirs).map_err(io::Error::other)?;
     Ok(theirs)
-}
-
-/// Carries frames both ways until the connection ends; says why it did.
-async fn converse(
-    stream: Box<dyn Stream>,
-    peer: VoterId,
-    path: u8,
-    info: PeerInfo,
-    manner: Manner,
-    events: &mpsc::Sender<LinkEvent>,
-) -> String {
-    let (queue, limit) = match manner.channel {
-        Channel::Control => (CONTROL_QUEUE, FRAME_CONTROL_MAX),
-        Channel::Data => (DATA_QUEUE, FRAME_BODY_MAX),
-    };
-    let (sender, mut outgoing) = mpsc::channel::<Vec<u8>>(queue);
-    if events.send(LinkEvent::Up { link: Link { peer, path, sender }, info }).await.is_err() {
-        return "stopping".to_owned();
-    }
-    let (mut input, mut output) = tokio::io::split(stream);
-    let write = async {
-        let mut batch = Vec::new();
-        while let Some(bytes) = outgoing.recv().await {
-            batch.clear();
-            batch.extend_from_slice(&bytes);
-            while batch.len() < 64 * 1024
-                && let Ok(more) = outgoing.try_recv()
-            {
-                batch.extend_from_slice(&more);
-            }
-            let sent = async {
-                output.write_all(&batch).await?;
-                output.flush().await
-            };
-            match timeout(manner.silence_max, sent).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return format!("cannot send: {error}"),
-                Err(_) => return format!("the peer took nothing for {} ms", manner.silence_max.as_millis()),
-            }
-        }
-        "replaced".to_owned()
-    };
-    let read = async {
-        let mut reader = FrameReader::new(limit);
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let count = match timeout(manner.silence_max, input.read(&mut buffer)).await {
-                Ok(Ok(0)) => return "closed by the peer".to_owned(),
-                Ok(Ok(count)) => count,
-                Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return "closed by the peer without a goodbye".to_owned();
-                }
-                Ok(Err(error)) => return format!("cannot receive: {error}"),
-                Err(_) => return format!("silent for {} ms", manner.silence_max.as_millis()),
-            };
-            reader.push(&buffer[..count]);
-            loop {
-                match reader.next_frame() {
-                    Ok(Some(frame)) => {
-                        let event =
-                            LinkEvent::Frame { peer, path, kind: frame.kind, body: frame.body.to_vec() };
-                        if events.send(event).await.is_err() {
-                            return "stopping".to_owned();
-                        }
-                    }
-                    Ok(None) => break,
-                    Err(error) => return format!("unreadable frame: {error}"),
-                }
-            }
-        }
-    };
-    tokio::select! {
-        why = write => why,
-        why = read => why,
-    }
 }
 
 fn info_of(hello: &Hello) -> PeerInfo {

@@ -10,10 +10,12 @@ use tokio::sync::broadcast;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
 use twinhub_redundancy::{NodeState, VoterId};
+use twinhub_wire::Measured;
 
 use crate::clock;
 use crate::engine::EngineCounters;
 use crate::error::CommandError;
+use crate::peer::{Loss, LossCause};
 use crate::view::{EventView, OperationView, RoleChangeView};
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -83,6 +85,9 @@ pub(crate) struct GroupStatus {
     pub(crate) takeovers: BTreeMap<String, u64>,
     pub(crate) activating_since: Option<Moment>,
     pub(crate) takeover_seconds: Option<f64>,
+    pub(crate) detection_seconds: Option<f64>,
+    /// When the node that is or was active was last heard, unless it is this one.
+    pub(crate) active_heard: Option<Moment>,
 }
 
 /// One path to a peer.
@@ -90,8 +95,30 @@ pub(crate) struct GroupStatus {
 pub(crate) struct PathStatus {
     pub(crate) address: String,
     pub(crate) up: bool,
-    pub(crate) error: Option<String>,
+    pub(crate) loss: Option<Loss>,
     pub(crate) rtt_us: Option<u64>,
+    pub(crate) clock_offset_us: Option<i64>,
+}
+
+impl PathStatus {
+    /// Takes a measurement in: the round trip is smoothed as TCP does it (RFC 6298, section 2.3), the offset is
+    /// that of the latest probe which was not slower than usual, since a slow one knows it less well.
+    pub(crate) fn measured(&mut self, measured: Measured) {
+        let took = u64::try_from(measured.round_trip.as_micros()).unwrap_or(u64::MAX);
+        let usual = self.rtt_us;
+        self.rtt_us = Some(usual.map_or(took, |usual| usual.saturating_mul(7).saturating_add(took) / 8));
+        if self.clock_offset_us.is_none() || usual.is_none_or(|usual| took <= usual.saturating_mul(2)) {
+            self.clock_offset_us = Some(measured.clock_offset_ns / 1_000);
+        }
+    }
+
+    /// The path does not stand any more, or still not.
+    pub(crate) fn lost(&mut self, loss: Loss) {
+        self.up = false;
+        self.rtt_us = None;
+        self.clock_offset_us = None;
+        self.loss = Some(loss);
+    }
 }
 
 impl Shared {
@@ -162,6 +189,25 @@ impl Shared {
     pub(crate) fn paths(&self, peer: VoterId) -> Vec<PathStatus> {
         let state = self.lock();
         state.peers.range((peer, 0)..=(peer, u8::MAX)).map(|(_, status)| status.clone()).collect()
+    }
+
+    /// What the ends of its connections say of a peer that is not heard.
+    pub(crate) fn why_unreachable(&self, peer: VoterId) -> String {
+        let paths = self.paths(peer);
+        let all = |cause| {
+            let mut causes = paths.iter().map(|path| path.loss.as_ref().map(|loss| loss.cause));
+            !paths.is_empty() && causes.all(|found| found == Some(cause))
+        };
+        if all(LossCause::ProcessEnded) {
+            return "its machine answers, its process does not: the process has ended".to_owned();
+        }
+        if all(LossCause::Silent) {
+            return "nothing is heard on any path: its machine is down, or the network to it".to_owned();
+        }
+        let mut texts: Vec<String> =
+            paths.into_iter().filter_map(|path| path.loss.map(|loss| loss.error)).collect();
+        texts.dedup();
+        if texts.is_empty() { "no path to it stood so far".to_owned() } else { texts.join("; ") }
     }
 
     pub(crate) fn set_version(&self, peer: VoterId, version: String, config_hash: u64) {
@@ -303,6 +349,19 @@ fn read_history(path: &std::path::Path) -> VecDeque<RoleChangeView> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_slow_probe_moves_neither_round_trip_nor_clock_by_much() {
+        let mut path = PathStatus::default();
+        let probe = |ms, offset_us: i64| Measured {
+            round_trip: std::time::Duration::from_millis(ms),
+            clock_offset_ns: offset_us * 1_000,
+        };
+        path.measured(probe(1, 50));
+        path.measured(probe(1, 52));
+        path.measured(probe(81, 40_000));
+        assert_eq!((path.rtt_us, path.clock_offset_us), (Some(11_000), Some(52)));
+    }
 
     #[test]
     fn a_web_address_for_all_interfaces_is_reached_at_the_link() {

@@ -66,6 +66,9 @@ pub struct NodeView {
     pub state: String,
     /// Whether it answers on at least one path (this node itself: true).
     pub reachable: bool,
+    /// Why not: whether its process ended or nothing is heard of its machine.
+    #[serde(default)]
+    pub unreachable: Option<String>,
     /// Journal records it lacks against the active node; absent if not known.
     pub lag_records: Option<u64>,
     /// Whether it holds everything the active node holds.
@@ -87,7 +90,35 @@ pub struct PathView {
     pub up: bool,
     /// Smoothed round trip in microseconds; absent if not measured.
     pub rtt_us: Option<u64>,
+    /// How far the peer's civil clock is ahead of this node's, in microseconds; absent if not measured.
+    #[serde(default)]
+    pub clock_offset_us: Option<i64>,
     /// Why it is not connected.
+    pub error: Option<String>,
+}
+
+/// What a test of one path found, on a connection of its own.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct PathTestView {
+    /// Address, `host:port`.
+    pub address: String,
+    /// Whether a TCP connection is accepted there.
+    pub reachable: bool,
+    /// How long that took, in microseconds.
+    pub connect_us: Option<u64>,
+    /// Whether the other side proved to be that node, by mutual TLS.
+    pub tls: bool,
+    /// How long TCP, TLS and the exchange of versions took, in microseconds.
+    pub handshake_us: Option<u64>,
+    /// The other side's product version.
+    pub version: String,
+    /// Hash of the other side's configuration.
+    pub config_hash: String,
+    /// Smoothed round trip on the connection that stands, in microseconds.
+    pub rtt_us: Option<u64>,
+    /// How far the other side's civil clock is ahead, in microseconds.
+    pub clock_offset_us: Option<i64>,
+    /// What went wrong.
     pub error: Option<String>,
 }
 
@@ -98,6 +129,9 @@ pub struct WitnessView {
     pub address: String,
     /// Whether it is connected.
     pub up: bool,
+    /// Smoothed round trip in microseconds; absent if not measured.
+    #[serde(default)]
+    pub rtt_us: Option<u64>,
     /// Why it is not connected.
     pub error: Option<String>,
 }
@@ -278,6 +312,8 @@ pub struct MetricsView {
     pub takeovers: BTreeMap<String, u64>,
     /// Duration of this node's last takeover from detection to open gates, in seconds.
     pub takeover_duration_seconds: Option<f64>,
+    /// How long the node before was silent when this one was elected in its place, in seconds.
+    pub detection_duration_seconds: Option<f64>,
     /// Records sent and received by replication, by direction `sent` / `received`.
     pub sync_records: BTreeMap<&'static str, u64>,
     /// Ring entries that the active node never covered.

@@ -144,7 +144,7 @@ impl Witness {
                     Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
                 }
             }
-            LinkEvent::Frame { .. } => {}
+            LinkEvent::Frame { .. } | LinkEvent::Measured { .. } => {}
         }
     }
 

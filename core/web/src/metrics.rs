@@ -138,6 +138,15 @@ impl Page {
             duration.row(&[], seconds);
         }
         duration.gauge(encoder)?;
+        let mut detection = Family::new(
+            node,
+            "twinhub_detection_duration_seconds",
+            "How long the node before was silent at this node's last takeover that was not handed over",
+        );
+        if let Some(seconds) = self.0.detection_duration_seconds {
+            detection.row(&[], seconds);
+        }
+        detection.gauge(encoder)?;
         let mut lateness = Family::new(
             node,
             "twinhub_control_lateness_seconds",
@@ -151,6 +160,11 @@ impl Page {
         let node = self.node();
         let mut up = Family::new(node, "twinhub_peer_up", "Whether a path to another node is connected");
         let mut rtt = Family::new(node, "twinhub_peer_rtt_seconds", "Smoothed round trip of a path");
+        let mut offset = Family::new(
+            node,
+            "twinhub_clock_offset_seconds",
+            "How far a peer's civil clock is ahead of this node's, as seen on a path",
+        );
         let mut seen = std::collections::BTreeSet::new();
         for peer in self.0.cluster.groups.iter().flat_map(|group| &group.nodes) {
             if !seen.insert(&peer.name) {
@@ -162,13 +176,21 @@ impl Page {
                 if let Some(micros) = path.rtt_us {
                     rtt.row(&labels, seconds(micros));
                 }
+                if let Some(micros) = path.clock_offset_us {
+                    offset.row(&labels, signed_seconds(micros));
+                }
             }
         }
         if let Some(witness) = &self.0.cluster.witness {
-            up.row(&[("peer", "witness"), ("link", &witness.address)], i64::from(witness.up));
+            let labels = [("peer", "witness"), ("link", witness.address.as_str())];
+            up.row(&labels, i64::from(witness.up));
+            if let Some(micros) = witness.rtt_us {
+                rtt.row(&labels, seconds(micros));
+            }
         }
         up.gauge(encoder)?;
-        rtt.gauge(encoder)
+        rtt.gauge(encoder)?;
+        offset.gauge(encoder)
     }
 
     fn sync(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -291,6 +313,11 @@ fn seconds(micros: u64) -> f64 {
     as_float(micros) / 1e6
 }
 
+#[expect(clippy::cast_precision_loss, reason = "microseconds far below 2^52")]
+fn signed_seconds(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts and microseconds far below 2^52")]
 fn as_float(number: u64) -> f64 {
     number as f64
@@ -321,7 +348,13 @@ mod tests {
     use super::*;
 
     fn view() -> MetricsView {
-        let path = PathView { address: "10.0.0.12:7620".into(), up: true, rtt_us: Some(250), error: None };
+        let path = PathView {
+            address: "10.0.0.12:7620".into(),
+            up: true,
+            rtt_us: Some(250),
+            clock_offset_us: Some(-1_500),
+            error: None,
+        };
         let peer = NodeView {
             name: "backup".into(),
             paths: vec![path],
@@ -354,6 +387,7 @@ mod tests {
             items_by_quality: BTreeMap::from([("good", 9)]),
             takeovers: BTreeMap::from([("peer_silent".to_owned(), 2)]),
             takeover_duration_seconds: Some(0.31),
+            detection_duration_seconds: Some(1.25),
             writes: BTreeMap::from([(("plc1".to_owned(), "done"), 5)]),
             value_latency: vec![(0.001, 3), (0.01, 5), (f64::INFINITY, 6)],
             ..MetricsView::default()
@@ -369,6 +403,8 @@ mod tests {
             "twinhub_epoch{node=\"main\",group=\"site\"} 17",
             "twinhub_takeovers_total{node=\"main\",reason=\"peer_silent\"} 2",
             "twinhub_takeover_duration_seconds{node=\"main\"} 0.31",
+            "twinhub_detection_duration_seconds{node=\"main\"} 1.25",
+            "twinhub_clock_offset_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} -0.0015",
             "twinhub_peer_up{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 1",
             "twinhub_peer_rtt_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 0.00025",
             "twinhub_sync_lag_records{node=\"main\",group=\"site\",peer=\"backup\",part=\"journal\"} 3",

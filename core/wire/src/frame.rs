@@ -28,6 +28,8 @@ pub enum Kind {
     Forward,
     /// The sender closes the connection on purpose.
     Bye,
+    /// [`Probe`](crate::Probe): the round trip and the difference of the clocks of one path.
+    Probe,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Kind::Replica => 3,
             Kind::Forward => 4,
             Kind::Bye => 5,
+            Kind::Probe => 6,
         }
     }
 
@@ -48,6 +51,7 @@ impl Kind {
             3 => Ok(Kind::Replica),
             4 => Ok(Kind::Forward),
             5 => Ok(Kind::Bye),
+            6 => Ok(Kind::Probe),
             _ => Err(WireError::UnknownFrame { kind }),
         }
     }

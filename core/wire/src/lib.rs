@@ -7,7 +7,8 @@
 //! - [`record`]: one journal record as bytes; the layout of samples is made for hundreds of thousands per
 //!   second;
 //! - [`frame`]: header, length and checksum around everything that is sent;
-//! - [`hello`]: what each side says first, and the protocol version both can speak.
+//! - [`hello`]: what each side says first, and the protocol version both can speak;
+//! - [`probe`]: round trip and clock offset of a path.
 //!
 //! # Versions
 //! A node of version N talks to one of N-1: [`negotiate`] picks the smaller protocol. Every record starts
@@ -18,6 +19,7 @@
 pub mod error;
 pub mod frame;
 pub mod hello;
+pub mod probe;
 pub mod record;
 mod samples;
 mod value;
@@ -28,4 +30,5 @@ pub use frame::{
     FRAME_BODY_MAX, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, FrameRef, Kind, write_frame,
 };
 pub use hello::{Channel, Hello, PROTOCOL, PROTOCOL_MIN, PeerKind, negotiate};
+pub use probe::{Measured, Probe};
 pub use record::{RECORD_BYTES_MAX, RecordKind};

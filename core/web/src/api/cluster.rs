@@ -1,7 +1,5 @@
 //! The cluster, its nodes, and orders of operators.
 
-use std::time::{Duration, Instant};
-
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -10,9 +8,8 @@ use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, http::HeaderValue};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpStream;
 use twinhub_runtime::Order;
-use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathView};
+use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, PathView};
 use utoipa::ToSchema;
 
 use super::{Web, body_of};
@@ -140,6 +137,8 @@ pub(crate) struct NodeDetails {
     web: String,
     /// Whether it answers on at least one path.
     reachable: bool,
+    /// Why not: whether its process ended or nothing is heard of its machine.
+    unreachable: Option<String>,
     /// Its part in each group.
     groups: Vec<NodeInGroup>,
     /// Every path to it.
@@ -198,6 +197,7 @@ fn details(web: &Web, name: &str) -> Result<NodeDetails, Problem> {
         version: first.version,
         web: first.web,
         reachable: first.reachable,
+        unreachable: first.unreachable,
         groups,
         paths: first.paths,
     })
@@ -208,63 +208,26 @@ fn details(web: &Web, name: &str) -> Result<NodeDetails, Problem> {
 pub(crate) struct NodeTest {
     /// The node.
     name: String,
-    /// Its product version, if known.
-    version: String,
-    /// Hash of this node's configuration; a node with another one is not in sync.
+    /// The node that tried.
+    from: String,
+    /// Hash of the configuration of the node that tried; a node with another one is not in sync.
     config_hash: String,
     /// Each path.
-    paths: Vec<PathTest>,
+    paths: Vec<PathTestView>,
 }
 
-/// What a test of one path found.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct PathTest {
-    /// Address, `host:port`.
-    address: String,
-    /// Whether a new TCP connection is accepted there.
-    reachable: bool,
-    /// How long that took, in microseconds.
-    connect_us: Option<u64>,
-    /// Whether the permanent connection stands, which needs mutual TLS.
-    tls: bool,
-    /// Smoothed round trip of heartbeats in microseconds.
-    rtt_us: Option<u64>,
-    /// Why not.
-    error: Option<String>,
-}
-
-/// Tries every path to a node.
+/// Tries every path to a node, or to `witness`, on connections of their own.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/test", params(("name" = String, Path)),
     responses((status = 200, body = NodeTest), (status = 404, body = Problem)))]
 pub(crate) async fn test_node(
     State(web): State<Web>,
     Path(name): Path<String>,
 ) -> Result<Json<NodeTest>, Problem> {
-    let node = details(&web, &name)?;
-    let links = web.handle.site().node(&name).map(|node| node.links.clone()).unwrap_or_default();
-    let mut paths = Vec::new();
-    for (index, address) in links.into_iter().enumerate() {
-        // A path that the other node dialed has no address here; paths keep the order of the links.
-        let known = node.paths.get(index).filter(|path| path.address.is_empty() || path.address == address);
-        let begun = Instant::now();
-        let tried = tokio::time::timeout(CONNECT_TIME_MAX, TcpStream::connect(&address)).await;
-        let took = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let tried = match tried {
-            Ok(Ok(_)) => Ok(took),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("no answer within {} s", CONNECT_TIME_MAX.as_secs())),
-        };
-        paths.push(PathTest {
-            address,
-            reachable: tried.is_ok(),
-            connect_us: tried.as_ref().ok().copied(),
-            tls: known.is_some_and(|path| path.up),
-            rtt_us: known.and_then(|path| path.rtt_us),
-            error: tried.err().or_else(|| known.and_then(|path| path.error.clone())),
-        });
+    let cluster = web.handle.cluster();
+    let is_witness = name == "witness" && cluster.witness.is_some();
+    if !is_witness && web.handle.site().node(&name).is_none() {
+        return Err(Problem::not_found("TH-NODE-002", format!("there is no node `{name}`")));
     }
-    let config_hash = web.handle.cluster().config_hash;
-    Ok(Json(NodeTest { name: node.name, version: node.version, config_hash, paths }))
+    let paths = web.handle.test_paths(&name).await;
+    Ok(Json(NodeTest { name, from: cluster.node, config_hash: cluster.config_hash, paths }))
 }
-
-const CONNECT_TIME_MAX: Duration = Duration::from_secs(2);
