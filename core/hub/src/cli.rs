@@ -114,6 +114,9 @@ pub(crate) enum Command {
     Resume(GroupArgs),
     /// Make the asked node fetch a full copy from the active one
     Resync(GroupArgs),
+    /// Test the paths to the other nodes and to the witness
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// List, read, write and follow items
     #[command(subcommand)]
     Items(ItemsCommand),
@@ -223,6 +226,19 @@ pub(crate) struct GroupArgs {
     /// Only this group
     #[arg(long, value_name = "ID")]
     pub(crate) group: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeerCommand {
+    /// Try every path from the asked node: connection, certificate, version, round trip, clock, configuration
+    Test(PeerTestArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PeerTestArgs {
+    /// Only to this node, or `witness`; to everyone if left out
+    #[arg(value_name = "NODE")]
+    pub(crate) node: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

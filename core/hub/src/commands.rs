@@ -1,13 +1,16 @@
 //! One module for each family of commands.
 
 pub(crate) mod check;
-pub(crate) mod cluster;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod init;
+pub(crate) mod interfaces;
 pub(crate) mod items;
 pub(crate) mod matrix;
+pub(crate) mod orders;
+pub(crate) mod peer;
 pub(crate) mod plugin;
 pub(crate) mod records;
 pub(crate) mod run;
+pub(crate) mod status;
 pub(crate) mod witness;

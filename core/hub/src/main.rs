@@ -12,8 +12,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand};
-use crate::commands::{check, cluster, demo, doctor, init, items, matrix, plugin, records, run, witness};
+use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
+use crate::commands::{
+    check, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin, records, run, status, witness,
+};
 use crate::exit::Outcome;
 use crate::output::Answer;
 
@@ -38,17 +40,18 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Config(ConfigCommand::Check) => check::check(global, answer),
         Command::Config(ConfigCommand::Schema) => check::schema(),
         Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
-        Command::Status(args) => cluster::status(global, args, answer),
-        Command::Switchover(args) => cluster::switchover(global, args, answer),
-        Command::Failover(args) => cluster::failover(global, args, answer),
-        Command::Pause(args) => cluster::order(global, "pause", args, answer),
-        Command::Resume(args) => cluster::order(global, "resume", args, answer),
-        Command::Resync(args) => cluster::order(global, "resync", args, answer),
+        Command::Status(args) => status::status(global, args, answer),
+        Command::Switchover(args) => orders::switchover(global, args, answer),
+        Command::Failover(args) => orders::failover(global, args, answer),
+        Command::Pause(args) => orders::order(global, "pause", args, answer),
+        Command::Resume(args) => orders::order(global, "resume", args, answer),
+        Command::Resync(args) => orders::order(global, "resync", args, answer),
+        Command::Peer(PeerCommand::Test(args)) => peer::test(global, args, answer),
         Command::Items(ItemsCommand::Ls(args)) => items::ls(global, args, answer),
         Command::Items(ItemsCommand::Get { keys }) => items::get(global, keys, answer),
         Command::Items(ItemsCommand::Set(args)) => items::set(global, args, answer),
         Command::Items(ItemsCommand::Watch(args)) => items::watch(global, args, answer),
-        Command::Interfaces(InterfacesCommand::Ls) => cluster::interfaces(global, answer),
+        Command::Interfaces(InterfacesCommand::Ls) => interfaces::ls(global, answer),
         Command::Plugin(command) => plugin::run(global, command, answer),
         Command::Matrix(command) => matrix::run(global, command, answer),
         Command::History(args) => records::history(global, args, answer),

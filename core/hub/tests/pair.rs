@@ -35,6 +35,17 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
             .all(|node| pair.json(node, &["items", "get", "sim1/echo"])[0]["value"] == 42)
     });
 
+    // Every path answers with version, clock and configuration; the standing ones are measured.
+    let tested = pair.ask("main", &["peer", "test"]);
+    assert_eq!(tested.status.code(), Some(0), "{tested:?}");
+    pair.wait("measured paths", |pair| {
+        let tests = pair.json("main", &["peer", "test"]);
+        let [backup, witness] = [&tests[0]["paths"][0], &tests[1]["paths"][0]];
+        tests[0]["config_hash"] == backup["config_hash"]
+            && backup["clock_offset_us"].as_i64().is_some_and(|offset| offset.abs() < 1_000_000)
+            && witness["rtt_us"].is_u64()
+    });
+
     // A planned switchover waits until it is done and says how long it took.
     let moved = pair.json("main", &["switchover", "--to", "backup"]);
     assert_eq!(moved["active"][0]["node"], "backup", "{moved}");
@@ -60,6 +71,12 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
     supervisor.kill().unwrap();
     supervisor.wait().unwrap();
     pair.wait("the hub process to end with its supervisor", |_| !is_running(orphan));
+    pair.wait("main to know that the process ended, not the network", |pair| {
+        let lost = &pair.json("main", &["status"])["groups"][0]["nodes"][1]["unreachable"];
+        lost.as_str().is_some_and(|lost| lost.contains("the process has ended"))
+    });
+    let tested = pair.ask("main", &["peer", "test", "backup"]);
+    assert_eq!(tested.status.code(), Some(1), "{tested:?}");
 
     // SIGTERM stops in order, with exit code 0, the witness too.
     for name in ["main", "witness"] {

@@ -1,0 +1,153 @@
+//! `status`: who is active and how the nodes are.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use serde_json::json;
+use twinhub_runtime::view::{ClusterView, GroupView};
+
+use crate::cli::{Global, StatusArgs};
+use crate::client::Client;
+use crate::exit::{Code, Failure, Outcome};
+use crate::output::{Answer, plain, print, table};
+
+/// Where the cluster is shown.
+pub(super) const CLUSTER: &str = "/api/v1/cluster";
+
+pub(crate) fn status(global: &Global, args: &StatusArgs, answer: Answer) -> Outcome {
+    let client = Client::new(global)?;
+    if !args.watch {
+        let cluster: ClusterView = client.get(CLUSTER)?;
+        return answer.give(&cluster, cluster_text);
+    }
+    let interval = Duration::try_from_secs_f64(args.interval.max(0.1))
+        .map_err(|error| Failure::of(Code::Usage, &error))?;
+    let clears = std::io::stdout().is_terminal() && !answer.is_json();
+    loop {
+        match client.get::<ClusterView>(CLUSTER) {
+            Ok(cluster) => {
+                if clears {
+                    print("\u{1b}[H\u{1b}[2J")?;
+                }
+                answer.give_line(&cluster, |cluster| format!("{}\n", cluster_text(cluster)))?;
+            }
+            // The node may be starting again: this is what one watches for.
+            Err(failure) if failure.code == Code::Unreachable => {
+                let line = json!({ "error": failure.text });
+                answer.give_line(&line, |_| failure.text.clone())?;
+            }
+            Err(failure) => return Err(failure),
+        }
+        std::thread::sleep(interval);
+    }
+}
+
+fn cluster_text(cluster: &ClusterView) -> String {
+    let mut parts = vec![format!(
+        "{} as seen by {} · twinhub {} · profile {} · configuration {}",
+        plain(&cluster.site),
+        cluster.node,
+        cluster.version,
+        cluster.profile,
+        cluster.config_hash
+    )];
+    if let Some(witness) = &cluster.witness {
+        let state = if witness.up { "up".to_owned() } else { down(witness.error.as_deref()) };
+        parts.push(format!("witness {} {state}", witness.address));
+    }
+    parts.extend(cluster.groups.iter().map(group_text));
+    parts.join("\n")
+}
+
+fn group_text(group: &GroupView) -> String {
+    let mut notes = vec![if group.protected { "protected" } else { "not protected" }];
+    if group.split_possible {
+        notes.push("split possible");
+    }
+    if group.paused {
+        notes.push("paused");
+    }
+    let nodes = group.nodes.iter().map(|node| {
+        let is_active = group.active.as_deref() == Some(&node.name);
+        [
+            if is_active { format!("* {}", node.name) } else { format!("  {}", node.name) },
+            node.rank.to_string(),
+            node.state.clone(),
+            if node.in_sync { "yes" } else { "no" }.to_owned(),
+            node.lag_records.map_or("-".to_owned(), |lag| lag.to_string()),
+            node.paths.iter().map(path_text).collect::<Vec<_>>().join(", "),
+        ]
+    });
+    let lost: String = group
+        .nodes
+        .iter()
+        .filter_map(|node| {
+            Some(format!("\n{} is unreachable: {}", node.name, plain(node.unreachable.as_ref()?)))
+        })
+        .collect();
+    format!(
+        "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}\n{}{lost}",
+        group.id,
+        group.active.as_deref().unwrap_or("nobody"),
+        group.epoch,
+        notes.join(", "),
+        group.since,
+        plain(&group.reason),
+        table(["  node", "rank", "state", "in sync", "lag", "paths"], nodes)
+    )
+}
+
+fn path_text(path: &twinhub_runtime::view::PathView) -> String {
+    match (path.up, path.rtt_us) {
+        (true, Some(micros)) => format!("{} {}.{:03} ms", path.address, micros / 1000, micros % 1000),
+        (true, None) => format!("{} up", path.address),
+        (false, _) => format!("{} {}", path.address, down(path.error.as_deref())),
+    }
+    .trim()
+    .to_owned()
+}
+
+fn down(error: Option<&str>) -> String {
+    error.map_or("down".to_owned(), |error| format!("down ({})", plain(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use twinhub_runtime::view::NodeView;
+
+    use super::*;
+
+    fn cluster() -> ClusterView {
+        let node = |name: &str, rank, state: &str| NodeView {
+            name: name.to_owned(),
+            rank,
+            state: state.to_owned(),
+            in_sync: true,
+            lag_records: Some(0),
+            ..NodeView::default()
+        };
+        let group = GroupView {
+            id: "site".to_owned(),
+            epoch: "3.0".to_owned(),
+            active: Some("main".to_owned()),
+            protected: true,
+            since: "2030-01-01T00:00:00Z".to_owned(),
+            reason: "elected".to_owned(),
+            nodes: vec![node("main", 0, "active"), node("backup", 1, "standby")],
+            ..GroupView::default()
+        };
+        ClusterView {
+            site: "Hotel".to_owned(),
+            node: "main".to_owned(),
+            groups: vec![group],
+            ..ClusterView::default()
+        }
+    }
+
+    #[test]
+    fn the_status_table_marks_the_active_node() {
+        let text = cluster_text(&cluster());
+        assert!(text.contains("group site: active main · epoch 3.0 · protected"), "{text}");
+        assert!(text.contains("* main") && text.contains("  backup"), "{text}");
+    }
+}
