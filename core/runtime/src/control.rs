@@ -418,7 +418,7 @@ impl Control {
             Action::Refused { order, why } => {
                 tracing::warn!(group = name, %order, why, "order refused");
                 if let Some((operation, _, _)) = group.running_order.take() {
-                    self.shared.finish_operation(operation, false, &why);
+                    self.shared.end_operation(operation, name, false, &why);
                 }
             }
             Action::Abort { reason } => {
@@ -523,11 +523,17 @@ impl Control {
         if done {
             group.running_order = None;
             let who = active.map_or_else(|| "no node".to_owned(), |node| self.shared.name_of(node));
-            self.shared.finish_operation(operation, true, &format!("`{who}` is active, after {took_ms} ms"));
+            self.shared.end_operation(
+                operation,
+                name,
+                true,
+                &format!("`{who}` is active, after {took_ms} ms"),
+            );
         } else if now.since(begun) > ORDER_MAX {
             group.running_order = None;
-            self.shared.finish_operation(
+            self.shared.end_operation(
                 operation,
+                name,
                 false,
                 &format!("{order} has not ended after {took_ms} ms"),
             );

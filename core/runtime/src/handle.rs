@@ -8,23 +8,23 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use twinhub_config::Site;
 use twinhub_loader::Manifest;
-use twinhub_model::{ItemId, NodeRank, Position};
+use twinhub_model::{ItemId, NodeRank};
 use twinhub_redundancy::{NodeState, VoterId};
 
 use crate::clock;
-use crate::control::{ControlSender, Told};
+use crate::control::ControlSender;
 use crate::error::CommandError;
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
 use crate::json::{from_json, to_json};
 use crate::node;
 use crate::path_test::PathTests;
-use crate::shared::{GroupStatus, LATENCY_BOUNDS, PathStatus, Shared};
-use crate::stream::{Stream, StreamFilter, parse_cursor};
+use crate::shared::{GroupStatus, LATENCY_BOUNDS, Shared};
+use crate::stream::{Cursor, Stream, StreamFilter};
 use crate::table::ItemTable;
 use crate::view::{
-    ClusterView, EventView, GroupView, InterfaceView, ItemView, ItemsPage, MetricsView, NodeView,
-    OperationView, PathTestView, PathView, PluginView, RoleChangeView, WitnessView, WriteView,
+    EventView, InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, PluginView, RoleChangeView,
+    WriteView,
 };
 use crate::words;
 
@@ -35,26 +35,10 @@ const COMMAND_GRACE: Duration = Duration::from_secs(4);
 /// A graceful stop may take this long.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 
-/// What an operator can order.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
-    /// Move the role, planned and without loss.
-    Switchover {
-        /// To this node, or to the best one.
-        to: Option<String>,
-    },
-    /// Make this node active now.
-    Failover {
-        /// Also without a majority.
-        force: bool,
-    },
-    /// Nothing moves by itself any more.
-    Pause,
-    /// Moves are allowed again.
-    Resume,
-    /// This node fetches a full copy from the active one.
-    Resync,
-}
+mod cluster;
+mod orders;
+
+pub use orders::Order;
 
 /// A plugin library that is in use.
 #[derive(Debug)]
@@ -86,6 +70,15 @@ pub(crate) struct Inner {
     plugins: Vec<Loaded>,
     path_tests: PathTests,
     threads: Mutex<Option<Threads>>,
+}
+
+impl Inner {
+    /// The items of a group's interfaces.
+    pub(crate) fn items_of_group(&self, group: &str) -> impl Iterator<Item = ItemId> + '_ {
+        let ports: Vec<Arc<Port>> =
+            self.ports.iter().filter(|(of, _)| of == group).map(|(_, port)| Arc::clone(port)).collect();
+        ports.into_iter().flat_map(|port| port.item_range()).map(ItemId)
+    }
 }
 
 impl Handle {
@@ -141,106 +134,6 @@ impl Handle {
 
     fn group_states(&self) -> impl Iterator<Item = GroupStatus> + '_ {
         self.0.inboxes.keys().map(|group| self.0.shared.group(group))
-    }
-
-    /// The whole cluster as this node sees it.
-    pub fn cluster(&self) -> ClusterView {
-        let shared = &self.0.shared;
-        let site = &shared.site;
-        let witness = site.cluster.witness.as_ref().map(|_| {
-            let path = shared.paths(VoterId::Witness).into_iter().next().unwrap_or_default();
-            WitnessView {
-                address: path.address,
-                up: path.up,
-                rtt_us: path.rtt_us,
-                error: path.loss.map(|loss| loss.error),
-            }
-        });
-        ClusterView {
-            site: site.site.clone(),
-            node: shared.node.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            profile: format!("{:?}", site.cluster.profile).to_lowercase(),
-            config_hash: format!("{:016x}", site.hash),
-            groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
-            witness,
-        }
-    }
-
-    fn group_view(&self, group: &twinhub_config::Group) -> GroupView {
-        let shared = &self.0.shared;
-        let status = shared.group(&group.id);
-        let now = clock::now();
-        let nodes = group
-            .nodes
-            .iter()
-            .filter_map(|name| shared.site.nodes.iter().find(|node| node.name == *name))
-            .map(|node| self.node_view(node, &status))
-            .collect();
-        GroupView {
-            id: group.id.clone(),
-            epoch: status.epoch.to_string(),
-            active: status.active.map(|node| shared.name_of(node)),
-            state: status.state.map_or("starting", NodeState::name).to_owned(),
-            protected: status.protected,
-            split_possible: status.split_possible,
-            paused: status.paused,
-            reason: status.reason,
-            since: status.since,
-            lease_remaining_ms: status
-                .lease_end
-                .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
-            position: status.position.to_string(),
-            nodes,
-        }
-    }
-
-    fn node_view(&self, node: &twinhub_config::Node, status: &GroupStatus) -> NodeView {
-        let shared = &self.0.shared;
-        let rank = NodeRank(node.rank);
-        let web = node.web.clone();
-        if rank == shared.rank {
-            let state = status.state.map_or("starting", NodeState::name);
-            let lag = self.own_lag(status);
-            return NodeView {
-                name: node.name.clone(),
-                rank: node.rank,
-                state: state.to_owned(),
-                reachable: true,
-                unreachable: None,
-                lag_records: lag,
-                in_sync: matches!(status.state, Some(NodeState::Active | NodeState::Standby)),
-                web,
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                paths: Vec::new(),
-            };
-        }
-        let (state, reachable, position) = status.peers.get(&rank).copied().unwrap_or_default();
-        let lag =
-            status.lags.get(&rank).map(|(lag, _)| *lag).or_else(|| lag_between(status.position, position));
-        let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
-        let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
-        NodeView {
-            name: node.name.clone(),
-            rank: node.rank,
-            state: word.to_owned(),
-            reachable,
-            unreachable: (!reachable).then(|| shared.why_unreachable(VoterId::Node(rank))),
-            lag_records: lag,
-            in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
-            web,
-            version: shared.version(VoterId::Node(rank)).map(|(version, _)| version).unwrap_or_default(),
-            paths,
-        }
-    }
-
-    fn own_lag(&self, status: &GroupStatus) -> Option<u64> {
-        let active = status.active?;
-        if active == self.0.shared.rank {
-            return Some(0);
-        }
-        let (_, _, theirs) = status.peers.get(&active)?;
-        lag_between(*theirs, status.position)
     }
 
     /// Every interface on this node.
@@ -393,55 +286,6 @@ impl Handle {
         }
     }
 
-    /// Gives an operator's order; the answer is an operation to watch.
-    ///
-    /// # Errors
-    /// [`CommandError`] if the order names what does not exist.
-    pub fn order(&self, group: Option<&str>, order: &Order, by: &str) -> Result<u64, CommandError> {
-        let shared = &self.0.shared;
-        let groups: Vec<String> = match group {
-            Some(group) if self.0.inboxes.contains_key(group) => vec![group.to_owned()],
-            Some(group) => return Err(CommandError::UnknownGroup { group: group.to_owned() }),
-            None => self.0.inboxes.keys().cloned().collect(),
-        };
-        let machine_order = match order {
-            Order::Switchover { to } => {
-                let to = match to {
-                    Some(name) => Some(self.rank_of(name)?),
-                    None => None,
-                };
-                twinhub_redundancy::Order::Switchover { to }
-            }
-            Order::Failover { force } => twinhub_redundancy::Order::Failover { force: *force },
-            Order::Pause => twinhub_redundancy::Order::Pause,
-            Order::Resume => twinhub_redundancy::Order::Resume,
-            Order::Resync => {
-                let operation = shared.new_operation("resync".to_owned());
-                for group in &groups {
-                    if let Some(inbox) = self.0.inboxes.get(group) {
-                        inbox.push(Job::Resync);
-                    }
-                }
-                shared.finish_operation(operation, true, "a full copy is on its way");
-                return Ok(operation);
-            }
-        };
-        let operation = shared.new_operation(machine_order.to_string());
-        for group in groups {
-            self.0.control.tell(Told::Order { group, order: machine_order, by: by.to_owned(), operation });
-        }
-        Ok(operation)
-    }
-
-    fn rank_of(&self, name: &str) -> Result<NodeRank, CommandError> {
-        self.site()
-            .nodes
-            .iter()
-            .find(|node| node.name == name)
-            .map(|node| NodeRank(node.rank))
-            .ok_or_else(|| CommandError::UnknownNode { node: name.to_owned() })
-    }
-
     /// Tries every path to another node, or to `witness`, on connections of their own.
     pub async fn test_paths(&self, name: &str) -> Vec<PathTestView> {
         let mut tests = self.0.path_tests.run(name).await;
@@ -453,11 +297,6 @@ impl Handle {
             test.clock_offset_us = standing.clock_offset_us;
         }
         tests
-    }
-
-    /// What became of an order.
-    pub fn operation(&self, id: u64) -> Option<OperationView> {
-        self.0.shared.operation(id)
     }
 
     /// The last role changes of this node, oldest first.
@@ -521,19 +360,14 @@ impl Handle {
     }
 
     /// Follows values, from a cursor of this or another node, or from now with a snapshot first.
-    pub fn subscribe(&self, filter: StreamFilter, from: Option<&str>) -> Stream {
-        let live = self.0.shared.listen();
-        let group = self.0.inboxes.keys().next().cloned().unwrap_or_default();
-        let position = from.and_then(parse_cursor);
-        Stream {
-            handle: self.clone(),
-            filter,
-            group,
-            live,
-            position,
-            snapshot_sent: position.is_some(),
-            behind: position.is_some(),
-        }
+    pub fn subscribe(&self, filter: StreamFilter, from: Option<Cursor>) -> Stream {
+        Stream::new(self.clone(), filter, from)
+    }
+
+    /// Reads a cursor that a frame of this or another node showed; none if it is none.
+    pub fn cursor(&self, text: &str) -> Option<Cursor> {
+        let groups: Vec<&str> = self.0.inboxes.keys().map(String::as_str).collect();
+        Cursor::parse(text, &groups)
     }
 
     /// Stops in order: hands the role over if another node can take it, then ends every thread.
@@ -566,19 +400,5 @@ impl Handle {
         });
         // The task itself cannot be canceled.
         drop(ended.await);
-    }
-}
-
-fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
-    (ahead.epoch == behind.epoch).then(|| ahead.seq.saturating_sub(behind.seq))
-}
-
-fn path_view(path: PathStatus) -> PathView {
-    PathView {
-        address: path.address,
-        up: path.up,
-        rtt_us: path.rtt_us,
-        clock_offset_us: path.clock_offset_us,
-        error: path.loss.map(|loss| loss.error),
     }
 }

@@ -15,6 +15,7 @@ use twinhub_wire::Measured;
 use crate::clock;
 use crate::engine::EngineCounters;
 use crate::error::CommandError;
+use crate::operations::Operations;
 use crate::peer::{Loss, LossCause};
 use crate::view::{EventView, OperationView, RoleChangeView};
 
@@ -24,8 +25,6 @@ pub(crate) const LATENCY_BOUNDS: [i64; 8] = [50, 100, 250, 500, 1_000, 5_000, 20
 const EVENTS_MAX: usize = 1_000;
 /// Role changes kept in memory.
 const HISTORY_MAX: usize = 1_000;
-/// Finished orders kept.
-const OPERATIONS_MAX: usize = 256;
 /// The role history file starts over at this size; one older file is kept.
 const HISTORY_FILE_BYTES: u64 = 1 << 20;
 /// Frames a slow live reader may be behind before it reads from the journal again.
@@ -62,8 +61,7 @@ struct State {
     events: VecDeque<EventView>,
     next_event: u64,
     history: VecDeque<RoleChangeView>,
-    operations: VecDeque<OperationView>,
-    next_operation: u64,
+    operations: Operations,
 }
 
 /// What the control thread last said of a group, and its engine.
@@ -266,33 +264,16 @@ impl Shared {
         state.history.iter().skip(skip).cloned().collect()
     }
 
-    pub(crate) fn new_operation(&self, order: String) -> u64 {
-        let mut state = self.lock();
-        state.next_operation += 1;
-        let id = state.next_operation;
-        if state.operations.len() >= OPERATIONS_MAX {
-            state.operations.pop_front();
-        }
-        state.operations.push_back(OperationView {
-            id,
-            order,
-            state: "running".to_owned(),
-            detail: String::new(),
-        });
-        id
+    pub(crate) fn begin_operation(&self, order: String, groups: &[String]) -> u64 {
+        self.lock().operations.begin(order, groups)
     }
 
-    pub(crate) fn finish_operation(&self, id: u64, done: bool, detail: &str) {
-        let mut state = self.lock();
-        if let Some(operation) = state.operations.iter_mut().find(|operation| operation.id == id) {
-            let word = if done { "done" } else { "failed" };
-            word.clone_into(&mut operation.state);
-            detail.clone_into(&mut operation.detail);
-        }
+    pub(crate) fn end_operation(&self, id: u64, group: &str, done: bool, detail: &str) {
+        self.lock().operations.end(id, group, done, detail);
     }
 
     pub(crate) fn operation(&self, id: u64) -> Option<OperationView> {
-        self.lock().operations.iter().find(|operation| operation.id == id).cloned()
+        self.lock().operations.view(id)
     }
 
     pub(crate) fn count_panic(&self) {

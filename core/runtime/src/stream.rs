@@ -1,5 +1,7 @@
 //! Following values from outside: a snapshot or a cursor first, then what comes.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,102 +23,144 @@ pub struct StreamFilter {
     pub prefix: String,
 }
 
-/// Values as they come. Slow readers read on from the journal, so nothing that it still holds is missed.
+/// How far a reader got: a journal position for each group. A site with one group shows it as
+/// `counter.rank:seq`, others as `group=counter.rank:seq` with commas between.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor(BTreeMap<String, Position>);
+
+impl Cursor {
+    /// Reads a cursor as a frame of this or another node showed it. A position without a group belongs to the
+    /// only group, or to `site`, or to the first one.
+    pub fn parse(text: &str, groups: &[&str]) -> Option<Cursor> {
+        let main = groups.iter().find(|group| **group == "site").or(groups.first())?;
+        let mut positions = BTreeMap::new();
+        for part in text.split(',') {
+            let (group, position) = part.split_once('=').unwrap_or((main, part));
+            // A group that is not configured any more has nothing to go on with.
+            if groups.contains(&group) {
+                positions.insert(group.to_owned(), parse_position(position)?);
+            } else {
+                parse_position(position)?;
+            }
+        }
+        Some(Cursor(positions))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (1, Some((_, position))) = (self.0.len(), self.0.iter().next()) {
+            return write!(f, "{position}");
+        }
+        for (index, (group, position)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma}{group}={position}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Values as they come, of all groups. Slow readers read on from the journals, so nothing that these still hold
+/// is missed.
 #[derive(Debug)]
 pub struct Stream {
-    pub(crate) handle: Handle,
-    pub(crate) filter: StreamFilter,
-    pub(crate) group: String,
-    pub(crate) live: broadcast::Receiver<LiveFrame>,
-    pub(crate) position: Option<Position>,
-    pub(crate) snapshot_sent: bool,
-    pub(crate) behind: bool,
+    handle: Handle,
+    filter: StreamFilter,
+    live: broadcast::Receiver<LiveFrame>,
+    cursor: Cursor,
+    /// Groups of which the present values are sent first.
+    unseen: BTreeSet<String>,
+    /// Groups that are read from the journal until it ends.
+    behind: BTreeSet<String>,
 }
 
 impl Stream {
+    pub(crate) fn new(handle: Handle, filter: StreamFilter, from: Option<Cursor>) -> Stream {
+        let live = handle.inner().shared.listen();
+        let cursor = from.unwrap_or_default();
+        let groups = handle.inner().inboxes.keys().cloned();
+        let (behind, unseen) = groups.partition(|group| cursor.0.contains_key(group));
+        Stream { handle, filter, live, cursor, unseen, behind }
+    }
+
     /// The next frame; `None` when the node stops.
     pub async fn next(&mut self) -> Option<StreamFrame> {
-        if !self.snapshot_sent {
-            self.snapshot_sent = true;
-            return Some(self.snapshot());
+        if let Some(group) = self.unseen.pop_first() {
+            return Some(self.snapshot(&group));
         }
         loop {
             if self.handle.inner().shared.stopping.load(Ordering::Acquire) {
                 return None;
             }
-            if self.behind {
-                if let Some(frame) = self.read_on().await? {
+            if let Some(group) = self.behind.first().cloned() {
+                if let Some(frame) = self.read_on(&group).await? {
                     return Some(frame);
                 }
                 continue;
             }
             match tokio::time::timeout(Duration::from_secs(1), self.live.recv()).await {
                 Ok(Ok(frame)) => {
-                    if *frame.group != *self.group || self.position.is_some_and(|seen| frame.position <= seen)
-                    {
+                    let group = &*frame.group;
+                    if self.cursor.0.get(group).is_some_and(|seen| frame.position <= *seen) {
                         continue;
                     }
-                    self.position = Some(frame.position);
-                    if let Some(frame) = self.frame(frame.position, &frame.samples) {
-                        return Some(frame);
+                    self.cursor.0.insert(group.to_owned(), frame.position);
+                    let items = self.items_of(&frame.samples);
+                    if !items.is_empty() {
+                        return Some(self.frame(frame.position, items));
                     }
                 }
-                Ok(Err(broadcast::error::RecvError::Lagged(_))) => self.behind = true,
+                Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
+                    self.behind = self.handle.inner().inboxes.keys().cloned().collect();
+                }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return None,
                 Err(_) => {}
             }
         }
     }
 
-    fn snapshot(&mut self) -> StreamFrame {
-        let position = self.handle.inner().shared.group(&self.group).position;
-        self.position = Some(position);
-        let table = &self.handle.inner().table;
-        let items = table
-            .ids()
+    fn snapshot(&mut self, group: &str) -> StreamFrame {
+        let inner = self.handle.inner();
+        let position = inner.shared.group(group).position;
+        let table = &inner.table;
+        let items = inner
+            .items_of_group(group)
             .filter(|item| table.key(*item).starts_with(&self.filter.prefix))
             .map(|item| stream_item(table, &table.read(item)))
             .collect();
-        StreamFrame { epoch: position.epoch.to_string(), cursor: position.to_string(), items }
+        self.cursor.0.insert(group.to_owned(), position);
+        self.frame(position, items)
     }
 
     /// Reads from the journal; `Some(None)` if nothing there is for this stream.
-    async fn read_on(&mut self) -> Option<Option<StreamFrame>> {
-        let after = self.position.unwrap_or(Position::START);
-        let inbox = Arc::clone(self.handle.inner().inboxes.get(&self.group)?);
+    async fn read_on(&mut self, group: &str) -> Option<Option<StreamFrame>> {
+        let after = self.cursor.0.get(group).copied().unwrap_or(Position::START);
+        let inbox = Arc::clone(self.handle.inner().inboxes.get(group)?);
         let (reply, answer) = oneshot::channel();
         inbox.push(Job::Read { after, reply });
         let ReadAnswer { entries, gap, last } = answer.await.ok()?;
         if gap {
-            self.behind = false;
-            return Some(Some(self.snapshot()));
+            self.behind.remove(group);
+            return Some(Some(self.snapshot(group)));
         }
         let mut items = Vec::new();
-        for (position, record) in entries {
-            self.position = Some(position);
+        let mut position = after;
+        for (read, record) in entries {
+            position = read;
             if let Record::Samples(samples) = record {
                 items.extend(self.items_of(&samples));
             }
         }
+        self.cursor.0.insert(group.to_owned(), position);
         // A cursor of another node may be ahead of this journal; what comes is then skipped up to it.
-        if self.position.is_none_or(|position| position >= last) {
-            self.behind = false;
+        if position >= last {
+            self.behind.remove(group);
         }
-        let position = self.position.unwrap_or_default();
-        Some((!items.is_empty()).then(|| StreamFrame {
-            epoch: position.epoch.to_string(),
-            cursor: position.to_string(),
-            items,
-        }))
+        Some((!items.is_empty()).then(|| self.frame(position, items)))
     }
 
-    fn frame(&self, position: Position, samples: &[Sample]) -> Option<StreamFrame> {
-        let items = self.items_of(samples);
-        (!items.is_empty()).then(|| StreamFrame {
-            epoch: position.epoch.to_string(),
-            cursor: position.to_string(),
-            items,
-        })
+    fn frame(&self, position: Position, items: Vec<StreamItem>) -> StreamFrame {
+        StreamFrame { epoch: position.epoch.to_string(), cursor: self.cursor.to_string(), items }
     }
 
     fn items_of(&self, samples: &[Sample]) -> Vec<StreamItem> {
@@ -139,7 +183,7 @@ fn stream_item(table: &ItemTable, sample: &Sample) -> StreamItem {
 }
 
 /// Reads `counter.rank:seq`.
-pub(crate) fn parse_cursor(text: &str) -> Option<Position> {
+fn parse_position(text: &str) -> Option<Position> {
     let (epoch, seq) = text.split_once(':')?;
     let (counter, rank) = epoch.split_once('.')?;
     let counter: u64 = counter.parse().ok().filter(|counter| *counter < 1 << 56)?;
@@ -151,11 +195,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_shown() {
+    fn a_position_is_read_as_it_was_shown() {
         let position = Position::new(Epoch::new(17, NodeRank(1)), 905);
-        assert_eq!(parse_cursor(&position.to_string()), Some(position));
+        assert_eq!(parse_position(&position.to_string()), Some(position));
         for text in ["", "1", "1.2", "a.b:c", "1.300:4", "99999999999999999999.1:1"] {
-            assert_eq!(parse_cursor(text), None, "{text}");
+            assert_eq!(parse_position(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_many_groups_is_read_as_it_was_shown() {
+        let groups = ["energy", "site"];
+        let text = "energy=3.1:8,site=17.0:905";
+        assert_eq!(Cursor::parse(text, &groups).unwrap().to_string(), text);
+        let of_one = Cursor::parse("17.0:905", &groups).unwrap();
+        assert_eq!(of_one.0.keys().collect::<Vec<_>>(), ["site"]);
+        assert_eq!(of_one.to_string(), "17.0:905");
+        let gone = Cursor::parse("old=3.1:8,site=17.0:905", &groups).unwrap();
+        assert_eq!(gone, of_one);
+        for text in ["", "x=", "site=1", "energy=3.1:8,", "old=nonsense"] {
+            assert_eq!(Cursor::parse(text, &groups), None, "{text}");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Two nodes and a witness in one process, with real connections, journals and plugin libraries.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -75,7 +76,7 @@ fn a_stream_goes_on_from_its_cursor_on_the_other_node() {
             cursor = frame.cursor;
             seen.extend(frame.items.iter().filter_map(|item| item.value.as_u64()));
         }
-        let mut second = pair.backup.subscribe(filter, Some(&cursor));
+        let mut second = pair.backup.subscribe(filter, pair.backup.cursor(&cursor));
         for _ in 0..3 {
             let frame = second.next().await.unwrap();
             seen.extend(frame.items.iter().filter_map(|item| item.value.as_u64()));
@@ -103,6 +104,65 @@ fn a_node_that_comes_back_finds_what_it_missed() {
     Pair { dir, main, backup, stop_witness, witness }.stop();
 }
 
+#[test]
+fn groups_share_the_load_and_move_by_themselves_or_together() {
+    let pair = Pair::start_with(ENERGY);
+    let active = |node: &Handle, group: usize| node.cluster().groups[group].active.clone();
+    let acts =
+        |node: &Handle| node.cluster().groups.iter().map(|group| group.state == "active").collect::<Vec<_>>();
+    wait(
+        || acts(&pair.main) == [true, false] && acts(&pair.backup) == [false, true],
+        "one group on each node",
+    );
+    wait(|| pair.main.cluster().groups.iter().all(|group| group.protected), "both protected");
+
+    // A stream carries the values of both groups, and its cursor goes on with both on the other node.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut seen = BTreeMap::<String, Vec<u64>>::new();
+        let mut cursor = None;
+        for node in [&pair.main, &pair.backup] {
+            let mut stream = node.subscribe(StreamFilter::default(), cursor);
+            let enough = seen.values().map(Vec::len).max().unwrap_or(0) + 5;
+            loop {
+                let frame = stream.next().await.unwrap();
+                for item in frame.items.iter().filter(|item| item.key.ends_with("count")) {
+                    seen.entry(item.key.clone()).or_default().extend(item.value.as_u64());
+                }
+                cursor = node.cursor(&frame.cursor);
+                assert!(cursor.is_some(), "{}", frame.cursor);
+                if seen.len() == 2 && seen.values().all(|counts| counts.len() >= enough) {
+                    break;
+                }
+            }
+        }
+        for (key, counts) in seen {
+            assert!(counts.windows(2).all(|pair| pair[1] == pair[0] + 1), "{key}: {counts:?}");
+        }
+    });
+
+    // Both groups together: only the one that is elsewhere has to move.
+    let to_main = Order::Switchover { to: Some("main".to_owned()) };
+    let operation = pair.backup.order(None, &to_main, "test").unwrap();
+    wait(|| acts(&pair.main) == [true, true], "both groups on the main");
+    wait(
+        || pair.backup.operation(operation).is_some_and(|operation| operation.state == "done"),
+        "the order has ended",
+    );
+    let operation = pair.backup.order(None, &to_main, "test").unwrap();
+    assert_eq!(pair.backup.operation(operation).unwrap().state, "done");
+
+    // One group alone.
+    wait(|| pair.main.cluster().groups.iter().all(|group| group.protected), "both protected again");
+    pair.main.order(Some("site"), &Order::Switchover { to: None }, "test").unwrap();
+    wait(
+        || acts(&pair.backup) == [true, false] && acts(&pair.main) == [false, true],
+        "the groups changed places",
+    );
+    assert_eq!(active(&pair.main, 0).as_deref(), Some("backup"));
+    pair.stop();
+}
+
 struct Pair {
     dir: TempDir,
     main: Handle,
@@ -111,8 +171,25 @@ struct Pair {
     witness: std::thread::JoinHandle<()>,
 }
 
+/// A group that prefers the backup, so that the load is shared.
+const ENERGY: &str = r#"
+[[group]]
+id = "energy"
+nodes = ["backup", "main"]
+[[interface]]
+id = "sim2"
+group = "energy"
+plugin = "sim"
+items = "sim1.csv"
+settings = { interval_ms = 20, batch = 1 }
+"#;
+
 impl Pair {
     fn start() -> Pair {
+        Pair::start_with("")
+    }
+
+    fn start_with(more: &str) -> Pair {
         let dir = tempfile::tempdir().unwrap();
         let ports: Vec<u16> = free_ports(5);
         let config = format!(
@@ -135,7 +212,7 @@ id = "sim1"
 plugin = "sim"
 items = "sim1.csv"
 settings = {{ interval_ms = 20, batch = 1 }}
-"#,
+{more}"#,
             witness = ports[0],
             main = ports[1],
             backup = ports[2],

@@ -80,6 +80,7 @@ fn every_error_is_a_problem_with_a_code() {
         ("GET", "/nothing", "", 404, "TH-WEB-404"),
         ("DELETE", "/api/v1/items", "", 405, "TH-WEB-405"),
         ("GET", "/api/v1/stream", "", 400, "TH-WEB-400"),
+        ("POST", "/api/v1/nodes/x/test", "", 404, "TH-NODE-002"),
     ] {
         let answer = site.send(method, path, body);
         assert_eq!(answer.status, status, "{method} {path}: {answer:?}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper::body::Frame;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use utoipa::IntoParams;
 
 use super::Web;
 use crate::limits;
+use crate::problem::Problem;
 use crate::server::stopped;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -33,20 +34,28 @@ pub(crate) struct StreamQuery {
 /// Values as they come, over WebSocket: each message is a `StreamFrame` with epoch and cursor. A client that lost
 /// its connection goes on from its last cursor, also on the other node, without a gap.
 #[utoipa::path(get, path = "/api/v1/stream", params(StreamQuery),
-    responses((status = 101, description = "messages are StreamFrame", body = StreamFrame)))]
+    responses((status = 101, description = "messages are StreamFrame", body = StreamFrame),
+        (status = 400, body = Problem)))]
 pub(crate) async fn values(
     State(web): State<Web>,
     Query(query): Query<StreamQuery>,
     upgrade: WebSocketUpgrade,
-) -> Response {
-    upgrade
+) -> Result<Response, Problem> {
+    let from = match &query.from {
+        Some(text) => Some(web.handle.cursor(text).ok_or_else(|| {
+            let detail = format!("`{text}` is no cursor: send that of the last frame, or leave `from` out");
+            Problem::new(StatusCode::BAD_REQUEST, "TH-WEB-400", detail)
+        })?),
+        None => None,
+    };
+    Ok(upgrade
         .max_message_size(limits::WEBSOCKET_MESSAGE_BYTES_MAX)
         .max_frame_size(limits::WEBSOCKET_MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             let filter = StreamFilter { prefix: query.prefix };
-            let stream = web.handle.subscribe(filter, query.from.as_deref());
+            let stream = web.handle.subscribe(filter, from);
             run_socket(socket, stream, web).await;
-        })
+        }))
 }
 
 async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {

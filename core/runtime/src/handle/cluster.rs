@@ -1,0 +1,125 @@
+//! The cluster as this node sees it.
+
+use twinhub_model::{NodeRank, Position};
+use twinhub_redundancy::{NodeState, VoterId};
+
+use super::Handle;
+use crate::clock;
+use crate::shared::{GroupStatus, PathStatus};
+use crate::view::{ClusterView, GroupView, NodeView, PathView, WitnessView};
+
+impl Handle {
+    /// The whole cluster as this node sees it.
+    pub fn cluster(&self) -> ClusterView {
+        let shared = &self.0.shared;
+        let site = &shared.site;
+        let witness = site.cluster.witness.as_ref().map(|_| {
+            let path = shared.paths(VoterId::Witness).into_iter().next().unwrap_or_default();
+            WitnessView {
+                address: path.address,
+                up: path.up,
+                rtt_us: path.rtt_us,
+                error: path.loss.map(|loss| loss.error),
+            }
+        });
+        ClusterView {
+            site: site.site.clone(),
+            node: shared.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            profile: format!("{:?}", site.cluster.profile).to_lowercase(),
+            config_hash: format!("{:016x}", site.hash),
+            groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
+            witness,
+        }
+    }
+
+    fn group_view(&self, group: &twinhub_config::Group) -> GroupView {
+        let shared = &self.0.shared;
+        let status = shared.group(&group.id);
+        let now = clock::now();
+        let nodes = group
+            .nodes
+            .iter()
+            .filter_map(|name| shared.site.nodes.iter().find(|node| node.name == *name))
+            .map(|node| self.node_view(node, &status))
+            .collect();
+        GroupView {
+            id: group.id.clone(),
+            epoch: status.epoch.to_string(),
+            active: status.active.map(|node| shared.name_of(node)),
+            state: status.state.map_or("starting", NodeState::name).to_owned(),
+            protected: status.protected,
+            split_possible: status.split_possible,
+            paused: status.paused,
+            reason: status.reason,
+            since: status.since,
+            lease_remaining_ms: status
+                .lease_end
+                .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
+            position: status.position.to_string(),
+            nodes,
+        }
+    }
+
+    fn node_view(&self, node: &twinhub_config::Node, status: &GroupStatus) -> NodeView {
+        let shared = &self.0.shared;
+        let rank = NodeRank(node.rank);
+        let web = node.web.clone();
+        if rank == shared.rank {
+            let state = status.state.map_or("starting", NodeState::name);
+            let lag = self.own_lag(status);
+            return NodeView {
+                name: node.name.clone(),
+                rank: node.rank,
+                state: state.to_owned(),
+                reachable: true,
+                unreachable: None,
+                lag_records: lag,
+                in_sync: matches!(status.state, Some(NodeState::Active | NodeState::Standby)),
+                web,
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                paths: Vec::new(),
+            };
+        }
+        let (state, reachable, position) = status.peers.get(&rank).copied().unwrap_or_default();
+        let lag =
+            status.lags.get(&rank).map(|(lag, _)| *lag).or_else(|| lag_between(status.position, position));
+        let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
+        let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
+        NodeView {
+            name: node.name.clone(),
+            rank: node.rank,
+            state: word.to_owned(),
+            reachable,
+            unreachable: (!reachable).then(|| shared.why_unreachable(VoterId::Node(rank))),
+            lag_records: lag,
+            in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
+            web,
+            version: shared.version(VoterId::Node(rank)).map(|(version, _)| version).unwrap_or_default(),
+            paths,
+        }
+    }
+
+    fn own_lag(&self, status: &GroupStatus) -> Option<u64> {
+        let active = status.active?;
+        if active == self.0.shared.rank {
+            return Some(0);
+        }
+        let (_, _, theirs) = status.peers.get(&active)?;
+        lag_between(*theirs, status.position)
+    }
+}
+
+fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
+    (ahead.epoch == behind.epoch).then(|| ahead.seq.saturating_sub(behind.seq))
+}
+
+fn path_view(path: PathStatus) -> PathView {
+    PathView {
+        address: path.address,
+        up: path.up,
+        rtt_us: path.rtt_us,
+        clock_offset_us: path.clock_offset_us,
+        error: path.loss.map(|loss| loss.error),
+    }
+}
