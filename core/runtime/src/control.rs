@@ -402,21 +402,24 @@ impl Control {
                 group.inbox.push(Job::Follow { active: Some(active), epoch });
             }
             Action::Quorum { quorate, split_possible, reason, .. } => {
-                tracing::warn!(group = name, quorate, split_possible, %reason, "quorum");
+                let reason = self.shared.say(&reason);
+                tracing::warn!(group = name, quorate, split_possible, reason, "quorum");
             }
             Action::State { from, to, reason } => self.state_changed(name, from.name(), to.name(), &reason),
             Action::Alarm { reason } => {
-                tracing::error!(group = name, %reason, "an operator should look");
+                let text = self.shared.say(&reason);
+                tracing::error!(group = name, reason = text, "an operator should look");
                 group.inbox.push(Job::Note(twinhub_model::Event {
                     severity: twinhub_model::Severity::Error,
                     source: name.into(),
                     code: "TH-ROLE-001".into(),
-                    text: reason.to_string().into(),
+                    text: text.into(),
                     at: clock::utc(),
                 }));
             }
             Action::Refused { order, why } => {
-                tracing::warn!(group = name, %order, why, "order refused");
+                let (order, why) = (self.shared.say(&order), self.shared.say(&why));
+                tracing::warn!(group = name, order, why, "order refused");
                 if let Some((operation, _, _)) = group.running_order.take() {
                     self.shared.end_operation(operation, name, false, &why);
                 }
@@ -435,7 +438,8 @@ impl Control {
     fn state_changed(&mut self, name: &str, from: &str, to: &str, reason: &Reason) {
         let Some(group) = self.groups.get_mut(name) else { return };
         let epoch = group.machine.epoch();
-        tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason = %reason, "role");
+        let reason = self.shared.say(reason);
+        tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason, "role");
         let at = clock::utc().to_string();
         self.shared.remember_role(RoleChangeView {
             at: at.clone(),
@@ -444,10 +448,14 @@ impl Control {
             epoch: epoch.to_string(),
             from: from.to_owned(),
             to: to.to_owned(),
-            reason: reason.to_string(),
+            reason: reason.clone(),
         });
         self.shared.update_group(name, |status| {
-            status.reason = reason.to_string();
+            if to == "activating" {
+                status.won_by.clone_from(&reason);
+            }
+            // Why this node acts is why it was elected, not that its gates are open.
+            status.reason = if to == "active" { format!("{}; {reason}", status.won_by) } else { reason };
             status.since = at;
             if to == "active"
                 && let Some(since) = status.activating_since.take()
@@ -467,9 +475,11 @@ impl Control {
             .peers()
             .iter()
             .filter_map(|(voter, peer)| {
-                let reachable =
-                    peer.heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease * 2);
                 let heartbeat = peer.heartbeat.as_ref();
+                let is_dead =
+                    heartbeat.is_some_and(|last| peer.dead.is_some_and(|dead| dead >= last.incarnation));
+                let reachable = !is_dead
+                    && peer.heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease);
                 let position = heartbeat.map(|heartbeat| heartbeat.position).unwrap_or_default();
                 let state = heartbeat.map(|heartbeat| heartbeat.state);
                 voter.node().map(|node| (node, (state, reachable, position)))

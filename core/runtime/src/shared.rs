@@ -18,6 +18,7 @@ use crate::error::CommandError;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause};
 use crate::view::{EventView, OperationView, RoleChangeView};
+use crate::words;
 
 /// Upper bounds of the latency histogram, in microseconds.
 pub(crate) const LATENCY_BOUNDS: [i64; 8] = [50, 100, 250, 500, 1_000, 5_000, 20_000, 100_000];
@@ -74,6 +75,8 @@ pub(crate) struct GroupStatus {
     pub(crate) split_possible: bool,
     pub(crate) paused: bool,
     pub(crate) reason: String,
+    /// Why this node was given the role that it holds.
+    pub(crate) won_by: String,
     pub(crate) since: String,
     pub(crate) lease_end: Option<Moment>,
     pub(crate) peers: BTreeMap<NodeRank, (Option<NodeState>, bool, Position)>,
@@ -144,6 +147,12 @@ impl Shared {
     /// The name of a node.
     pub(crate) fn name_of(&self, node: NodeRank) -> String {
         self.site.nodes.get(usize::from(node.0)).map_or_else(|| node.to_string(), |node| node.name.clone())
+    }
+
+    /// A reason or an order in the words of this site.
+    pub(crate) fn say(&self, what: &dyn std::fmt::Display) -> String {
+        let name_of = |rank| self.site.nodes.get(usize::from(rank)).map(|node| node.name.clone());
+        words::with_names(&what.to_string(), name_of)
     }
 
     pub(crate) fn update_group(&self, group: &str, update: impl FnOnce(&mut GroupStatus)) {

@@ -46,3 +46,43 @@ pub(crate) const fn contract_code(code: i32) -> &'static str {
         _ => "the device reported an error",
     }
 }
+
+/// Puts names in the place of ranks: the sentences of role changes say `node 0`, people say `main`.
+pub(crate) fn with_names(text: &str, name_of: impl Fn(u8) -> Option<String>) -> String {
+    let mut said = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(NODE) {
+        let (before, from) = rest.split_at(at);
+        let after = &from[NODE.len()..];
+        let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+        said.push_str(before);
+        let starts_word = !before.ends_with(|letter: char| letter.is_alphanumeric());
+        match after[..digits].parse().ok().and_then(&name_of).filter(|_| starts_word) {
+            Some(name) => said.push_str(&name),
+            None => said.push_str(&from[..NODE.len() + digits]),
+        }
+        rest = &after[digits..];
+    }
+    said.push_str(rest);
+    said
+}
+
+const NODE: &str = "node ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_become_names_and_all_else_stays() {
+        let names = ["main", "backup"];
+        let say = |text| with_names(text, |rank| names.get(usize::from(rank)).map(ToString::to_string));
+        assert_eq!(say("node 1 silent for 2028 ms, limit 750 ms"), "backup silent for 2028 ms, limit 750 ms");
+        assert_eq!(say("switchover to node 1 on node 0"), "switchover to backup on main");
+        for same in
+            ["no active node found in 1 ms", "node 7 is active", "supernode 1", "node ", "", "node 999"]
+        {
+            assert_eq!(say(same), same);
+        }
+    }
+}

@@ -65,10 +65,11 @@ pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
             (Some(site), false) => {
                 let items: usize = site.interfaces.iter().map(|interface| interface.items.len()).sum();
                 format!(
-                    "{name} is fine: {} nodes, {} interfaces, {items} items, {} links",
-                    site.nodes.len(),
-                    site.interfaces.len(),
-                    site.links.len()
+                    "{name} is fine: {}, {}, {}, {}",
+                    count(site.nodes.len(), "node"),
+                    count(site.interfaces.len(), "interface"),
+                    count(items, "item"),
+                    count(site.links.len(), "link")
                 )
             }
             (Some(_) | None, _) => format!("{name} cannot be used as it is"),
@@ -76,6 +77,10 @@ pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
         parts.join("\n\n")
     })?;
     Ok(code)
+}
+
+fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
 /// What the plugins' manifests say about the interfaces that use them.

@@ -68,7 +68,7 @@ impl Handle {
                 return Ok(operation);
             }
         };
-        let operation = shared.begin_operation(machine_order.to_string(), &groups);
+        let operation = shared.begin_operation(shared.say(&machine_order), &groups);
         for group in groups {
             self.0.control.tell(Told::Order { group, order: machine_order, by: by.to_owned(), operation });
         }
