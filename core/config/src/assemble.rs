@@ -25,25 +25,24 @@ use crate::tree::{Kind, Place, Step, Tree};
 /// Everything from text to site.
 pub(crate) fn assemble(source: &Source, items: &dyn ItemSource) -> Result<Loaded, Failure> {
     let tree = Tree::parse(source).map_err(Failure::new)?;
-    let found = check_document(source, &tree, cached());
-    // What is faulty is left out, so that one run finds the faults of form and those of meaning.
-    let faulty: Vec<_> = found.iter().filter_map(Diagnostic::span).collect();
-    let file: File = match serde_json::from_value(tree.json_without(&faulty)) {
-        Ok(file) => file,
-        Err(_) if !found.is_empty() => return Err(Failure::new(found)),
-        Err(error) => {
-            let found = Diagnostic::error(format!("the file cannot be read: {error}")).at(source, 0..0, "");
-            return Err(Failure::new(vec![found]));
-        }
-    };
+    let (file, found) = file_of(source, &tree)?;
     let mut assembly = Assembly { source, tree: &tree, found };
     let site = assembly.site(&file, items);
-    let (errors, warnings): (Vec<_>, Vec<_>) =
-        assembly.found.into_iter().partition(|found| found.severity == Severity::Error);
-    if errors.is_empty() {
-        Ok(Loaded { site, warnings })
-    } else {
-        Err(Failure::new(errors.into_iter().chain(warnings).collect()))
+    assembly.end(site)
+}
+
+/// The form of the file, and what is wrong with it.
+pub(crate) fn file_of(source: &Source, tree: &Tree) -> Result<(File, Vec<Diagnostic>), Failure> {
+    let found = check_document(source, tree, cached());
+    // What is faulty is left out, so that one run finds the faults of form and those of meaning.
+    let faulty: Vec<_> = found.iter().filter_map(Diagnostic::span).collect();
+    match serde_json::from_value(tree.json_without(&faulty)) {
+        Ok(file) => Ok((file, found)),
+        Err(_) if !found.is_empty() => Err(Failure::new(found)),
+        Err(error) => {
+            let found = Diagnostic::error(format!("the file cannot be read: {error}")).at(source, 0..0, "");
+            Err(Failure::new(vec![found]))
+        }
     }
 }
 
@@ -69,7 +68,17 @@ impl Assembly<'_> {
         self.source.line_and_column(self.tree.span_of(path).start).0
     }
 
-    fn site(&mut self, file: &File, source: &dyn ItemSource) -> Site {
+    pub(crate) fn end(self, site: Site) -> Result<Loaded, Failure> {
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            self.found.into_iter().partition(|found| found.severity == Severity::Error);
+        if errors.is_empty() {
+            Ok(Loaded { site, warnings })
+        } else {
+            Err(Failure::new(errors.into_iter().chain(warnings).collect()))
+        }
+    }
+
+    pub(crate) fn site(&mut self, file: &File, source: &dyn ItemSource) -> Site {
         let nodes = self.nodes(file);
         let cluster = self.cluster(file);
         let groups = self.groups(file);

@@ -27,7 +27,7 @@ pub use check::{check_columns, check_settings};
 pub use describe::{reference, schema};
 pub use diagnostic::{Diagnostic, Failure, Severity, Source, nearest};
 pub use duration::{duration_text, parse_duration};
-pub use load::{Directory, ItemSource, ItemSourceError, Loaded, load, parse};
+pub use load::{Directory, ItemSource, ItemSourceError, Loaded, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Evidence, Failback, Floating, Group, Interface, InterfaceOverride,

@@ -3,9 +3,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::assemble::assemble;
+use crate::assemble::{Assembly, assemble, file_of};
 use crate::diagnostic::{Diagnostic, Failure, Source};
 use crate::site::Site;
+use crate::tree::Tree;
 
 /// Where items files come from.
 pub trait ItemSource {
@@ -52,6 +53,15 @@ impl ItemSource for Directory {
     }
 }
 
+/// For a file whose interfaces are left out.
+struct NoItems;
+
+impl ItemSource for NoItems {
+    fn read(&self, _: &str) -> Result<Vec<u8>, ItemSourceError> {
+        Ok(Vec::new())
+    }
+}
+
 /// A configuration that can be used.
 #[derive(Debug, Clone)]
 pub struct Loaded {
@@ -66,6 +76,32 @@ pub struct Loaded {
 /// # Errors
 /// [`Failure`] with everything that is wrong.
 pub fn load(path: &Path) -> Result<Loaded, Failure> {
+    let (text, name) = read_text(path)?;
+    let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+    parse(&text, &name, &Directory(base))
+}
+
+/// Reads what `twinhub.toml` says of nodes, cluster and groups; the site has no interfaces and no links, and its
+/// hash is not that of the whole. For who has to know the others and nothing else.
+///
+/// # Errors
+/// [`Failure`] with everything that is wrong with that part.
+pub fn load_cluster(path: &Path) -> Result<Site, Failure> {
+    let (text, name) = read_text(path)?;
+    let source = Source::new(&name, text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned());
+    let tree = Tree::parse(&source).map_err(Failure::new)?;
+    let (mut file, found) = file_of(&source, &tree)?;
+    file.interface.clear();
+    file.link.clear();
+    for node in file.nodes.values_mut() {
+        node.overrides.interface.clear();
+    }
+    let mut assembly = Assembly { source: &source, tree: &tree, found };
+    let site = assembly.site(&file, &NoItems);
+    assembly.end(site).map(|loaded| loaded.site)
+}
+
+fn read_text(path: &Path) -> Result<(String, String), Failure> {
     let name = path.display().to_string();
     let refuse = |message: String, help: &str| Failure::new(vec![Diagnostic::error(message).help(help)]);
     let bytes = match read_limited(path, CONFIG_BYTES_MAX) {
@@ -80,8 +116,7 @@ pub fn load(path: &Path) -> Result<Loaded, Failure> {
         }
     };
     let text = String::from_utf8(bytes).map_err(|error| not_utf8(&name, &error))?;
-    let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-    parse(&text, &name, &Directory(base))
+    Ok((text, name))
 }
 
 /// Takes the text of `twinhub.toml`, called `name` in messages, and its items files from `items`.

@@ -230,6 +230,19 @@ fn a_missing_file_says_how_to_name_it() {
 }
 
 #[test]
+fn the_nodes_are_known_without_items_and_links() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pair/twinhub.toml");
+    let whole = twinhub_config::load(example.as_ref()).unwrap().site;
+    let dir = tempfile::tempdir().unwrap();
+    let alone = dir.path().join("twinhub.toml");
+    std::fs::copy(example, &alone).unwrap();
+    let cluster = twinhub_config::load_cluster(&alone).unwrap();
+    assert_eq!(cluster.nodes.len(), whole.nodes.len());
+    assert_eq!((cluster.cluster.witness, cluster.groups), (whole.cluster.witness, whole.groups));
+    assert!(cluster.interfaces.is_empty() && cluster.links.is_empty());
+}
+
+#[test]
 fn schema_and_reference_name_every_key() {
     insta::assert_snapshot!("reference", twinhub_config::reference());
     let schema = twinhub_config::schema();

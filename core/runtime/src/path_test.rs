@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use crate::peer::{self, Endpoint, PeerInfo, Target};
+use crate::peer::{Endpoint, PeerInfo, Target, word};
 use crate::view::PathTestView;
 
 /// One path that does not answer in full within this time does not answer.
@@ -54,7 +54,7 @@ async fn test(endpoint: Endpoint, target: Target) -> (u8, PathTestView) {
         }
     }
     let begun = Instant::now();
-    match timeout(TEST_MAX, peer::tell(&endpoint, &target, &[])).await {
+    match timeout(TEST_MAX, word::test(&endpoint, &target)).await {
         Ok(Ok(PeerInfo { version, config_hash })) => {
             view.tls = true;
             view.handshake_us = Some(micros(begun));

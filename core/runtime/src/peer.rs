@@ -30,6 +30,7 @@ use twinhub_wire::{
 use crate::pki::{Credentials, server_name};
 
 mod conversation;
+pub(crate) mod word;
 
 use conversation::converse;
 
@@ -206,7 +207,7 @@ pub(crate) async fn accept(
             match result {
                 Ok(Ok(Some((stream, voter, WORD_PATH, _)))) => {
                     // A word that is cut short was not said.
-                    drop(timeout(HANDSHAKE_MAX, hear(stream, voter, &events)).await);
+                    drop(word::hear(stream, voter, &events).await);
                 }
                 Ok(Ok(Some((stream, voter, path, info)))) => {
                     let loss = converse(stream, voter, path, info, manner, &events).await;
@@ -257,49 +258,6 @@ async fn dial(
 ) -> io::Result<(Box<dyn Stream>, PeerInfo)> {
     let preface = [b'T', b'H', channel_letter(channel), target.path];
     connect(endpoint, target, channel, preface).await
-}
-
-/// Says frames to a peer and hangs up: a supervisor's word about its dead hub process. Nothing at all can be
-/// said too, which tests the path.
-pub(crate) async fn tell(endpoint: &Endpoint, target: &Target, frames: &[u8]) -> io::Result<PeerInfo> {
-    let preface = [b'T', b'H', b'R', WORD_PATH];
-    let (mut stream, info) = connect(endpoint, target, Channel::Control, preface).await?;
-    stream.write_all(frames).await?;
-    stream.flush().await?;
-    stream.shutdown().await?;
-    // Hanging up with something unread would reset the connection and take the frames back. The peer closes
-    // once it has heard everything.
-    let mut rest = [0; 1024];
-    loop {
-        match stream.read(&mut rest).await {
-            Ok(0) => return Ok(info),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(info),
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Takes the frames of a supervisor's word until it hangs up.
-async fn hear(
-    mut stream: Box<dyn Stream>,
-    peer: VoterId,
-    events: &mpsc::Sender<LinkEvent>,
-) -> io::Result<()> {
-    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
-    let mut buffer = [0; 4096];
-    loop {
-        let count = stream.read(&mut buffer).await?;
-        if count == 0 {
-            return Ok(());
-        }
-        reader.push(&buffer[..count]);
-        while let Some(frame) = reader.next_frame().map_err(io::Error::other)? {
-            let body = frame.body.to_vec();
-            let event = LinkEvent::Frame { peer, path: WORD_PATH, kind: frame.kind, body };
-            events.send(event).await.map_err(io::Error::other)?;
-        }
-    }
 }
 
 async fn connect(

@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use twinhub_config::Site;
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::{Message, VoterId};
@@ -18,23 +19,21 @@ use twinhub_wire::{Kind, write_frame};
 use crate::control::{GroupMessage, RoleState};
 use crate::error::StartError;
 use crate::node;
-use crate::peer::{self, Endpoint, Target};
+use crate::peer::{Endpoint, word};
 use crate::pki;
 
-/// A voter that does not take the word in this time waits for the lease.
-const TELL_MAX: Duration = Duration::from_millis(500);
-
-/// What a supervisor needs to speak for its dead hub process.
+/// What a supervisor needs to speak for its dead hub process: a line to every voter that stands ready.
 #[derive(Debug)]
 pub struct Resigner {
-    endpoint: Endpoint,
-    targets: Vec<Target>,
+    lines: Vec<mpsc::Sender<(Vec<u8>, oneshot::Sender<bool>)>>,
+    keepers: JoinSet<()>,
     rank: NodeRank,
     role_file: PathBuf,
 }
 
 impl Resigner {
-    /// Prepares the word of `node`'s supervisor.
+    /// Prepares the word of `node`'s supervisor. Call it within a tokio runtime; the lines are made in the
+    /// background and made again when they break, until this is dropped.
     ///
     /// # Errors
     /// [`StartError`] if the node is not in the configuration or its certificate is not usable.
@@ -52,8 +51,14 @@ impl Resigner {
             members: Arc::new(members),
             accept_any_node: false,
         };
-        let targets = node::everyone_but(site, rank);
-        Ok(Resigner { endpoint, targets, rank, role_file: state_dir.join("role") })
+        let mut lines = Vec::new();
+        let mut keepers = JoinSet::new();
+        for target in node::everyone_but(site, rank) {
+            let (sender, words) = mpsc::channel(1);
+            lines.push(sender);
+            keepers.spawn(word::keep_ready(endpoint.clone(), target, words));
+        }
+        Ok(Resigner { lines, keepers, rank, role_file: state_dir.join("role") })
     }
 
     /// Tells every voter that the process that last wrote the role file is dead; returns how many took it.
@@ -79,22 +84,24 @@ impl Resigner {
                 .map_err(|error| StartError::Config(format!("the word cannot be encoded: {error}")))?;
             write_frame(Kind::Control, &encoded, &mut frames);
         }
-        let mut tellings = tokio::task::JoinSet::new();
-        for target in self.targets.clone() {
-            let (endpoint, frames) = (self.endpoint.clone(), frames.clone());
-            tellings.spawn(async move {
-                tokio::time::timeout(TELL_MAX, peer::tell(&endpoint, &target, &frames)).await.is_ok_and(|told| {
-                    if let Err(error) = &told {
-                        tracing::debug!(peer = target.name, %error, "not told that the hub process is dead");
-                    }
-                    told.is_ok()
-                })
-            });
+        let mut answers = Vec::new();
+        for line in &self.lines {
+            let (answer, told) = oneshot::channel();
+            // A line that still says the last word will not say this one in time.
+            if line.try_send((frames.clone(), answer)).is_ok() {
+                answers.push(told);
+            }
         }
         let mut told = 0;
-        while let Some(result) = tellings.join_next().await {
-            told += usize::from(result.unwrap_or(false));
+        for answer in answers {
+            told += usize::from(answer.await.unwrap_or(false));
         }
         Ok(told)
+    }
+
+    /// Ends the lines.
+    pub async fn close(mut self) {
+        self.lines.clear();
+        self.keepers.shutdown().await;
     }
 }

@@ -34,6 +34,8 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
     loop {
         let begun = Instant::now();
         let mut child = spawn()?;
+        // While the process starts: what is wrong with the configuration is its to say.
+        let resigner = prepare(global, &args.node);
         let happened = tokio::select! {
             status = child.wait() => Happened::Ended(status),
             signal = &mut stop => Happened::ToldToStop(signal.unwrap_or("no signals")),
@@ -43,9 +45,16 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
             Happened::Ended(status) => status.map_err(|error| internal(&error))?,
         };
         let ran = begun.elapsed();
-        resign(global, &args.node).await;
+        if status.success() {
+            // It handed over by itself.
+            return Ok(Code::Ok);
+        }
+        // At the very first start there were no certificates yet.
+        if let Some(resigner) = resigner.or_else(|| prepare(global, &args.node)) {
+            resign(&resigner, &args.node).await;
+            resigner.close().await;
+        }
         match status.code() {
-            Some(0) => return Ok(Code::Ok),
             // The hub process said why on stderr.
             Some(code) if Code::is_final(code) => std::process::exit(code),
             // It never ran: the first start is the operator's, who is to see the error and not a loop.
@@ -63,18 +72,22 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
     }
 }
 
-/// Tells the voters that the hub process is dead, so that a backup need not wait for its lease to end.
-async fn resign(global: &Global, node: &str) {
+/// Makes ready what is to be said when the hub process dies.
+fn prepare(global: &Global, node: &str) -> Option<Resigner> {
     let paths = Paths::of(global);
-    let told = match paths.load() {
-        Ok(loaded) => match Resigner::new(&loaded.site, node, &paths.node_state(node), &paths.pki) {
-            Ok(resigner) => resigner.resign().await,
-            Err(error) => Err(error),
-        },
-        // The hub process said what is wrong with the configuration.
-        Err(_) => return,
-    };
-    match told {
+    let site = twinhub_config::load_cluster(&paths.config).ok()?;
+    match Resigner::new(&site, node, &paths.node_state(node), &paths.pki) {
+        Ok(resigner) => Some(resigner),
+        Err(error) => {
+            tracing::debug!(node, %error, "no word is ready for the end of the hub process");
+            None
+        }
+    }
+}
+
+/// Tells the voters that the hub process is dead, so that a backup need not wait for its lease to end.
+async fn resign(resigner: &Resigner, node: &str) {
+    match resigner.resign().await {
         Ok(told) => tracing::info!(node, told, "told the voters that the hub process is dead"),
         Err(error) => tracing::warn!(node, %error, "the voters wait for the lease of the dead hub process"),
     }
