@@ -48,6 +48,11 @@ pub struct Config {
     /// respond" (11). Default 1.
     #[serde(default = "one")]
     pub retries: u8,
+    /// How many reads are sent before the first is answered, 1 to 16. More cost less and reach a distant device
+    /// faster, but not every device keeps requests that come while it answers, and a write waits for all of them.
+    /// With a `request_delay` it is 1. Default 1.
+    #[serde(default = "one")]
+    pub pipeline: u8,
     /// Pause between two requests, for slow devices and gateways. Default `0ms`.
     #[serde(default = "millis::<0>")]
     pub request_delay: Interval,
@@ -234,6 +239,7 @@ impl Settings {
     /// Checks every limit.
     pub(crate) fn new(config: Config) -> Result<Self, ConfigError> {
         let endpoint = endpoint(&config.address)?;
+        range("pipeline", config.pipeline.into(), PIPELINE_MAX)?;
         range("max_registers", config.max_registers, READ_REGISTERS_MAX)?;
         range("max_bits", config.max_bits, READ_BITS_MAX)?;
         range("max_write_registers", config.max_write_registers, WRITE_REGISTERS_MAX)?;
@@ -262,6 +268,11 @@ impl Settings {
         let settings = Self { config, endpoint, limits, probe };
         settings.period("")?;
         Ok(settings)
+    }
+
+    /// Reads that are under way together.
+    pub(crate) fn pipeline(&self) -> usize {
+        if self.config.request_delay.0.is_zero() { self.config.pipeline.into() } else { 1 }
     }
 
     /// The poll period that the `poll` column of an item row names; `None` if the item is not to be polled.
@@ -366,6 +377,9 @@ pub(crate) const WRITE_REGISTERS_MAX: u16 = 123;
 /// Most registers written by function code 23.
 pub(crate) const EXCHANGE_REGISTERS_MAX: u16 = 121;
 
+// "MODBUS Messaging on TCP/IP Implementation Guide V1.0b", 4.4.1.2, lets a server take 1 to 16 transactions.
+/// Most reads under way together.
+const PIPELINE_MAX: u16 = 16;
 /// A timer of the runtime is not finer.
 const POLL_MS_MIN: u64 = 1;
 /// 24 hours.
@@ -422,6 +436,8 @@ mod tests {
             (json!({"address": "plc", "poll": "0s"}), "`poll`"),
             (json!({"address": "plc", "timeout": "1"}), "not a duration"),
             (json!({"address": "plc", "timeout": "0ms"}), "`timeout`"),
+            (json!({"address": "plc", "pipeline": 0}), "1 to 16"),
+            (json!({"address": "plc", "pipeline": 17}), "1 to 16"),
             (json!({"address": "plc", "max_registers": 126}), "1 to 125"),
             (json!({"address": "plc", "max_bits": 0}), "1 to 2000"),
             (json!({"address": "plc", "max_write_registers": 124}), "1 to 123"),

@@ -1,4 +1,4 @@
-//! The task that talks to the device: one request at a time, writes before polls.
+//! The task that talks to the device: one write, or one burst of reads at a time, writes before polls.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use tokio_modbus::{ExceptionCode, Request, Response};
 use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
 
 use crate::address::Area;
+use crate::burst::{Answer, Span};
 use crate::config::Settings;
 use crate::image::{BAD_COMMUNICATION, BAD_NOT_CONNECTED, Data, Image, LINGER};
 use crate::inbox::Inbox;
-use crate::session::{Fault, Pass, Session};
+use crate::session::{Fault, Pass, Reads, Session};
 
 /// State of the task.
 #[derive(Debug)]
@@ -211,10 +212,12 @@ impl Driver {
         }
     }
 
-    /// Reads the next block of a class, or ends its cycle.
+    /// Reads the next blocks of a class, or ends its cycle.
     async fn poll(&mut self, class: usize, now: Instant) {
-        let Some((due, cursor)) = self.image.classes[class].cycle else { return };
-        let Some(block) = self.image.classes[class].blocks.get(cursor) else {
+        let polled = &self.image.classes[class];
+        let Some((due, cursor)) = polled.cycle else { return };
+        let period = polled.period;
+        let Some((unit, spans)) = polled.burst(cursor, self.settings.pipeline()) else {
             self.image.flush();
             let missed = self.image.classes[class].end(now);
             self.counts.overruns += missed;
@@ -225,22 +228,45 @@ impl Driver {
             self.report();
             return;
         };
-        let (unit, area, start, count) = (block.unit, block.area, block.start, block.count);
         let is_waiting = |unit: &crate::image::Unit| unit.backoff.waits_until().is_some();
-        let read = if self.image.units.get(&unit).is_some_and(is_waiting) {
-            Err(Fault::Waiting)
+        let reads = if self.image.units.get(&unit).is_some_and(is_waiting) {
+            Fault::Waiting.into()
         } else {
-            self.read(unit, area, start, count).await
+            // In the second half of the period there is no time for gathering.
+            let gathers = spans.len() > 1 && now < due + period / 2;
+            self.reads(unit, &spans, gathers).await
         };
-        match read {
+        for answer in reads.answers {
+            let Some((_, cursor)) = self.image.classes[class].cycle else { return };
+            if !self.take(class, cursor, unit, answer) {
+                // The parts of the block, or what has moved to its place, come next.
+                return;
+            }
+            if now.elapsed() >= LINGER {
+                self.image.flush();
+            }
+            self.advance(class);
+        }
+        if let Some(fault) = reads.fault {
+            self.link_fault(unit, &fault);
+            self.advance(class);
+        }
+    }
+
+    fn advance(&mut self, class: usize) {
+        if let Some((_, cursor)) = &mut self.image.classes[class].cycle {
+            *cursor += 1;
+        }
+    }
+
+    /// Takes what the device said to the read of a block; false if the blocks from there on are others now.
+    fn take(&mut self, class: usize, cursor: usize, unit: u8, answer: Answer) -> bool {
+        match answer {
             Ok(data) => {
                 self.answered(unit);
                 self.image.publish(class, cursor, &data);
-                if now.elapsed() >= LINGER {
-                    self.image.flush();
-                }
             }
-            Err(Fault::Refused(ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue)) => {
+            Err(ExceptionCode::IllegalDataAddress | ExceptionCode::IllegalDataValue) => {
                 self.answered(unit);
                 let refused = self.image.classes[class]
                     .refuse(&self.image.points, self.settings.config.retry_refused.0);
@@ -250,10 +276,9 @@ impl Driver {
                     tracing::info!(address = place, "the device refuses an address, its items are bad");
                     self.image.bad(&refused, Quality::BAD_ADDRESS_UNKNOWN);
                 }
-                // The parts of the block, or what has moved to its place, come next.
-                return;
+                return false;
             }
-            Err(Fault::Refused(exception)) => {
+            Err(exception) => {
                 let members = self.image.classes[class].blocks[cursor].members.clone();
                 if is_absent(exception) {
                     self.unit_fault(unit, Quality::BAD_NO_COMMUNICATION, &exception.to_string());
@@ -262,30 +287,68 @@ impl Driver {
                     self.image.bad(&members, refusal_quality(exception));
                 }
             }
-            Err(fault) => self.link_fault(unit, &fault),
         }
-        if let Some(cycle) = &mut self.image.classes[class].cycle {
-            *cycle = (due, cursor + 1);
-        }
+        true
     }
 
     /// Reads a stretch of a table. What a repetition cannot harm is repeated.
     pub(crate) async fn read(&mut self, unit: u8, area: Area, start: u16, count: u16) -> Result<Data, Fault> {
+        let reads = self.reads(unit, &[Span { area, start, count }], false).await;
+        match (reads.answers.into_iter().next(), reads.fault) {
+            (Some(answer), _) => answer.map_err(Fault::Refused),
+            (None, fault) => Err(fault.unwrap_or(Fault::Waiting)),
+        }
+    }
+
+    /// Reads stretches of one unit together.
+    async fn reads(&mut self, unit: u8, spans: &[Span], gathers: bool) -> Reads {
         let mut retries = self.settings.config.retries;
         let mut may_reconnect = true;
+        let mut answers: Vec<Answer> = Vec::with_capacity(spans.len());
         loop {
-            let pass = self.pass(self.epoch)?;
+            let pass = match self.pass(self.epoch) {
+                Ok(pass) => pass,
+                Err(fault) => return Reads { answers, fault: Some(fault) },
+            };
             let was_proven = self.session.is_proven();
-            match self.call(unit, request(area, start, count), pass).await {
-                Ok(response) => return data(response, count),
-                Err(Fault::Closed(_)) if was_proven && may_reconnect => may_reconnect = false,
-                Err(Fault::Refused(exception)) if retries > 0 && is_passing(exception) => {
-                    retries -= 1;
-                    sleep(BUSY_PAUSE).await;
+            let mut reads = self.send_reads(unit, &spans[answers.len()..], pass, gathers).await;
+            let passing = |answer: &Answer| matches!(answer, Err(exception) if is_passing(*exception));
+            if let Some(place) = reads.answers.iter().position(passing) {
+                if place > 0 {
+                    // Each request has its own repetitions.
+                    retries = self.settings.config.retries;
                 }
-                Err(fault) => return Err(fault),
+                if retries > 0 {
+                    retries -= 1;
+                    reads.answers.truncate(place);
+                    answers.append(&mut reads.answers);
+                    sleep(BUSY_PAUSE).await;
+                    continue;
+                }
+            }
+            answers.append(&mut reads.answers);
+            match reads.fault {
+                Some(Fault::Closed(_)) if was_proven && may_reconnect => may_reconnect = false,
+                fault => return Reads { answers, fault },
             }
         }
+    }
+
+    /// Sends reads unless the role changes meanwhile.
+    async fn send_reads(&mut self, unit: u8, spans: &[Span], pass: Pass, gathers: bool) -> Reads {
+        if let Err(fault) = self.connect().await {
+            return fault.into();
+        }
+        let inbox = Rc::clone(&self.inbox);
+        self.counts.requests += spans.len() as u64;
+        let reads = tokio::select! {
+            biased;
+            () = inbox.abort.notified() => Fault::Aborted.into(),
+            reads = self.session.read(unit, spans, pass, gathers) => reads,
+        };
+        self.counts.exceptions += reads.answers.iter().filter(|answer| answer.is_err()).count() as u64;
+        self.counts.timeouts += u64::from(matches!(reads.fault, Some(Fault::Timeout(_))));
+        reads
     }
 
     /// What allows a request in the role of the moment.
@@ -307,20 +370,8 @@ impl Driver {
         request: Request<'_>,
         pass: Pass,
     ) -> Result<Response, Fault> {
+        self.connect().await?;
         let inbox = Rc::clone(&self.inbox);
-        let had_link = self.session.is_open();
-        inbox.is_connecting.set(true);
-        let opened = tokio::select! {
-            biased;
-            () = inbox.abort.notified() => Err(Fault::Aborted),
-            opened = self.session.open() => opened,
-        };
-        inbox.is_connecting.set(false);
-        opened?;
-        self.counts.connections += u64::from(!had_link);
-        if inbox.role_pending() {
-            return Err(Fault::Aborted);
-        }
         self.counts.requests += 1;
         let outcome = tokio::select! {
             biased;
@@ -341,6 +392,22 @@ impl Driver {
             ) => {}
         }
         outcome
+    }
+
+    /// Makes a connection unless there is one, or the role changes.
+    async fn connect(&mut self) -> Result<(), Fault> {
+        let inbox = Rc::clone(&self.inbox);
+        let had_link = self.session.is_open();
+        inbox.is_connecting.set(true);
+        let opened = tokio::select! {
+            biased;
+            () = inbox.abort.notified() => Err(Fault::Aborted),
+            opened = self.session.open() => opened,
+        };
+        inbox.is_connecting.set(false);
+        opened?;
+        self.counts.connections += u64::from(!had_link);
+        if inbox.role_pending() { Err(Fault::Aborted) } else { Ok(()) }
     }
 
     pub(crate) fn answered(&mut self, unit: u8) {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use twinhub_plugin::{Item, Publisher, Quality, Update, Value, unix_ns};
 
 use crate::backoff::Backoff;
+use crate::burst::Span;
 use crate::codec::Datum;
 use crate::config::{Publish, Settings};
 use crate::planner::{Block, plan, split};
@@ -56,6 +57,14 @@ impl Class {
         }
         self.next_due = now;
         u64::try_from(now.duration_since(due).as_nanos() / self.period.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// The blocks from `cursor` on that are read together: of one unit, so that a silent one does not cost others.
+    pub(crate) fn burst(&self, cursor: usize, most: usize) -> Option<(u8, Vec<Span>)> {
+        let unit = self.blocks.get(cursor)?.unit;
+        let blocks = self.blocks[cursor..].iter().take(most).take_while(|block| block.unit == unit);
+        let span = |block: &Block| Span { area: block.area, start: block.start, count: block.count };
+        Some((unit, blocks.map(span).collect()))
     }
 
     /// The refused block at the cursor is cut in two, or taken out of the plan; returns the latter's members.

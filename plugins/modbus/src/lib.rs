@@ -1,10 +1,11 @@
 //! Modbus interface plugin: TCP client with block planning, poll classes and typed registers.
 //!
-//! The calls of the hub ([`Modbus`]) leave their wishes in the inbox; one task, the driver, talks to the device with one
-//! request at a time. The session keeps requests and answers together, the image knows the items and their poll cycles.
+//! The calls of the hub ([`Modbus`]) leave their wishes in the inbox; one task, the driver, talks to the device.
+//! The session keeps requests and answers together, the image knows the items and their poll cycles.
 
 mod address;
 mod backoff;
+mod burst;
 mod codec;
 mod config;
 mod driver;

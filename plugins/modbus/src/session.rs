@@ -14,13 +14,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tokio_modbus::client::{Client as _, Context, tcp};
 use tokio_modbus::slave::SlaveContext as _;
 use tokio_modbus::{Error as WireError, ExceptionCode, Request, Response, Slave};
 use twinhub_plugin::{Permit, Suppressed};
 
 use crate::backoff::Backoff;
+use crate::burst::{Answer, Burst, Span};
 use crate::config::Settings;
 
 /// Why a request has no answer.
@@ -61,6 +62,21 @@ pub(crate) enum Pass {
     Standby,
 }
 
+/// What became of reads that were sent together.
+#[derive(Debug)]
+pub(crate) struct Reads {
+    /// Answers in the order of the requests, up to the first that has none.
+    pub(crate) answers: Vec<Answer>,
+    /// Why the next one has none.
+    pub(crate) fault: Option<Fault>,
+}
+
+impl From<Fault> for Reads {
+    fn from(fault: Fault) -> Self {
+        Self { answers: Vec::new(), fault: Some(fault) }
+    }
+}
+
 /// The connection of one interface.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -73,6 +89,8 @@ pub(crate) struct Session {
     link: Option<Link>,
     backoff: Backoff,
     last_answer: Option<Instant>,
+    /// Transaction identifier of the next read.
+    transaction: u16,
 }
 
 struct Link {
@@ -80,6 +98,7 @@ struct Link {
     stream: Arc<TcpStream>,
     permit: Arc<Mutex<Option<Permit>>>,
     is_proven: bool,
+    input: Vec<u8>,
 }
 
 impl std::fmt::Debug for Link {
@@ -93,6 +112,57 @@ impl Link {
     fn is_quiet(&self) -> bool {
         let mut byte = [0];
         matches!(self.stream.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Sends the requests of a burst and takes its answers; true if nothing came behind them.
+    async fn exchange(
+        &mut self,
+        burst: &mut Burst<'_>,
+        permit: Option<&Permit>,
+        limit: Duration,
+        gathers: bool,
+    ) -> Result<bool, Fault> {
+        let mut until = Instant::now() + limit;
+        let requests = burst.requests();
+        let mut rest = &requests[..];
+        while !rest.is_empty() {
+            if let Some(permit) = permit {
+                permit.recheck().map_err(Fault::Suppressed)?;
+            }
+            match self.stream.try_write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = timeout_at(until, self.stream.writable()).await;
+                    writable.map_err(|_| Fault::Timeout(limit))?.map_err(Fault::Closed)?;
+                }
+                Err(error) => return Err(Fault::Closed(error)),
+            }
+        }
+        self.input.clear();
+        loop {
+            self.input.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(0) => return Err(Fault::Closed(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {
+                    let used = burst.take(&self.input).map_err(Fault::Garbled)?;
+                    self.input.drain(..used);
+                    if burst.is_complete() {
+                        return Ok(self.input.is_empty());
+                    }
+                    if used > 0 {
+                        until = Instant::now() + limit;
+                    }
+                    if gathers {
+                        sleep(GATHER).await;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let readable = timeout_at(until, self.stream.readable()).await;
+                    readable.map_err(|_| Fault::Timeout(limit))?.map_err(Fault::Closed)?;
+                }
+                Err(error) => return Err(Fault::Closed(error)),
+            }
+        }
     }
 }
 
@@ -109,6 +179,7 @@ impl Session {
             link: None,
             backoff: Backoff::new(config.backoff_min.0, config.backoff_max.0),
             last_answer: None,
+            transaction: 0,
         }
     }
 
@@ -177,13 +248,68 @@ impl Session {
                 let stream = Arc::new(stream);
                 let permit = Arc::default();
                 let wire = Wire { stream: Arc::clone(&stream), permit: Arc::clone(&permit) };
-                self.link = Some(Link { context: tcp::attach(wire), stream, permit, is_proven: false });
+                let (context, input) = (tcp::attach(wire), Vec::new());
+                self.link = Some(Link { context, stream, permit, is_proven: false, input });
                 Ok(())
             }
             Err(error) => {
                 self.backoff.fail();
                 Err(Fault::Connect(error))
             }
+        }
+    }
+
+    /// Sends reads of one unit together and waits for their answers. With `gathers` the answers behind the first are
+    /// waited for a little, so that a device that answers at once costs few wake-ups.
+    ///
+    /// A call that is dropped before its end takes the connection with it.
+    pub(crate) async fn read(&mut self, unit: u8, spans: &[Span], pass: Pass, gathers: bool) -> Reads {
+        let (mut link, permit) = match self.begin(pass).await {
+            Ok(begun) => begun,
+            Err(fault) => return fault.into(),
+        };
+        let mut burst = Burst::new(unit, self.transaction, spans);
+        let count = u16::try_from(spans.len()).unwrap_or(u16::MAX);
+        self.transaction = self.transaction.wrapping_add(count);
+        let exchanged = link.exchange(&mut burst, permit.as_ref(), self.timeout, gathers).await;
+        let answers = burst.into_answers();
+        link.is_proven |= !answers.is_empty();
+        match exchanged {
+            Ok(is_clean) => {
+                self.backoff.succeed();
+                self.last_answer = (!self.request_delay.is_zero()).then(Instant::now);
+                // Whoever sends what nobody asked for is not asked again on this connection.
+                self.link = is_clean.then_some(link);
+                Reads { answers, fault: None }
+            }
+            Err(fault) => {
+                self.failed(&link, &fault);
+                Reads { answers, fault: Some(fault) }
+            }
+        }
+    }
+
+    /// Takes the connection for a request, with the permit that it needs.
+    async fn begin(&mut self, pass: Pass) -> Result<(Link, Option<Permit>), Fault> {
+        self.open().await?;
+        if let Some(last) = self.last_answer.filter(|_| !self.request_delay.is_zero()) {
+            sleep_until(last + self.request_delay).await;
+        }
+        let permit = match pass {
+            Pass::Permit(permit) => {
+                permit.recheck().map_err(Fault::Suppressed)?;
+                Some(permit)
+            }
+            Pass::Standby => None,
+        };
+        let link = self.link.take().ok_or(Fault::Waiting)?;
+        Ok((link, permit))
+    }
+
+    /// A connection that has worked is made anew at once, one that never did after a pause.
+    fn failed(&mut self, link: &Link, fault: &Fault) {
+        if !link.is_proven && !matches!(fault, Fault::Suppressed(_)) {
+            self.backoff.fail();
         }
     }
 
@@ -196,21 +322,7 @@ impl Session {
         request: Request<'_>,
         pass: Pass,
     ) -> Result<Response, Fault> {
-        self.open().await?;
-        if let Some(last) = self.last_answer.filter(|_| !self.request_delay.is_zero()) {
-            sleep_until(last + self.request_delay).await;
-        }
-        let Some(mut link) = self.link.take() else { return Err(Fault::Waiting) };
-        let permit = match pass {
-            Pass::Permit(permit) => {
-                if let Err(suppressed) = permit.recheck() {
-                    self.link = Some(link);
-                    return Err(Fault::Suppressed(suppressed));
-                }
-                Some(permit)
-            }
-            Pass::Standby => None,
-        };
+        let (mut link, permit) = self.begin(pass).await?;
         link.permit.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&permit);
         link.context.set_slave(Slave(unit));
         let expected = Expected::of(&request);
@@ -242,10 +354,7 @@ impl Session {
                 answer.map_err(Fault::Refused)
             }
             Err(fault) => {
-                // A connection that has worked is made anew at once, one that never did after a pause.
-                if !link.is_proven && !matches!(fault, Fault::Suppressed(_)) {
-                    self.backoff.fail();
-                }
+                self.failed(&link, &fault);
                 Err(fault)
             }
         }
@@ -377,3 +486,7 @@ impl AsyncWrite for Wire {
 /// Pause between two unanswered keep-alive packets.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const TEXT_CHARS_MAX: usize = 200;
+/// Room for all answers of a burst that come together: 16 of the longest.
+const READ_BYTES: usize = 4_160;
+/// How long the answers behind the first are waited for before they are read together.
+const GATHER: Duration = Duration::from_millis(1);

@@ -29,14 +29,17 @@ pub struct GatewayOptions {
     pub interval_ms: u64,
     /// How long is measured.
     pub seconds: u64,
+    /// Modbus requests under way together.
+    pub pipeline: u8,
     /// Where Node-RED is installed.
     pub node_red: Option<PathBuf>,
 }
 
 impl GatewayOptions {
-    /// Reads `--registers N --interval-ms N --seconds N --node-red FOLDER`.
+    /// Reads `--registers N --interval-ms N --seconds N --pipeline N --node-red FOLDER`.
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { registers: 10_000, interval_ms: 100, seconds: 20, node_red: None };
+        let mut options =
+            Self { registers: 10_000, interval_ms: 100, seconds: 20, pipeline: 8, node_red: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?;
@@ -45,6 +48,7 @@ impl GatewayOptions {
                 "--registers" => options.registers = value.parse().map_err(wrong)?,
                 "--interval-ms" => options.interval_ms = value.parse().map_err(wrong)?,
                 "--seconds" => options.seconds = value.parse().map_err(wrong)?,
+                "--pipeline" => options.pipeline = value.parse().map_err(wrong)?,
                 "--node-red" => options.node_red = Some(value.into()),
                 _ => return Err(Error::Usage(format!("unknown option {word}"))),
             }
@@ -71,6 +75,7 @@ pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Res
     let artifacts = Artifacts::beside_this_program()?;
     let folder = tempfile::tempdir().map_err(Error::file("temporary folder"))?;
     let (device, _device) = start_device(options, &artifacts, &folder)?;
+    let busy = Machine::now();
     let mut rows = measure_hub(options, &artifacts, device, say)?;
     if let Some(installed) = &options.node_red {
         rows.push(measure_node_red(options, installed, device, say)?);
@@ -78,12 +83,15 @@ pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Res
     let cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(options)).collect();
     let head = ["what", "values/s", "delivered %", "CPU % of a core", "CPU % per 100,000/s", "RSS MiB"];
     say(&format!(
-        "\n{} registers every {} ms as JSON blocks, {} s; mosquitto {}; load average {}\n{}",
+        "\n{} registers every {} ms as JSON blocks, {} requests under way, {} s; mosquitto {}\n\
+         load average {}; everything on the machine, device and broker too, took {:.0} % of a core\n{}",
         options.registers,
         options.interval_ms,
+        options.pipeline,
         options.seconds,
         Mosquitto::version()?,
         load_average(),
+        busy.percent_since(),
         table(&head, &cells)
     ));
     say("repeat: cargo xtask bench gateway");
@@ -205,6 +213,30 @@ impl Usage {
     }
 }
 
+/// Processor time of the whole machine since a moment.
+struct Machine {
+    ticks: f64,
+    at: Instant,
+}
+
+impl Machine {
+    fn now() -> Self {
+        Self { ticks: busy_ticks(), at: Instant::now() }
+    }
+
+    fn percent_since(&self) -> f64 {
+        (busy_ticks() - self.ticks) * 100.0 / TICKS_PER_SECOND / self.at.elapsed().as_secs_f64()
+    }
+}
+
+/// proc(5), `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
+fn busy_ticks() -> f64 {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let numbers = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let fields = numbers.filter_map(|number| number.parse::<f64>().ok());
+    fields.enumerate().filter(|(place, _)| [0, 1, 2, 5, 6, 7].contains(place)).map(|(_, ticks)| ticks).sum()
+}
+
 /// proc(5), `/proc/pid/stat`: fields 14 and 15 are user and system time; the name in field 2 may hold anything.
 fn ticks(root: u32) -> u64 {
     let of = |pid: u32| -> Option<u64> {
@@ -227,12 +259,17 @@ fn rate(count: u64, seconds: f64) -> f64 {
 }
 
 fn interfaces(options: &GatewayOptions, device: SocketAddr, broker: SocketAddr) -> String {
+    let pipeline = match options.pipeline {
+        // The default, which an older hub to compare with knows too.
+        1 => String::new(),
+        several => format!(", pipeline = {several}"),
+    };
     format!(
         r#"[[interface]]
 id = "plc1"
 plugin = "modbus"
 items = "items/plc1.csv"
-settings = {{ address = "{device}", unit = 1, poll = "{}ms", timeout = "500ms" }}
+settings = {{ address = "{device}", unit = 1, poll = "{}ms", timeout = "500ms"{pipeline} }}
 
 [[interface]]
 id = "mqtt1"

@@ -11,6 +11,15 @@ use crate::rig::{Got, Rig, item};
 /// far apart to share a request.
 #[test]
 fn late_answers_never_become_values() {
+    late_answers(1);
+}
+
+#[test]
+fn late_answers_never_become_values_with_several_requests_under_way() {
+    late_answers(5);
+}
+
+fn late_answers(pipeline: u8) {
     let device = Device::start(DeviceOptions::default()).unwrap();
     let addresses = [0_u16, 100, 200, 300, 400, 500, 600, 700];
     let mut items = Vec::new();
@@ -25,7 +34,7 @@ fn late_answers_never_become_values() {
         Got::U64(if address.is_multiple_of(200) { word } else { word << 16 | word })
     };
     let relay = Relay::start(device.address()).unwrap();
-    let rig = Rig::active(relay.address(), &json!({"timeout": "20ms"}), &items);
+    let rig = Rig::active(relay.address(), &json!({"timeout": "20ms", "pipeline": pipeline}), &items);
     let all_good = |rig: &Rig| {
         rig.until("good values", |seen| {
             addresses.iter().all(|a| seen.good((*a).into()) == Some(&expected(*a)))

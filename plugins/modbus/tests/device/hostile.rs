@@ -15,8 +15,8 @@ use twinhub_loader::ValueRef;
 
 use crate::rig::{Got, Rig, item};
 
-/// Spoils the right answer.
-type Spoil = Box<dyn FnMut(&[u8], &[u8]) -> Vec<u8> + Send>;
+/// Spoils the right answer; `None` ends the connection.
+type Spoil = Box<dyn FnMut(&[u8], &[u8]) -> Option<Vec<u8>> + Send>;
 
 /// A server whose right answers hold 4242 in each register, and that spoils some of them.
 struct Server {
@@ -54,16 +54,19 @@ impl Drop for Server {
     }
 }
 
-/// One connection after the other, one request at a time.
+/// One connection after the other, one request after the other.
 fn serve(mut client: TcpStream, spoil: &mut Spoil, served: &AtomicU64, is_honest: &AtomicBool) {
     let mut request = [0; 260];
     while let Ok(count @ 1..) = client.read(&mut request) {
-        let request = &request[..count];
-        let right = answer(request);
-        let bytes = if is_honest.load(Ordering::SeqCst) { right } else { spoil(request, &right) };
-        served.fetch_add(1, Ordering::SeqCst);
-        if client.write_all(&bytes).is_err() || bytes.is_empty() {
-            return;
+        // All requests of these tests are of one length, and small enough to come in one piece.
+        for request in request[..count].chunks(12) {
+            let right = answer(request);
+            let bytes = if is_honest.load(Ordering::SeqCst) { Some(right) } else { spoil(request, &right) };
+            served.fetch_add(1, Ordering::SeqCst);
+            let Some(bytes) = bytes else { return };
+            if client.write_all(&bytes).is_err() {
+                return;
+            }
         }
     }
 }
@@ -82,11 +85,25 @@ fn answer(request: &[u8]) -> Vec<u8> {
     answer
 }
 
-fn survives(name: &str, spoil: impl FnMut(&[u8], &[u8]) -> Vec<u8> + Send + 'static) {
-    let server = Server::start(Box::new(spoil));
+/// One request at a time, and two.
+fn survives(name: &str, spoil: impl FnMut(&[u8], &[u8]) -> Vec<u8> + Clone + Send + 'static) {
+    for pipeline in [1, 2] {
+        let mut spoil = spoil.clone();
+        let spoil = move |request: &[u8], right: &[u8]| {
+            let bytes = spoil(request, right);
+            (!bytes.is_empty()).then_some(bytes)
+        };
+        survives_with(&format!("{name}, {pipeline} under way"), pipeline, Box::new(spoil));
+    }
+}
+
+fn survives_with(name: &str, pipeline: u8, spoil: Spoil) {
+    let server = Server::start(spoil);
     let items =
         [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:500", "type": "uint32"}))];
-    let settings = json!({"timeout": "30ms", "backoff_min": "1ms", "backoff_max": "5ms", "poll": "5ms"});
+    let settings = json!({
+        "timeout": "30ms", "backoff_min": "1ms", "backoff_max": "5ms", "poll": "5ms", "pipeline": pipeline
+    });
     let rig = Rig::active(server.address, &settings, &items);
     rig.until(name, |_| server.served.load(Ordering::SeqCst) >= 20);
     rig.seen(|seen| {
@@ -139,7 +156,7 @@ fn answers_that_do_not_fit_are_never_values() {
 
 #[test]
 fn an_answer_that_is_followed_by_another_does_not_shift_the_next_ones() {
-    let server = Server::start(Box::new(|_, right| [right, right].concat()));
+    let server = Server::start(Box::new(|_, right| Some([right, right].concat())));
     let items =
         [item(1, json!({"address": "hr:1"})), item(2, json!({"address": "hr:500", "type": "uint32"}))];
     let rig = Rig::active(server.address, &json!({"timeout": "100ms", "backoff_min": "1ms"}), &items);
@@ -152,6 +169,33 @@ fn an_answer_that_is_followed_by_another_does_not_shift_the_next_ones() {
     });
 }
 
+/// Demonstrates that the requests are on their way together, and that answers are told apart by their transaction: this
+/// device answers nothing before it has four requests, and then the last one first.
+#[test]
+fn answers_that_come_in_another_order_find_their_items() {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let server = Server::start(Box::new(move |request, right| {
+        let mut right = right.to_vec();
+        // Each register holds its address.
+        let end = right.len();
+        right[end - 2..].copy_from_slice(&request[8..10]);
+        held.push(right);
+        if held.len() < 4 {
+            return Some(Vec::new());
+        }
+        Some(held.drain(..).rev().flatten().collect())
+    }));
+    let items: Vec<_> =
+        (1..=8).map(|place| item(place, json!({"address": format!("hr:{}", 500 * place)}))).collect();
+    let rig = Rig::active(server.address, &json!({"pipeline": 4, "timeout": "1s"}), &items);
+    rig.more(8, 3);
+    rig.seen(|seen| {
+        for update in &seen.updates {
+            assert_eq!((update.status, &update.value), (0, &Got::U64(u64::from(update.item) * 500)));
+        }
+    });
+}
+
 #[test]
 fn an_echo_of_another_value_leaves_a_write_in_doubt() {
     let server = Server::start(Box::new(|_, right| {
@@ -159,7 +203,7 @@ fn an_echo_of_another_value_leaves_a_write_in_doubt() {
         if let Some(last) = bytes.last_mut() {
             *last ^= 1;
         }
-        bytes
+        Some(bytes)
     }));
     let items = [item(1, json!({"address": "hr:1", "access": "w"}))];
     let rig = Rig::active(server.address, &json!({"timeout": "100ms"}), &items);

@@ -41,12 +41,22 @@ fn only_changes_are_published_if_asked_for() {
 
 #[test]
 fn a_refused_register_is_isolated_and_the_others_stay_good() {
+    isolation(1);
+}
+
+#[test]
+fn a_refused_register_is_isolated_with_several_requests_under_way() {
+    isolation(4);
+}
+
+fn isolation(pipeline: u8) {
     let device = Device::start(DeviceOptions { registers: 100, ..DeviceOptions::default() }).unwrap();
     let mut items: Vec<_> =
         (60..100).map(|address| item(address, json!({"address": format!("hr:{address}")}))).collect();
     items.push(item(101, json!({"address": "hr:101"})));
     items.push(item(200, json!({"address": "hr:99", "type": "uint32"})));
-    let rig = Rig::active(device.address(), &json!({}), &items);
+    let settings = json!({"pipeline": pipeline, "max_registers": 12});
+    let rig = Rig::active(device.address(), &settings, &items);
     rig.until("refusals", |seen| {
         seen.status(101) == Some(0x8034_0000) && seen.status(200) == Some(0x8034_0000)
     });
