@@ -215,8 +215,7 @@ impl Driver {
     /// Reads the next blocks of a class, or ends its cycle.
     async fn poll(&mut self, class: usize, now: Instant) {
         let polled = &self.image.classes[class];
-        let Some((due, cursor)) = polled.cycle else { return };
-        let period = polled.period;
+        let Some((_, cursor)) = polled.cycle else { return };
         let Some((unit, spans)) = polled.burst(cursor, self.settings.pipeline()) else {
             self.image.flush();
             let missed = self.image.classes[class].end(now);
@@ -232,9 +231,7 @@ impl Driver {
         let reads = if self.image.units.get(&unit).is_some_and(is_waiting) {
             Fault::Waiting.into()
         } else {
-            // In the second half of the period there is no time for gathering.
-            let gathers = spans.len() > 1 && now < due + period / 2;
-            self.reads(unit, &spans, gathers).await
+            self.reads(unit, &spans).await
         };
         for answer in reads.answers {
             let Some((_, cursor)) = self.image.classes[class].cycle else { return };
@@ -293,7 +290,7 @@ impl Driver {
 
     /// Reads a stretch of a table. What a repetition cannot harm is repeated.
     pub(crate) async fn read(&mut self, unit: u8, area: Area, start: u16, count: u16) -> Result<Data, Fault> {
-        let reads = self.reads(unit, &[Span { area, start, count }], false).await;
+        let reads = self.reads(unit, &[Span { area, start, count }]).await;
         match (reads.answers.into_iter().next(), reads.fault) {
             (Some(answer), _) => answer.map_err(Fault::Refused),
             (None, fault) => Err(fault.unwrap_or(Fault::Waiting)),
@@ -301,7 +298,7 @@ impl Driver {
     }
 
     /// Reads stretches of one unit together.
-    async fn reads(&mut self, unit: u8, spans: &[Span], gathers: bool) -> Reads {
+    async fn reads(&mut self, unit: u8, spans: &[Span]) -> Reads {
         let mut retries = self.settings.config.retries;
         let mut may_reconnect = true;
         let mut answers: Vec<Answer> = Vec::with_capacity(spans.len());
@@ -311,7 +308,7 @@ impl Driver {
                 Err(fault) => return Reads { answers, fault: Some(fault) },
             };
             let was_proven = self.session.is_proven();
-            let mut reads = self.send_reads(unit, &spans[answers.len()..], pass, gathers).await;
+            let mut reads = self.send_reads(unit, &spans[answers.len()..], pass).await;
             let passing = |answer: &Answer| matches!(answer, Err(exception) if is_passing(*exception));
             if let Some(place) = reads.answers.iter().position(passing) {
                 if place > 0 {
@@ -335,7 +332,7 @@ impl Driver {
     }
 
     /// Sends reads unless the role changes meanwhile.
-    async fn send_reads(&mut self, unit: u8, spans: &[Span], pass: Pass, gathers: bool) -> Reads {
+    async fn send_reads(&mut self, unit: u8, spans: &[Span], pass: Pass) -> Reads {
         if let Err(fault) = self.connect().await {
             return fault.into();
         }
@@ -344,7 +341,7 @@ impl Driver {
         let reads = tokio::select! {
             biased;
             () = inbox.abort.notified() => Fault::Aborted.into(),
-            reads = self.session.read(unit, spans, pass, gathers) => reads,
+            reads = self.session.read(unit, spans, pass) => reads,
         };
         self.counts.exceptions += reads.answers.iter().filter(|answer| answer.is_err()).count() as u64;
         self.counts.timeouts += u64::from(matches!(reads.fault, Some(Fault::Timeout(_))));

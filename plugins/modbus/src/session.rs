@@ -14,7 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_modbus::client::{Client as _, Context, tcp};
 use tokio_modbus::slave::SlaveContext as _;
 use tokio_modbus::{Error as WireError, ExceptionCode, Request, Response, Slave};
@@ -120,7 +120,6 @@ impl Link {
         burst: &mut Burst<'_>,
         permit: Option<&Permit>,
         limit: Duration,
-        gathers: bool,
     ) -> Result<bool, Fault> {
         let mut until = Instant::now() + limit;
         let requests = burst.requests();
@@ -151,9 +150,6 @@ impl Link {
                     }
                     if used > 0 {
                         until = Instant::now() + limit;
-                    }
-                    if gathers {
-                        sleep(GATHER).await;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -259,11 +255,10 @@ impl Session {
         }
     }
 
-    /// Sends reads of one unit together and waits for their answers. With `gathers` the answers behind the first are
-    /// waited for a little, so that a device that answers at once costs few wake-ups.
+    /// Sends reads of one unit together and waits for their answers.
     ///
     /// A call that is dropped before its end takes the connection with it.
-    pub(crate) async fn read(&mut self, unit: u8, spans: &[Span], pass: Pass, gathers: bool) -> Reads {
+    pub(crate) async fn read(&mut self, unit: u8, spans: &[Span], pass: Pass) -> Reads {
         let (mut link, permit) = match self.begin(pass).await {
             Ok(begun) => begun,
             Err(fault) => return fault.into(),
@@ -271,7 +266,7 @@ impl Session {
         let mut burst = Burst::new(unit, self.transaction, spans);
         let count = u16::try_from(spans.len()).unwrap_or(u16::MAX);
         self.transaction = self.transaction.wrapping_add(count);
-        let exchanged = link.exchange(&mut burst, permit.as_ref(), self.timeout, gathers).await;
+        let exchanged = link.exchange(&mut burst, permit.as_ref(), self.timeout).await;
         let answers = burst.into_answers();
         link.is_proven |= !answers.is_empty();
         match exchanged {
@@ -488,5 +483,3 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 const TEXT_CHARS_MAX: usize = 200;
 /// Room for all answers of a burst that come together: 16 of the longest.
 const READ_BYTES: usize = 4_160;
-/// How long the answers behind the first are waited for before they are read together.
-const GATHER: Duration = Duration::from_millis(1);
