@@ -66,7 +66,7 @@ impl JournalOptions {
             segment_bytes: 8 * 1024 * 1024,
             retain_bytes: 256 * 1024 * 1024,
             retain_segments_min: 2,
-            tail_bytes: 4 * 1024 * 1024,
+            tail_bytes: 1024 * 1024,
             buffer_bytes_max: 16 * 1024 * 1024,
         }
     }

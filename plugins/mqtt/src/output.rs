@@ -20,9 +20,9 @@ pub struct Outputs {
     /// The encoded keys of all targets, side by side.
     keys: Vec<u8>,
     topics: Vec<Topic>,
-    names: HashMap<Rc<str>, usize>,
+    names: HashMap<Rc<str>, u32>,
     include_timestamp: bool,
-    touched: Vec<usize>,
+    touched: Vec<u32>,
     block: u64,
     size_max: usize,
 }
@@ -30,7 +30,7 @@ pub struct Outputs {
 #[derive(Debug)]
 struct Target {
     item: u32,
-    topic: usize,
+    topic: u32,
     place: Place,
     kind: Kind,
     format: Format,
@@ -45,9 +45,9 @@ enum Place {
     /// The payload is the value.
     Whole,
     /// `"key":` in the top-level object, at this place of the keys.
-    Key(Range<usize>),
+    Key(Range<u32>),
     /// Deeper.
-    Path(Path),
+    Path(Box<Path>),
 }
 
 #[derive(Debug)]
@@ -102,14 +102,14 @@ impl Outputs {
                 None => Place::Whole,
                 Some(path) => {
                     if let Some(key) = path.as_key() {
-                        let start = outputs.keys.len();
+                        let start = offset(&outputs.keys);
                         let written = payload::write_json(&Value::Str(key.into()), &mut outputs.keys);
                         debug_assert!(written.is_ok(), "a string has a JSON form");
                         outputs.keys.push(b':');
-                        Place::Key(start..outputs.keys.len())
+                        Place::Key(start..offset(&outputs.keys))
                     } else {
-                        outputs.topics[topic].is_deep = true;
-                        Place::Path(path.clone())
+                        outputs.topics[topic as usize].is_deep = true;
+                        Place::Path(Box::new(path.clone()))
                     }
                 }
             };
@@ -117,6 +117,8 @@ impl Outputs {
             outputs.targets.push(Target { item, topic, place, kind, format, qos, retain, block: 0 });
         }
         outputs.targets.sort_by_key(|target| target.item);
+        outputs.targets.shrink_to_fit();
+        outputs.keys.shrink_to_fit();
         outputs
     }
 
@@ -131,11 +133,12 @@ impl Outputs {
         Some(index)
     }
 
-    fn topic(&mut self, name: &str) -> usize {
+    fn topic(&mut self, name: &str) -> u32 {
         if let Some(index) = self.names.get(name) {
             return *index;
         }
         let name: Rc<str> = name.into();
+        let number = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
         self.topics.push(Topic {
             name: Rc::clone(&name),
             is_deep: false,
@@ -147,8 +150,8 @@ impl Outputs {
             retain: false,
             deadline_ns: i64::MAX,
         });
-        self.names.insert(name, self.topics.len() - 1);
-        self.topics.len() - 1
+        self.names.insert(name, number);
+        number
     }
 
     /// Takes one write of a batch. Messages that are complete go to `send`; [`Outputs::finish`] completes the others.
@@ -170,7 +173,7 @@ impl Outputs {
             batch.to.answer(&[id], Outcome::Invalid);
             return;
         };
-        let topic = &mut self.topics[target.topic];
+        let topic = &mut self.topics[target.topic as usize];
         if matches!(target.place, Place::Whole) {
             // Order within the topic: what was collected before leaves before.
             topic.complete(batch, self.include_timestamp, send);
@@ -217,7 +220,7 @@ impl Outputs {
     /// Ends a batch.
     pub fn finish(&mut self, batch: &Batch, send: &mut impl FnMut(Message)) {
         for index in self.touched.drain(..) {
-            self.topics[index].complete(batch, self.include_timestamp, send);
+            self.topics[index as usize].complete(batch, self.include_timestamp, send);
         }
     }
 }
@@ -229,12 +232,12 @@ impl Topic {
             Place::Key(key) if !self.is_deep => {
                 let before = self.text.len();
                 self.text.push(if before == 0 { b'{' } else { b',' });
-                self.text.extend_from_slice(&keys[key.clone()]);
+                self.text.extend_from_slice(&keys[key.start as usize..key.end as usize]);
                 payload::write_json(value, &mut self.text).inspect_err(|_| self.text.truncate(before))
             }
             Place::Key(key) => {
                 // The key was encoded by `build` and ends with a colon.
-                let key: String = serde_json::from_slice(&keys[key.start..key.end - 1])
+                let key: String = serde_json::from_slice(&keys[key.start as usize..key.end as usize - 1])
                     .map_err(|_| payload::Error::Format)?;
                 let value = tree_of(value)?;
                 if !self.tree.is_object() {
@@ -280,6 +283,11 @@ impl Topic {
             receipt: Some(Receipt { to: Rc::clone(&batch.to), ids }),
         });
     }
+}
+
+/// Items are numbered with 32 bits, and 4 GiB of their keys do not fit a process.
+fn offset(keys: &[u8]) -> u32 {
+    u32::try_from(keys.len()).unwrap_or(u32::MAX)
 }
 
 fn tree_of(value: &Value) -> Result<serde_json::Value, payload::Error> {

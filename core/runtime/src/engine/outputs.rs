@@ -8,7 +8,6 @@
 //! cursor `Delivered` is journaled as confirmations come in, and a stream that cannot keep up, or a
 //! successor, reads on from the cursor. What the sink already shows (the mirror) is not delivered again.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +16,7 @@ use twinhub_loader::{ValueOut, WriteReq};
 use twinhub_model::{ItemId, Moment, Position, Sample, Value};
 
 use super::commands::{Sent, Wanted, outcome_of};
-use super::streams::{CURSOR_INTERVAL, Stream, is_stream};
+use super::streams::{CURSOR_INTERVAL, Stream, batch_of, is_stream};
 use super::{Engine, Phase};
 use crate::clock;
 use crate::instance::Guard;
@@ -44,12 +43,17 @@ impl Engine {
 
     /// Takes a plugin's answers.
     pub(crate) fn on_written(&mut self, results: &[(u64, i32)]) {
-        for (id, result) in results {
+        let mut rest = results;
+        while let Some((id, result)) = rest.first() {
+            let mut count = 1;
             if is_stream(*id) {
-                self.on_stream_written(*id, *result);
+                let same = |(other, code): &&(u64, i32)| batch_of(*other) == batch_of(*id) && code == result;
+                count = rest.iter().take_while(same).count();
+                self.on_stream_written(*id, *result, count);
             } else if let Some(Sent { intent, item, reply, .. }) = self.commands.sent.remove(id) {
                 self.finish(intent, item, reply, outcome_of(*result));
             }
+            rest = &rest[count..];
         }
     }
 
@@ -61,7 +65,8 @@ impl Engine {
     /// Carries new samples along all links.
     pub(crate) fn route(&mut self, position: Position, samples: &[Sample]) {
         let now = clock::now();
-        let mut streams: HashMap<usize, Vec<(ItemId, Value)>> = HashMap::new();
+        // Few interfaces are streams, and runs of samples go to the same one.
+        let mut streams: Vec<(usize, Vec<(ItemId, Value)>)> = Vec::new();
         for sample in samples {
             if sample.quality.is_bad() || sample.value == Value::Null {
                 continue;
@@ -75,7 +80,14 @@ impl Engine {
                     continue;
                 }
                 if route.stream {
-                    streams.entry(route.target).or_default().push((route.to, value));
+                    let (target, to) = (route.target, route.to);
+                    if let Some((_, values)) = streams.iter_mut().find(|(known, _)| *known == target) {
+                        values.push((to, value));
+                    } else {
+                        let mut values = Vec::with_capacity(samples.len());
+                        values.push((to, value));
+                        streams.push((target, values));
+                    }
                 } else {
                     let (to, kind, origin) = (route.to, route.kind, Arc::clone(&route.origin));
                     self.command(to, Wanted { value, kind, cause: position, origin, reply: None });

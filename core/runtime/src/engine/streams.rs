@@ -112,51 +112,51 @@ impl Engine {
         let port = Arc::clone(&self.interfaces[target].port);
         let deadline_ns = clock::contract_deadline(now + port.setup.write_timeout);
         let Some(stream) = self.streams.get_mut(&target) else { return };
-        let mut fresh: Vec<&(ItemId, Value)> = Vec::with_capacity(values.len());
-        for value in values {
-            match stream.cover.remove(&value.0.0) {
-                Some(shown) if shown.is_equivalent(&value.1) => stream.covered += 1,
-                Some(_) | None => fresh.push(value),
-            }
-        }
-        let before = stream.cursor;
-        if fresh.is_empty() {
-            stream.cursor = stream.cursor.max(position);
-            return;
-        }
         let id = stream.next_batch;
-        stream.next_batch += 1;
         let batch_bits = STREAM_BIT | (target as u64) << 48 | (id & 0xffff_ffff) << 16;
-        let requests: Vec<WriteReq<'_>> = fresh
-            .iter()
-            .zip(0_u64..)
-            .map(|((item, value), index)| WriteReq {
-                write_id: batch_bits | index & 0xffff,
+        let mut requests: Vec<WriteReq<'_>> = Vec::with_capacity(values.len());
+        for (item, value) in values {
+            if !stream.cover.is_empty()
+                && let Some(shown) = stream.cover.remove(&item.0)
+                && shown.is_equivalent(value)
+            {
+                stream.covered += 1;
+                continue;
+            }
+            requests.push(WriteReq {
+                write_id: batch_bits | requests.len() as u64 & 0xffff,
                 item: item.0 - port.setup.base,
                 deadline_ns,
                 flags: 0,
                 value: to_contract(value),
-            })
-            .collect();
+            });
+        }
+        let before = stream.cursor;
+        stream.cursor = stream.cursor.max(position);
+        if requests.is_empty() {
+            return;
+        }
+        stream.next_batch += 1;
         stream.batches.push_back(Batch { id: id & 0xffff_ffff, before, left: requests.len() });
         stream.values += requests.len();
-        stream.cursor = stream.cursor.max(position);
         if let Err(refusal) = self.write_gated(target, &requests) {
             self.rewind_stream(target, id & 0xffff_ffff, refusal);
         }
     }
 
-    pub(crate) fn on_stream_written(&mut self, id: u64, result: i32) {
+    /// Takes `count` equal answers to writes of one batch.
+    pub(crate) fn on_stream_written(&mut self, id: u64, result: i32, count: usize) {
         let target = usize::try_from(id >> 48 & 0x7fff).unwrap_or(usize::MAX);
         let batch_id = id >> 16 & 0xffff_ffff;
         let Some(stream) = self.streams.get_mut(&target) else { return };
         let Some(place) = stream.batches.iter().position(|batch| batch.id == batch_id) else { return };
         if result == code::OK || is_final(result) {
             if result != code::OK {
-                self.counters.dropped_stream_values += 1;
+                self.counters.dropped_stream_values += count as u64;
             }
-            stream.values = stream.values.saturating_sub(1);
-            stream.batches[place].left -= 1;
+            stream.values = stream.values.saturating_sub(count);
+            // A plugin that answers a write twice must not make the count wrap.
+            stream.batches[place].left = stream.batches[place].left.saturating_sub(count);
             while stream.batches.front().is_some_and(|batch| batch.left == 0) {
                 stream.batches.pop_front();
             }
@@ -310,6 +310,11 @@ impl Engine {
 /// Whether this write number belongs to a stream.
 pub(crate) const fn is_stream(id: u64) -> bool {
     id & STREAM_BIT != 0
+}
+
+/// The stream and batch that a write number belongs to.
+pub(crate) const fn batch_of(id: u64) -> u64 {
+    id >> 16
 }
 
 /// Whether a stream's sink will never take this value.

@@ -308,7 +308,10 @@ fn address_json(item: &twinhub_config::Item) -> String {
             row.insert(column.to_owned(), "true".into());
         }
     }
-    serde_json::Value::Object(row).to_string()
+    // It is kept for a restart of the plugin; writing it leaves up to twice its length.
+    let mut text = serde_json::Value::Object(row).to_string();
+    text.shrink_to_fit();
+    text
 }
 
 const fn access_word(access: Access) -> &'static str {
