@@ -63,6 +63,8 @@ impl SampleFlags {
     pub const STANDBY: SampleFlags = SampleFlags(1 << 6);
     /// What the sink shows of our own output: the read-back image.
     pub const MIRROR: SampleFlags = SampleFlags(1 << 7);
+    /// Only the quality is new; the value is the item's last one.
+    pub const QUALITY_ONLY: SampleFlags = SampleFlags(1 << 8);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: SampleFlags) -> bool {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use twinhub_model::{ItemId, Moment, Sample, Timestamp, Value};
+use twinhub_model::{ItemId, Moment, Sample, SampleFlags, Timestamp, Value};
 
 /// Bounds of a [`Ring`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +108,10 @@ impl Ring {
     /// Marks the oldest uncovered telegram that this replicated sample stands for; remembers the sample if
     /// the telegram has not come yet. Returns whether one was covered.
     pub fn cover(&mut self, sample: &Sample, now: Moment) -> bool {
+        if sample.flags.contains(SampleFlags::QUALITY_ONLY) {
+            // No telegram brought it.
+            return false;
+        }
         let source = sample.source.or(sample.server);
         let wanted = RingEntry { item: sample.item, value: sample.value.clone(), source, received: now };
         if let Some(number) = self.find(&wanted) {
@@ -279,7 +283,7 @@ fn value_bytes(value: &Value) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use twinhub_model::{Quality, SampleFlags};
+    use twinhub_model::Quality;
 
     use super::*;
 
@@ -304,6 +308,15 @@ mod tests {
             server: Timestamp::NONE,
             flags: SampleFlags::default(),
         }
+    }
+
+    #[test]
+    fn a_new_quality_covers_no_telegram_and_is_not_waited_for() {
+        let mut ring = Ring::new(LIMITS);
+        let mut sample = replicated(1, 5, 1000);
+        sample.flags = SampleFlags::QUALITY_ONLY;
+        assert!(!ring.cover(&sample, Moment::from_millis(1000)));
+        assert_eq!(ring.unheard().len(), 0);
     }
 
     #[test]

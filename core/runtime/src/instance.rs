@@ -203,7 +203,14 @@ impl Port {
             }
             let item = ItemId(self.setup.base + update.item);
             let flags = SampleFlags(update.flags);
-            let value = to_value(&update.value);
+            let mut value = to_value(&update.value);
+            if flags.contains(SampleFlags::QUALITY_ONLY) {
+                value = self.table.read(item).value;
+                // A standby's items are those of the active node, and without a value there is nothing to keep.
+                if !store || value == Value::Null {
+                    continue;
+                }
+            }
             if value.text_bytes() > TEXT_BYTES_MAX {
                 invalid += 1;
                 continue;

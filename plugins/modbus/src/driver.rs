@@ -10,7 +10,7 @@ use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
 use crate::address::Area;
 use crate::burst::{Answer, Span};
 use crate::config::Settings;
-use crate::image::{BAD_COMMUNICATION, BAD_NOT_CONNECTED, Data, Image, LINGER};
+use crate::image::{Data, Image, LINGER};
 use crate::inbox::Inbox;
 use crate::session::{Fault, Pass, Reads, Session};
 
@@ -433,8 +433,8 @@ impl Driver {
                 return;
             }
             Fault::Waiting | Fault::Suppressed(_) | Fault::Aborted | Fault::Refused(_) => return,
-            Fault::Connect(_) => BAD_NOT_CONNECTED,
-            Fault::Closed(_) | Fault::Garbled(_) => BAD_COMMUNICATION,
+            Fault::Connect(_) => Quality::BAD_NOT_CONNECTED,
+            Fault::Closed(_) | Fault::Garbled(_) => Quality::BAD_COMMUNICATION,
         };
         let cause = fault.to_string();
         let units: Vec<u8> = self.image.units.keys().copied().collect();

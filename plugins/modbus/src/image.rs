@@ -261,9 +261,11 @@ fn update(point: &Point, start: u16, data: &Data) -> Option<(Update, u64)> {
     };
     let item = Item(point.item);
     let update = match datum {
-        Ok(Datum::F64(value)) if !value.is_finite() => Update::new(item, value).quality(BAD_SENSOR_FAILURE),
+        Ok(Datum::F64(value)) if !value.is_finite() => {
+            Update::new(item, value).quality(Quality::BAD_SENSOR_FAILURE)
+        }
         Ok(datum) => Update::new(item, value(datum)),
-        Err(_) => Update::bad(item, BAD_DECODING),
+        Err(_) => Update::bad(item, Quality::BAD_DECODING),
     };
     Some((update, raw))
 }
@@ -291,13 +293,3 @@ fn fingerprint(words: &[u16]) -> u64 {
 /// How long values wait for those of the next blocks: with a device that answers at once, a thousand values travel
 /// together instead of a hundred. A slower device's values do not wait.
 pub(crate) const LINGER: Duration = Duration::from_millis(1);
-
-// OPC 10000-6, annex A.2.
-/// `BadNotConnected`.
-pub(crate) const BAD_NOT_CONNECTED: Quality = Quality(0x808A_0000);
-/// `BadCommunicationError`.
-pub(crate) const BAD_COMMUNICATION: Quality = Quality(0x8005_0000);
-/// `BadSensorFailure`: the device sends a number that is none.
-pub(crate) const BAD_SENSOR_FAILURE: Quality = Quality(0x808C_0000);
-/// `BadDecodingError`: the registers make no value of the item's type.
-pub(crate) const BAD_DECODING: Quality = Quality(0x8007_0000);

@@ -44,10 +44,12 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
             continue;
         }
         driver.reported.state = None;
+        driver.report_inputs(false, &[]);
         driver.host.state(State::Connecting, &driver.cause);
         match driver.connect_and_run().await {
             End::Left => driver.pauses.reset(),
             End::Refused(cause) => {
+                driver.report_inputs(false, &[]);
                 driver.host.state(State::Fault, &cause);
                 driver.pause(cause).await;
             }
@@ -80,6 +82,8 @@ struct Reported {
     session: Counts,
     input: crate::input::Counts,
     state: Option<(Role, usize)>,
+    /// What the hub was told about the items that read, and in which epoch.
+    inputs: Option<(u64, bool)>,
 }
 
 impl<H: Host> Driver<H> {
@@ -223,6 +227,21 @@ impl<H: Host> Driver<H> {
         }
     }
 
+    /// Tells once per epoch and connection whether items show what the broker has. The values stay: an item whose
+    /// broker is away shows its last one as uncertain. Only the active node tells; a lost connection that is back
+    /// before anybody was told needs no word.
+    fn report_inputs(&mut self, is_subscribed: bool, refused: &[String]) {
+        let report = (self.link.epoch(), is_subscribed);
+        if self.link.role() != Role::Active || self.reported.inputs == Some(report) {
+            return;
+        }
+        self.reported.inputs = Some(report);
+        let items = self.link.reading_items(refused);
+        if !items.is_empty() {
+            self.host.requalify(&items, is_subscribed);
+        }
+    }
+
     fn report_state(&mut self, refused: &[String]) {
         let role = self.link.role();
         if self.reported.state.replace((role, refused.len())) == Some((role, refused.len())) {
@@ -319,6 +338,9 @@ impl Connection {
                 link.session.borrow_mut().expire(driver.host.boottime_ns());
             }
             driver.report_state(&self.refused);
+            if link.is_settled() {
+                driver.report_inputs(true, &self.refused);
+            }
             if let Err(end) = self.keep_alive(&link, now) {
                 return end;
             }

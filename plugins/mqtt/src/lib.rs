@@ -174,6 +174,15 @@ impl Host for Hub {
         publisher.flush();
     }
 
+    fn requalify(&self, items: &[u32], is_good: bool) {
+        let quality = if is_good { Quality::GOOD } else { Quality::UNCERTAIN_LAST_USABLE };
+        let (publisher, now) = (self.cx.publisher(), unix_ns());
+        for item in items {
+            publisher.push(Update::requalify(Item(*item), quality).source_ns(now));
+        }
+        publisher.flush();
+    }
+
     fn is_accepted(&self) -> bool {
         let publisher = self.cx.publisher();
         publisher.flush();

@@ -50,6 +50,8 @@ pub enum State {
 pub trait Host {
     /// Hands values over.
     fn publish(&self, updates: &mut Vec<Update>);
+    /// Says of items that read whether what they show is what the broker last had for them.
+    fn requalify(&self, items: &[u32], is_good: bool);
     /// Whether the hub has accepted everything handed over.
     fn is_accepted(&self) -> bool;
     /// Whether an output of `epoch` may leave at this moment. Asked right before every write.
@@ -319,6 +321,13 @@ impl Link {
         for filter in inputs.filters().keys().chain(inputs.mirror_filters().keys()) {
             session.assume_subscribed(filter);
         }
+    }
+
+    /// Items that read, without those of refused filters.
+    pub(crate) fn reading_items(&self, refused: &[String]) -> Vec<u32> {
+        let items = self.items.borrow();
+        let reads = |spec: &Spec| spec.filter.as_ref().is_some_and(|filter| !refused.contains(filter));
+        items.iter().filter(|(_, spec)| reads(spec)).map(|(item, _)| *item).collect()
     }
 
     /// Numbers of the input side since the tables were built.

@@ -130,6 +130,8 @@ typedef struct { /* 16 bytes */
 #define TWINHUB_QUALITY_UNCERTAIN_LAST_USABLE UINT32_C(0x408F0000)
 #define TWINHUB_QUALITY_UNCERTAIN_SUBSTITUTE UINT32_C(0x40910000)
 #define TWINHUB_QUALITY_BAD UINT32_C(0x80000000)
+#define TWINHUB_QUALITY_BAD_COMMUNICATION UINT32_C(0x80050000)
+#define TWINHUB_QUALITY_BAD_DECODING UINT32_C(0x80070000)
 #define TWINHUB_QUALITY_BAD_TIMEOUT UINT32_C(0x800A0000)
 #define TWINHUB_QUALITY_BAD_NO_COMMUNICATION UINT32_C(0x80310000)
 #define TWINHUB_QUALITY_BAD_WAITING_FOR_INITIAL_DATA UINT32_C(0x80320000)
@@ -137,7 +139,9 @@ typedef struct { /* 16 bytes */
 #define TWINHUB_QUALITY_BAD_OUT_OF_RANGE UINT32_C(0x803C0000)
 #define TWINHUB_QUALITY_BAD_TYPE_MISMATCH UINT32_C(0x80740000)
 #define TWINHUB_QUALITY_BAD_CONFIGURATION UINT32_C(0x80890000)
+#define TWINHUB_QUALITY_BAD_NOT_CONNECTED UINT32_C(0x808A0000)
 #define TWINHUB_QUALITY_BAD_DEVICE_FAILURE UINT32_C(0x808B0000)
+#define TWINHUB_QUALITY_BAD_SENSOR_FAILURE UINT32_C(0x808C0000)
 
 /* flags of updates and writes */
 enum {
@@ -148,8 +152,9 @@ enum {
   TWINHUB_FLAG_LOCAL_TIME = 16, /* source_ns was made from a local time without zone */
   TWINHUB_FLAG_EVENT = 32,      /* must not be replaced by a later value of the same item */
   TWINHUB_FLAG_STANDBY = 64,    /* published while not active */
-  TWINHUB_FLAG_MIRROR = 128     /* what the sink shows of this interface's own outputs: the read-back image of a
+  TWINHUB_FLAG_MIRROR = 128,    /* what the sink shows of this interface's own outputs: the read-back image of a
                                    written item, never a new value of it */
+  TWINHUB_FLAG_QUALITY_ONLY = 256 /* only the quality is new, the host keeps the item's value */
 };
 
 typedef struct { /* 40 bytes */

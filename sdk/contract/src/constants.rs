@@ -180,6 +180,9 @@ pub mod flag {
     /// What the sink shows of this interface's own outputs: the read-back image of a written item, by which a
     /// successor knows what the node before it had already delivered. Never a new value of the item.
     pub const MIRROR: u32 = 1 << 7;
+    /// Only the quality is new: the host keeps the item's value, whatever value the update carries. For an interface
+    /// that lost its connection, or has it back. Never carried along a link.
+    pub const QUALITY_ONLY: u32 = 1 << 8;
 }
 
 /// Build flags of an entry.
@@ -250,6 +253,14 @@ pub mod quality {
     pub const UNCERTAIN_SUBSTITUTE: u32 = 0x4091_0000;
     /// Bad without a reason.
     pub const BAD: u32 = 0x8000_0000;
+    /// The connection broke, or an answer made no sense (`BadCommunicationError`).
+    pub const BAD_COMMUNICATION: u32 = 0x8005_0000;
+    /// What the device sent makes no value of the item's type (`BadDecodingError`).
+    pub const BAD_DECODING: u32 = 0x8007_0000;
+    /// There is no connection (`BadNotConnected`).
+    pub const BAD_NOT_CONNECTED: u32 = 0x808A_0000;
+    /// The device sends a number that is none (`BadSensorFailure`).
+    pub const BAD_SENSOR_FAILURE: u32 = 0x808C_0000;
     /// The connection is not there (`BadNoCommunication`).
     pub const BAD_NO_COMMUNICATION: u32 = 0x8031_0000;
     /// No value yet (`BadWaitingForInitialData`).

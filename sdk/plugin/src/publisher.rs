@@ -301,7 +301,11 @@ impl Backlog {
         } else if let Some(position) = self.latest.get(&update.item) {
             let index = usize::try_from(position - self.popped).unwrap_or(usize::MAX);
             if let Some(slot) = self.updates.get_mut(index) {
-                *slot = update;
+                if update.flags.contains(Flags::QUALITY_ONLY) {
+                    slot.quality = update.quality;
+                } else {
+                    *slot = update;
+                }
                 return 0;
             }
         }
@@ -373,6 +377,18 @@ mod tests {
         backlog.push(update(1, 13));
         backlog.push(update(1, 14));
         assert_eq!(kept(&backlog), [(1, 10), (1, 11), (1, 12), (1, 14)]);
+    }
+
+    #[test]
+    fn a_new_quality_keeps_the_value_that_waits() {
+        let mut backlog = Backlog::default();
+        backlog.push(update(1, 10));
+        backlog.push(Update::requalify(Item(1), Quality::UNCERTAIN_LAST_USABLE));
+        assert_eq!(kept(&backlog), [(1, 10)]);
+        assert_eq!(backlog.updates[0].quality, Quality::UNCERTAIN_LAST_USABLE);
+        backlog.push(update(1, 11));
+        assert_eq!(kept(&backlog), [(1, 11)]);
+        assert_eq!(backlog.updates[0].quality, Quality::GOOD);
     }
 
     #[test]

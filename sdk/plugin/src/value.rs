@@ -56,6 +56,14 @@ impl Quality {
     pub const UNCERTAIN_LAST_USABLE: Self = Self(quality::UNCERTAIN_LAST_USABLE);
     /// Bad without a reason.
     pub const BAD: Self = Self(quality::BAD);
+    /// The connection broke, or an answer made no sense.
+    pub const BAD_COMMUNICATION: Self = Self(quality::BAD_COMMUNICATION);
+    /// What the device sent makes no value of the item's type.
+    pub const BAD_DECODING: Self = Self(quality::BAD_DECODING);
+    /// There is no connection.
+    pub const BAD_NOT_CONNECTED: Self = Self(quality::BAD_NOT_CONNECTED);
+    /// The device sends a number that is none.
+    pub const BAD_SENSOR_FAILURE: Self = Self(quality::BAD_SENSOR_FAILURE);
     /// The connection is not there.
     pub const BAD_NO_COMMUNICATION: Self = Self(quality::BAD_NO_COMMUNICATION);
     /// No value yet.
@@ -259,6 +267,8 @@ impl Flags {
     pub const STANDBY: Self = Self(flag::STANDBY);
     /// What the sink shows of this interface's own outputs; never a new value of the item.
     pub const MIRROR: Self = Self(flag::MIRROR);
+    /// Only the quality is new: the hub keeps the item's value.
+    pub const QUALITY_ONLY: Self = Self(flag::QUALITY_ONLY);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
@@ -314,6 +324,20 @@ impl Update {
     #[inline]
     pub fn bad(item: Item, quality: Quality) -> Self {
         Self { quality, ..Self::new(item, Value::Null) }
+    }
+
+    /// A new quality for the value that the hub has, for an interface that lost its connection or has it back. An
+    /// item that never had a value stays as it is, and no link carries the update.
+    ///
+    /// ```
+    /// use twinhub_plugin::{Flags, Item, Quality, Update};
+    ///
+    /// let lost = Update::requalify(Item(3), Quality::UNCERTAIN_LAST_USABLE);
+    /// assert!(lost.flags.contains(Flags::QUALITY_ONLY));
+    /// ```
+    #[inline]
+    pub fn requalify(item: Item, quality: Quality) -> Self {
+        Self::bad(item, quality).flags(Flags::QUALITY_ONLY)
     }
 
     /// With a quality.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use twinhub_contract::code;
 use twinhub_loader::{ValueOut, WriteReq};
-use twinhub_model::{ItemId, Moment, Position, Sample, Value};
+use twinhub_model::{ItemId, Moment, Position, Sample, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted, outcome_of};
 use super::streams::{CURSOR_INTERVAL, Stream, batch_of, is_stream};
@@ -68,7 +68,7 @@ impl Engine {
         // Few interfaces are streams, and runs of samples go to the same one.
         let mut streams: Vec<(usize, Vec<(ItemId, Value)>)> = Vec::new();
         for sample in samples {
-            if sample.quality.is_bad() || sample.value == Value::Null {
+            if !is_carried(sample) {
                 continue;
             }
             let mut next = self.routes.first(sample.item);
@@ -154,6 +154,13 @@ impl Engine {
             Guard::Whole => now >= self.guard_until,
         }
     }
+}
+
+/// Whether links carry this sample: a value that is not bad, and not only a new quality of the one before.
+pub(crate) fn is_carried(sample: &Sample) -> bool {
+    !sample.quality.is_bad()
+        && sample.value != Value::Null
+        && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
 }
 
 pub(crate) fn to_contract(value: &Value) -> ValueOut<'_> {

@@ -9,7 +9,7 @@ use twinhub_loader::WriteReq;
 use twinhub_model::{Delivered, ItemId, Moment, Position, Record, Sample, Value};
 
 use super::Engine;
-use super::outputs::to_contract;
+use super::outputs::{is_carried, to_contract};
 use crate::clock;
 
 /// Values of one stream under way; above, the stream falls behind and reads on from the journal.
@@ -243,8 +243,7 @@ impl Engine {
         now: Moment,
     ) -> Vec<(ItemId, Value)> {
         let mut values = Vec::new();
-        for sample in samples.iter().filter(|sample| !sample.quality.is_bad() && sample.value != Value::Null)
-        {
+        for sample in samples.iter().filter(|sample| is_carried(sample)) {
             let mut next = self.routes.first(sample.item);
             while let Some(number) = next {
                 next = self.routes.next(number);

@@ -67,6 +67,30 @@ fn subscriptions_return_when_the_broker_forgot_the_session() {
     });
 }
 
+/// Item 2 only writes: what it shows does not come from the broker.
+#[test]
+fn items_are_uncertain_while_the_broker_is_away() {
+    run(async {
+        let mut broker = Broker::with("persistence false");
+        let items = [(1, "r", row("in", "i64")), (2, "w", row("out", "i64"))];
+        let rig = Rig::new(broker.port, "main", "", &items);
+        let standby = Rig::new(broker.port, "backup", "", &items);
+        rig.role(Role::Active, 1).await;
+        standby.role(Role::Hot, 1).await;
+        let last = |rig: &Rig| rig.hub.qualities.borrow().last().copied();
+        until("the subscription", || last(&rig) == Some((1, true))).await;
+        broker.terminate();
+        until("the loss", || last(&rig) == Some((1, false))).await;
+        until("the loss at the standby", || standby.hub.state() == Some(State::Connecting)).await;
+        broker.restart();
+        until("the return", || last(&rig) == Some((1, true))).await;
+        until("the return of the standby", || standby.hub.state() == Some(State::Suppressed)).await;
+        assert!(standby.hub.qualities.borrow().is_empty());
+        standby.role(Role::Active, 2).await;
+        until("the word of the successor", || last(&standby) == Some((1, true))).await;
+    });
+}
+
 #[test]
 fn a_node_that_was_away_gets_what_it_missed() {
     run(async {

@@ -39,6 +39,8 @@ pub(crate) struct Hub {
     pub(crate) answers: RefCell<Vec<(u64, Outcome)>>,
     pub(crate) states: RefCell<Vec<(State, String)>>,
     pub(crate) counts: RefCell<BTreeMap<&'static str, u64>>,
+    /// What was said about items that read.
+    pub(crate) qualities: RefCell<Vec<(u32, bool)>>,
     pub(crate) has_room: Cell<bool>,
     pub(crate) lease_end: Cell<Option<Instant>>,
 }
@@ -77,6 +79,9 @@ struct Window(Rc<Hub>);
 impl Host for Window {
     fn publish(&self, updates: &mut Vec<Update>) {
         self.0.updates.borrow_mut().append(updates);
+    }
+    fn requalify(&self, items: &[u32], is_good: bool) {
+        self.0.qualities.borrow_mut().extend(items.iter().map(|item| (*item, is_good)));
     }
     fn is_accepted(&self) -> bool {
         self.0.has_room.get()
