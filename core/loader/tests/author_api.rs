@@ -13,7 +13,7 @@ use twinhub_contract::{Entry, code};
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
 use twinhub_plugin::{
     Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Result, Update, Value,
-    WriteBatch,
+    WriteBatch, WriteId,
 };
 
 use support::{Recorder, finish, item, write};
@@ -100,6 +100,17 @@ impl Plugin for Drill {
                     batch.done(first, Code::Ok);
                     batch.done(first, Code::Device);
                 }
+            }
+            "write-many" => {
+                let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
+                batch.done(ids[1], Code::Busy);
+                // One answered already, one twice, one of nobody.
+                let some = [ids[0], ids[1], ids[2], ids[2], WriteId(99)];
+                batch.done_many(some, Code::Invalid);
+                batch.done_many([ids[0]], Code::Device);
+                assert_eq!(batch.unanswered(), ids.len() - 3);
+                batch.done_many(ids.iter().rev().copied(), Code::Ok);
+                assert_eq!(batch.unanswered(), 0);
             }
             "write-later" => {
                 self.cx.spawn(async move {
@@ -226,6 +237,18 @@ fn faults_of_tasks_and_calls_are_told() {
     }
     let (host, instance) = created("stop-panics");
     assert_eq!(finish(&host, 1, instance.stop(1)).unwrap_err().0, code::PANIC);
+}
+
+#[test]
+fn several_writes_are_answered_in_one_call_and_each_of_them_once() {
+    let (host, instance) = active("write-many");
+    let writes: Vec<_> = (1..=6).map(|id| write(id, 0, ValueRef::Null)).collect();
+    instance.write(1, &writes).unwrap();
+    assert_eq!(host.written(6), code::OK);
+    let results: Vec<_> = host.read(|record| record.writes.iter().map(|r| (r.write_id, r.code)).collect());
+    let (busy, invalid, ok) = (code::BUSY, code::INVALID, code::OK);
+    assert_eq!(results, [(2, busy), (1, invalid), (3, invalid), (6, ok), (5, ok), (4, ok)]);
+    assert!(host.read(|record| record.faults.is_empty()));
 }
 
 #[test]

@@ -94,6 +94,9 @@ pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Res
         busy.percent_since(),
         table(&head, &cells)
     ));
+    for row in rows.iter().skip(2) {
+        say(&ratio(&rows[0], row));
+    }
     say("repeat: cargo xtask bench gateway");
     Ok(rows.first().is_some_and(|row| row.values_per_second >= options.asked() * 0.99))
 }
@@ -208,7 +211,10 @@ impl Usage {
     fn row(&self, what: &str, values_per_second: f64, seconds: f64) -> Row {
         let used = ticks(self.root).saturating_sub(self.ticks);
         let cpu_percent = used as f64 * 100.0 / TICKS_PER_SECOND / seconds;
-        let rss_kib: u64 = tree(self.root).into_iter().map(resident_kib).sum();
+        // A supervisor and its child share the pages of their program: they are there once.
+        let memory = tree(self.root).into_iter().map(resident_kib);
+        let (anonymous, file) = memory.fold((0, 0), |(a, f), (own, shared)| (a + own, f.max(shared)));
+        let rss_kib = anonymous + file;
         Row { what: what.to_owned(), values_per_second, cpu_percent, rss_mib: rss_kib as f64 / 1024.0 }
     }
 }
@@ -247,10 +253,26 @@ fn ticks(root: u32) -> u64 {
     tree(root).into_iter().filter_map(of).sum()
 }
 
-fn resident_kib(pid: u32) -> u64 {
+/// proc(5), `/proc/pid/status`: memory of its own, and pages of files.
+fn resident_kib(pid: u32) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    let field = |name: &str| -> u64 {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+    };
+    (field("RssAnon:") + field("RssShmem:"), field("RssFile:"))
+}
+
+/// How many times as much another gateway takes per value, in the same run.
+fn ratio(own: &Row, other: &Row) -> String {
+    let per_value = |row: &Row| row.cpu_percent / row.values_per_second.max(1.0);
+    format!(
+        "{}: {:.1} times the processor time per value, {:.1} times the memory, {:.1} % of the values",
+        other.what,
+        per_value(other) / per_value(own).max(f64::MIN_POSITIVE),
+        other.rss_mib / own.rss_mib.max(f64::MIN_POSITIVE),
+        other.values_per_second * 100.0 / own.values_per_second.max(1.0)
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
