@@ -12,6 +12,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::sync::mpsc;
 use twinhub_model::{Incarnation, Moment, NodeRank};
 use twinhub_redundancy::{
@@ -143,10 +147,22 @@ pub(crate) fn spawn(setup: ControlSetup) -> Result<std::thread::JoinHandle<()>, 
         .map_err(|source| StartError::Thread { what: "the control thread", source })
 }
 
-/// Asks for a better place in the scheduler; not being given one is normal for an unprivileged process.
+/// Asks for a better place in the scheduler, so that a busy machine does not look like a dead one: the lowest
+/// real-time place, or at least the best ordinary one. Not being given either is normal for an unprivileged
+/// process.
 fn prefer_this_thread() {
-    if let Err(error) = rustix::process::setpriority_process(None, -20) {
-        tracing::debug!(%error, "the control thread runs at normal priority");
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    let place = ThreadPriorityValue::try_from(1).map(ThreadPriority::Crossplatform);
+    let real_time = place.and_then(|place| {
+        set_thread_priority_and_policy(thread_native_id(), place, policy).map_err(|error| error.to_string())
+    });
+    let Err(why) = real_time else {
+        tracing::debug!("the control thread runs with real-time priority");
+        return;
+    };
+    match rustix::process::setpriority_process(None, -20) {
+        Ok(()) => tracing::debug!(why, "the control thread runs with high priority, not in real time"),
+        Err(error) => tracing::debug!(why, %error, "the control thread runs at normal priority"),
     }
 }
 
