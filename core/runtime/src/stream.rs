@@ -7,8 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot};
-use twinhub_model::{Epoch, NodeRank, Position, Record, Sample};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample};
 
+use crate::clock;
 use crate::handle::Handle;
 use crate::inbox::{Job, ReadAnswer};
 use crate::json::to_json;
@@ -72,6 +73,10 @@ pub struct Stream {
     unseen: BTreeSet<String>,
     /// Groups that are read from the journal until it ends.
     behind: BTreeSet<String>,
+    /// What the last snapshot showed. The table is ahead of the journal, so what comes next may be known.
+    shown: BTreeMap<ItemId, Sample>,
+    /// What is shown need not be compared any more with what came after this.
+    compared_until: Moment,
 }
 
 impl Stream {
@@ -80,7 +85,8 @@ impl Stream {
         let cursor = from.unwrap_or_default();
         let groups = handle.inner().inboxes.keys().cloned();
         let (behind, unseen) = groups.partition(|group| cursor.0.contains_key(group));
-        Stream { handle, filter, live, cursor, unseen, behind }
+        let (shown, compared_until) = (BTreeMap::new(), Moment::ZERO);
+        Stream { handle, filter, live, cursor, unseen, behind, shown, compared_until }
     }
 
     /// The next frame; `None` when the node stops.
@@ -105,6 +111,9 @@ impl Stream {
                         continue;
                     }
                     self.cursor.0.insert(group.to_owned(), frame.position);
+                    if !self.shown.is_empty() && clock::now() > self.compared_until {
+                        self.shown = BTreeMap::new();
+                    }
                     let items = self.items_of(&frame.samples);
                     if !items.is_empty() {
                         return Some(self.frame(frame.position, items));
@@ -123,11 +132,14 @@ impl Stream {
         let inner = self.handle.inner();
         let position = inner.shared.group(group).position;
         let table = &inner.table;
-        let items = inner
+        let shown: BTreeMap<ItemId, Sample> = inner
             .items_of_group(group)
             .filter(|item| table.key(*item).starts_with(&self.filter.prefix))
-            .map(|item| stream_item(table, &table.read(item)))
+            .map(|item| (item, table.read(item)))
             .collect();
+        let items = shown.values().map(|sample| stream_item(table, sample)).collect();
+        self.shown.extend(shown);
+        self.compared_until = clock::now() + COMPARED;
         self.cursor.0.insert(group.to_owned(), position);
         self.frame(position, items)
     }
@@ -168,10 +180,20 @@ impl Stream {
         samples
             .iter()
             .filter(|sample| table.key(sample.item).starts_with(&self.filter.prefix))
+            .filter(|sample| !self.shown.get(&sample.item).is_some_and(|shown| is_in(sample, shown)))
             .map(|sample| stream_item(table, sample))
             .collect()
     }
 }
+
+/// Whether a snapshot that showed `shown` needs `sample` no more.
+fn is_in(sample: &Sample, shown: &Sample) -> bool {
+    let same_moment = (sample.source, sample.server) == (shown.source, shown.server);
+    sample.server < shown.server || (same_moment && sample.value == shown.value)
+}
+
+/// The journal is not further behind the table than this.
+const COMPARED: Duration = Duration::from_secs(2);
 
 fn stream_item(table: &ItemTable, sample: &Sample) -> StreamItem {
     StreamItem {
