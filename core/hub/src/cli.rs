@@ -106,6 +106,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Move the role to another node, planned and without loss
     Switchover(SwitchoverArgs),
+    /// Give every role of a node away and keep it from taking one, also over a restart, for service
+    Drain(DrainArgs),
     /// Make the asked node active although nothing is planned
     Failover(FailoverArgs),
     /// Keep the role where it is
@@ -201,8 +203,30 @@ pub(crate) struct SwitchoverArgs {
     #[arg(long, value_name = "ID")]
     pub(crate) group: Option<String>,
     /// To this node; the best one if left out
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", group = "target")]
     pub(crate) to: Option<String>,
+    /// To the node that each group prefers
+    #[arg(long, group = "target")]
+    pub(crate) to_primary: bool,
+    /// To the node after the active one in the order of each group
+    #[arg(long, group = "target")]
+    pub(crate) to_next: bool,
+    /// How long to wait for the end
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The node
+    #[arg(value_name = "NODE")]
+    pub(crate) name: String,
+    /// Only of this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+    /// Let the node take roles again
+    #[arg(long)]
+    pub(crate) end: bool,
     /// How long to wait for the end
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) timeout: Duration,

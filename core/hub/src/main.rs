@@ -42,6 +42,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
         Command::Status(args) => status::status(global, args, answer),
         Command::Switchover(args) => orders::switchover(global, args, answer),
+        Command::Drain(args) => orders::drain(global, args, answer),
         Command::Failover(args) => orders::failover(global, args, answer),
         Command::Pause(args) => orders::order(global, "pause", args, answer),
         Command::Resume(args) => orders::order(global, "resume", args, answer),

@@ -51,6 +51,25 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
     assert_eq!(moved["active"][0]["node"], "backup", "{moved}");
     assert!(moved["took_ms"].is_u64(), "{moved}");
     pair.wait("main standby", |pair| pair.state("main") == "standby");
+    // A drained node gives its role away and stays without one, whichever node is asked, until that ends.
+    let drained = pair.json("main", &["drain", "backup"]);
+    assert_eq!(
+        (&drained["state"], &drained["active"][0]["node"]),
+        (&"done".into(), &"main".into()),
+        "{drained}"
+    );
+    assert_eq!(pair.state("backup"), "maintenance");
+    let refused = pair.ask("main", &["switchover", "--to-next"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert_eq!(pair.json("backup", &["drain", "backup", "--end"])["state"], "done");
+    pair.wait("backup standby again", |pair| pair.state("backup") == "standby");
+    let moved = pair.json("backup", &["switchover", "--to-next"]);
+    assert_eq!(moved["active"][0]["node"], "backup", "{moved}");
+    let moved = pair.json("backup", &["switchover", "--to-primary"]);
+    assert_eq!(moved["active"][0]["node"], "main", "{moved}");
+    pair.wait("backup standby for the way back", |pair| pair.state("backup") == "standby");
+    assert_eq!(pair.json("main", &["switchover", "--to", "backup"])["active"][0]["node"], "backup");
+    pair.wait("main standby once more", |pair| pair.state("main") == "standby");
     let wrong = pair.ask("main", &["switchover", "--to", "nobody"]);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
 

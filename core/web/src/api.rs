@@ -61,6 +61,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/cluster", get(cluster::show))
         .route("/cluster/history", get(records::history))
         .route("/cluster/switchover", post(cluster::switchover))
+        .route("/cluster/drain", post(cluster::drain))
         .route("/cluster/failover", post(cluster::failover))
         .route("/cluster/pause", post(cluster::pause))
         .route("/cluster/resume", post(cluster::resume))

@@ -1,4 +1,4 @@
-//! Carries a write over to the active node.
+//! Carries a write over to the active node, and an order to the node it names.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -58,12 +58,12 @@ pub(crate) async fn send(
     });
     let (status, content_type, body) = match sent.await {
         Ok(Ok(answer)) => answer,
-        Ok(Err((url, error))) => return Err(unavailable(&format!("the active node at {url}: {error}"))),
+        Ok(Err((url, error))) => return Err(unavailable(&format!("the node at {url}: {error}"))),
         Err(error) => return Err(unavailable(&error.to_string())),
     };
     if status == StatusCode::UNAUTHORIZED {
-        let detail = "the active node does not accept this node's token: name the same file in `[web] token_file` of both, \
-                      or send the active node's token";
+        let detail = "the other node does not accept this node's token: name the same file in `[web] token_file` of both, \
+                      or send the other node's token";
         return Err(Problem::new(StatusCode::BAD_GATEWAY, "TH-AUTH-005", detail));
     }
     let mut response = Response::new(Body::from(body));

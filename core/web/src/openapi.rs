@@ -14,6 +14,7 @@ use crate::api::{cluster, interfaces, items, records, stream};
         cluster::show,
         records::history,
         cluster::switchover,
+        cluster::drain,
         cluster::failover,
         cluster::pause,
         cluster::resume,

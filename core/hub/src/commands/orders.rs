@@ -1,4 +1,4 @@
-//! Orders to the cluster: `switchover`, `failover`, `pause`, `resume`, `resync`.
+//! Orders to the cluster: `switchover`, `drain`, `failover`, `pause`, `resume`, `resync`.
 
 use std::time::{Duration, Instant};
 
@@ -7,14 +7,16 @@ use serde_json::json;
 use twinhub_runtime::view::{ClusterView, GroupView, OperationView};
 
 use super::status::CLUSTER;
-use crate::cli::{FailoverArgs, Global, GroupArgs, SwitchoverArgs};
-use crate::client::Client;
+use crate::cli::{DrainArgs, FailoverArgs, Global, GroupArgs, SwitchoverArgs};
+use crate::client::{Client, escape};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain};
 
 #[derive(Debug, Deserialize)]
 struct Accepted {
     operation: u64,
+    /// The node that carries it out.
+    node: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -34,9 +36,20 @@ struct ActiveIn {
 }
 
 pub(crate) fn switchover(global: &Global, args: &SwitchoverArgs, answer: Answer) -> Outcome {
-    let body = json!({ "group": args.group, "to": args.to });
+    let place = match (args.to_primary, args.to_next) {
+        (true, _) => Some("primary"),
+        (false, true) => Some("next"),
+        (false, false) => None,
+    };
+    let body = json!({ "group": args.group, "to": args.to, "place": place });
     let goal = Goal { group: args.group.as_deref(), to: args.to.as_deref(), waits_for_move: true };
     follow(global, "switchover", &body, &goal, args.timeout, answer)
+}
+
+pub(crate) fn drain(global: &Global, args: &DrainArgs, answer: Answer) -> Outcome {
+    let body = json!({ "group": args.group, "node": args.name, "end": args.end });
+    let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: false };
+    follow(global, "drain", &body, &goal, args.timeout, answer)
 }
 
 pub(crate) fn failover(global: &Global, args: &FailoverArgs, answer: Answer) -> Outcome {
@@ -74,7 +87,7 @@ fn follow(
     let client = Client::new(global)?;
     let begun = Instant::now();
     let accepted: Accepted = client.send("POST", &format!("{CLUSTER}/{name}"), body)?;
-    let path = format!("/api/v1/operations/{}", accepted.operation);
+    let path = format!("/api/v1/operations/{}?node={}", accepted.operation, escape(&accepted.node));
     let operation = loop {
         let operation: OperationView = client.get(&path)?;
         if operation.state != "running" {

@@ -2,18 +2,18 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::http::header;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, http::HeaderValue};
 use serde::{Deserialize, Serialize};
 use twinhub_runtime::Order;
 use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, PathView};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Web, body_of};
 use crate::access::Peer;
+use crate::forward;
 use crate::problem::Problem;
 
 /// The whole cluster as this node sees it.
@@ -30,9 +30,26 @@ pub(crate) struct OrderBody {
     group: Option<String>,
     /// Switchover: to this node; the best one if left out.
     to: Option<String>,
+    /// Switchover, in place of `to`: to the node that each group prefers, or to the next one in its order.
+    place: Option<Place>,
+    /// Drain: this node; the one that answers if left out. The order is carried over to it.
+    node: Option<String>,
+    /// Drain: let the node be active again.
+    #[serde(default)]
+    end: bool,
     /// Failover: also without a majority.
     #[serde(default)]
     force: bool,
+}
+
+/// A place in the order of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Place {
+    /// The first one.
+    Primary,
+    /// The one after the active one; after the last the first.
+    Next,
 }
 
 /// Where to watch an order.
@@ -40,6 +57,8 @@ pub(crate) struct OrderBody {
 pub(crate) struct Accepted {
     /// Id for `/operations/{id}`.
     operation: u64,
+    /// The node that carries it out, for `/operations/{id}?node=`.
+    node: String,
 }
 
 /// Moves the role, planned and without loss.
@@ -51,8 +70,46 @@ pub(crate) async fn switchover(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let body: OrderBody = body_of(&body)?;
-    let order = Order::Switchover { to: body.to.clone() };
+    let order = match (body.place, &body.to) {
+        (None, to) => Order::Switchover { to: to.clone() },
+        (Some(Place::Primary), None) => Order::SwitchoverToPrimary,
+        (Some(Place::Next), None) => Order::SwitchoverToNext,
+        (Some(_), Some(_)) => {
+            let detail = "`to` and `place` both say where to: leave one of them out";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, "TH-WEB-400", detail));
+        }
+    };
     give(&web, peer, &body, &order)
+}
+
+/// Gives every role of a node away and keeps it from taking one until `end`; it goes on to follow orders, not the
+/// active node. Survives a restart.
+#[utoipa::path(post, path = "/api/v1/cluster/drain", request_body = OrderBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn drain(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let body: OrderBody = body_of(&bytes)?;
+    if let Some(url) = elsewhere(&web, body.node.as_deref(), &headers)? {
+        return forward::send(&web, "POST", &url, "/api/v1/cluster/drain", &headers, bytes).await;
+    }
+    give(&web, peer, &body, if body.end { &Order::EndDrain } else { &Order::Drain })
+}
+
+/// Where the web interface of `node` is, if it is another one than this.
+fn elsewhere(web: &Web, node: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(node) = node.filter(|node| *node != web.handle.node_name()) else { return Ok(None) };
+    let unknown = || Problem::not_found("TH-NODE-002", format!("there is no node `{node}`"));
+    let url = web.handle.web_url(node).ok_or_else(unknown)?;
+    if headers.contains_key(forward::FORWARDED) {
+        let detail =
+            format!("this is `{}`, not `{node}`: the nodes' configurations differ", web.handle.node_name());
+        return Err(Problem::new(StatusCode::CONFLICT, "TH-NODE-007", detail));
+    }
+    Ok(Some(url))
 }
 
 /// Makes this node active now; `force` also without a majority.
@@ -107,23 +164,40 @@ fn give(web: &Web, peer: Peer, body: &OrderBody, order: &Order) -> Result<Respon
         .handle
         .order(body.group.as_deref(), order, &by)
         .map_err(|error| Problem::of_command(&error, "/api/v1/cluster"))?;
-    let mut response = (StatusCode::ACCEPTED, Json(Accepted { operation })).into_response();
+    let mut response =
+        (StatusCode::ACCEPTED, Json(Accepted { operation, node: web.handle.node_name().to_owned() }))
+            .into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/operations/{operation}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
     Ok(response)
 }
 
+/// Which node carries an operation out.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct OperationQuery {
+    /// As the answer to the order named it; the one that is asked if left out.
+    node: Option<String>,
+}
+
 /// What became of an order.
-#[utoipa::path(get, path = "/api/v1/operations/{id}", params(("id" = u64, Path)),
+#[utoipa::path(get, path = "/api/v1/operations/{id}", params(("id" = u64, Path), OperationQuery),
     responses((status = 200, body = OperationView), (status = 404, body = Problem)))]
 pub(crate) async fn operation(
     State(web): State<Web>,
     Path(id): Path<u64>,
-) -> Result<Json<OperationView>, Problem> {
-    web.handle.operation(id).map(Json).ok_or_else(|| {
+    Query(query): Query<OperationQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if let Some(url) = elsewhere(&web, query.node.as_deref(), &headers)? {
+        let path = format!("/api/v1/operations/{id}");
+        return forward::send(&web, "GET", &url, &path, &headers, Bytes::new()).await;
+    }
+    let forgotten = || {
         Problem::not_found("TH-NODE-006", format!("this node keeps no operation {id}; it forgets old ones"))
-    })
+    };
+    web.handle.operation(id).map(|view| Json(view).into_response()).ok_or_else(forgotten)
 }
 
 /// One node over all groups.
