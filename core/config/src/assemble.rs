@@ -191,16 +191,7 @@ impl Assembly<'_> {
                 }
                 Witness::Address(address.clone())
             }
-            file::Witness::Etcd { etcd } => {
-                let help = "write `witness = \"host:7621\"` and run `twinhub witness` there";
-                self.error(
-                    &["cluster".into(), "witness".into()],
-                    "etcd as a witness is not in this version".to_owned(),
-                    "not yet possible",
-                    help,
-                );
-                Witness::Etcd(etcd.clone())
-            }
+            file::Witness::Etcd(etcd) => Witness::Etcd(self.etcd(etcd, cluster.profile)),
         });
         if cluster.witness.is_none() && cluster.nodes.len() == 2 {
             let policy = match cluster.without_witness {
@@ -544,7 +535,7 @@ impl Assembly<'_> {
     }
 
     /// `host:port`, also `[::1]:port`.
-    fn address(&mut self, place: &[Step<'_>], text: &str) {
+    pub(crate) fn address(&mut self, place: &[Step<'_>], text: &str) {
         let is_good = text.rsplit_once(':').is_some_and(|(host, port)| {
             let is_bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
             let is_clean =

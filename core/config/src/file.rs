@@ -143,11 +143,31 @@ pub enum Witness {
     /// `host:port` of a `twinhub witness`.
     Address(String),
     /// An etcd cluster.
-    Etcd {
-        /// URLs of its members.
-        #[schemars(length(min = 1))]
-        etcd: Vec<String>,
-    },
+    Etcd(Etcd),
+}
+
+/// An etcd cluster that keeps the third vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Etcd {
+    /// URLs of its members.
+    #[schemars(length(min = 1))]
+    pub etcd: Vec<String>,
+    /// PEM file of the authority that signed the members' certificates; `https` needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// PEM file of this node's certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
+    /// PEM file of that certificate's key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// User name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// File with the user's password.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
 }
 
 /// What shows a node that it is not the one that is cut off.

@@ -14,6 +14,7 @@ mod check;
 mod describe;
 mod diagnostic;
 mod duration;
+mod etcd;
 pub mod file;
 mod hash;
 pub mod items;
@@ -30,7 +31,7 @@ pub use duration::{duration_text, parse_duration};
 pub use load::{Directory, ItemSource, ItemSourceError, Loaded, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
-    Access, AckAfter, Cluster, Delivery, Evidence, Failback, Floating, Group, Interface, InterfaceOverride,
-    Item, Journal, Link, LinkEnd, Mode, Monitor, MonitorWhen, Node, OnUnquorate, Origin, Policy, Profile,
-    Site, TimerOverrides, UnknownNode, Web, Witness,
+    Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, Interface,
+    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, MonitorWhen, Node, OnUnquorate, Origin,
+    Policy, Profile, Site, TimerOverrides, UnknownNode, Web, Witness,
 };

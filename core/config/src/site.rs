@@ -168,8 +168,25 @@ pub struct TimerOverrides {
 pub enum Witness {
     /// `host:port` of a `twinhub witness`.
     Address(String),
-    /// URLs of an etcd cluster.
-    Etcd(Vec<String>),
+    /// An etcd cluster.
+    Etcd(Etcd),
+}
+
+/// An etcd cluster that keeps the third vote. Files are relative to the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Etcd {
+    /// URLs of its members.
+    pub endpoints: Vec<String>,
+    /// PEM file of the authority that signed the members' certificates.
+    pub ca: Option<String>,
+    /// PEM file of this node's certificate.
+    pub certificate: Option<String>,
+    /// PEM file of that certificate's key.
+    pub key: Option<String>,
+    /// User name.
+    pub user: Option<String>,
+    /// File with the user's password.
+    pub password_file: Option<String>,
 }
 
 /// What shows a node that it is not the one that is cut off.

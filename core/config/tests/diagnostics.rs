@@ -41,8 +41,10 @@ faults! {
     an_address_without_port_is_refused: with("127.0.0.1:7621", "127.0.0.1");
     a_witness_on_a_node_is_refused: with("127.0.0.1:7630", "127.0.0.1:7620");
     a_pair_without_witness_is_warned: with("witness = \"127.0.0.1:7630\"\n", "site = 1\n");
-    etcd_and_a_floating_address_are_not_in_this_version:
-        with("witness = \"127.0.0.1:7630\"", "witness = { etcd = [\"http://a:2379\"] }\nfloating = { address = \"10.0.0.50/24\", device = \"eth0\" }");
+    an_incomplete_etcd_is_refused:
+        with("witness = \"127.0.0.1:7630\"", "witness = { etcd = [\"https://a:2379\", \"b:2379\"], user = \"hub\", key = \"k.pem\" }");
+    a_floating_address_is_not_in_this_version:
+        with("witness = \"127.0.0.1:7630\"", "floating = { address = \"10.0.0.50/24\", device = \"eth0\" }");
     a_witness_of_the_wrong_type_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = 7");
     an_unknown_etcd_key_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = { etdc = [] }");
     timers_are_checked_against_each_other:

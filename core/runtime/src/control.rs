@@ -26,6 +26,7 @@ use twinhub_wire::{Channel, Kind, write_frame};
 
 use crate::clock;
 use crate::error::StartError;
+use crate::etcd::{self, Attendance, Client};
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
@@ -122,6 +123,8 @@ pub(crate) struct ControlSetup {
     pub(crate) endpoint: Endpoint,
     pub(crate) listeners: Vec<StdListener>,
     pub(crate) targets: Vec<Target>,
+    /// What stands in for a witness, if that is an etcd cluster.
+    pub(crate) etcd: Option<(Attendance, Client)>,
     pub(crate) silence_max: Duration,
     pub(crate) shared: Arc<Shared>,
     pub(crate) role_file: RoleFile,
@@ -204,6 +207,11 @@ impl Control {
         for target in setup.targets {
             setup.shared.set_path(target.voter, target.path, |path| path.address.clone_from(&target.address));
             tasks.spawn(peer::keep_dialed(setup.endpoint.clone(), target, manner, events.clone()));
+        }
+        if let Some((attendance, client)) = setup.etcd {
+            let addresses = attendance.etcd.endpoints.join(", ");
+            setup.shared.set_path(VoterId::Witness, 0, |path| path.address = addresses);
+            tasks.spawn(etcd::attend(attendance, client, events.clone()));
         }
         drop(events);
         let storage = spawn_storage(setup.role_file, setup.sender.clone());

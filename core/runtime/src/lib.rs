@@ -23,6 +23,7 @@ mod control;
 mod data;
 mod engine;
 mod error;
+mod etcd;
 mod evidence;
 pub mod gate;
 pub mod handle;

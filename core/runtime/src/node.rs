@@ -19,6 +19,7 @@ use crate::control::{self, ControlSender, ControlSetup, Group, RoleState, Told};
 use crate::data;
 use crate::engine::Engine;
 use crate::error::StartError;
+use crate::etcd::Attendance;
 use crate::evidence;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
@@ -140,6 +141,21 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
+    let etcd = match &site.cluster.witness {
+        Some(twinhub_config::Witness::Etcd(etcd)) => {
+            let attendance = Attendance {
+                etcd: etcd.clone(),
+                config_dir: options.config_dir.clone(),
+                cluster: endpoint.credentials.cluster,
+                me: rank,
+                incarnation: role_state.incarnation,
+                renew: timers.renew,
+            };
+            let client = attendance.client().map_err(|error| StartError::Config(error.to_string()))?;
+            Some((attendance, client))
+        }
+        Some(twinhub_config::Witness::Address(_)) | None => None,
+    };
     let data = data::Data { endpoint: endpoint.clone(), inboxes: inboxes.clone(), rank };
     runtime.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
     let control = control::spawn(ControlSetup {
@@ -147,6 +163,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         endpoint,
         listeners,
         targets,
+        etcd,
         silence_max,
         shared: Arc::clone(&shared),
         role_file,

@@ -26,15 +26,15 @@ use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
 use crate::pki;
 
 /// Groups one witness votes for; a stranger with a certificate cannot make it keep more.
-const GROUPS_MAX: usize = 256;
+pub(crate) const GROUPS_MAX: usize = 256;
 /// The longest group name a witness keeps.
-const GROUP_BYTES_MAX: usize = 128;
+pub(crate) const GROUP_BYTES_MAX: usize = 128;
 /// Ranks a witness grants to.
 const RANKS_MAX: u8 = 64;
 /// Leases outside these bounds are no sensible configuration.
-const LEASE_MIN: Duration = Duration::from_millis(20);
+pub(crate) const LEASE_MIN: Duration = Duration::from_millis(20);
 /// See [`LEASE_MIN`].
-const LEASE_MAX: Duration = Duration::from_secs(120);
+pub(crate) const LEASE_MAX: Duration = Duration::from_secs(120);
 /// Connections without a frame are given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -171,7 +171,7 @@ impl Witness {
         }
         if known.is_none_or(|known| lease > known) {
             let stored = self.state.groups.get(group).cloned().unwrap_or_default();
-            let voter = Voter::new(&witness_setup(group, self.cluster, lease), stored, clock::now());
+            let voter = Voter::new(&voter_setup(group, self.cluster, lease), stored, clock::now());
             self.voters.insert(group.to_owned(), (lease, voter));
         }
         let Some((_, voter)) = self.voters.get_mut(group) else { return };
@@ -217,7 +217,8 @@ fn store(file: &mut RoleFile, state: &RoleState) -> Result<(), StartError> {
     Ok(())
 }
 
-fn witness_setup(group: &str, cluster: u64, lease: Duration) -> Setup {
+/// A group as one who only votes sees it.
+pub(crate) fn voter_setup(group: &str, cluster: u64, lease: Duration) -> Setup {
     let nodes =
         (0..RANKS_MAX).map(|rank| NodeInfo { node: NodeRank(rank), name: rank.to_string(), votes: true });
     Setup {

@@ -1,4 +1,4 @@
-//! Installs what the tests need beside Rust: mosquitto and the Python peers.
+//! Installs what the tests need beside Rust: mosquitto, etcd and the Python peers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -127,7 +127,7 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 2] = [("mosquitto", "mosquitto"), ("ip", "iproute2")];
+const PROGRAMS: [(&str, &str); 3] = [("mosquitto", "mosquitto"), ("etcd", "etcd-server"), ("ip", "iproute2")];
 /// Must be the version named in the matrix.
 const PYMODBUS: &str = "3.16.1";
 /// Later Modbus nodes fetch a package from outside the npm registry.

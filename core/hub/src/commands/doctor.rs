@@ -304,8 +304,14 @@ fn others(site: &Site, own: Option<&str>, report: &mut Report) {
     }
     match &site.cluster.witness {
         Some(twinhub_config::Witness::Address(address)) => reach("witness", "witness", address, report),
+        Some(twinhub_config::Witness::Etcd(etcd)) => {
+            for url in &etcd.endpoints {
+                let address = url.trim_start_matches("https://").trim_start_matches("http://");
+                reach("witness", "etcd", address.trim_end_matches('/'), report);
+            }
+        }
         // The configuration's own warnings say what is missing.
-        Some(twinhub_config::Witness::Etcd(_)) | None => {}
+        None => {}
     }
 }
 
