@@ -1,6 +1,7 @@
 //! Main, backup and witness as a user runs them: processes, ports, signals and exit codes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -103,6 +104,35 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
     }
 }
 
+/// Three nodes are a majority of two: they go on without one, and the last one alone acts not.
+#[test]
+fn three_nodes_survive_one_loss_and_the_last_one_alone_does_not_act() {
+    let mut site = Pair::start_nodes(&["main", "backup", "spare"], "");
+    let states = |site: &Pair| ["main", "backup", "spare"].map(|node| site.state(node));
+    site.wait("main active, the others standby", |site| states(site) == ["active", "standby", "standby"]);
+
+    site.kill("main");
+    site.wait("backup active, protected by the spare", |site| {
+        let group = &site.json("backup", &["status"])["groups"][0];
+        group["active"] == "backup" && group["state"] == "active" && group["protected"] == true
+    });
+
+    site.kill("backup");
+    site.wait("the spare to know that it is alone", |site| {
+        let group = &site.json("spare", &["status"])["groups"][0];
+        group["active"].is_null() && group["nodes"][1]["state"] == "unreachable"
+    });
+    let refused = site.ask("spare", &["items", "set", "sim1/echo", "1"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+
+    site.restart("main");
+    site.wait("one of two active again", |site| {
+        let mut states = [site.state("main"), site.state("spare")];
+        states.sort();
+        states == ["active", "standby"]
+    });
+}
+
 /// Reaped by its parent or by init, or a zombie until then.
 fn is_running(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
@@ -123,13 +153,26 @@ struct Pair {
 
 impl Pair {
     fn start() -> Pair {
+        let [witness] = free_ports();
+        let mut pair = Pair::start_nodes(&["main", "backup"], &format!("witness = \"127.0.0.1:{witness}\""));
+        let listen = format!("127.0.0.1:{witness}");
+        pair.spawn("witness", 0, &["witness", "--listen", &listen]);
+        pair
+    }
+
+    fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
         let dir = tempfile::tempdir().unwrap();
-        let [main, backup, witness, main_web, backup_web] = free_ports();
+        let mut nodes = String::new();
+        let mut webs = Vec::new();
+        for name in names {
+            let [link, web] = free_ports();
+            writeln!(nodes, "[nodes.{name}]\nlinks = [\"127.0.0.1:{link}\"]\nweb = \"127.0.0.1:{web}\"")
+                .unwrap();
+            webs.push((*name, web));
+        }
         let config = format!(
-            "version = 1\nsite = \"pair\"\n[cluster]\nnodes = [\"main\", \"backup\"]\nprofile = \"normal\"\n\
-             failback = \"manual\"\nwitness = \"127.0.0.1:{witness}\"\n\
-             [nodes.main]\nlinks = [\"127.0.0.1:{main}\"]\nweb = \"127.0.0.1:{main_web}\"\n\
-             [nodes.backup]\nlinks = [\"127.0.0.1:{backup}\"]\nweb = \"127.0.0.1:{backup_web}\"\n\
+            "version = 1\nsite = \"pair\"\n[cluster]\nnodes = {names:?}\nprofile = \"normal\"\n\
+             failback = \"manual\"\n{witness}\n{nodes}\
              [web]\ntoken_file = \"token\"\n\
              [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nitems = \"sim1.csv\"\nsettings = {{ interval_ms = 50 }}\n"
         );
@@ -139,11 +182,26 @@ impl Pair {
             "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
         std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
         let mut pair = Pair { dir, nodes: Vec::new() };
-        let listen = format!("127.0.0.1:{witness}");
-        pair.spawn("main", main_web, &["run", "--node", "main"]);
-        pair.spawn("backup", backup_web, &["run", "--node", "backup"]);
-        pair.spawn("witness", 0, &["witness", "--listen", &listen]);
+        for (name, web) in webs {
+            pair.spawn(name, web, &["run", "--node", name]);
+        }
         pair
+    }
+
+    /// Kills a node's supervisor and hub process together, as if its machine died.
+    fn kill(&mut self, name: &str) {
+        let hub = self.hub(name);
+        let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
+        child.kill().unwrap();
+        // The kernel may have ended it with its supervisor.
+        kill_process(hub, Signal::KILL).ok();
+        child.wait().unwrap();
+    }
+
+    fn restart(&mut self, name: &'static str) {
+        let at = self.nodes.iter().position(|found| found.name == name).unwrap();
+        let web = self.nodes.remove(at).web;
+        self.spawn(name, web, &["run", "--node", name]);
     }
 
     fn spawn(&mut self, name: &'static str, web: u16, args: &[&str]) {

@@ -54,7 +54,7 @@ pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferT
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView};
 pub use reason::Reason;
-pub use setup::{Failback, NodeInfo, Policy, Setup, SetupError, VoterId};
+pub use setup::{Failback, NodeInfo, Policy, Setup, SetupError, VOTERS_MAX, VoterId};
 pub use state::NodeState;
 pub use stored::{Grant, Hold, Pins, StoredState};
 pub use timers::{Profile, TimerRule, Timers};

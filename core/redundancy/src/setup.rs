@@ -193,7 +193,7 @@ pub enum Failback {
 }
 
 /// More voters make every election slower and none safer.
-pub(crate) const VOTERS_MAX: usize = 7;
+pub const VOTERS_MAX: usize = 7;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -494,7 +494,13 @@ impl Control {
         let Some(group) = self.groups.get_mut(name) else { return };
         let machine = &group.machine;
         let state = machine.state();
-        let active = if state.holds_lease() { Some(self.shared.rank) } else { machine.active() };
+        // One that is silent for longer than a lease acts no more, whether or not anybody follows it.
+        let is_heard = |node: &NodeRank| {
+            let heard = machine.peers().get(&VoterId::Node(*node)).and_then(|peer| peer.heard);
+            heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease)
+        };
+        let active =
+            if state.holds_lease() { Some(self.shared.rank) } else { machine.active().filter(is_heard) };
         let peers: BTreeMap<NodeRank, _> = machine
             .peers()
             .iter()

@@ -45,7 +45,7 @@ mod words;
 
 pub use error::{CommandError, StartError};
 pub use handle::{Handle, Order};
-pub use node::{NodeOptions, find_library, library_name, start};
+pub use node::{NodeOptions, check_cluster, find_library, library_name, start};
 pub use resign::Resigner;
 pub use stream::{Cursor, Stream, StreamFilter};
 pub use witness::{WitnessOptions, run_witness};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use twinhub_config::Site;
-use twinhub_loader::Library;
+use twinhub_loader::{Library, Manifest};
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
@@ -36,8 +36,9 @@ mod plan;
 mod setup;
 
 use plan::{Plan, Surroundings};
+pub use setup::check_cluster;
 use setup::{data_manner, data_targets, machine_setup, targets, timers};
-pub(crate) use setup::{everyone_but, members};
+pub(crate) use setup::{everyone_but, members, voting_nodes};
 
 /// How to run a node.
 #[derive(Debug, Clone)]
@@ -92,7 +93,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         members: Arc::new(members(&site)),
         accept_any_node: false,
     };
-    let timers = timers(&site, &libraries)?;
+    let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
+    let timers = timers(&site, &manifests)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("data")

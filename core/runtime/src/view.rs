@@ -61,6 +61,9 @@ pub struct NodeView {
     pub name: String,
     /// Its place in the order.
     pub rank: u8,
+    /// Whether it only follows: it neither votes nor becomes active.
+    #[serde(default)]
+    pub observer: bool,
     /// Its state: `starting joining syncing standby candidate activating active draining isolated
     /// reconciling maintenance faulted`, or `unreachable`.
     pub state: String,

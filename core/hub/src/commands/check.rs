@@ -83,9 +83,10 @@ fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
-/// What the plugins' manifests say about the interfaces that use them.
+/// What the plugins' manifests say about the interfaces that use them, and whether nodes and timers can work.
 pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
     let mut found = Vec::new();
+    let mut manifests = Vec::new();
     for interface in &site.interfaces {
         let Some(file) = find_library(&interface.plugin, &paths.plugins) else {
             let dirs: Vec<String> = paths.plugins.iter().map(|dir| dir.display().to_string()).collect();
@@ -102,12 +103,19 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
                 found.extend(twinhub_config::check_columns(interface, &columns));
                 let schema = serde_json::to_value(&manifest.config_schema).unwrap_or_default();
                 found.extend(twinhub_config::check_settings(interface, &schema));
+                manifests.push(manifest);
             }
             Err(error) => {
                 found.push(at(paths, Diagnostic::error(chain(&error)), interface.origin.line));
             }
         }
     }
+    let manifests: Vec<_> = manifests.iter().collect();
+    found.extend(twinhub_runtime::check_cluster(site, &manifests).into_iter().map(|fault| {
+        let help =
+            "change `[cluster]`: nodes, witness, profile or timers; what is left out follows the profile";
+        Diagnostic::error(fault).help(help)
+    }));
     found
 }
 

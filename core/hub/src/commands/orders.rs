@@ -48,7 +48,7 @@ pub(crate) fn switchover(global: &Global, args: &SwitchoverArgs, answer: Answer)
 
 pub(crate) fn drain(global: &Global, args: &DrainArgs, answer: Answer) -> Outcome {
     let body = json!({ "group": args.group, "node": args.name, "end": args.end });
-    let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: false };
+    let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: !args.end };
     follow(global, "drain", &body, &goal, args.timeout, answer)
 }
 

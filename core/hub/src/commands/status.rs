@@ -72,7 +72,7 @@ fn group_text(group: &GroupView) -> String {
         [
             if is_active { format!("* {}", node.name) } else { format!("  {}", node.name) },
             node.rank.to_string(),
-            node.state.clone(),
+            if node.observer { format!("{}, observer", node.state) } else { node.state.clone() },
             if node.in_sync { "yes" } else { "no" }.to_owned(),
             node.lag_records.map_or("-".to_owned(), |lag| lag.to_string()),
             node.paths.iter().map(path_text).collect::<Vec<_>>().join(", "),

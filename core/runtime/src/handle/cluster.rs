@@ -5,6 +5,7 @@ use twinhub_redundancy::{NodeState, VoterId};
 
 use super::Handle;
 use crate::clock;
+use crate::node;
 use crate::shared::{GroupStatus, PathStatus};
 use crate::view::{ClusterView, GroupView, NodeView, PathView, WitnessView};
 
@@ -41,7 +42,11 @@ impl Handle {
             .nodes
             .iter()
             .filter_map(|name| shared.site.nodes.iter().find(|node| node.name == *name))
-            .map(|node| self.node_view(node, &status))
+            .zip(0..)
+            .map(|(node, place)| NodeView {
+                observer: place >= node::voting_nodes(&shared.site),
+                ..self.node_view(node, &status)
+            })
             .collect();
         GroupView {
             id: group.id.clone(),
@@ -71,6 +76,7 @@ impl Handle {
             return NodeView {
                 name: node.name.clone(),
                 rank: node.rank,
+                observer: false,
                 state: state.to_owned(),
                 reachable: true,
                 unreachable: None,
@@ -89,6 +95,7 @@ impl Handle {
         NodeView {
             name: node.name.clone(),
             rank: node.rank,
+            observer: false,
             state: word.to_owned(),
             reachable,
             unreachable: (!reachable).then(|| shared.why_unreachable(VoterId::Node(rank))),

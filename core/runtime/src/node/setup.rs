@@ -1,13 +1,12 @@
 //! What the configuration says about roles: members, addresses, timers, the machine of a group.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_config::Site;
-use twinhub_loader::Library;
+use twinhub_loader::Manifest;
 use twinhub_model::NodeRank;
-use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, VoterId};
+use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, VOTERS_MAX, VoterId};
 use twinhub_wire::Channel;
 
 use super::LAG_LIMIT_RECORDS;
@@ -70,7 +69,20 @@ pub(crate) fn data_manner() -> Manner {
     }
 }
 
-pub(crate) fn timers(site: &Site, libraries: &BTreeMap<String, Arc<Library>>) -> Result<Timers, StartError> {
+/// What of nodes, groups and timers cannot work together: one sentence each.
+pub fn check_cluster(site: &Site, manifests: &[&Manifest]) -> Vec<String> {
+    let timers = match timers(site, manifests) {
+        Ok(timers) => timers,
+        Err(error) => return vec![error.to_string()],
+    };
+    let setups = site.groups.iter().filter_map(|group| {
+        let first = site.node(group.nodes.first()?)?;
+        Some(machine_setup(site, group, NodeRank(first.rank), 0, timers))
+    });
+    setups.filter_map(|setup| Some(setup.check().err()?.to_string())).collect()
+}
+
+pub(crate) fn timers(site: &Site, manifests: &[&Manifest]) -> Result<Timers, StartError> {
     let profile = match site.cluster.profile {
         twinhub_config::Profile::Lan => Profile::Lan,
         twinhub_config::Profile::Fast => Profile::Fast,
@@ -94,10 +106,10 @@ pub(crate) fn timers(site: &Site, libraries: &BTreeMap<String, Arc<Library>>) ->
             *field = value;
         }
     }
-    let in_flight = libraries
-        .values()
-        .filter(|library| library.manifest().mb.fence == twinhub_contract::manifest::Fence::Bounded)
-        .filter_map(|library| library.manifest().mb.in_flight_max_ms)
+    let in_flight = manifests
+        .iter()
+        .filter(|manifest| manifest.mb.fence == twinhub_contract::manifest::Fence::Bounded)
+        .filter_map(|manifest| manifest.mb.in_flight_max_ms)
         .max()
         .unwrap_or(0);
     // A plugin's bound is what it guarantees with its default settings; the guard must cover it.
@@ -109,6 +121,12 @@ pub(crate) fn timers(site: &Site, libraries: &BTreeMap<String, Arc<Library>>) ->
     Ok(timers)
 }
 
+/// How many nodes of a group vote, the first ones in its order. Those beyond are observers: they follow, and can be
+/// moved forward in the configuration.
+pub(crate) fn voting_nodes(site: &Site) -> usize {
+    VOTERS_MAX - usize::from(site.cluster.witness.is_some())
+}
+
 pub(crate) fn machine_setup(
     site: &Site,
     group: &twinhub_config::Group,
@@ -116,11 +134,17 @@ pub(crate) fn machine_setup(
     cluster: u64,
     timers: Timers,
 ) -> Setup {
+    let voting = voting_nodes(site);
     let nodes = group
         .nodes
         .iter()
         .filter_map(|name| site.nodes.iter().find(|node| node.name == *name))
-        .map(|node| NodeInfo { node: NodeRank(node.rank), name: node.name.clone(), votes: true })
+        .zip(0..)
+        .map(|(node, place)| NodeInfo {
+            node: NodeRank(node.rank),
+            name: node.name.clone(),
+            votes: place < voting,
+        })
         .collect();
     Setup {
         group: group.id.clone(),
@@ -140,5 +164,43 @@ pub(crate) fn machine_setup(
         },
         lag_limit_records: LAG_LIMIT_RECORDS,
         config_hash: site.hash,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use twinhub_config::{ItemSource, ItemSourceError};
+
+    use super::*;
+
+    struct NoFiles;
+
+    impl ItemSource for NoFiles {
+        fn read(&self, _: &str) -> Result<Vec<u8>, ItemSourceError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn voters(nodes: usize, witness: &str) -> usize {
+        let names: Vec<String> = (0..nodes).map(|rank| format!("n{rank}")).collect();
+        let mut text = format!("version = 1\nsite = \"s\"\n[cluster]\nnodes = {names:?}\n{witness}\n");
+        for (rank, name) in names.iter().enumerate() {
+            writeln!(text, "[nodes.{name}]\nlinks = [\"10.0.0.{rank}:7620\"]").unwrap();
+        }
+        let site = twinhub_config::parse(&text, "twinhub.toml", &NoFiles).unwrap().site;
+        assert_eq!(check_cluster(&site, &[]), Vec::<String>::new());
+        let setup = machine_setup(&site, &site.groups[0], NodeRank(0), 1, timers(&site, &[]).unwrap());
+        assert!(setup.nodes.iter().rev().skip_while(|node| !node.votes).all(|node| node.votes));
+        setup.voters().count()
+    }
+
+    #[test]
+    fn up_to_seven_vote_and_those_beyond_observe() {
+        let witness = "witness = \"10.0.1.1:7621\"";
+        for (nodes, with, without) in [(1, 2, 1), (2, 3, 2), (3, 4, 3), (6, 7, 6), (7, 7, 7), (12, 7, 7)] {
+            assert_eq!((voters(nodes, witness), voters(nodes, "")), (with, without), "{nodes} nodes");
+        }
     }
 }
