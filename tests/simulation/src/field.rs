@@ -1,6 +1,7 @@
 //! The plant: sees every write, from outside, in true time.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, NodeRank};
 
@@ -40,7 +41,8 @@ pub struct Field {
 impl Field {
     /// Notes a finding.
     pub fn note(&mut self, finding: Finding, what: String) {
-        if self.findings.len() < 32 {
+        // Of each kind, so that what is common in a long run does not hide what is rare.
+        if self.findings.iter().filter(|(kind, _)| *kind == finding).count() < FINDINGS_MAX {
             self.findings.push((finding, what));
         }
     }
@@ -51,10 +53,11 @@ impl Field {
     }
 
     /// A write arrives. `token` is a plant that refuses older epochs.
-    pub fn write(&mut self, epoch: Epoch, token: bool, at: &str) {
+    pub fn write(&mut self, epoch: Epoch, token: bool, now: u64) {
         if epoch < self.newest {
             if !token {
                 let newest = self.newest;
+                let at = instant(now);
                 self.note(Finding::StaleWrite, format!("{at}: write of {epoch} after one of {newest}"));
             }
             return;
@@ -71,3 +74,11 @@ impl Field {
         }
     }
 }
+
+/// A true time, for messages.
+pub(crate) fn instant(now: u64) -> String {
+    format!("{:.3} ms", Duration::from_nanos(now).as_secs_f64() * 1000.0)
+}
+
+/// Findings of one kind that are kept; more say nothing new.
+const FINDINGS_MAX: usize = 8;

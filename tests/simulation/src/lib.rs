@@ -6,7 +6,8 @@
 //! of it follows from one number, the seed.
 //!
 //! Each file under `tests/` checks one invariant. `TWINHUB_SEEDS=n` runs n seeds per test,
-//! `TWINHUB_SEED=n` runs the one seed a failure printed.
+//! `TWINHUB_SEED=n` runs the one seed a failure printed. `tests/hours.rs` runs whole hours with everything
+//! checked at once, on all cores: `cargo xtask sim --seeds N --hours H` in an optimized build.
 #![warn(missing_docs)]
 
 mod field;
@@ -14,6 +15,7 @@ mod net;
 mod random;
 mod runner;
 mod site;
+mod survey;
 mod world;
 
 pub use field::{Field, Finding};
@@ -21,4 +23,5 @@ pub use net::{Net, Quality};
 pub use random::Random;
 pub use runner::{check, find, seeds};
 pub use site::{Clock, Gate, Life, Site};
+pub use survey::{Tally, survey};
 pub use world::{Faults, Plan, Sabotage, World};

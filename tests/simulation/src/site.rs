@@ -17,9 +17,10 @@ pub struct Clock {
 impl Clock {
     /// What it shows at this true time.
     pub fn at(&self, now: u64) -> Moment {
-        let drift = i128::from(now) * i128::from(self.rate_ppm) / 1_000_000;
-        let shown = i128::from(self.offset) + i128::from(now) + drift;
-        Moment(u64::try_from(shown).unwrap_or(0))
+        // In two parts, so that 64 bits are enough for any time.
+        let (whole, rest) = (now / MILLION, now % MILLION);
+        let drift = signed(whole) * self.rate_ppm + signed(rest) * self.rate_ppm / signed(MILLION);
+        Moment((self.offset + now).saturating_add_signed(drift))
     }
 
     /// The first true time at which it shows this moment.
@@ -27,9 +28,9 @@ impl Clock {
         if moment == Moment::NEVER {
             return u64::MAX;
         }
-        let shown = i128::from(moment.0) - i128::from(self.offset);
-        let true_time = shown * 1_000_000 / (1_000_000 + i128::from(self.rate_ppm));
-        let mut at = u64::try_from(true_time.max(0)).unwrap_or(u64::MAX);
+        let Some(shown) = moment.0.checked_sub(self.offset) else { return 0 };
+        let rate = MILLION.saturating_add_signed(self.rate_ppm);
+        let mut at = shown / rate * MILLION + shown % rate * MILLION / rate;
         while self.at(at) < moment {
             at += 1;
         }
@@ -127,3 +128,10 @@ impl Site {
             && shown >= self.gate.guard_until
     }
 }
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Clock errors are given in parts of it.
+const MILLION: u64 = 1_000_000;

@@ -1,6 +1,7 @@
 //! Everything together, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::{Ordering, Reverse};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
@@ -9,7 +10,7 @@ use twinhub_redundancy::{
     StoredState, Timers, VoterId, VoterOutput,
 };
 
-use crate::field::{Field, Finding};
+use crate::field::{Field, Finding, instant};
 use crate::net::{Net, Quality};
 use crate::random::Random;
 use crate::site::{Clock, Gate, Life, Site};
@@ -128,6 +129,14 @@ impl Plan {
     pub fn three() -> Plan {
         Plan { nodes: 3, witness: false, ..Plan::pair() }
     }
+
+    /// The same, with trouble for so many hours.
+    #[must_use]
+    pub fn for_hours(self, hours: u32) -> Plan {
+        let leases = 3_600_000 / Timers::of(self.profile).lease.as_millis().max(1);
+        let storm_leases = u32::try_from(leases).unwrap_or(u32::MAX).saturating_mul(hours);
+        Plan { storm_leases, ..self }
+    }
 }
 
 /// Everything together.
@@ -154,7 +163,7 @@ pub struct World {
     /// Operators force failovers, or did before everything healed.
     may_be_forced: bool,
     random: Random,
-    queue: BTreeMap<(u64, u64), Event>,
+    queue: BinaryHeap<Reverse<Due>>,
     sequence: u64,
     story: VecDeque<String>,
 }
@@ -225,7 +234,7 @@ impl World {
             events: 0,
             may_be_forced: plan.faults.force,
             random,
-            queue: BTreeMap::new(),
+            queue: BinaryHeap::new(),
             sequence: 0,
             story: VecDeque::new(),
         };
@@ -242,12 +251,8 @@ impl World {
     /// Lets this much true time go by.
     pub fn advance(&mut self, nanos: u64) {
         let end = self.now + nanos;
-        while let Some(entry) = self.queue.first_entry() {
-            let at = entry.key().0;
-            if at > end {
-                break;
-            }
-            let event = entry.remove();
+        while self.queue.peek().is_some_and(|Reverse(due)| due.at <= end) {
+            let Some(Reverse(Due { at, event, .. })) = self.queue.pop() else { break };
             self.now = self.now.max(at);
             self.events += 1;
             self.serve(event);
@@ -357,7 +362,7 @@ impl World {
 
     /// The true time, for messages.
     pub fn at(&self) -> String {
-        format!("{:.3} ms", Duration::from_nanos(self.now).as_secs_f64() * 1000.0)
+        instant(self.now)
     }
 
     fn note(&mut self, what: &str) {
@@ -369,7 +374,7 @@ impl World {
 
     fn push(&mut self, at: u64, event: Event) {
         self.sequence += 1;
-        self.queue.insert((at, self.sequence), event);
+        self.queue.push(Reverse(Due { at, sequence: self.sequence, event }));
     }
 
     fn setup(&self, me: VoterId) -> Setup {
@@ -412,9 +417,8 @@ impl World {
             Event::Write { site } => self.on_write(site),
             Event::Send { site, epoch } => self.on_send(site, epoch),
             Event::Arrive { epoch } => {
-                let at = self.at();
                 let token = self.plan.sabotage == Sabotage::FreezeBeforeSendWithToken;
-                self.field.write(epoch, token, &at);
+                self.field.write(epoch, token, self.now);
             }
             Event::Restart { site } => self.start(site),
             Event::Chores { site } => self.on_chores(site),
@@ -489,6 +493,10 @@ impl World {
 
     /// Looks at everything from outside.
     fn observe(&mut self) {
+        let count = self.sites.values().filter(|site| site.holds_lease(self.now)).count();
+        if count < 2 {
+            return;
+        }
         let mut holders = Vec::new();
         for site in self.sites.values() {
             if let Some(machine) = site.machine()
@@ -511,6 +519,34 @@ impl World {
         }
     }
 }
+
+/// An event and when it happens; of two at the same time, the one that was planned first.
+#[derive(Debug)]
+struct Due {
+    at: u64,
+    sequence: u64,
+    event: Event,
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.sequence).cmp(&(other.at, other.sequence))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
 
 impl Event {
     /// The site that has to do something for it.

@@ -17,6 +17,7 @@ pub(crate) fn ci() -> Result<()> {
     let mut steps = Steps::default();
     if test_steps(&mut steps, &[]) {
         lint_steps(&mut steps);
+        steps.step("simulated hours", || simulation(&["--seeds", "1000"]));
         steps.step("documentation", || {
             run(cargo()
                 .args(["doc", "--workspace", "--no-deps", "--locked"])
@@ -36,6 +37,9 @@ pub(crate) fn lint() -> Result<()> {
 
 /// `cargo xtask sim`.
 pub(crate) fn simulation(rest: &[&str]) -> Result<()> {
+    if rest.first().is_some_and(|word| word.starts_with("--")) {
+        return simulated_hours(rest);
+    }
     if let [seed, ..] = rest
         && seed.parse::<u64>().is_err()
     {
@@ -47,6 +51,31 @@ pub(crate) fn simulation(rest: &[&str]) -> Result<()> {
         cargo.env("TWINHUB_SEED", seed);
     }
     run(&mut cargo)
+}
+
+/// Every invariant at once, in as many worlds and for as long as asked.
+fn simulated_hours(words: &[&str]) -> Result<()> {
+    let (mut seeds, mut hours) = (None, 1);
+    for pair in words.chunks(2) {
+        let number = match *pair {
+            [name, text] => text
+                .parse::<u32>()
+                .ok()
+                .filter(|number| *number > 0)
+                .ok_or_else(|| Failure::usage(format!("`{name} {text}`: write a number above zero")))?,
+            _ => return Err(Failure::usage(format!("{} needs a number", pair.join(" ")))),
+        };
+        match pair.first() {
+            Some(&"--seeds") => seeds = Some(number),
+            Some(&"--hours") => hours = number,
+            _ => return Err(Failure::usage(format!("`{}` is not --seeds or --hours", pair.join(" ")))),
+        }
+    }
+    let seeds = seeds.ok_or_else(|| Failure::usage("--hours needs --seeds N".to_owned()))?;
+    let mut cargo = cargo();
+    cargo.args(["test", "--release", "--package", "twinhub-simulation", "--test", "hours", "--"]);
+    cargo.args(["--nocapture", "no_invariant_fails_in_hours_of_faults"]);
+    run(cargo.env("TWINHUB_SEEDS", seeds.to_string()).env("TWINHUB_HOURS", hours.to_string()))
 }
 
 /// False when nothing could be built, so that further steps would only repeat the errors.

@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use twinhub_model::NodeRank;
@@ -20,7 +21,7 @@ impl World {
     pub fn without(plan: Plan, seed: u64, rank: u8) -> World {
         let mut world = World::new(Plan { faults: Faults::NONE, ..plan }, seed);
         let site = VoterId::Node(NodeRank(rank));
-        world.queue.retain(|_, event| !matches!(event, Event::Restart { site: id } if *id == site));
+        world.queue.retain(|Reverse(due)| !matches!(due.event, Event::Restart { site: id } if id == site));
         world
     }
 
