@@ -425,9 +425,15 @@ impl Control {
             Action::Reconcile { active, epoch } => {
                 group.inbox.push(Job::Follow { active: Some(active), epoch });
             }
-            Action::Quorum { quorate, split_possible, reason, .. } => {
-                let reason = self.shared.say(&reason);
-                tracing::warn!(group = name, quorate, split_possible, reason, "quorum");
+            Action::Quorum { epoch, quorate, split_possible, reason } => {
+                tracing::warn!(
+                    group = name,
+                    quorate,
+                    split_possible,
+                    reason = self.shared.say(&reason),
+                    "quorum"
+                );
+                group.inbox.push(Job::Quorum { epoch, quorate, reason });
             }
             Action::State { from, to, reason } => self.state_changed(name, from.name(), to.name(), &reason),
             Action::Alarm { reason } => {

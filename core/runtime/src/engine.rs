@@ -35,6 +35,7 @@ use crate::shared::Shared;
 use crate::table::ItemTable;
 use commands::Commands;
 use journaling::{spawn_syncer, split};
+use quorum::Majority;
 use replication::Replication;
 use routes::Routes;
 use streams::Stream;
@@ -44,6 +45,7 @@ use tracker::Tracker;
 pub(crate) mod commands;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
+pub(crate) mod quorum;
 pub(crate) mod replication;
 pub(crate) mod routes;
 pub(crate) mod source;
@@ -127,6 +129,8 @@ pub(crate) struct Engine {
     phase: Phase,
     guard: Duration,
     guard_until: Moment,
+    /// Whether a majority stands behind this node while it acts.
+    majority: Majority,
     /// Interfaces whose instance is not there.
     down: BTreeSet<usize>,
     starting: BTreeSet<usize>,
@@ -179,6 +183,7 @@ impl Engine {
             phase: Phase::Standby,
             guard: setup.guard,
             guard_until: Moment::ZERO,
+            majority: Majority::Behind,
             down: BTreeSet::new(),
             starting,
             tracker,
@@ -238,6 +243,7 @@ impl Engine {
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
                 self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
             }
+            Job::Quorum { epoch, quorate, reason } => self.on_quorum(epoch, quorate, &reason),
             Job::Drain { epoch, deadline, reason } => self.on_drain(epoch, deadline, &reason),
             Job::Close { epoch, reason } => self.on_close(epoch, &reason),
             Job::Follow { active, epoch } => self.on_follow(active, epoch),
@@ -410,8 +416,10 @@ impl Engine {
             return;
         }
         match self.acting_epoch() {
-            Some(epoch) => target.set_role(role::ACTIVE, epoch, clock::now() + takeover::ROLE_MAX),
-            None => {
+            Some(epoch) if !self.is_off(interface) => {
+                target.set_role(role::ACTIVE, epoch, clock::now() + takeover::ROLE_MAX);
+            }
+            Some(_) | None => {
                 target.set_role(
                     target.port.setup.standby_role,
                     self.last_epoch(),

@@ -169,6 +169,8 @@ impl Handle {
                     fenced: count(&counters.fenced),
                     throttled: count(&counters.throttled),
                     faults: count(&counters.faults),
+                    withheld: count(&counters.withheld),
+                    restriction: port.restriction().map(str::to_owned),
                 }
             })
             .collect()
@@ -353,6 +355,8 @@ impl Handle {
         total += latency.last().copied().unwrap_or(0);
         view.value_latency.push((f64::INFINITY, total));
         view.fenced_writes = view.interfaces.iter().map(|interface| interface.fenced).sum();
+        let withheld = view.interfaces.iter().map(|interface| interface.withheld).sum();
+        view.dropped.insert("no_majority", withheld);
         view.plugin_panics = self.0.shared.panics.load(Ordering::Relaxed);
         view.control_lateness_seconds =
             Duration::from_nanos(self.0.shared.lateness_ns.load(Ordering::Relaxed)).as_secs_f64();

@@ -39,6 +39,8 @@ pub(crate) enum Job {
     Faulted { interface: usize, cause: String },
     /// The control thread orders a role.
     Activate { epoch: Epoch, transfer: bool, guard_until: Moment, unquorate: bool, reason: Reason },
+    /// The majority behind an epoch was lost, or is back.
+    Quorum { epoch: Epoch, quorate: bool, reason: Reason },
     /// Stop acting in order.
     Drain { epoch: Epoch, deadline: Moment, reason: Reason },
     /// Stop acting at once.

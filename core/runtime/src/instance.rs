@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
 use twinhub_loader::{
     HostSink, Instance, ItemSpec, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
@@ -41,6 +42,8 @@ pub(crate) struct InterfaceCounters {
     pub(crate) throttled: AtomicU64,
     pub(crate) invalid: AtomicU64,
     pub(crate) faults: AtomicU64,
+    /// Outputs refused because no majority stood behind this node.
+    pub(crate) withheld: AtomicU64,
 }
 
 /// What an interface's outputs wait for after an unclean takeover.
@@ -70,6 +73,8 @@ pub(crate) struct InterfaceSetup {
     /// Whether and how long outputs wait after an unclean takeover.
     pub(crate) guard: Guard,
     pub(crate) required: bool,
+    /// What it does without a majority.
+    pub(crate) on_unquorate: OnUnquorate,
     pub(crate) write_timeout: Duration,
 }
 
@@ -85,6 +90,8 @@ pub(crate) struct Port {
     role: AtomicU32,
     epoch: AtomicU64,
     ready: AtomicBool,
+    /// Whether this node acts without a majority and the interface has to mind it.
+    pub(crate) alone: AtomicBool,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -121,6 +128,7 @@ impl Port {
             role: AtomicU32::new(role::COLD),
             epoch: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,
@@ -135,6 +143,20 @@ impl Port {
     /// The role the host last ordered.
     pub(crate) fn role(&self) -> u32 {
         self.role.load(Ordering::Acquire)
+    }
+
+    /// Whether this node acts without a majority and the interface has to mind it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Acquire)
+    }
+
+    /// What it is held back to at present, and why.
+    pub(crate) fn restriction(&self) -> Option<&'static str> {
+        match self.setup.on_unquorate {
+            OnUnquorate::ReadOnly if self.is_alone() => Some("read-only: no majority"),
+            OnUnquorate::Off if self.is_alone() => Some("off: no majority"),
+            OnUnquorate::Run | OnUnquorate::ReadOnly | OnUnquorate::Off => None,
+        }
     }
 
     /// State code, cause, and when it was last ok.

@@ -176,6 +176,13 @@ pub struct InterfaceView {
     pub throttled: u64,
     /// How often the plugin faulted.
     pub faults: u64,
+    /// Outputs refused because no majority stood behind this node.
+    #[serde(default)]
+    pub withheld: u64,
+    /// What it is held back to while this node acts without a majority: `read-only: no majority` or
+    /// `off: no majority`.
+    #[serde(default)]
+    pub restriction: Option<String>,
 }
 
 /// One item with its present value.

@@ -93,6 +93,10 @@ impl Engine {
     }
 
     pub(crate) fn command(&mut self, item: ItemId, wanted: Wanted) {
+        if let Some(refusal) = self.interface_of(item).and_then(|target| self.refusal(target, 1)) {
+            answer(wanted.reply, Err(refusal));
+            return;
+        }
         if self.commands.busy.contains_key(&item) {
             let queue = self.commands.waiting.entry(item).or_default();
             if wanted.kind == IntentKind::Set {
@@ -165,7 +169,13 @@ impl Engine {
                     self.commands.next_id += 1;
                     batches.entry(target).or_default().push((self.commands.next_id, ready));
                 }
-                Some(_) => self.commands.held.push_back(ready),
+                Some(target) => match self.refusal(target, 1) {
+                    Some(refusal) => {
+                        answer(ready.reply, Err(refusal));
+                        self.finish(ready.intent, ready.item, None, Outcome::Refused(code::NOT_ACTIVE));
+                    }
+                    None => self.commands.held.push_back(ready),
+                },
                 None => self.finish(ready.intent, ready.item, ready.reply, Outcome::Refused(code::INVALID)),
             }
         }

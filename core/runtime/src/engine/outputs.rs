@@ -26,6 +26,9 @@ impl Engine {
     pub(crate) fn write_gated(&mut self, target: usize, requests: &[WriteReq<'_>]) -> Result<(), i32> {
         let Some(epoch) = self.acting_epoch() else { return Err(code::NOT_ACTIVE) };
         let interface = &self.interfaces[target];
+        if self.refusal(target, requests.len() as u64).is_some() {
+            return Err(code::NOT_ACTIVE);
+        }
         let Some(instance) = interface.instance() else { return Err(code::STOPPED) };
         if interface.port.setup.relevant && self.gate.permit(epoch, clock::now()).is_none() {
             interface
@@ -144,7 +147,8 @@ impl Engine {
             Phase::Active { .. } => !self.down.contains(&target) && self.guard_is_over(target, now),
             Phase::Standby | Phase::Draining(_) | Phase::Closing { .. } => false,
         };
-        open && interface.port.role() == twinhub_contract::role::ACTIVE
+        open && interface.port.restriction().is_none()
+            && interface.port.role() == twinhub_contract::role::ACTIVE
     }
 
     fn guard_is_over(&self, target: usize, now: Moment) -> bool {

@@ -19,6 +19,7 @@ use twinhub_model::{
 };
 use twinhub_redundancy::{Input, Reason};
 
+use super::quorum::ALONE;
 use super::{Engine, Phase};
 use crate::clock;
 
@@ -79,15 +80,19 @@ impl Engine {
         }
         self.replication.become_sender();
         self.guard_until = guard_until;
+        self.set_quorate(!unquorate);
         let relevant: BTreeSet<usize> =
-            self.relevant().filter(|number| !self.down.contains(number)).collect();
+            self.relevant().filter(|number| !self.down.contains(number) && !self.is_off(*number)).collect();
         self.phase = Phase::Activating(Activation {
             epoch,
             reached: BTreeSet::new(),
             failed: BTreeSet::new(),
             left: relevant.clone(),
         });
-        self.role_record(epoch, "standby", "active", reason);
+        self.role_record(epoch, "standby", if unquorate { ALONE } else { "active" }, reason);
+        if unquorate {
+            self.tell_restrictions();
+        }
         let since = clock::now();
         let since_utc = clock::utc();
         self.collect_doubts(since, since_utc);
@@ -99,6 +104,7 @@ impl Engine {
                 }
             }
         }
+        self.doubt_inputs_that_are_off();
         let streams: Vec<usize> = self.streams.keys().copied().collect();
         for target in streams {
             let cursor = self.tracker.delivered(u32::try_from(target).unwrap_or(u32::MAX));
@@ -167,10 +173,25 @@ impl Engine {
                 }
             }
         }
+        self.collect_driven(since, since_utc, |_| true);
+    }
+
+    /// A majority is back: what drives interfaces that were held back drives them once, and what they left in
+    /// doubt has its time to be read.
+    pub(crate) fn drive_again(&mut self, now: Moment) {
+        let held_back: BTreeSet<usize> = self.restricted().into_iter().collect();
+        for doubt in &mut self.recovering {
+            doubt.since = now;
+        }
+        self.collect_driven(now, clock::utc(), |target| held_back.contains(&target));
+    }
+
+    /// Driving items that are newer than the last command they caused.
+    fn collect_driven(&mut self, since: Moment, since_utc: Timestamp, wanted: impl Fn(usize) -> bool) {
         let driven: Vec<(u32, ItemId, ItemId, Arc<str>, IntentKind)> = self
             .routes
             .iter()
-            .filter(|(_, route)| !route.stream)
+            .filter(|(_, route)| !route.stream && wanted(route.target))
             .map(|(number, route)| (number, route.from, route.to, Arc::clone(&route.origin), route.kind))
             .collect();
         for (number, from, to, origin, kind) in driven {
@@ -323,6 +344,7 @@ impl Engine {
         }
         tracing::info!(group = %self.group, %epoch, %reason, "handing over");
         self.role_record(epoch, "active", "draining", reason);
+        self.set_quorate(true);
         self.phase = Phase::Draining(Draining { epoch, deadline, left: None, reported: false });
         self.recovering.clear();
     }
@@ -370,6 +392,7 @@ impl Engine {
         tracing::warn!(group = %self.group, %epoch, %reason, "gates are shut");
         self.abandon_commands();
         self.recovering.clear();
+        self.set_quorate(true);
         let relevant: BTreeSet<usize> =
             self.relevant().filter(|number| !self.down.contains(number)).collect();
         for number in &relevant {
@@ -403,7 +426,7 @@ impl Engine {
     }
 
     /// Interfaces that switch with the group.
-    fn relevant(&self) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn relevant(&self) -> impl Iterator<Item = usize> + '_ {
         self.interfaces
             .iter()
             .enumerate()

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, Site};
+use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
 use twinhub_contract::manifest::Fence;
 use twinhub_contract::role;
 use twinhub_loader::{ItemSpec, Library, Manifest};
@@ -238,6 +238,7 @@ impl Planner<'_> {
                 (Fence::Bounded | Fence::None, _) => Guard::Whole,
             },
             required: config.required,
+            on_unquorate: config.on_unquorate.unwrap_or_else(|| manifest_unquorate(mb.on_unquorate)),
             write_timeout: config.write_timeout,
         })
     }
@@ -343,5 +344,13 @@ const fn manifest_mode(mode: twinhub_contract::manifest::Mode) -> u32 {
         twinhub_contract::manifest::Mode::Cold => role::COLD,
         twinhub_contract::manifest::Mode::Warm => role::WARM,
         twinhub_contract::manifest::Mode::Hot => role::HOT,
+    }
+}
+
+const fn manifest_unquorate(declared: twinhub_contract::manifest::OnUnquorate) -> OnUnquorate {
+    match declared {
+        twinhub_contract::manifest::OnUnquorate::Run => OnUnquorate::Run,
+        twinhub_contract::manifest::OnUnquorate::ReadOnly => OnUnquorate::ReadOnly,
+        twinhub_contract::manifest::OnUnquorate::Off => OnUnquorate::Off,
     }
 }
