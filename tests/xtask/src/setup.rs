@@ -127,7 +127,8 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 3] = [("mosquitto", "mosquitto"), ("etcd", "etcd-server"), ("ip", "iproute2")];
+const PROGRAMS: [(&str, &str); 4] =
+    [("mosquitto", "mosquitto"), ("etcd", "etcd-server"), ("ip", "iproute2"), ("nft", "nftables")];
 /// Must be the version named in the matrix.
 const PYMODBUS: &str = "3.16.1";
 /// Later Modbus nodes fetch a package from outside the npm registry.

@@ -97,7 +97,9 @@ fn test_steps(steps: &mut Steps, filter: &[&str]) -> bool {
         } else {
             cargo.args(["test", "--no-fail-fast", "--lib", "--bins", "--tests"]);
         }
-        run(cargo.args(["--workspace", "--locked", "--exclude", CONFORMANCE]).args(filter))
+        run(cargo
+            .args(["--workspace", "--locked", "--exclude", CONFORMANCE, "--exclude", NETWORK])
+            .args(filter))
     });
     if filter.is_empty() {
         steps.step("documentation tests", || run(cargo().args(["test", "--workspace", "--doc", "--locked"])));
@@ -106,9 +108,11 @@ fn test_steps(steps: &mut Steps, filter: &[&str]) -> bool {
         let mut cargo = cargo();
         if is_nextest {
             cargo.args(["nextest", "run", "--no-fail-fast", "--no-tests=warn", "--test-threads", "1"]);
-            run(cargo.args(["--locked", "--package", CONFORMANCE]).args(filter))
+            run(cargo.args(["--locked", "--package", CONFORMANCE, "--package", NETWORK]).args(filter))
         } else {
-            cargo.args(["test", "--no-fail-fast", "--locked", "--package", CONFORMANCE]).args(filter);
+            cargo
+                .args(["test", "--no-fail-fast", "--locked", "--package", CONFORMANCE, "--package", NETWORK])
+                .args(filter);
             run(cargo.args(["--", "--test-threads", "1"]))
         }
     });
@@ -123,3 +127,5 @@ fn lint_steps(steps: &mut Steps) {
 }
 
 const CONFORMANCE: &str = "twinhub-conformance";
+/// Real faults in network namespaces.
+const NETWORK: &str = "twinhub-network";

@@ -18,6 +18,8 @@ use crate::modbus::log::{DeviceLog, DeviceRequest};
 /// How a device is built.
 #[derive(Clone, Debug)]
 pub struct DeviceOptions {
+    /// Address to listen on; 127.0.0.1 unless the device is in a network of its own.
+    pub address: Ipv4Addr,
     /// Port to listen on; 0 for a free one.
     pub port: u16,
     /// Number of holding registers, coils alike.
@@ -52,6 +54,7 @@ pub struct Quirks {
 impl Default for DeviceOptions {
     fn default() -> Self {
         Self {
+            address: Ipv4Addr::LOCALHOST,
             port: 0,
             registers: 1000,
             counter: None,
@@ -72,10 +75,10 @@ pub struct Device {
 }
 
 impl Device {
-    /// Listens on 127.0.0.1.
+    /// Listens, and serves from threads of its own.
     pub fn start(options: DeviceOptions) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))
-            .map_err(Error::io(format!("listen on 127.0.0.1:{}", options.port)))?;
+        let listener = TcpListener::bind((options.address, options.port))
+            .map_err(Error::io(format!("listen on {}:{}", options.address, options.port)))?;
         let address = listener.local_addr().map_err(Error::io("address of the device"))?;
         let log = match &options.log_file {
             Some(path) => DeviceLog::to_file(path)?,
