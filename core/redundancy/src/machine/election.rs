@@ -141,6 +141,10 @@ impl Machine {
         self.note_epoch(from, promised, now);
         let voters = self.setup.voters().count();
         let majority = self.majority;
+        let dead = match self.urgent {
+            Some(Urgent::Resigned { node, .. }) => Some(VoterId::Node(node)),
+            Some(Urgent::Operator { .. }) | None => None,
+        };
         let Election::Asking { round, yes, no, why, .. } = &mut self.election else { return };
         if answered != *round {
             return;
@@ -154,7 +158,11 @@ impl Machine {
         if yes.len() >= majority {
             let why = why.clone();
             self.campaign(None, None, why, now);
-        } else if no.len() > voters - majority {
+        } else if no.len()
+            + usize::from(dead.is_some_and(|dead| !yes.contains(&dead) && !no.contains_key(&dead)))
+            > voters - majority
+        {
+            // A dead voter does not answer.
             self.give_up_asking(now);
         }
     }
@@ -181,6 +189,13 @@ impl Machine {
                 self.majority
             );
             self.refuse(crate::input::Order::Failover { force: false }, why);
+        }
+        if let Some(Urgent::Resigned { .. }) = self.urgent {
+            // The word is on its way to every voter, and one that refuses has not heard it yet: it is asked again
+            // soon, not when its grant would end.
+            self.ask_after =
+                now + self.setup.timers.stagger / ASKS_PER_STAGGER + Duration::from_nanos(STEP_NANOS);
+            return;
         }
         let longest = Duration::from_millis(no.values().copied().max().unwrap_or(0));
         let pause =
@@ -423,3 +438,5 @@ impl Machine {
 
 /// Added to every wait, so that asking again is not too early.
 const STEP_NANOS: u64 = 1_000_000;
+/// How often per stagger time votes are asked for while a supervisor's word is on its way to the voters.
+const ASKS_PER_STAGGER: u32 = 10;

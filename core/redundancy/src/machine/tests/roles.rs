@@ -281,6 +281,30 @@ fn a_dead_process_is_replaced_without_waiting_for_its_silence() {
 }
 
 #[test]
+fn a_voter_that_has_not_heard_yet_of_a_dead_process_is_asked_again_at_once() {
+    let mut bench = Bench::standby();
+    bench.input(Input::Resigned { node: A, epoch: epoch_of(A, 1), incarnation: PROCESS });
+    bench.wait(1);
+    bench.take();
+    for _ in 0..3 {
+        let refusal = Message::PreVoteReply {
+            epoch: epoch_of(B, 2),
+            round: bench.machine.rounds_asked,
+            granted: false,
+            promised: epoch_of(A, 1),
+            holder: Some(A),
+            remaining_ms: 1400,
+        };
+        bench.hear(VoterId::Witness, refusal);
+        bench.take();
+        bench.wait(15);
+        assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })), 2);
+        bench.take();
+    }
+    bench.win_from_question();
+}
+
+#[test]
 fn a_node_whose_own_timer_was_late_does_not_accuse_the_other() {
     let mut bench = Bench::standby();
     bench.take();
