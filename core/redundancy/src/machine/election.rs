@@ -155,14 +155,12 @@ impl Machine {
         } else if !yes.contains(&from) {
             no.insert(from, remaining_ms);
         }
+        // A dead voter does not answer.
+        let unheard = dead.is_some_and(|dead| !yes.contains(&dead) && !no.contains_key(&dead));
         if yes.len() >= majority {
             let why = why.clone();
             self.campaign(None, None, why, now);
-        } else if no.len()
-            + usize::from(dead.is_some_and(|dead| !yes.contains(&dead) && !no.contains_key(&dead)))
-            > voters - majority
-        {
-            // A dead voter does not answer.
+        } else if no.len() + usize::from(unheard) > voters - majority {
             self.give_up_asking(now);
         }
     }
