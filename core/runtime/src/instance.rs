@@ -73,6 +73,8 @@ pub(crate) struct InterfaceSetup {
     /// Whether and how long outputs wait after an unclean takeover.
     pub(crate) guard: Guard,
     pub(crate) required: bool,
+    /// Whether it reads everything anew when its role becomes active, so that the first it says is an image.
+    pub(crate) resyncs: bool,
     /// What it does without a majority.
     pub(crate) on_unquorate: OnUnquorate,
     pub(crate) write_timeout: Duration,

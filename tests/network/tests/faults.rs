@@ -171,6 +171,7 @@ fn moved(pair: &Pair, at: u64) -> Result<()> {
     let doubled = verdict.doubled();
     print(&format!("outputs silent for {outputs:?}, inputs for {inputs:?}, written twice: {doubled}"));
     let limit = Profile::Normal.takeover_limit() + BUSY;
+    assert_eq!(doubled, 0, "a value was written twice");
     assert!(outputs.is_some_and(|outage| outage < limit), "outputs silent for {outputs:?}, limit {limit:?}");
     let history = pair.resource(Backup, "/cluster/history")?.to_string();
     assert!(history.contains("\"to\":\"active\""), "history does not say who acts: {history}");

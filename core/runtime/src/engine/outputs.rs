@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use twinhub_contract::code;
 use twinhub_loader::{ValueOut, WriteReq};
-use twinhub_model::{ItemId, Moment, Position, Sample, SampleFlags, Value};
+use twinhub_model::{ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted, outcome_of};
 use super::streams::{CURSOR_INTERVAL, Stream, batch_of, is_stream};
@@ -75,10 +75,18 @@ impl Engine {
                 continue;
             }
             let mut next = self.routes.first(sample.item);
+            if next.is_none() {
+                continue;
+            }
+            // After a takeover the image that a plugin reads may repeat what was commanded before.
+            let may_repeat = self.routes.is_first_word(sample.item);
             while let Some(number) = next {
                 next = self.routes.next(number);
                 let Some(value) = self.routes.pass(number, &sample.value, position, now) else { continue };
                 let route = self.routes.get(number);
+                if may_repeat && !route.stream && self.was_commanded(route.to, &value) {
+                    continue;
+                }
                 if route.both && self.table.read(route.to).value.is_equivalent(&value) {
                     continue;
                 }
@@ -100,6 +108,17 @@ impl Engine {
         for (target, values) in streams {
             self.stream_values(target, position, &values, now);
         }
+    }
+
+    /// Whether the last command for an item had this value, and was carried out or is still to be settled.
+    fn was_commanded(&self, item: ItemId, value: &Value) -> bool {
+        self.tracker.last(item).is_some_and(|last| {
+            let is_settled_so = match last.outcome {
+                None | Some(Outcome::Done | Outcome::Confirmed) => true,
+                Some(Outcome::Refused(_) | Outcome::InDoubt | Outcome::Fenced | Outcome::Superseded) => false,
+            };
+            is_settled_so && last.value.is_equivalent(value)
+        })
     }
 
     /// Sends what a link held back for its smallest interval.

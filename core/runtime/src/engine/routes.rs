@@ -1,6 +1,6 @@
 //! Links between interfaces, resolved to handles: for each driving item a chain of driven items.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use twinhub_model::{Convert, IntentKind, ItemId, Moment, Position, Value};
@@ -49,6 +49,8 @@ pub(crate) struct Routes {
     first: Vec<u32>,
     /// What was passed last, for routes with a deadband or a smallest interval.
     passed: HashMap<u32, Passed>,
+    /// Driving items of command links whose image is still to come in this epoch.
+    first_words: BTreeSet<ItemId>,
     /// Values that could not be converted.
     pub(crate) unconverted: u64,
 }
@@ -68,7 +70,7 @@ impl Routes {
             routes[number].next = first[from];
             first[from] = u32::try_from(number).unwrap_or(NONE);
         }
-        Routes { all: routes, first, passed: HashMap::new(), unconverted: 0 }
+        Routes { all: routes, first, passed: HashMap::new(), first_words: BTreeSet::new(), unconverted: 0 }
     }
 
     pub(crate) fn get(&self, number: u32) -> &Route {
@@ -87,6 +89,18 @@ impl Routes {
     /// The route after this one of the same item.
     pub(crate) fn next(&self, number: u32) -> Option<u32> {
         Some(self.all[number as usize].next).filter(|number| *number != NONE)
+    }
+
+    /// A new epoch begins. What a driving item of a command link says first is an image, not a change, if its
+    /// interface reads everything anew.
+    pub(crate) fn begin_epoch(&mut self, is_read_anew: impl Fn(ItemId) -> bool) {
+        let sources = self.all.iter().filter(|route| !route.stream).map(|route| route.from);
+        self.first_words = sources.filter(|item| is_read_anew(*item)).collect();
+    }
+
+    /// Whether this is the first that such an item says in this epoch.
+    pub(crate) fn is_first_word(&mut self, item: ItemId) -> bool {
+        !self.first_words.is_empty() && self.first_words.remove(&item)
     }
 
     /// The value that goes out on a route for `value`, if it goes out now.
@@ -170,6 +184,18 @@ mod tests {
         let second = routes.next(first).unwrap();
         assert_eq!((routes.get(first).to, routes.get(second).to), (ItemId(1), ItemId(3)));
         assert_eq!((routes.next(second), routes.first(ItemId(1))), (None, None));
+    }
+
+    #[test]
+    fn the_first_word_of_an_item_is_known_once_in_each_epoch() {
+        let mut routes = Routes::new(4, vec![route(0, 1, None), route(2, 3, None)]);
+        assert!(!routes.is_first_word(ItemId(0)));
+        for _ in 0..2 {
+            routes.begin_epoch(|item| item == ItemId(0));
+            assert!(!routes.is_first_word(ItemId(1)) && !routes.is_first_word(ItemId(2)));
+            assert!(routes.is_first_word(ItemId(0)));
+            assert!(!routes.is_first_word(ItemId(0)));
+        }
     }
 
     #[test]

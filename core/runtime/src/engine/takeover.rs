@@ -79,6 +79,13 @@ impl Engine {
             return;
         }
         self.replication.become_sender();
+        let resyncing: Vec<_> = self
+            .interfaces
+            .iter()
+            .filter(|interface| interface.port.setup.resyncs)
+            .map(|interface| interface.port.item_range())
+            .collect();
+        self.routes.begin_epoch(|item| resyncing.iter().any(|range| range.contains(&item.0)));
         self.guard_until = guard_until;
         self.set_quorate(!unquorate);
         let relevant: BTreeSet<usize> =

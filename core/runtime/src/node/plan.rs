@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
-use twinhub_contract::manifest::Fence;
+use twinhub_contract::manifest::{Fence, Recovery};
 use twinhub_contract::role;
 use twinhub_loader::{ItemSpec, Library, Manifest};
 use twinhub_model::{ItemKey, NodeRank};
@@ -238,6 +238,7 @@ impl Planner<'_> {
                 (Fence::Bounded | Fence::None, _) => Guard::Whole,
             },
             required: config.required,
+            resyncs: mb.recovery == Recovery::Resync,
             on_unquorate: config.on_unquorate.unwrap_or_else(|| manifest_unquorate(mb.on_unquorate)),
             write_timeout: config.write_timeout,
         })
