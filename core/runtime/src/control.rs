@@ -11,14 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use minicbor::{Decode, Encode};
 use thread_priority::{
     RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
     set_thread_priority_and_policy, thread_native_id,
 };
 use tokio::sync::mpsc;
-use twinhub_model::{Incarnation, Moment};
-use twinhub_redundancy::{Action, Input, Machine, Message, Order, Output, PathId, StoredState, VoterId};
+use twinhub_model::Moment;
+use twinhub_redundancy::{Action, Input, Machine, Message, Order, Output, PathId, VoterId};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind, write_frame};
 
@@ -28,6 +27,7 @@ use crate::etcd::{self, Attendance, Client};
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
+use crate::roles::{GroupMessage, RoleState};
 use crate::shared::Shared;
 
 mod show;
@@ -36,38 +36,6 @@ mod show;
 const EVENTS_MAX: usize = 4_096;
 /// An order that has not ended after this long is reported as failed.
 const ORDER_MAX: Duration = Duration::from_secs(60);
-
-/// What the role file holds.
-#[derive(Debug, Clone, Default, Encode, Decode)]
-pub(crate) struct RoleState {
-    /// Layout of this state.
-    #[n(0)]
-    pub(crate) format: u16,
-    /// The cluster's id.
-    #[n(1)]
-    pub(crate) cluster: u64,
-    /// The node's name.
-    #[n(2)]
-    pub(crate) node: String,
-    /// Process starts so far.
-    #[n(3)]
-    pub(crate) incarnation: Incarnation,
-    /// Per group.
-    #[n(4)]
-    pub(crate) groups: BTreeMap<String, StoredState>,
-}
-
-/// A message of one group, as a control frame carries it.
-#[derive(Debug, Encode, Decode)]
-pub(crate) struct GroupMessage {
-    #[n(0)]
-    pub(crate) group: String,
-    #[n(1)]
-    pub(crate) message: Message,
-    /// How long a grant of this group lasts, for a witness without configuration; 0 from a witness.
-    #[n(2)]
-    pub(crate) lease_ms: u32,
-}
 
 /// What other threads tell the control thread.
 #[derive(Debug)]

@@ -13,7 +13,7 @@
 //!                 \___________\________\_______-> Closing -> Standby
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::error::CommandError;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job, ReadAnswer};
 use crate::instance::Interface;
-use crate::shared::Shared;
+use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use commands::Commands;
 use journaling::{spawn_syncer, split};
@@ -93,23 +93,6 @@ pub(crate) enum Phase {
     Active { epoch: Epoch },
     Draining(Draining),
     Closing { epoch: Epoch, left: BTreeSet<usize> },
-}
-
-/// Counters that only the engine changes; copied into the shared ones.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct EngineCounters {
-    pub(crate) superseded: u64,
-    pub(crate) dropped_commands: u64,
-    pub(crate) dropped_stream_values: u64,
-    pub(crate) stream_gaps: u64,
-    pub(crate) unprotected_commands: u64,
-    pub(crate) unjournaled: u64,
-    pub(crate) covered: u64,
-    pub(crate) orphans: u64,
-    pub(crate) records_sent: u64,
-    pub(crate) records_received: u64,
-    pub(crate) outcomes: HashMap<(String, &'static str), u64>,
-    pub(crate) latency: [u64; crate::shared::LATENCY_BOUNDS.len() + 1],
 }
 
 /// See the module.

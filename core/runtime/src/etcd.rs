@@ -41,8 +41,8 @@ use twinhub_redundancy::{Message, VoterId};
 use twinhub_wire::{FRAME_CONTROL_MAX, FrameReader, Kind, Measured};
 
 use crate::clock;
-use crate::control::GroupMessage;
 use crate::peer::{Link, LinkEvent, Loss, LossCause, PeerInfo};
+use crate::roles::GroupMessage;
 use crate::witness::{GROUP_BYTES_MAX, GROUPS_MAX, LEASE_MAX, LEASE_MIN};
 
 mod arbiter;

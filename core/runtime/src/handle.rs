@@ -12,15 +12,14 @@ use twinhub_model::{ItemId, NodeRank};
 use twinhub_redundancy::{NodeState, VoterId};
 
 use crate::clock;
-use crate::control::ControlSender;
+use crate::control::{ControlSender, Told};
 use crate::error::CommandError;
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
 use crate::json::{from_json, to_json};
-use crate::node;
 use crate::path_test::PathTests;
 use crate::shared::{GroupStatus, LATENCY_BOUNDS, Shared};
-use crate::stream::{Cursor, Stream, StreamFilter};
+use crate::stream::{Cursor, Feed, Stream, StreamFilter};
 use crate::table::ItemTable;
 use crate::view::{
     EventView, InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, PluginView, RoleChangeView,
@@ -61,31 +60,18 @@ pub(crate) struct Threads {
 pub struct Handle(Arc<Inner>);
 
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) table: Arc<ItemTable>,
+struct Inner {
+    shared: Arc<Shared>,
+    table: Arc<ItemTable>,
     ports: Vec<(String, Arc<Port>)>,
-    pub(crate) inboxes: BTreeMap<String, Arc<Inbox>>,
+    inboxes: BTreeMap<String, Arc<Inbox>>,
     control: ControlSender,
     plugins: Vec<Loaded>,
     path_tests: PathTests,
     threads: Mutex<Option<Threads>>,
 }
 
-impl Inner {
-    /// The items of a group's interfaces.
-    pub(crate) fn items_of_group(&self, group: &str) -> impl Iterator<Item = ItemId> + '_ {
-        let ports: Vec<Arc<Port>> =
-            self.ports.iter().filter(|(of, _)| of == group).map(|(_, port)| Arc::clone(port)).collect();
-        ports.into_iter().flat_map(|port| port.item_range()).map(ItemId)
-    }
-}
-
 impl Handle {
-    pub(crate) fn inner(&self) -> &Inner {
-        &self.0
-    }
-
     #[expect(clippy::too_many_arguments, reason = "each part is made by the start of the node, once")]
     pub(crate) fn new(
         shared: Arc<Shared>,
@@ -365,7 +351,13 @@ impl Handle {
 
     /// Follows values, from a cursor of this or another node, or from now with a snapshot first.
     pub fn subscribe(&self, filter: StreamFilter, from: Option<Cursor>) -> Stream {
-        Stream::new(self.clone(), filter, from)
+        let groups = self.0.inboxes.iter().map(|(group, inbox)| {
+            let ports = self.0.ports.iter().filter(|(of, _)| of == group);
+            let items = ports.map(|(_, port)| port.item_range()).collect();
+            (group.clone(), Feed { inbox: Arc::clone(inbox), items })
+        });
+        let (shared, table) = (Arc::clone(&self.0.shared), Arc::clone(&self.0.table));
+        Stream::new(shared, table, groups.collect(), filter, from)
     }
 
     /// Reads a cursor that a frame of this or another node showed; none if it is none.
@@ -380,7 +372,7 @@ impl Handle {
             return;
         }
         let inner = Arc::clone(&self.0);
-        node::order_shutdown(&inner.control);
+        inner.control.tell(Told::Shutdown);
         let ended = tokio::task::spawn_blocking(move || {
             let threads = inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
             let Some(threads) = threads else { return };

@@ -205,6 +205,14 @@ impl Inbox {
     }
 }
 
+/// Marks the number of a write that belongs to a stream.
+pub(crate) const STREAM_BIT: u64 = 1 << 63;
+
+/// Whether this write number belongs to a stream.
+pub(crate) const fn is_stream(id: u64) -> bool {
+    id & STREAM_BIT != 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

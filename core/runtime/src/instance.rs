@@ -19,7 +19,7 @@ use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timesta
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
-use crate::inbox::{Inbox, Job};
+use crate::inbox::{Inbox, Job, is_stream};
 use crate::table::ItemTable;
 
 /// Loading, starting and taking items may take this long together.
@@ -293,7 +293,7 @@ impl HostSink for Port {
 
     fn write_done(&self, results: &[WriteResult]) {
         let results: Vec<(u64, i32)> = results.iter().map(|result| (result.write_id, result.code)).collect();
-        if results.iter().all(|(id, _)| crate::engine::streams::is_stream(*id)) {
+        if results.iter().all(|(id, _)| is_stream(*id)) {
             self.inbox.push_later(Job::Written { results });
         } else {
             self.inbox.push(Job::Written { results });

@@ -36,6 +36,8 @@ mod path_test;
 mod peer;
 pub mod pki;
 pub mod resign;
+mod roles;
+mod setup;
 mod shared;
 pub mod stream;
 pub mod table;
@@ -45,7 +47,8 @@ mod words;
 
 pub use error::{CommandError, StartError};
 pub use handle::{Handle, Order};
-pub use node::{NodeOptions, check_cluster, find_library, library_name, start};
+pub use node::{NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;
+pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};
 pub use witness::{WitnessOptions, run_witness};

@@ -15,7 +15,7 @@ use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
 
 use crate::clock;
-use crate::control::{self, ControlSender, ControlSetup, Group, RoleState, Told};
+use crate::control::{self, ControlSender, ControlSetup, Group};
 use crate::data;
 use crate::engine::Engine;
 use crate::error::StartError;
@@ -27,18 +27,13 @@ use crate::inbox::Inbox;
 use crate::path_test::PathTests;
 use crate::peer::Endpoint;
 use crate::pki;
+use crate::roles::RoleState;
+use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
 
-/// A standby this many records behind is still in sync enough to be a candidate.
-pub(crate) const LAG_LIMIT_RECORDS: u64 = 1_000;
-
 mod plan;
-mod setup;
 
 use plan::{Plan, Surroundings};
-pub use setup::check_cluster;
-use setup::{data_manner, data_targets, machine_setup, targets, timers};
-pub(crate) use setup::{everyone_but, members, voting_nodes};
 
 /// How to run a node.
 #[derive(Debug, Clone)]
@@ -191,11 +186,6 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         .collect();
     let threads = Threads { runtime, control, engines };
     Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, tests, threads))
-}
-
-/// Tells every group's machine that the process will stop; used by [`Handle::shutdown`].
-pub(crate) fn order_shutdown(control: &ControlSender) {
-    control.tell(Told::Shutdown);
 }
 
 fn unknown_node(site: &Site, node: &str) -> StartError {

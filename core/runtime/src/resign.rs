@@ -16,11 +16,11 @@ use twinhub_redundancy::{Message, VoterId};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Kind, write_frame};
 
-use crate::control::{GroupMessage, RoleState};
 use crate::error::StartError;
-use crate::node;
 use crate::peer::{Endpoint, word};
 use crate::pki;
+use crate::roles::{GroupMessage, RoleState};
+use crate::setup;
 
 /// What a supervisor needs to speak for its dead hub process: a line to every voter that stands ready.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Resigner {
             .node(node)
             .map(|node| NodeRank(node.rank))
             .ok_or_else(|| StartError::Config(format!("there is no node `{node}`")))?;
-        let members: BTreeMap<String, VoterId> = node::members(site);
+        let members: BTreeMap<String, VoterId> = setup::members(site);
         let endpoint = Endpoint {
             name: node.to_owned(),
             incarnation: Incarnation::default(),
@@ -53,7 +53,7 @@ impl Resigner {
         };
         let mut lines = Vec::new();
         let mut keepers = JoinSet::new();
-        for target in node::everyone_but(site, rank) {
+        for target in setup::everyone_but(site, rank) {
             let (sender, words) = mpsc::channel(1);
             lines.push(sender);
             keepers.spawn(word::keep_ready(endpoint.clone(), target, words));

@@ -1,6 +1,6 @@
 //! What the threads of a node show each other and the outside: views, logs, operations.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,7 +13,6 @@ use twinhub_redundancy::{NodeState, VoterId};
 use twinhub_wire::Measured;
 
 use crate::clock;
-use crate::engine::EngineCounters;
 use crate::error::CommandError;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause};
@@ -22,6 +21,24 @@ use crate::words;
 
 /// Upper bounds of the latency histogram, in microseconds.
 pub(crate) const LATENCY_BOUNDS: [i64; 8] = [50, 100, 250, 500, 1_000, 5_000, 20_000, 100_000];
+
+/// Counters that only the engine changes; copied into the shared ones.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct EngineCounters {
+    pub(crate) superseded: u64,
+    pub(crate) dropped_commands: u64,
+    pub(crate) dropped_stream_values: u64,
+    pub(crate) stream_gaps: u64,
+    pub(crate) unprotected_commands: u64,
+    pub(crate) unjournaled: u64,
+    pub(crate) covered: u64,
+    pub(crate) orphans: u64,
+    pub(crate) records_sent: u64,
+    pub(crate) records_received: u64,
+    pub(crate) outcomes: HashMap<(String, &'static str), u64>,
+    pub(crate) latency: [u64; LATENCY_BOUNDS.len() + 1],
+}
+
 /// Events kept in memory.
 const EVENTS_MAX: usize = 1_000;
 /// Role changes kept in memory.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -10,10 +11,9 @@ use tokio::sync::{broadcast, oneshot};
 use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample};
 
 use crate::clock;
-use crate::handle::Handle;
-use crate::inbox::{Job, ReadAnswer};
+use crate::inbox::{Inbox, Job, ReadAnswer};
 use crate::json::to_json;
-use crate::shared::LiveFrame;
+use crate::shared::{LiveFrame, Shared};
 use crate::table::ItemTable;
 use crate::view::{StreamFrame, StreamItem};
 
@@ -61,11 +61,22 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// Where the values of one group are found.
+#[derive(Debug)]
+pub(crate) struct Feed {
+    /// Leads to the group's journal.
+    pub(crate) inbox: Arc<Inbox>,
+    /// The items of each interface, as ranges of ids.
+    pub(crate) items: Vec<Range<u32>>,
+}
+
 /// Values as they come, of all groups. Slow readers read on from the journals, so nothing that these still hold
 /// is missed.
 #[derive(Debug)]
 pub struct Stream {
-    handle: Handle,
+    shared: Arc<Shared>,
+    table: Arc<ItemTable>,
+    groups: BTreeMap<String, Feed>,
     filter: StreamFilter,
     live: broadcast::Receiver<LiveFrame>,
     cursor: Cursor,
@@ -80,13 +91,18 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(handle: Handle, filter: StreamFilter, from: Option<Cursor>) -> Stream {
-        let live = handle.inner().shared.listen();
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        table: Arc<ItemTable>,
+        groups: BTreeMap<String, Feed>,
+        filter: StreamFilter,
+        from: Option<Cursor>,
+    ) -> Stream {
+        let live = shared.listen();
         let cursor = from.unwrap_or_default();
-        let groups = handle.inner().inboxes.keys().cloned();
-        let (behind, unseen) = groups.partition(|group| cursor.0.contains_key(group));
+        let (behind, unseen) = groups.keys().cloned().partition(|group| cursor.0.contains_key(group));
         let (shown, compared_until) = (BTreeMap::new(), Moment::ZERO);
-        Stream { handle, filter, live, cursor, unseen, behind, shown, compared_until }
+        Stream { shared, table, groups, filter, live, cursor, unseen, behind, shown, compared_until }
     }
 
     /// The next frame; `None` when the node stops.
@@ -95,7 +111,7 @@ impl Stream {
             return Some(self.snapshot(&group));
         }
         loop {
-            if self.handle.inner().shared.stopping.load(Ordering::Acquire) {
+            if self.shared.stopping.load(Ordering::Acquire) {
                 return None;
             }
             if let Some(group) = self.behind.first().cloned() {
@@ -120,7 +136,7 @@ impl Stream {
                     }
                 }
                 Ok(Err(broadcast::error::RecvError::Lagged(_))) => {
-                    self.behind = self.handle.inner().inboxes.keys().cloned().collect();
+                    self.behind = self.groups.keys().cloned().collect();
                 }
                 Ok(Err(broadcast::error::RecvError::Closed)) => return None,
                 Err(_) => {}
@@ -129,11 +145,13 @@ impl Stream {
     }
 
     fn snapshot(&mut self, group: &str) -> StreamFrame {
-        let inner = self.handle.inner();
-        let position = inner.shared.group(group).position;
-        let table = &inner.table;
-        let shown: BTreeMap<ItemId, Sample> = inner
-            .items_of_group(group)
+        let position = self.shared.group(group).position;
+        let table = &self.table;
+        let items = self.groups.get(group).map(|feed| feed.items.as_slice()).unwrap_or_default();
+        let shown: BTreeMap<ItemId, Sample> = items
+            .iter()
+            .flat_map(Clone::clone)
+            .map(ItemId)
             .filter(|item| table.key(*item).starts_with(&self.filter.prefix))
             .map(|item| (item, table.read(item)))
             .collect();
@@ -147,7 +165,7 @@ impl Stream {
     /// Reads from the journal; `Some(None)` if nothing there is for this stream.
     async fn read_on(&mut self, group: &str) -> Option<Option<StreamFrame>> {
         let after = self.cursor.0.get(group).copied().unwrap_or(Position::START);
-        let inbox = Arc::clone(self.handle.inner().inboxes.get(group)?);
+        let inbox = Arc::clone(&self.groups.get(group)?.inbox);
         let (reply, answer) = oneshot::channel();
         inbox.push(Job::Read { after, reply });
         let ReadAnswer { entries, gap, last } = answer.await.ok()?;
@@ -176,7 +194,7 @@ impl Stream {
     }
 
     fn items_of(&self, samples: &[Sample]) -> Vec<StreamItem> {
-        let table = &self.handle.inner().table;
+        let table = &self.table;
         samples
             .iter()
             .filter(|sample| table.key(sample.item).starts_with(&self.filter.prefix))

@@ -20,10 +20,10 @@ use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind, write_frame};
 
 use crate::clock;
-use crate::control::{GroupMessage, RoleState};
 use crate::error::StartError;
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
 use crate::pki;
+use crate::roles::{GroupMessage, RoleState};
 
 /// Groups one witness votes for; a stranger with a certificate cannot make it keep more.
 pub(crate) const GROUPS_MAX: usize = 256;

@@ -16,9 +16,10 @@ use twinhub_loader::{ValueOut, WriteReq};
 use twinhub_model::{ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted, outcome_of};
-use super::streams::{CURSOR_INTERVAL, Stream, batch_of, is_stream};
+use super::streams::{CURSOR_INTERVAL, Stream, batch_of};
 use super::{Engine, Phase};
 use crate::clock;
+use crate::inbox::is_stream;
 use crate::instance::Guard;
 
 impl Engine {

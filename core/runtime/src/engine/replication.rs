@@ -26,6 +26,7 @@ use super::{Engine, Phase};
 use crate::clock;
 use crate::data;
 use crate::peer::Link;
+use crate::setup::LAG_LIMIT_RECORDS;
 
 /// Telegrams that a ring keeps.
 const RING_COUNT_MAX: usize = 100_000;
@@ -525,12 +526,8 @@ impl Engine {
         let theirs = self.shared.group_position(&self.group, peer);
         let mine = self.journal.last();
         let lag = if theirs.epoch == mine.epoch { theirs.seq.saturating_sub(mine.seq) } else { 0 };
-        let is_behind = lag > crate::node::LAG_LIMIT_RECORDS;
-        if self
-            .replication
-            .reported_lag
-            .is_some_and(|last| (last > crate::node::LAG_LIMIT_RECORDS) == is_behind)
-        {
+        let is_behind = lag > LAG_LIMIT_RECORDS;
+        if self.replication.reported_lag.is_some_and(|last| (last > LAG_LIMIT_RECORDS) == is_behind) {
             return;
         }
         self.replication.reported_lag = Some(lag);

@@ -11,6 +11,7 @@ use twinhub_model::{Delivered, ItemId, Moment, Position, Record, Sample, Value};
 use super::Engine;
 use super::outputs::{is_carried, to_contract};
 use crate::clock;
+use crate::inbox::STREAM_BIT;
 
 /// Values of one stream under way; above, the stream falls behind and reads on from the journal.
 const STREAM_VALUES_MAX: usize = 32_768;
@@ -23,8 +24,6 @@ const STREAM_RETRY: Duration = Duration::from_millis(250);
 
 /// Cursors are journaled at most this often.
 pub(crate) const CURSOR_INTERVAL: Duration = Duration::from_millis(20);
-
-const STREAM_BIT: u64 = 1 << 63;
 
 /// One stream: all values that links carry to one interface.
 #[derive(Debug)]
@@ -304,11 +303,6 @@ impl Engine {
             self.append(&Record::Delivered(delivered));
         }
     }
-}
-
-/// Whether this write number belongs to a stream.
-pub(crate) const fn is_stream(id: u64) -> bool {
-    id & STREAM_BIT != 0
 }
 
 /// The stream and batch that a write number belongs to.

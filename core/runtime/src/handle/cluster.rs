@@ -5,7 +5,7 @@ use twinhub_redundancy::{NodeState, VoterId};
 
 use super::Handle;
 use crate::clock;
-use crate::node;
+use crate::setup;
 use crate::shared::{GroupStatus, PathStatus};
 use crate::view::{ClusterView, GroupView, NodeView, PathView, WitnessView};
 
@@ -44,7 +44,7 @@ impl Handle {
             .filter_map(|name| shared.site.nodes.iter().find(|node| node.name == *name))
             .zip(0..)
             .map(|(node, place)| NodeView {
-                observer: place >= node::voting_nodes(&shared.site),
+                observer: place >= setup::voting_nodes(&shared.site),
                 ..self.node_view(node, &status)
             })
             .collect();

@@ -9,9 +9,11 @@ use twinhub_model::NodeRank;
 use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, VOTERS_MAX, VoterId};
 use twinhub_wire::Channel;
 
-use super::LAG_LIMIT_RECORDS;
 use crate::error::StartError;
 use crate::peer::{Manner, Target};
+
+/// A standby this many records behind is still in sync enough to be a candidate.
+pub(crate) const LAG_LIMIT_RECORDS: u64 = 1_000;
 
 pub(crate) fn members(site: &Site) -> BTreeMap<String, VoterId> {
     let mut members: BTreeMap<String, VoterId> =
