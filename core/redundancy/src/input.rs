@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
+use crate::health::Health;
 use crate::message::{Message, PathId};
 use crate::setup::VoterId;
 
@@ -80,10 +81,7 @@ pub enum Input {
         position: Position,
     },
     /// This node's health.
-    Health {
-        /// 0 to 100.
-        score: u8,
-    },
+    Health(Health),
     /// What this node can see of the world; repeat it more often than `evidence_age`.
     Evidence {
         /// The reference hosts answer.

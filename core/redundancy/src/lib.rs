@@ -35,6 +35,7 @@
 
 mod agenda;
 mod ballot;
+mod health;
 mod input;
 mod machine;
 mod message;
@@ -48,6 +49,7 @@ mod stored;
 mod timers;
 mod voter;
 
+pub use health::{Health, HealthPart, InterfaceSight, SCORE_MAX, Sight};
 pub use input::{Input, Order};
 pub use machine::Machine;
 pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};

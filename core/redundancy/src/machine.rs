@@ -32,6 +32,7 @@ use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 
 use crate::agenda::{Agenda, Timer};
 use crate::ballot::Ballot;
+use crate::health::Health;
 use crate::input::{Input, Order};
 use crate::message::{Heartbeat, Message};
 use crate::outbox::Outbox;
@@ -97,7 +98,7 @@ pub struct Machine {
     highest: Epoch,
     position: Position,
     config_hash: u64,
-    score: u8,
+    health: Health,
     evidence: Option<Evidence>,
 
     election: Election,
@@ -186,7 +187,7 @@ impl Machine {
             highest: stored.promised.max(stored.last_active),
             position: stored.position,
             config_hash: setup.config_hash,
-            score: SCORE_MAX,
+            health: Health::default(),
             evidence: None,
             election: Election::Idle,
             ask_after: Moment::ZERO,
@@ -304,7 +305,7 @@ impl Machine {
         &self.setup
     }
 
-    /// How many unplanned moves count against the flap limit.
+    /// How many moves that no operator ordered count against the flap limit.
     pub fn flap_moves(&self) -> usize {
         self.moves.len()
     }
@@ -331,7 +332,7 @@ impl Machine {
             Input::StepFailed { step } => self.on_step_failed(step, now),
             Input::GatesClosed => self.on_gates_closed(now),
             Input::Drained { position } => self.on_drained(position, now),
-            Input::Health { score } => self.score = score.min(SCORE_MAX),
+            Input::Health(health) => self.health = health,
             Input::Evidence { reference_ok, field_ok_percent } => {
                 self.evidence = Some(Evidence { reference_ok, field_ok_percent, at: now });
             }
@@ -445,7 +446,8 @@ impl Machine {
             promised: self.stored_promise(),
             position: self.position,
             config_hash: self.config_hash,
-            score: self.score,
+            score: self.health.score(),
+            proven: Some(self.health.least()),
             active: self.active(),
             unquorate: self.is_unquorate(),
             hold: self.pins.hold,
@@ -508,8 +510,6 @@ impl Machine {
 
 /// Messages that wait to be taken. A driver that keeps the contract takes them after each input.
 pub(crate) const SENDS_MAX: usize = 1024;
-/// The best health.
-const SCORE_MAX: u8 = 100;
 /// The shortest time between two looks at the same thing.
 const STEP: std::time::Duration = std::time::Duration::from_millis(1);
 

@@ -202,6 +202,9 @@ pub struct Heartbeat {
     /// The latest pause or resume it knows of.
     #[n(10)]
     pub hold: Hold,
+    /// What of its health is proven, 0 to 100; a node that does not say proves nothing.
+    #[n(11)]
+    pub proven: Option<u8>,
 }
 
 /// The word of a holder that it closed its gates for good in this epoch.

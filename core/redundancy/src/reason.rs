@@ -28,7 +28,7 @@ pub enum Reason {
     OperatorFailover { silent_ms: u64 },
     ForcedFailover { votes: usize, needed: usize },
     Failback { to: NodeRank, stable_ms: u64 },
-    BetterScore { to: NodeRank, mine: u8, theirs: u8 },
+    BetterScore { to: NodeRank, mine: u8, theirs: u8, why: String },
     StepFailed { step: String },
     GatesOpened { epoch: Epoch, took_ms: u64 },
     Drained { position: Position, took_ms: u64 },
@@ -149,8 +149,9 @@ impl fmt::Display for Reason {
             Reason::Failback { to, stable_ms } => {
                 write!(f, "preferred node {to} has been a caught-up standby for {stable_ms} ms")
             }
-            Reason::BetterScore { to, mine, theirs } => {
-                write!(f, "node {to} is in better health: {theirs} against {mine}")
+            Reason::BetterScore { to, mine, theirs, why } => {
+                write!(f, "node {to} is in better health: {theirs} against {mine}")?;
+                if why.is_empty() { Ok(()) } else { write!(f, ", {why}") }
             }
             Reason::StepFailed { step } => write!(f, "activation step failed: {step}"),
             Reason::GatesOpened { epoch, took_ms } => {
@@ -202,7 +203,8 @@ impl fmt::Display for Reason {
             Reason::FlapLimit { moves, window_s } => {
                 write!(
                     f,
-                    "{moves} unplanned moves within {window_s} s: no automatic hand-back until an operator resumes"
+                    "{moves} moves within {window_s} s that no operator ordered: nothing moves back or for \
+                     better health until an operator resumes"
                 )
             }
             Reason::Shutdown => f.write_str("process stops in order"),

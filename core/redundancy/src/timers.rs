@@ -52,7 +52,9 @@ pub struct Timers {
     pub score_margin: u8,
     /// … and for how long, before the role is handed over for it.
     pub score_hold: Duration,
-    /// This many unplanned moves …
+    /// After a move for better health the next one, or the way back, waits this long.
+    pub hold_back: Duration,
+    /// This many moves that no operator ordered …
     pub flap_moves: u8,
     /// … within this time, and nothing moves back by itself until an operator says so.
     pub flap_window: Duration,
@@ -92,6 +94,7 @@ impl Timers {
             evidence_age: ms(5000),
             score_margin: 20,
             score_hold: ms(10_000),
+            hold_back: ms(60_000),
             flap_moves: 3,
             flap_window: ms(600_000),
         };

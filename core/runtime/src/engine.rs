@@ -34,6 +34,7 @@ use crate::instance::Interface;
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use commands::Commands;
+use health::HealthLook;
 use journaling::{spawn_syncer, split};
 use quorum::Majority;
 use replication::Replication;
@@ -43,6 +44,7 @@ use takeover::{Activation, Draining};
 use tracker::Tracker;
 
 pub(crate) mod commands;
+pub(crate) mod health;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
 pub(crate) mod quorum;
@@ -125,6 +127,7 @@ pub(crate) struct Engine {
     /// Where the standbys' disks stood when a command last waited in vain.
     unanswered_since: Option<Position>,
     counters: EngineCounters,
+    health: HealthLook,
     synced_at: Moment,
     sync_interval: Duration,
     sync_wanted: bool,
@@ -175,6 +178,7 @@ impl Engine {
             recovering: Vec::new(),
             unanswered_since: None,
             counters: EngineCounters::default(),
+            health: HealthLook::default(),
             synced_at: clock::now(),
             sync_interval: setup.sync_interval.unwrap_or(SYNC_INTERVAL),
             sync_wanted: false,
@@ -263,6 +267,7 @@ impl Engine {
         self.release_intents(now);
         self.expire_writes(now);
         self.advance_drain(now);
+        self.look_at_health(now);
         self.publish_view(now);
     }
 
@@ -371,7 +376,7 @@ impl Engine {
         if self.starting.remove(&interface) && self.starting.is_empty() {
             self.tell(Input::Loaded);
         }
-        self.report_health();
+        self.report_health(clock::now());
     }
 
     fn on_faulted(&mut self, interface: usize, cause: &str) {
@@ -382,14 +387,7 @@ impl Engine {
         let text = format!("the plugin of interface `{id}` faulted: {cause}");
         self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
         self.interfaces[interface].restart();
-        self.report_health();
-    }
-
-    /// 100 less what is down; the role machine compares nodes by it.
-    fn report_health(&self) {
-        let down = self.down.iter().filter(|number| self.interfaces[**number].port.setup.required).count();
-        let score = 100_usize.saturating_sub(down * 40);
-        self.tell(Input::Health { score: u8::try_from(score).unwrap_or(0) });
+        self.report_health(clock::now());
     }
 
     /// Orders the role that an instance should have in the present phase.

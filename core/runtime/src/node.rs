@@ -111,7 +111,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let mut ports = Vec::new();
     let mut engines = Vec::new();
     for group in &site.groups {
-        let setup = machine_setup(&site, group, rank, endpoint.credentials.cluster, timers);
+        let setup = machine_setup(&site, group, rank, endpoint.credentials.cluster, &timers);
         setup.check().map_err(|error| StartError::Config(error.to_string()))?;
         let gate = Arc::new(Gate::default());
         let inbox = Arc::new(Inbox::default());

@@ -79,7 +79,7 @@ pub fn check_cluster(site: &Site, manifests: &[&Manifest]) -> Vec<String> {
     };
     let setups = site.groups.iter().filter_map(|group| {
         let first = site.node(group.nodes.first()?)?;
-        Some(machine_setup(site, group, NodeRank(first.rank), 0, timers))
+        Some(machine_setup(site, group, NodeRank(first.rank), 0, &timers))
     });
     setups.filter_map(|setup| Some(setup.check().err()?.to_string())).collect()
 }
@@ -108,6 +108,7 @@ pub(crate) fn timers(site: &Site, manifests: &[&Manifest]) -> Result<Timers, Sta
             *field = value;
         }
     }
+    timers.hold_back = site.cluster.hold_back;
     let in_flight = manifests
         .iter()
         .filter(|manifest| manifest.mb.fence == twinhub_contract::manifest::Fence::Bounded)
@@ -134,7 +135,7 @@ pub(crate) fn machine_setup(
     group: &twinhub_config::Group,
     rank: NodeRank,
     cluster: u64,
-    timers: Timers,
+    timers: &Timers,
 ) -> Setup {
     let voting = voting_nodes(site);
     let nodes = group
@@ -159,7 +160,7 @@ pub(crate) fn machine_setup(
             twinhub_config::Policy::Evidence => Policy::Evidence,
             twinhub_config::Policy::Availability => Policy::Availability,
         },
-        timers,
+        timers: *timers,
         failback: match site.cluster.failback {
             twinhub_config::Failback::Auto => Failback::Auto { hold_off: site.cluster.hold_back },
             twinhub_config::Failback::Manual => Failback::Manual,
@@ -193,7 +194,7 @@ mod tests {
         }
         let site = twinhub_config::parse(&text, "twinhub.toml", &NoFiles).unwrap().site;
         assert_eq!(check_cluster(&site, &[]), Vec::<String>::new());
-        let setup = machine_setup(&site, &site.groups[0], NodeRank(0), 1, timers(&site, &[]).unwrap());
+        let setup = machine_setup(&site, &site.groups[0], NodeRank(0), 1, &timers(&site, &[]).unwrap());
         assert!(setup.nodes.iter().rev().skip_while(|node| !node.votes).all(|node| node.votes));
         setup.voters().count()
     }

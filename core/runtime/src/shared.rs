@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
-use twinhub_redundancy::{NodeState, VoterId};
+use twinhub_redundancy::{Health, NodeState, VoterId};
 use twinhub_wire::Measured;
 
 use crate::clock;
@@ -96,7 +96,9 @@ pub(crate) struct GroupStatus {
     pub(crate) won_by: String,
     pub(crate) since: String,
     pub(crate) lease_end: Option<Moment>,
-    pub(crate) peers: BTreeMap<NodeRank, (Option<NodeState>, bool, Position)>,
+    pub(crate) peers: BTreeMap<NodeRank, PeerStatus>,
+    /// This node's health.
+    pub(crate) health: Option<Health>,
     pub(crate) position: Position,
     pub(crate) counters: EngineCounters,
     pub(crate) lags: BTreeMap<NodeRank, (u64, bool)>,
@@ -106,6 +108,16 @@ pub(crate) struct GroupStatus {
     pub(crate) detection_seconds: Option<f64>,
     /// When the node that is or was active was last heard, unless it is this one.
     pub(crate) active_heard: Option<Moment>,
+}
+
+/// What another node last said of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PeerStatus {
+    pub(crate) state: Option<NodeState>,
+    pub(crate) reachable: bool,
+    pub(crate) position: Position,
+    pub(crate) score: Option<u8>,
+    pub(crate) proven: Option<u8>,
 }
 
 /// One path to a peer.
@@ -188,7 +200,8 @@ impl Shared {
     /// Where a peer's journal ends, as its last heartbeat said.
     pub(crate) fn group_position(&self, group: &str, peer: NodeRank) -> Position {
         let state = self.lock();
-        let position = state.groups.get(group).and_then(|status| status.peers.get(&peer)).map(|peer| peer.2);
+        let position =
+            state.groups.get(group).and_then(|status| status.peers.get(&peer)).map(|peer| peer.position);
         position.unwrap_or_default()
     }
 

@@ -82,6 +82,29 @@ pub struct NodeView {
     pub version: String,
     /// Every path to it.
     pub paths: Vec<PathView>,
+    /// Its health, 0 to 100: 100 less what it knows to be wrong; absent if not known.
+    #[serde(default)]
+    pub score: Option<u8>,
+    /// What of its health it has proven: the score if everything that it cannot see were wrong. The role moves for
+    /// better health only to a node that has proven it.
+    #[serde(default)]
+    pub proven: Option<u8>,
+    /// What takes points from its health; only of the node that answers.
+    #[serde(default)]
+    pub health: Vec<HealthPartView>,
+}
+
+/// What takes points from a node's health.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct HealthPartView {
+    /// The interface.
+    pub interface: String,
+    /// How many points are lost.
+    pub points: u8,
+    /// How many more may be lost, as the node cannot see that.
+    pub unproven: u8,
+    /// Why.
+    pub cause: String,
 }
 
 /// One heartbeat path to a peer.

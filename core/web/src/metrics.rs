@@ -106,6 +106,18 @@ impl Page {
         let mut paused = Family::new(node, "twinhub_paused", "Whether role changes are paused");
         let mut protected =
             Family::new(node, "twinhub_protected", "Whether a majority stands behind the active node");
+        let mut score = Family::new(
+            node,
+            "twinhub_health_score",
+            "Health of this node, 0 to 100: 100 less what is wrong",
+        );
+        let mut proven = Family::new(
+            node,
+            "twinhub_health_proven",
+            "Health of this node that is proven: less what it cannot see, too",
+        );
+        let mut points =
+            Family::new(node, "twinhub_health_lost_points", "What an interface takes from the health");
         let mut split =
             Family::new(node, "twinhub_split_possible", "Whether two nodes could be active at once");
         for group in &self.0.cluster.groups {
@@ -118,11 +130,22 @@ impl Page {
             paused.row(&[label], i64::from(group.paused));
             protected.row(&[label], i64::from(group.protected));
             split.row(&[label], i64::from(group.split_possible));
+            let Some(own) = group.nodes.iter().find(|other| other.name == node) else { continue };
+            if let (Some(known), Some(least)) = (own.score, own.proven) {
+                score.row(&[label], i64::from(known));
+                proven.row(&[label], i64::from(least));
+            }
+            for part in &own.health {
+                points.row(&[label, ("interface", &part.interface)], i64::from(part.points));
+            }
         }
         state.gauge(encoder)?;
         Family::<i64>::gauge(epoch, encoder)?;
         paused.gauge(encoder)?;
         protected.gauge(encoder)?;
+        score.gauge(encoder)?;
+        proven.gauge(encoder)?;
+        points.gauge(encoder)?;
         split.gauge(encoder)?;
         let mut takeovers = Family::new(node, "twinhub_takeovers", "How often this node became active");
         for (reason, count) in &self.0.takeovers {

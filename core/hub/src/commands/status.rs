@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView};
+use twinhub_runtime::view::{ClusterView, GroupView, HealthPartView, NodeView};
 
 use crate::cli::{Global, StatusArgs};
 use crate::client::Client;
@@ -75,6 +75,7 @@ fn group_text(group: &GroupView) -> String {
             if node.observer { format!("{}, observer", node.state) } else { node.state.clone() },
             if node.in_sync { "yes" } else { "no" }.to_owned(),
             node.lag_records.map_or("-".to_owned(), |lag| lag.to_string()),
+            health_text(node),
             node.paths.iter().map(path_text).collect::<Vec<_>>().join(", "),
         ]
     });
@@ -85,6 +86,9 @@ fn group_text(group: &GroupView) -> String {
             Some(format!("\n{} is unreachable: {}", node.name, plain(node.unreachable.as_ref()?)))
         })
         .collect();
+    let parts =
+        group.nodes.iter().flat_map(|node| node.health.iter().map(move |part| part_text(&node.name, part)));
+    let lost: String = lost + &parts.collect::<String>();
     format!(
         "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}\n{}{lost}",
         group.id,
@@ -93,8 +97,22 @@ fn group_text(group: &GroupView) -> String {
         notes.join(", "),
         group.since,
         plain(&group.reason),
-        table(["  node", "rank", "state", "in sync", "lag", "paths"], nodes)
+        table(["  node", "rank", "state", "in sync", "lag", "health", "paths"], nodes)
     )
+}
+
+/// `60`, or `100, 60 proven` where part of the field side is not seen.
+fn health_text(node: &NodeView) -> String {
+    match (node.score, node.proven) {
+        (None, _) => "-".to_owned(),
+        (Some(score), Some(proven)) if proven < score => format!("{score}, {proven} proven"),
+        (Some(score), _) => score.to_string(),
+    }
+}
+
+fn part_text(node: &str, part: &HealthPartView) -> String {
+    let points = if part.points > 0 { format!("-{}", part.points) } else { "not proven".to_owned() };
+    format!("\n{node} {} {points}: {}", part.interface, plain(&part.cause))
 }
 
 fn path_text(path: &twinhub_runtime::view::PathView) -> String {
@@ -113,8 +131,6 @@ fn down(error: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use twinhub_runtime::view::NodeView;
-
     use super::*;
 
     fn cluster() -> ClusterView {

@@ -105,7 +105,7 @@ impl Machine {
             .filter_map(|view| view.heartbeat.as_ref())
             .map(|heartbeat| heartbeat.position)
             .fold(self.position, std::cmp::Ord::max);
-        let mine = self.key(self.me, self.state, self.score, self.position, best);
+        let mine = self.key(self.me, self.state, self.health.score(), self.position, best);
         let others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
         others
             .filter(|info| Some(info.node) != self.active)

@@ -254,7 +254,9 @@ impl Machine {
         let why = match token.cause {
             MoveCause::Operator { by } => Reason::OperatorSwitchover { by, to: me },
             MoveCause::Failback { stable_ms } => Reason::Failback { to: me, stable_ms },
-            MoveCause::Score { mine, theirs } => Reason::BetterScore { to: me, mine, theirs },
+            MoveCause::Score { mine, theirs } => {
+                Reason::BetterScore { to: me, mine, theirs, why: String::new() }
+            }
             MoveCause::StepFailed | MoveCause::Maintenance | MoveCause::Shutdown => {
                 Reason::TransferReceived { from: token.from, epoch: token.epoch, drained: token.drained }
             }
@@ -411,7 +413,9 @@ impl Machine {
             .token
             .and_then(|token| matches!(token.cause, MoveCause::Operator { .. }).then_some(epoch));
         self.agenda.clear(Timer::Handoff);
-        if campaign.token.is_none() && !matches!(campaign.why, Reason::FirstStart { .. }) {
+        let is_first = matches!(campaign.why, Reason::FirstStart { .. });
+        let is_for_health = matches!(campaign.why, Reason::BetterScore { .. });
+        if is_for_health || (campaign.token.is_none() && !is_first) {
             self.count_move(now);
         }
         self.persist();

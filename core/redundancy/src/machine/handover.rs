@@ -7,6 +7,7 @@ use twinhub_model::{Moment, NodeRank, Position};
 use super::Machine;
 use super::tenure::millis;
 use crate::agenda::Timer;
+use crate::health::SCORE_MAX;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
 use crate::reason::Reason;
@@ -82,7 +83,14 @@ impl Machine {
 
     fn score_of(&self, node: NodeRank) -> u8 {
         let view = self.peers.get(&VoterId::Node(node));
-        view.and_then(|view| view.heartbeat.as_ref()).map_or(0, |heartbeat| heartbeat.score)
+        view.and_then(|view| view.heartbeat.as_ref()).map_or(0, |heartbeat| heartbeat.score.min(SCORE_MAX))
+    }
+
+    /// What of its health a node has proven.
+    fn proven_of(&self, node: NodeRank) -> u8 {
+        let view = self.peers.get(&VoterId::Node(node));
+        let proven = view.and_then(|view| view.heartbeat.as_ref()).and_then(|heartbeat| heartbeat.proven);
+        proven.unwrap_or(0).min(SCORE_MAX)
     }
 
     pub(super) fn begin_drain(
@@ -101,6 +109,9 @@ impl Machine {
         self.agenda.set(Timer::Drain, deadline + timers.margin);
         self.outputs.push_back(Action::Drain { epoch, to, deadline, reason: reason.clone() });
         self.enter(NodeState::Draining, reason, now);
+        if matches!(cause, MoveCause::Score { .. }) {
+            self.count_move(now);
+        }
     }
 
     pub(super) fn on_drained(&mut self, position: Position, now: Moment) {
@@ -225,9 +236,12 @@ impl Machine {
     fn look_for_preferred(&mut self, is_chosen: bool, now: Moment) {
         let Failback::Auto { hold_off } = self.setup.failback else { return };
         let before_me = self.setup.nodes.iter().take_while(|info| info.node != self.me);
+        // A node that gave the role away for its health has to prove that it is well again.
+        let must_prove = self.was_moved_for_health();
+        let health = |node| if must_prove { self.proven_of(node) } else { self.score_of(node) };
         let wanted = before_me
             .map(|info| info.node)
-            .find(|node| self.ineligibility(*node, now).is_none() && self.score_of(*node) >= self.score);
+            .find(|node| self.ineligibility(*node, now).is_none() && health(*node) >= self.health.score());
         let Some(to) = wanted.filter(|_| !is_chosen) else {
             self.preferred = None;
             return;
@@ -240,24 +254,40 @@ impl Machine {
         }
     }
 
+    /// What the other node has proven must be above all that is possible here: a node whose field side nobody
+    /// has seen, or that shares the trouble, gets no role for it.
     fn look_for_healthier(&mut self, now: Moment) {
-        let (margin, time) = (self.setup.timers.score_margin, self.setup.timers.score_hold);
-        let mine = self.score;
-        let wanted = self.best_target(now).filter(|node| self.score_of(*node) >= mine.saturating_add(margin));
-        let Some(to) = wanted else {
+        let timers = self.setup.timers;
+        let mine = self.health.most();
+        let eligible = self.setup.nodes.iter().map(|info| info.node);
+        let proven = eligible
+            .filter(|node| self.ineligibility(*node, now).is_none())
+            .map(|node| (node, self.proven_of(node)))
+            // The first of equals, as the list is in order.
+            .reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let enough = mine.saturating_add(timers.score_margin);
+        let Some((to, theirs)) = proven.filter(|(_, theirs)| *theirs >= enough) else {
             self.better = None;
             return;
         };
-        if now >= hold(&mut self.better, to, now) + time {
-            let theirs = self.score_of(to);
+        let rest = if self.was_moved_for_health() { timers.hold_back } else { Duration::ZERO };
+        let due = (hold(&mut self.better, to, now) + timers.score_hold).max(self.state_since + rest);
+        if now >= due {
+            let why = self.health.to_string();
             let (cause, reason) =
-                (MoveCause::Score { mine, theirs }, Reason::BetterScore { to, mine, theirs });
+                (MoveCause::Score { mine, theirs }, Reason::BetterScore { to, mine, theirs, why });
             self.begin_drain(Some(to), cause, reason, now);
         }
     }
 
-    /// Counts a takeover that nobody handed over. The limit holds back what moves the role of a healthy
-    /// node; a dead active node is always replaced, since nobody acting is worse than moving often.
+    fn was_moved_for_health(&self) -> bool {
+        let cause = self.tenure.as_ref().and_then(|tenure| tenure.cause);
+        matches!(cause, Some(MoveCause::Score { .. }))
+    }
+
+    /// Counts a move that no operator ordered: a takeover that nobody handed over, or one for better health.
+    /// The limit holds back what moves the role of a healthy node; a dead active node is always replaced, since
+    /// nobody acting is worse than moving often.
     pub(super) fn count_move(&mut self, now: Moment) {
         self.forget_moves(now);
         let limit = self.setup.timers.flap_moves;

@@ -29,6 +29,8 @@ struct Bench {
     /// Whether states are stored as soon as they are handed out.
     has_fast_disk: bool,
     beats: u64,
+    /// What the other node proves of its health.
+    proven: Option<u8>,
 }
 
 impl Bench {
@@ -40,7 +42,7 @@ impl Bench {
         // The clock's zero is long ago, as on any machine.
         let now = Moment::from_millis(1_000_000);
         let machine = Machine::new(setup, stored, PROCESS, 7, now);
-        Bench { machine, now, actions: Vec::new(), has_fast_disk: true, beats: 0 }
+        Bench { machine, now, actions: Vec::new(), has_fast_disk: true, beats: 0, proven: Some(100) }
     }
 
     /// Node A, active, with a standby at its side.
@@ -130,6 +132,7 @@ impl Bench {
             position: Position::START,
             config_hash: 1,
             score: 100,
+            proven: self.proven,
             active: (epoch != Epoch::NONE).then_some(epoch.rank()),
             unquorate: false,
             hold: Hold::default(),

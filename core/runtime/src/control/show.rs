@@ -7,7 +7,7 @@ use twinhub_redundancy::{Order, Reason, VoterId};
 
 use super::{Control, ORDER_MAX};
 use crate::clock;
-use crate::shared::Shared;
+use crate::shared::{PeerStatus, Shared};
 use crate::view::RoleChangeView;
 
 impl Control {
@@ -62,9 +62,14 @@ impl Control {
                     heartbeat.is_some_and(|last| peer.dead.is_some_and(|dead| dead >= last.incarnation));
                 let reachable = !is_dead
                     && peer.heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease);
-                let position = heartbeat.map(|heartbeat| heartbeat.position).unwrap_or_default();
-                let state = heartbeat.map(|heartbeat| heartbeat.state);
-                voter.node().map(|node| (node, (state, reachable, position)))
+                let status = PeerStatus {
+                    state: heartbeat.map(|heartbeat| heartbeat.state),
+                    reachable,
+                    position: heartbeat.map(|heartbeat| heartbeat.position).unwrap_or_default(),
+                    score: heartbeat.map(|heartbeat| heartbeat.score),
+                    proven: heartbeat.and_then(|heartbeat| heartbeat.proven),
+                };
+                voter.node().map(|node| (node, status))
             })
             .collect();
         let other = active.filter(|node| *node != self.shared.rank);

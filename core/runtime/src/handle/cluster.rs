@@ -1,13 +1,13 @@
 //! The cluster as this node sees it.
 
 use twinhub_model::{NodeRank, Position};
-use twinhub_redundancy::{NodeState, VoterId};
+use twinhub_redundancy::{Health, NodeState, VoterId};
 
 use super::Handle;
 use crate::clock;
 use crate::setup;
-use crate::shared::{GroupStatus, PathStatus};
-use crate::view::{ClusterView, GroupView, NodeView, PathView, WitnessView};
+use crate::shared::{GroupStatus, PathStatus, PeerStatus};
+use crate::view::{ClusterView, GroupView, HealthPartView, NodeView, PathView, WitnessView};
 
 impl Handle {
     /// The whole cluster as this node sees it.
@@ -85,9 +85,13 @@ impl Handle {
                 web,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 paths: Vec::new(),
+                score: status.health.as_ref().map(Health::score),
+                proven: status.health.as_ref().map(Health::least),
+                health: status.health.as_ref().map(health_parts).unwrap_or_default(),
             };
         }
-        let (state, reachable, position) = status.peers.get(&rank).copied().unwrap_or_default();
+        let PeerStatus { state, reachable, position, score, proven } =
+            status.peers.get(&rank).copied().unwrap_or_default();
         let lag =
             status.lags.get(&rank).map(|(lag, _)| *lag).or_else(|| lag_between(status.position, position));
         let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
@@ -104,6 +108,9 @@ impl Handle {
             web,
             version: shared.version(VoterId::Node(rank)).map(|(version, _)| version).unwrap_or_default(),
             paths,
+            score: score.filter(|_| reachable),
+            proven: proven.filter(|_| reachable),
+            health: Vec::new(),
         }
     }
 
@@ -112,13 +119,23 @@ impl Handle {
         if active == self.0.shared.rank {
             return Some(0);
         }
-        let (_, _, theirs) = status.peers.get(&active)?;
-        lag_between(*theirs, status.position)
+        let theirs = status.peers.get(&active)?.position;
+        lag_between(theirs, status.position)
     }
 }
 
 fn lag_between(ahead: Position, behind: Position) -> Option<u64> {
     (ahead.epoch == behind.epoch).then(|| ahead.seq.saturating_sub(behind.seq))
+}
+
+fn health_parts(health: &Health) -> Vec<HealthPartView> {
+    let parts = health.parts().iter().map(|part| HealthPartView {
+        interface: part.interface.clone(),
+        points: part.points,
+        unproven: part.unproven,
+        cause: part.cause.clone(),
+    });
+    parts.collect()
 }
 
 fn path_view(path: PathStatus) -> PathView {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::health::{Health, InterfaceSight, Sight};
 use crate::message::{MoveCause, RefusalCause};
 
 proptest! {
@@ -112,7 +113,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Drained { position: Position::START }),
         1 => Just(Input::StepFailed { step: "x".to_owned() }),
         1 => Just(Input::SelfCheckFailed { what: "x".to_owned() }),
-        1 => any::<u8>().prop_map(|score| Input::Health { score }),
+        1 => (any::<u8>(), any::<bool>()).prop_map(|(score, known)| Input::Health(if known {
+            Health::known(score)
+        } else {
+            Health::of([unknown_interface()])
+        })),
         1 => any_epoch().prop_map(|epoch| Input::Resigned { node: epoch.rank(), epoch, incarnation: PROCESS }),
         2 => order.prop_map(Input::Operator),
         1 => Just(Input::Shutdown),
@@ -124,6 +129,15 @@ fn any_epoch() -> impl Strategy<Value = Epoch> {
         8 => (0u64..6, 0u8..3).prop_map(|(counter, node)| Epoch::new(counter, NodeRank(node))),
         1 => any::<u64>().prop_map(Epoch),
     ]
+}
+
+fn unknown_interface() -> InterfaceSight {
+    InterfaceSight {
+        interface: "plc1".to_owned(),
+        required: true,
+        sight: Sight::Unknown,
+        cause: String::new(),
+    }
 }
 
 fn any_token() -> impl Strategy<Value = TransferToken> {
@@ -150,6 +164,7 @@ fn any_message() -> impl Strategy<Value = Message> {
                 position: Position::new(epoch, sequence),
                 config_hash: 1,
                 score,
+                proven: unquorate.then_some(score),
                 active: Some(epoch.rank()),
                 unquorate,
                 hold: Hold { version: sequence % 4, on: unquorate },

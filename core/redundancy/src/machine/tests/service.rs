@@ -1,6 +1,7 @@
 //! What operators, health and service do to the role.
 
 use super::*;
+use crate::health::{Health, InterfaceSight, Sight};
 
 #[test]
 fn orders_that_cannot_be_done_say_why() {
@@ -195,12 +196,100 @@ fn a_process_that_stops_alone_frees_its_grant() {
 #[test]
 fn a_much_healthier_node_gets_the_role_after_a_time() {
     let mut bench = Bench::active();
-    bench.input(Input::Health { score: 80 });
+    bench.input(Input::Health(failing("plc1", Sight::Failed)));
     bench.wait_in_company(9_000, B, NodeState::Standby);
     assert_eq!(bench.machine.state(), NodeState::Active);
     bench.wait_in_company(2_000, B, NodeState::Standby);
     assert_eq!(bench.machine.state(), NodeState::Draining);
-    assert_eq!(bench.machine.last_reason().to_string(), "node 1 is in better health: 100 against 80");
+    assert_eq!(
+        bench.machine.last_reason().to_string(),
+        "node 1 is in better health: 100 against 60, plc1 -40 (no answer)"
+    );
+}
+
+#[test]
+fn no_role_moves_to_a_node_that_has_not_proven_to_be_better() {
+    for (mine, proven) in [
+        // The other node's field side is not known, or it does not say.
+        (Sight::Failed, Some(60)),
+        (Sight::Failed, None),
+        // A probe from here is answered, so the trouble is not on this side.
+        (Sight::Disputed, Some(100)),
+        (Sight::Unknown, Some(100)),
+        // The difference is not worth a move.
+        (Sight::Failed, Some(79)),
+    ] {
+        let mut bench = Bench::active();
+        bench.proven = proven;
+        bench.input(Input::Health(failing("plc1", mine)));
+        bench.wait_in_company(120_000, B, NodeState::Standby);
+        assert_eq!(bench.machine.state(), NodeState::Active, "{mine:?} against {proven:?}");
+    }
+}
+
+#[test]
+fn health_must_be_worse_all_the_time_before_the_role_moves() {
+    let mut bench = Bench::active();
+    for _ in 0..10 {
+        bench.input(Input::Health(failing("plc1", Sight::Failed)));
+        bench.wait_in_company(9_000, B, NodeState::Standby);
+        bench.input(Input::Health(Health::default()));
+        bench.wait_in_company(500, B, NodeState::Standby);
+    }
+    assert_eq!(bench.machine.state(), NodeState::Active);
+}
+
+#[test]
+fn after_a_move_for_health_the_next_one_is_held_back_and_the_third_waits_for_an_operator() {
+    let mut bench = Bench::standby();
+    for round in 1..=2 {
+        let epoch = epoch_of(A, round * 2 - 1);
+        let cause = crate::message::MoveCause::Score { mine: 60, theirs: 100 };
+        let token = TransferToken { epoch, from: A, to: B, position: Position::START, drained: true, cause };
+        bench.input(Input::Health(Health::default()));
+        bench.hear(NODE_A, Message::Transfer { token });
+        bench.grant_from(VoterId::Witness);
+        bench.input(Input::GatesOpen);
+        assert_eq!(bench.machine.state(), NodeState::Active, "round {round}");
+        assert_eq!(bench.machine.flap_moves(), usize::try_from(round * 2 - 1).unwrap());
+        bench.input(Input::Health(failing("plc1", Sight::Failed)));
+        bench.wait_in_company(59_000, A, NodeState::Standby);
+        assert_eq!(bench.machine.state(), NodeState::Active, "held back in round {round}");
+        bench.wait_in_company(1_500, A, NodeState::Standby);
+        if round == 1 {
+            assert_eq!(bench.machine.state(), NodeState::Draining);
+            bench.input(Input::Drained { position: Position::START });
+            bench.beat(A, NodeState::Active, epoch_of(A, 3));
+            bench.input(Input::Synced { lag_records: 0, config_matches: true });
+            assert_eq!(bench.machine.state(), NodeState::Standby);
+        }
+    }
+    bench.wait_in_company(300_000, A, NodeState::Standby);
+    assert_eq!(bench.machine.state(), NodeState::Active, "three moves are enough");
+    let limit = |action: &Action| matches!(action, Action::Alarm { reason: Reason::FlapLimit { .. } });
+    assert!(bench.actions.iter().any(limit));
+}
+
+#[test]
+fn a_node_that_gave_the_role_away_for_its_health_gets_it_back_when_it_has_proven_itself() {
+    let mut bench = Bench::standby();
+    let cause = crate::message::MoveCause::Score { mine: 60, theirs: 100 };
+    let epoch = epoch_of(A, 1);
+    let token = TransferToken { epoch, from: A, to: B, position: Position::START, drained: true, cause };
+    bench.hear(NODE_A, Message::Transfer { token });
+    bench.grant_from(VoterId::Witness);
+    bench.input(Input::GatesOpen);
+    bench.proven = Some(60);
+    bench.wait_in_company(120_000, A, NodeState::Standby);
+    assert_eq!(bench.machine.state(), NodeState::Active, "its field side is not known");
+    bench.proven = Some(100);
+    bench.wait_in_company(62_000, A, NodeState::Standby);
+    assert_eq!(bench.machine.state(), NodeState::Draining);
+}
+
+fn failing(interface: &str, sight: Sight) -> Health {
+    let (interface, cause) = (interface.to_owned(), "no answer".to_owned());
+    Health::of([InterfaceSight { interface, required: true, sight, cause }])
 }
 
 #[test]
