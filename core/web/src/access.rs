@@ -2,13 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
-use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
 use twinhub_config::Site;
 
-use crate::api::Web;
 use crate::problem::Problem;
 use crate::token::Token;
 
@@ -94,21 +90,6 @@ fn host_of(address: &str) -> &str {
         return address.find(']').map_or(address, |end| &address[..=end]);
     }
     address.rsplit_once(':').map_or(address, |(host, _)| host)
-}
-
-pub(crate) async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    let Some(Peer(peer)) = peer else {
-        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "TH-WEB-500", "the peer is not known")
-            .into_response();
-    };
-    match web.rules.check(peer.ip(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(problem) => {
-            tracing::debug!(peer = %peer.ip(), code = problem.code, "request refused");
-            problem.into_response()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which path leads where.
 
+mod body;
 pub(crate) mod cluster;
 pub(crate) mod interfaces;
 pub(crate) mod items;
@@ -7,54 +8,17 @@ pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod stream;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, watch};
-use twinhub_runtime::Handle;
 
-use crate::access::{self, Rules};
+use crate::access::Peer;
 use crate::problem::{self, Problem};
+use crate::web::Web;
 use crate::{limits, metrics, openapi};
-
-/// What every handler has at hand.
-#[derive(Debug, Clone)]
-pub(crate) struct Web(Arc<Shared>);
-
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) handle: Handle,
-    pub(crate) rules: Rules,
-    pub(crate) matrix: serde_json::Value,
-    pub(crate) stopping: watch::Receiver<bool>,
-    pub(crate) forwards: Arc<Semaphore>,
-}
-
-impl std::ops::Deref for Web {
-    type Target = Shared;
-
-    fn deref(&self) -> &Shared {
-        &self.0
-    }
-}
-
-impl Web {
-    pub(crate) fn new(
-        handle: Handle,
-        rules: Rules,
-        matrix: serde_json::Value,
-        stopping: watch::Receiver<bool>,
-    ) -> Web {
-        let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards }))
-    }
-}
 
 pub(crate) fn router(web: Web, max_body: usize) -> Router {
     let api = Router::new()
@@ -85,7 +49,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .nest("/api/v1", api)
         .route("/openapi.json", get(document))
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .layer(from_fn_with_state(web.clone(), access::guard));
+        .layer(from_fn_with_state(web.clone(), guard));
     let open = Router::new()
         .route("/health/live", get(|| async { health(true) }))
         .route("/health/ready", get(|State(web): State<Web>| async move { health(web.handle.is_ready()) }))
@@ -145,9 +109,18 @@ async fn document() -> Response {
     axum::Json(openapi::document()).into_response()
 }
 
-/// Reads a JSON body; an empty one counts as `{}`.
-pub(crate) fn body_of<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let bytes: &[u8] = if bytes.iter().all(u8::is_ascii_whitespace) { b"{}" } else { bytes };
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::bad_request(format!("the body is not usable: {error}")))
+/// Lets in whom the rules of access let in.
+async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
+    let peer = request.extensions().get::<Peer>().copied();
+    let Some(Peer(peer)) = peer else {
+        return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "TH-WEB-500", "the peer is not known")
+            .into_response();
+    };
+    match web.rules.check(peer.ip(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => {
+            tracing::debug!(peer = %peer.ip(), code = problem.code, "request refused");
+            problem.into_response()
+        }
+    }
 }

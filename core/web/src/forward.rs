@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use twinhub_runtime::CommandError;
 
-use crate::api::Web;
 use crate::problem::Problem;
+use crate::web::Web;
 
 /// Says that a request was carried over already, and by whom.
 pub(crate) const FORWARDED: &str = "twinhub-forwarded";

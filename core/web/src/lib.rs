@@ -31,6 +31,7 @@ mod openapi;
 pub mod problem;
 mod server;
 pub mod token;
+mod web;
 
 pub use openapi::document as openapi_document;
 pub use server::{WebError, WebOptions, serve};

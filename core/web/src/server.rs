@@ -19,9 +19,10 @@ use tokio::time::{Sleep, sleep};
 use twinhub_runtime::Handle;
 
 use crate::access::{Peer, Rules};
-use crate::api::{self, Web};
+use crate::api;
 use crate::limits;
 use crate::token::{Token, TokenError};
+use crate::web::{Web, stopped};
 
 /// How to serve.
 #[derive(Debug, Clone)]
@@ -130,12 +131,6 @@ async fn connection(
     if let Err(error) = result {
         tracing::debug!(%error, "connection ended");
     }
-}
-
-/// Ends when the server is to stop.
-pub(crate) async fn stopped(stopping: &mut watch::Receiver<bool>) {
-    // A server that is gone has stopped too.
-    drop(stopping.wait_for(|stop| *stop).await);
 }
 
 /// Counts connections.

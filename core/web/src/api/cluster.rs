@@ -11,10 +11,11 @@ use twinhub_runtime::Order;
 use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, PathView};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Web, body_of};
+use super::body::body_of;
 use crate::access::Peer;
 use crate::forward;
 use crate::problem::Problem;
+use crate::web::Web;
 
 /// The whole cluster as this node sees it.
 #[utoipa::path(get, path = "/api/v1/cluster", responses((status = 200, body = ClusterView)))]

@@ -4,8 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State};
 use twinhub_runtime::view::{InterfaceView, PluginView};
 
-use super::Web;
 use crate::problem::Problem;
+use crate::web::Web;
 
 /// Every interface on this node.
 #[utoipa::path(get, path = "/api/v1/interfaces", responses((status = 200, body = [InterfaceView])))]

@@ -14,11 +14,13 @@ use twinhub_runtime::CommandError;
 use twinhub_runtime::view::{ItemView, ItemsPage, WriteView};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Web, body_of, page};
+use super::body::body_of;
+use super::page;
 use crate::access::Peer;
 use crate::forward;
 use crate::limits;
 use crate::problem::Problem;
+use crate::web::Web;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use twinhub_runtime::view::{EventView, RoleChangeView};
 use utoipa::IntoParams;
 
-use super::Web;
 use super::page::{self, Page};
+use crate::web::Web;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -16,10 +16,9 @@ use twinhub_runtime::view::StreamFrame;
 use twinhub_runtime::{Stream, StreamFilter};
 use utoipa::IntoParams;
 
-use super::Web;
 use crate::limits;
 use crate::problem::Problem;
-use crate::server::stopped;
+use crate::web::{Web, stopped};
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
