@@ -193,33 +193,7 @@ impl Assembly<'_> {
             }
             file::Witness::Etcd(etcd) => Witness::Etcd(self.etcd(etcd, cluster.profile)),
         });
-        if cluster.witness.is_none() && cluster.nodes.len() == 2 {
-            let policy = match cluster.without_witness {
-                file::Policy::Manual => "a silent main is not replaced until an operator says so (`manual`)",
-                file::Policy::Evidence => {
-                    "the backup takes over only if it can see that the network works (`evidence`)"
-                }
-                file::Policy::Availability => {
-                    "both nodes may act at once if they lose each other (`availability`)"
-                }
-            };
-            self.warn(
-                &["cluster".into(), "nodes".into()],
-                format!("two nodes and no witness: {policy}"),
-                "no majority without a third vote",
-                "run `twinhub witness` on any third machine and write `witness = \"host:7621\"`",
-            );
-            let is_blind = cluster.without_witness == file::Policy::Evidence
-                && cluster.evidence.reference_hosts.is_empty();
-            if is_blind {
-                self.warn(
-                    &["cluster".into()],
-                    "`without_witness` is `evidence`, and there are no reference hosts".to_owned(),
-                    "no evidence possible",
-                    "write `evidence = { reference_hosts = [\"10.0.0.1\"] }` with hosts that answer, such as the gateway",
-                );
-            }
-        }
+        self.votes(cluster);
         let floating = cluster.floating.as_ref().map(|floating| {
             self.error(
                 &["cluster".into(), "floating".into()],

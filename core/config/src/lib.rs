@@ -23,6 +23,7 @@ mod load;
 mod secret;
 mod site;
 mod tree;
+mod votes;
 
 pub use check::{check_columns, check_settings};
 pub use describe::{reference, schema};

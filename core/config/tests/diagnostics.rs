@@ -1,6 +1,7 @@
 //! What each kind of fault looks like to the person who made it. The snapshots are the text on the screen.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use twinhub_config::{ItemSource, ItemSourceError, Loaded, Severity, parse};
 
@@ -154,6 +155,33 @@ fn two_nodes_without_witness_are_warned_and_work() {
     assert_eq!(loaded.warnings.len(), 2);
     assert!(loaded.warnings.iter().all(|found| found.severity == Severity::Warning));
     insta::assert_snapshot!(loaded.warnings[0].render());
+}
+
+#[test]
+fn an_even_number_of_voters_is_warned_with_what_to_do() {
+    let warnings = |nodes: usize, witness: &str| {
+        let names: Vec<String> = (0..nodes).map(|rank| format!("n{rank}")).collect();
+        let mut text = format!("version = 1\nsite = \"s\"\n[cluster]\nnodes = {names:?}\n{witness}\n");
+        for (rank, name) in names.iter().enumerate() {
+            writeln!(text, "[nodes.{name}]\nlinks = [\"10.0.0.{rank}:7620\"]").unwrap();
+        }
+        let loaded = site(&text, &[]).unwrap();
+        loaded.warnings.iter().map(|found| (found.message.clone(), found.help.clone())).collect::<Vec<_>>()
+    };
+    let witness = "witness = \"10.0.1.1:7621\"";
+    for (nodes, with) in [(1, ""), (3, ""), (2, witness), (4, witness), (6, witness), (7, ""), (8, "")] {
+        assert_eq!(warnings(nodes, with), [], "{nodes} nodes, {with}");
+    }
+    for (nodes, with, says, advises) in [
+        (4, "", "4 voters and no witness: a majority is 3 of 4", "run `twinhub witness`"),
+        (6, "", "6 voters and no witness: a majority is 4 of 6", "run `twinhub witness`"),
+        (1, witness, "the node acts only while the witness answers", "leave `witness` out"),
+        (3, witness, "3 nodes and a witness: a majority is 3 of 4 votes", "leave `witness` out, or add"),
+    ] {
+        let found = warnings(nodes, with);
+        let [(message, Some(help))] = found.as_slice() else { panic!("{nodes} nodes: {found:?}") };
+        assert!(message.contains(says) && help.contains(advises), "{message}\n{help}");
+    }
 }
 
 #[test]
