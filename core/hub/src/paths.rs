@@ -41,6 +41,8 @@ impl Paths {
         if let Some(dir) = executable.and_then(Path::parent) {
             plugins.push(dir.to_owned());
             plugins.push(dir.join("plugins"));
+            // As the release archive has it: `bin` and `plugins` side by side.
+            plugins.extend(dir.parent().map(|above| above.join("plugins")));
         }
         let state = global.state.clone().unwrap_or_else(|| below("/var/lib/twinhub"));
         let pki = config_dir(&config).join("pki");
@@ -50,6 +52,16 @@ impl Paths {
     /// The directory that relative names in the configuration refer to.
     pub(crate) fn config_dir(&self) -> PathBuf {
         config_dir(&self.config)
+    }
+
+    /// Where the matrix of this product may be, first match wins: beside the configuration, beside the executable
+    /// as the release archive has it, where a package puts it, in the source tree.
+    pub(crate) fn matrix_dirs(&self) -> Vec<PathBuf> {
+        let executable = std::env::current_exe().ok();
+        let beside = executable.as_deref().and_then(Path::parent).into_iter().flat_map(|dir| {
+            ["../matrix", "../share/twinhub/matrix", "../../matrix"].map(|place| dir.join(place))
+        });
+        std::iter::once(self.config_dir().join("matrix")).chain(beside).collect()
     }
 
     /// Where one node keeps its state.
@@ -106,7 +118,8 @@ mod tests {
         assert_eq!(paths.config, Path::new("/etc/twinhub/twinhub.toml"));
         assert_eq!(paths.pki, Path::new("/etc/twinhub/pki"));
         assert_eq!(paths.node_state("main"), Path::new("/var/lib/twinhub/main"));
-        let plugins = ["/usr/lib/twinhub/plugins", "/opt/bin", "/opt/bin/plugins"].map(PathBuf::from);
+        let plugins = ["/usr/lib/twinhub/plugins", "/opt/bin", "/opt/bin/plugins", "/opt/plugins"];
+        let plugins = plugins.map(PathBuf::from);
         assert_eq!(paths.plugins, plugins);
     }
 

@@ -6,7 +6,34 @@ use std::path::Path;
 use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
-/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with licences and README.
+/// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
+const CONTENT: [&str; 23] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "plugins/modbus/README.md",
+    "plugins/mqtt/README.md",
+    "plugins/sim/README.md",
+    "sdk/contract/include/twinhub_plugin.h",
+    "examples/c-plugin/README.md",
+    "examples/c-plugin/hello.c",
+    "examples/pair/README.md",
+    "examples/pair/twinhub.toml",
+    "examples/pair/items/mqtt1.csv",
+    "examples/pair/items/plc1.csv",
+    "examples/pair/items/sim1.csv",
+    "matrix/COMPATIBILITY.md",
+    "matrix/compatibility.html",
+    "matrix/compatibility.json",
+    "matrix/seed.json",
+    "packaging/systemd/twinhub-witness.service",
+    "packaging/systemd/twinhub.sysusers",
+    "packaging/systemd/twinhub@.service",
+];
+
+/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs.
 pub(crate) fn archive() -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["build", "--profile", "dist", "--locked"]);
@@ -27,11 +54,24 @@ pub(crate) fn archive() -> Result<()> {
         let library = format!("lib{}.so", package.replace('-', "_"));
         copy(&built.join(&library), &folder.join("plugins").join(&library))?;
     }
-    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+    for file in CONTENT {
         copy(&root().join(file), &folder.join(file))?;
     }
-    run(command("tar", &built).args(["-czf", &format!("{name}.tar.gz"), &name]))?;
-    println!("{}", built.join(format!("{name}.tar.gz")).display());
+    // `matrix show` reads what was measured.
+    let results = root().join("matrix/results");
+    let failure = |error: std::io::Error| Failure::failed(format!("{}: {error}", results.display()));
+    for entry in fs::read_dir(&results).map_err(failure)? {
+        let entry = entry.map_err(failure)?;
+        copy(&entry.path(), &folder.join("matrix/results").join(entry.file_name()))?;
+    }
+    let archive = format!("{name}.tar.gz");
+    run(command("tar", &built).args(["--sort=name", "--owner=0", "--group=0", "-czf", &archive, &name]))?;
+    let sum = output(command("sha256sum", &built).arg(&archive))
+        .ok_or_else(|| Failure::failed("sha256sum says nothing"))?;
+    let sum_file = built.join(format!("{archive}.sha256"));
+    fs::write(&sum_file, sum).map_err(|error| Failure::failed(format!("{}: {error}", sum_file.display())))?;
+    println!("{}", built.join(archive).display());
+    println!("{}", sum_file.display());
     Ok(())
 }
 
@@ -40,4 +80,34 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     copied
         .map(drop)
         .map_err(|error| Failure::failed(format!("{} to {}: {error}", from.display(), to.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The targets of `](…)` in a text.
+    fn links(text: &str) -> Vec<&str> {
+        text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link).collect()
+    }
+
+    #[test]
+    fn every_link_of_the_readme_leads_to_something_in_the_archive() {
+        let readme = fs::read_to_string(root().join("README.md")).unwrap();
+        let local: Vec<&str> = links(&readme).into_iter().filter(|link| !link.contains("://")).collect();
+        assert!(local.len() > 5, "{local:?}");
+        for link in local {
+            let place = link.split('#').next().unwrap_or(link);
+            let is_there =
+                CONTENT.iter().any(|file| *file == place || file.starts_with(&format!("{place}/")));
+            assert!(is_there, "{link} is not in the archive");
+        }
+    }
+
+    #[test]
+    fn everything_in_the_archive_exists() {
+        for file in CONTENT {
+            assert!(root().join(file).is_file(), "{file}");
+        }
+    }
 }

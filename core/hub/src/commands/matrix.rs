@@ -1,6 +1,6 @@
 //! `matrix`: show, build, verify.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use twinhub_matrix::{Inputs, Matrix, build_from, collect_from, verify_from};
@@ -9,6 +9,9 @@ use crate::cli::{Global, MatrixArgs, MatrixCommand};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, print};
 use crate::paths::Paths;
+
+/// What the references claim; the folder of a matrix has it.
+const SEED: &str = "seed.json";
 
 pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: Answer) -> Outcome {
     match command {
@@ -33,25 +36,30 @@ pub(crate) fn run(global: &Global, command: &MatrixCommand, answer: Answer) -> O
 }
 
 fn show(global: &Global, args: &MatrixArgs, answer: Answer) -> Outcome {
-    let inputs = inputs(global, args)?;
+    let is_here = |dir: &Path| dir.join(SEED).is_file();
+    let installed = || Paths::of(global).matrix_dirs().into_iter().find(|dir| is_here(dir));
+    let dir = Some(args.dir.clone()).filter(|dir| is_here(dir)).or_else(installed);
+    let inputs = inputs(global, &MatrixArgs { dir: dir.unwrap_or_else(|| args.dir.clone()) })?;
     let matrix: Matrix = collect_from(&inputs).map_err(|error| Failure::of(Code::Error, &error))?;
     if answer.is_json() { print(&matrix.json()) } else { print(&matrix.markdown()) }
 }
 
 /// Declared by the plugins' sources beside the folder if they are there, else by the installed libraries.
 fn inputs(global: &Global, args: &MatrixArgs) -> Result<Inputs, Failure> {
-    let seed = args.dir.join("seed.json");
+    let seed = args.dir.join(SEED);
     if !seed.is_file() {
         let text = format!("{} is missing: name the folder of the matrix with --dir", seed.display());
         return Err(Failure::new(Code::Configuration, text));
     }
-    let sources = args.dir.parent().map(|root| root.join("plugins")).filter(|dir| dir.is_dir());
-    let sources = sources.or_else(|| Some(PathBuf::from("plugins")).filter(|dir| dir.is_dir()));
+    // A folder with libraries is not one with sources; the release archive has the former at the same place.
+    let is_source = |root: &Path| root.join("Cargo.toml").is_file() && root.join("plugins").is_dir();
+    let roots = args.dir.parent().into_iter().chain([Path::new("")]);
+    let sources = roots.into_iter().find(|root| is_source(root)).map(|root| root.join("plugins"));
     let installed = global
         .plugins
         .first()
         .cloned()
-        .or_else(|| Paths::of(global).plugins.into_iter().find(|dir| dir.is_dir()));
+        .or_else(|| Paths::of(global).plugins.into_iter().find(|dir| has_libraries(dir)));
     let plugins = match (global.plugins.first(), &sources, installed) {
         (Some(named), _, _) => named.clone(),
         (None, Some(sources), _) => sources.clone(),
@@ -64,14 +72,16 @@ fn inputs(global: &Global, args: &MatrixArgs) -> Result<Inputs, Failure> {
     Ok(Inputs { plugins, sources, results: args.dir.join("results"), seed })
 }
 
+fn has_libraries(dir: &Path) -> bool {
+    let mut entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+    entries.any(|entry| {
+        entry.path().extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION)
+    })
+}
+
 /// The matrix that was generated for this product, as it is installed; an empty list if it is not.
 pub(crate) fn installed(paths: &Paths) -> Value {
-    let beside = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    let beside = beside
-        .iter()
-        .flat_map(|dir| [dir.join("matrix"), dir.join("../share/twinhub"), dir.join("../../matrix")]);
-    let candidates = std::iter::once(paths.config_dir().join("matrix")).chain(beside);
-    for dir in candidates {
+    for dir in paths.matrix_dirs() {
         let found = std::fs::read(dir.join("compatibility.json"))
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
