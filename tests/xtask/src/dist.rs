@@ -28,9 +28,9 @@ const CONTENT: [&str; 23] = [
     "matrix/compatibility.html",
     "matrix/compatibility.json",
     "matrix/seed.json",
-    "packaging/systemd/twinhub-witness.service",
-    "packaging/systemd/twinhub.sysusers",
-    "packaging/systemd/twinhub@.service",
+    "core/hub/systemd/twinhub-witness.service",
+    "core/hub/systemd/twinhub.sysusers",
+    "core/hub/systemd/twinhub@.service",
 ];
 
 /// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs.
