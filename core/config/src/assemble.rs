@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
-use twinhub_model::ItemKey;
 
 use crate::check::{check_document, with_nearest};
 use crate::describe::{cached, size_bytes};
@@ -17,8 +16,8 @@ use crate::hash::Fnv;
 use crate::link::Linker;
 use crate::load::{ItemSource, ItemSourceError, Loaded};
 use crate::site::{
-    Cluster, Evidence, Floating, Group, Interface, InterfaceOverride, Item, Journal, Monitor, Node, Origin,
-    Site, TimerOverrides, Web, Witness,
+    Cluster, Evidence, Floating, Group, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
+    TimerOverrides, Web, Witness,
 };
 use crate::tree::{Kind, Place, Step, Tree};
 
@@ -89,6 +88,7 @@ impl Assembly<'_> {
             interface.items.iter().for_each(|item| hash_item(&mut hash, item));
         }
         self.overrides(file, &interfaces);
+        self.probes(file);
         let mut site = Site {
             version: file.version,
             site: file.site.clone(),
@@ -148,7 +148,8 @@ impl Assembly<'_> {
                 .iter()
                 .map(|(id, change)| {
                     let settings = Json::Object(change.settings.clone().into_iter().collect::<Map<_, _>>());
-                    (id.clone(), InterfaceOverride { settings, standby: change.standby })
+                    let probe = change.probe.clone();
+                    (id.clone(), InterfaceOverride { settings, standby: change.standby, probe })
                 })
                 .collect();
             nodes.push(Node {
@@ -344,7 +345,7 @@ impl Assembly<'_> {
                 .get(&at("settings"))
                 .map(|tree| Place { source: self.source.clone(), tree: Arc::new(tree.clone()) });
             self.dates(settings.as_ref());
-            let monitor = self.monitor(index, form, &items);
+            let monitor = self.monitors(index, form, &items);
             interfaces.push(Interface {
                 id: form.id.clone(),
                 plugin: form.plugin.clone(),
@@ -353,6 +354,7 @@ impl Assembly<'_> {
                 items,
                 settings: Json::Object(form.settings.clone().into_iter().collect()),
                 monitor,
+                probe: form.probe.clone(),
                 on_unquorate: form.on_unquorate,
                 required: form.required.unwrap_or(true),
                 ack_after: form.ack_after,
@@ -406,29 +408,6 @@ impl Assembly<'_> {
                 Kind::Text(_) | Kind::Integer(_) | Kind::Float(_) | Kind::Bool(_) => {}
             }
         }
-    }
-
-    fn monitor(&mut self, index: usize, form: &file::Interface, items: &[Item]) -> Vec<Monitor> {
-        let mut monitors = Vec::new();
-        for (at, monitor) in form.monitor.iter().enumerate() {
-            let place = ["interface".into(), index.into(), "monitor".into(), at.into(), "item".into()];
-            let key = ItemKey::new(&form.id, &monitor.item);
-            match key {
-                Ok(key) if items.iter().any(|item| item.key == key) => monitors.push(Monitor {
-                    item: key,
-                    when: monitor.when,
-                    duration: span(Some(&monitor.duration), Duration::ZERO),
-                }),
-                Ok(_) | Err(_) => {
-                    let paths = items.iter().map(|item| item.key.path());
-                    let help = with_nearest(&monitor.item, paths, |names| format!("the items are: {names}"));
-                    let message =
-                        format!("interface `{}` has no item `{}`", form.id, monitor.item.escape_debug());
-                    self.error(&place, message, "unknown item", help);
-                }
-            }
-        }
-        monitors
     }
 
     fn overrides(&mut self, file: &File, interfaces: &[Interface]) {

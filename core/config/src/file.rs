@@ -254,6 +254,9 @@ pub struct InterfaceOverride {
     /// Standby mode on this node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standby: Option<Mode>,
+    /// Probe from this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
 }
 
 /// Interfaces that switch together.
@@ -286,9 +289,13 @@ pub struct Interface {
     /// Settings of the plugin; `twinhub plugin info NAME` lists them. Secrets are `{ file = … }` or `{ env = … }`.
     #[serde(default)]
     pub settings: BTreeMap<String, Json>,
-    /// Items that are watched.
+    /// Items that are watched: what must not be takes from the health of the node that sees it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub monitor: Vec<Monitor>,
+    /// `host:port` that accepts a TCP connection where the field side is well, tried every two seconds. It shows a node
+    /// whose interface is `cold` whether it could do better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<String>,
     /// What it does on a node that became active without a majority. Default: what the plugin declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unquorate: Option<OnUnquorate>,
@@ -360,9 +367,16 @@ pub struct Monitor {
     pub item: String,
     /// What must not be.
     pub when: MonitorWhen,
-    /// For how long it must be so.
-    #[serde(rename = "for")]
-    pub duration: Span,
+    /// What the value is compared with: `equals`, `above` and `below` need it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Scalar>,
+    /// For how long it must be so. Default `1s`; `unchanged` needs it.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub duration: Option<Span>,
+    /// How many times in a row, each for as long as `for`. Default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub failures: Option<u32>,
 }
 
 /// What must not be.
@@ -374,6 +388,12 @@ pub enum MonitorWhen {
     Unchanged,
     /// The quality is bad.
     Bad,
+    /// The value is this one.
+    Equals,
+    /// The value is greater than this.
+    Above,
+    /// The value is less than this.
+    Below,
 }
 
 /// One item drives another.

@@ -20,6 +20,7 @@ mod hash;
 pub mod items;
 mod link;
 mod load;
+mod monitor;
 mod secret;
 mod site;
 mod tree;
@@ -33,6 +34,6 @@ pub use load::{Directory, ItemSource, ItemSourceError, Loaded, load, load_cluste
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, Interface,
-    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, MonitorWhen, Node, OnUnquorate, Origin,
-    Policy, Profile, Site, TimerOverrides, UnknownNode, Web, Witness,
+    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnquorate, Origin, Policy,
+    Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
 };

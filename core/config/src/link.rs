@@ -278,7 +278,7 @@ impl Linker<'_, '_> {
             scale: given.scale,
             offset: given.offset,
             invert: given.invert,
-            map: given.map.iter().map(|(from, to)| (from.clone(), value(to))).collect(),
+            map: given.map.iter().map(|(from, to)| (from.clone(), scalar_value(to))).collect(),
             clamp,
             deadband: given.deadband,
             min_interval: given
@@ -348,7 +348,8 @@ fn at(place: usize, key: &'static str) -> [Step<'static>; 3] {
     ["link".into(), place.into(), key.into()]
 }
 
-fn value(scalar: &file::Scalar) -> Value {
+/// A value as it is written in the file.
+pub(crate) fn scalar_value(scalar: &file::Scalar) -> Value {
     match scalar {
         file::Scalar::Bool(value) => Value::Bool(*value),
         file::Scalar::Integer(value) => Value::I64(*value),

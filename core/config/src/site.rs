@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use twinhub_model::{Convert, IntentKind, ItemKey};
+use twinhub_model::{Convert, IntentKind, ItemKey, Value};
 
 use crate::diagnostic::nearest;
-pub use crate::file::{AckAfter, Delivery, Failback, Mode, MonitorWhen, OnUnquorate, Policy, Profile};
+pub use crate::file::{AckAfter, Delivery, Failback, Mode, OnUnquorate, Policy, Profile};
 use crate::tree::Place;
 
 /// Everything a node has to know, checked.
@@ -79,6 +79,7 @@ impl Site {
             if let Some(change) = overrides.get(&interface.id) {
                 merge(&mut interface.settings, &change.settings);
                 interface.standby = change.standby.or(interface.standby);
+                interface.probe = change.probe.clone().or_else(|| interface.probe.take());
             }
         }
         Ok(())
@@ -229,6 +230,8 @@ pub struct InterfaceOverride {
     pub settings: Json,
     /// Standby mode.
     pub standby: Option<Mode>,
+    /// Probe.
+    pub probe: Option<String>,
 }
 
 /// Interfaces that switch together.
@@ -257,6 +260,8 @@ pub struct Interface {
     pub settings: Json,
     /// What is watched.
     pub monitor: Vec<Monitor>,
+    /// `host:port` that accepts a connection where the field side is well.
+    pub probe: Option<String>,
     /// What it does without a majority, if not as the plugin declares.
     pub on_unquorate: Option<OnUnquorate>,
     /// Whether a fault of it counts against the node.
@@ -285,9 +290,26 @@ pub struct Monitor {
     /// The item.
     pub item: ItemKey,
     /// What must not be.
-    pub when: MonitorWhen,
-    /// For how long.
+    pub trigger: Trigger,
+    /// For how long …
     pub duration: Duration,
+    /// … and how many times in a row.
+    pub failures: u32,
+}
+
+/// What must not be of a watched item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trigger {
+    /// The value does not change.
+    Unchanged,
+    /// The quality is bad.
+    Bad,
+    /// The value is this one.
+    Equals(Value),
+    /// The value is greater than this.
+    Above(f64),
+    /// The value is less than this.
+    Below(f64),
 }
 
 impl Item {

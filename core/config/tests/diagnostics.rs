@@ -3,13 +3,46 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use twinhub_config::{ItemSource, ItemSourceError, Loaded, Severity, parse};
+use twinhub_config::{ItemSource, ItemSourceError, Loaded, Severity, Trigger, parse};
+use twinhub_model::Value;
 
 #[test]
 fn a_configuration_without_faults_has_no_warnings() {
     let loaded = site(BASE, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap();
     assert_eq!(loaded.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::<String>::new());
     assert_eq!(loaded.site.interfaces[0].items.len(), 3);
+}
+
+#[test]
+fn every_trigger_can_be_written() {
+    let text = with(
+        "plugin = \"modbus\"",
+        "plugin = \"modbus\"\nprobe = \"10.0.0.1:502\"\nmonitor = [\n\
+         { item = \"temperature\", when = \"unchanged\", for = \"2m\" },\n\
+         { item = \"temperature\", when = \"bad\", for = \"5s\", failures = 3 },\n\
+         { item = \"mode\", when = \"equals\", value = true },\n\
+         { item = \"temperature\", when = \"above\", value = 90 },\n\
+         { item = \"temperature\", when = \"below\", value = -5.5 },\n]",
+    );
+    let text =
+        text.replace("[nodes.backup]", "[nodes.backup]\noverride.interface.plc1.probe = \"10.0.0.2:502\"");
+    let site = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().site;
+    let triggers: Vec<_> = site.interfaces[0]
+        .monitor
+        .iter()
+        .map(|monitor| (monitor.trigger.clone(), monitor.duration.as_secs(), monitor.failures))
+        .collect();
+    let expected = [
+        (Trigger::Unchanged, 120, 1),
+        (Trigger::Bad, 5, 3),
+        (Trigger::Equals(Value::Bool(true)), 1, 1),
+        (Trigger::Above(90.0), 1, 1),
+        (Trigger::Below(-5.5), 1, 1),
+    ];
+    assert_eq!(triggers, expected);
+    let probe = |node| site.for_node(node).unwrap().interfaces[0].probe.clone();
+    assert_eq!(probe("main").as_deref(), Some("10.0.0.1:502"));
+    assert_eq!(probe("backup").as_deref(), Some("10.0.0.2:502"));
 }
 
 macro_rules! faults {
@@ -72,6 +105,15 @@ faults! {
         link("from = \"mqtt1/command\"\nto = \"plc1/setpoint\"\nconvert = { scale = 0, clamp = [9, 1], deadband = -1 }");
     a_monitor_of_a_missing_item_is_refused:
         with("plugin = \"modbus\"", "plugin = \"modbus\"\nmonitor = [{ item = \"mod\", when = \"unchanged\", for = \"2m\" }]");
+    a_monitor_says_what_it_needs:
+        with("plugin = \"modbus\"", concat!(
+            "plugin = \"modbus\"\nprobe = \"10.0.0.1\"\nmonitor = [\n",
+            "  { item = \"mode\", when = \"unchanged\" },\n",
+            "  { item = \"mode\", when = \"bad\", value = 1 },\n",
+            "  { item = \"mode\", when = \"equals\" },\n",
+            "  { item = \"mode\", when = \"above\", value = \"high\" },\n",
+            "  { item = \"mode\", when = \"below\", value = 1, for = \"1ms\", failures = 0 },\n",
+            "]"));
     an_override_of_a_missing_interface_is_refused:
         with("[nodes.backup]", "[nodes.backup]\noverride.interface.plc2.settings.unit = 2");
     a_date_in_settings_is_refused: with("settings = {", "settings = { since = 2026-01-01,");

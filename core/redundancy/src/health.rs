@@ -25,8 +25,6 @@ pub enum Sight {
     Failed,
     /// Nothing is known: no connection and no probe.
     Unknown,
-    /// It does not work, but a probe from this node is answered: the trouble may not be on this node's side.
-    Disputed,
 }
 
 /// One interface, as its node sees it.
@@ -38,6 +36,9 @@ pub struct InterfaceSight {
     pub required: bool,
     /// What is seen.
     pub sight: Sight,
+    /// Whether the trouble may not be on this node's side: a probe from here is answered, and a probe is all
+    /// that another node could show.
+    pub disputed: bool,
     /// Why it is not good, in a few words.
     pub cause: String,
 }
@@ -80,15 +81,15 @@ impl Health {
     /// What the interfaces of a node add up to.
     pub fn of(interfaces: impl IntoIterator<Item = InterfaceSight>) -> Health {
         let mut health = Health::default();
-        for InterfaceSight { interface, required, sight, cause } in interfaces {
+        for InterfaceSight { interface, required, sight, disputed, cause } in interfaces {
             let whole = if required { POINTS_REQUIRED } else { POINTS_OPTIONAL };
-            let (known, worst, best) = match sight {
+            let (known, worst) = match sight {
                 Sight::Good => continue,
-                Sight::Degraded => (whole / 2, whole / 2, whole / 2),
-                Sight::Failed => (whole, whole, whole),
-                Sight::Unknown => (0, whole, 0),
-                Sight::Disputed => (whole, whole, 0),
+                Sight::Degraded => (whole / 2, whole / 2),
+                Sight::Failed => (whole, whole),
+                Sight::Unknown => (0, whole),
             };
+            let best = if disputed { 0 } else { known };
             health.score = health.score.saturating_sub(known);
             health.least = health.least.saturating_sub(worst);
             health.most = health.most.saturating_sub(best);
@@ -137,7 +138,8 @@ mod tests {
     use super::*;
 
     fn seen(interface: &str, required: bool, sight: Sight) -> InterfaceSight {
-        InterfaceSight { interface: interface.to_owned(), required, sight, cause: "why".to_owned() }
+        let (interface, cause) = (interface.to_owned(), "why".to_owned());
+        InterfaceSight { interface, required, sight, disputed: false, cause }
     }
 
     fn numbers(interfaces: &[(bool, Sight)]) -> (u8, u8, u8) {
@@ -151,9 +153,16 @@ mod tests {
         assert_eq!(numbers(&[(true, Sight::Failed)]), (60, 60, 60));
         assert_eq!(numbers(&[(true, Sight::Degraded)]), (80, 80, 80));
         assert_eq!(numbers(&[(true, Sight::Unknown)]), (60, 100, 100));
-        assert_eq!(numbers(&[(true, Sight::Disputed)]), (60, 60, 100));
         assert_eq!(numbers(&[(false, Sight::Failed), (true, Sight::Failed)]), (50, 50, 50));
         assert_eq!(numbers(&[(true, Sight::Failed); 9]), (0, 0, 0));
+    }
+
+    #[test]
+    fn disputed_trouble_is_counted_and_possibly_none() {
+        for (sight, known) in [(Sight::Failed, 60), (Sight::Degraded, 80)] {
+            let health = Health::of([InterfaceSight { disputed: true, ..seen("a", true, sight) }]);
+            assert_eq!((health.least(), health.score(), health.most()), (known, known, 100));
+        }
     }
 
     #[test]
@@ -179,12 +188,6 @@ mod tests {
     }
 
     fn sight() -> impl Strategy<Value = Sight> {
-        prop::sample::select(vec![
-            Sight::Good,
-            Sight::Degraded,
-            Sight::Failed,
-            Sight::Unknown,
-            Sight::Disputed,
-        ])
+        prop::sample::select(vec![Sight::Good, Sight::Degraded, Sight::Failed, Sight::Unknown])
     }
 }

@@ -42,6 +42,7 @@ use routes::Routes;
 use streams::Stream;
 use takeover::{Activation, Draining};
 use tracker::Tracker;
+use watch::Watch;
 
 pub(crate) mod commands;
 pub(crate) mod health;
@@ -55,6 +56,7 @@ pub(crate) mod streams;
 pub(crate) mod takeover;
 pub(crate) mod tracker;
 pub(crate) mod translation;
+pub(crate) mod watch;
 
 /// Journal bytes reach the disk at least this often.
 const SYNC_INTERVAL: Duration = Duration::from_millis(500);
@@ -85,6 +87,7 @@ pub(crate) struct EngineSetup {
     /// How long outputs that cannot fence wait after an unclean takeover.
     pub(crate) guard: Duration,
     pub(crate) sync_interval: Option<Duration>,
+    pub(crate) watches: Vec<Watch>,
 }
 
 /// What the engine does for its group.
@@ -178,7 +181,7 @@ impl Engine {
             recovering: Vec::new(),
             unanswered_since: None,
             counters: EngineCounters::default(),
-            health: HealthLook::default(),
+            health: HealthLook::new(setup.watches, clock::now()),
             synced_at: clock::now(),
             sync_interval: setup.sync_interval.unwrap_or(SYNC_INTERVAL),
             sync_wanted: false,
@@ -334,6 +337,7 @@ impl Engine {
             return;
         }
         self.measure_latency(&samples);
+        self.health.hear(&samples, now);
         for part in split(samples) {
             let record = Record::Samples(part.into());
             let Some(position) = self.append(&record) else { return };

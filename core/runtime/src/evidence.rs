@@ -2,8 +2,8 @@
 //!
 //! A standby that hears nothing cannot know whether the active node died or the network between them did.
 //! Under the policy `evidence` it promotes itself only if it sees the world: at least one of its reference
-//! hosts accepts a connection, and at least half of its field interfaces are ok. An active node that is alone
-//! and cannot say the same closes its gates.
+//! hosts accepts a connection, and at least half of its field interfaces are ok or, if cold, answer their probe.
+//! An active node that is alone and cannot say the same closes its gates.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::instance::Port;
 
 /// A reference host that does not accept within this time does not answer.
 const ANSWER_MAX: Duration = Duration::from_millis(500);
+/// Between two tries of a probe.
+const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Watches reference hosts and interfaces, and tells every group's machine, until the node stops.
 pub(crate) async fn watch(
@@ -37,6 +39,21 @@ pub(crate) async fn watch(
         }
         tokio::time::sleep(every).await;
     }
+}
+
+/// Tries the probe of every interface that has one, until the node stops.
+pub(crate) async fn probe(ports: Vec<(String, Arc<Port>)>, control: ControlSender) {
+    let mut tries = tokio::task::JoinSet::new();
+    for (_, port) in ports {
+        let control = control.clone();
+        tries.spawn(async move {
+            while let Some(address) = port.setup.probe.as_deref().filter(|_| !control.is_closed()) {
+                port.probed.try_once(address).await;
+                tokio::time::sleep(PROBE_INTERVAL).await;
+            }
+        });
+    }
+    while tries.join_next().await.is_some() {}
 }
 
 async fn any_answers(hosts: &[String]) -> bool {
@@ -65,6 +82,10 @@ fn field(group: &str, ports: &[(String, Arc<Port>)]) -> (usize, usize) {
     let mut all = 0;
     for (_, port) in ports.iter().filter(|(other, port)| other == group && port.setup.relevant) {
         if port.role() == twinhub_contract::role::COLD {
+            if let Some(probed) = port.probed.found() {
+                all += 1;
+                ok += usize::from(probed.is_ok());
+            }
             continue;
         }
         all += 1;

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job, is_stream};
+use crate::probe::Probed;
 use crate::table::ItemTable;
 
 /// Loading, starting and taking items may take this long together.
@@ -78,6 +79,8 @@ pub(crate) struct InterfaceSetup {
     /// What it does without a majority.
     pub(crate) on_unquorate: OnUnquorate,
     pub(crate) write_timeout: Duration,
+    /// `host:port` that accepts a connection where the field side is well.
+    pub(crate) probe: Option<String>,
 }
 
 /// What a plugin's callbacks and the views share.
@@ -94,6 +97,7 @@ pub(crate) struct Port {
     ready: AtomicBool,
     /// Whether this node acts without a majority and the interface has to mind it.
     pub(crate) alone: AtomicBool,
+    pub(crate) probed: Probed,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -131,6 +135,7 @@ impl Port {
             epoch: AtomicU64::new(0),
             ready: AtomicBool::new(false),
             alone: AtomicBool::new(false),
+            probed: Probed::default(),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,

@@ -35,6 +35,7 @@ mod operations;
 mod path_test;
 mod peer;
 pub mod pki;
+mod probe;
 pub mod resign;
 mod roles;
 mod setup;

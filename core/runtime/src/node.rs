@@ -169,6 +169,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         sender: control_sender.clone(),
         data: data_sender,
     })?;
+    runtime.spawn(evidence::probe(ports.clone(), control_sender.clone()));
     runtime.spawn(evidence::watch(
         site.cluster.evidence.reference_hosts.clone(),
         ports.clone(),

@@ -402,6 +402,7 @@ impl Engine {
             return;
         }
         let now = clock::now();
+        self.health.hear(samples, now);
         for sample in samples {
             let same =
                 self.replication.heard.get(&sample.item).is_some_and(|value| value.is_same(&sample.value));

@@ -17,6 +17,7 @@ use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
 use crate::engine::EngineSetup;
 use crate::engine::routes::{Route, Routes};
+use crate::engine::watch::Watch;
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::inbox::Inbox;
@@ -36,6 +37,7 @@ pub(crate) struct Plan {
 struct GroupPlan {
     interfaces: Vec<InterfaceSetup>,
     routes: Routes,
+    watches: Vec<Watch>,
 }
 
 struct Planner<'a> {
@@ -126,6 +128,7 @@ impl Plan {
             table: Arc::clone(&self.table),
             interfaces,
             routes: plan.routes,
+            watches: plan.watches,
             gate: Arc::clone(gate),
             inbox: Arc::clone(inbox),
             control: around.control.clone(),
@@ -175,12 +178,18 @@ impl Planner<'_> {
             .collect();
         let routes = self.routes(group, &members)?;
         let mut interfaces = Vec::new();
+        let mut watches = Vec::new();
         for (index, config) in members {
             let library =
                 self.libraries.get(&config.plugin).ok_or_else(|| not_loaded(&config.plugin, &config.id))?;
+            for monitor in &config.monitor {
+                // What the configuration names was found when it was checked.
+                let Some(item) = self.table.find(monitor.item.as_str()) else { continue };
+                watches.push(Watch::new(item, interfaces.len(), monitor));
+            }
             interfaces.push(self.interface_setup(self.bases[index], config, library.manifest())?);
         }
-        Ok(GroupPlan { interfaces, routes })
+        Ok(GroupPlan { interfaces, routes, watches })
     }
 
     fn interface_setup(
@@ -241,6 +250,7 @@ impl Planner<'_> {
             resyncs: mb.recovery == Recovery::Resync,
             on_unquorate: config.on_unquorate.unwrap_or_else(|| manifest_unquorate(mb.on_unquorate)),
             write_timeout: config.write_timeout,
+            probe: config.probe.clone(),
         })
     }
 

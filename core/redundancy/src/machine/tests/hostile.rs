@@ -136,6 +136,7 @@ fn unknown_interface() -> InterfaceSight {
         interface: "plc1".to_owned(),
         required: true,
         sight: Sight::Unknown,
+        disputed: false,
         cause: String::new(),
     }
 }

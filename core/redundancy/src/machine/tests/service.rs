@@ -209,19 +209,21 @@ fn a_much_healthier_node_gets_the_role_after_a_time() {
 
 #[test]
 fn no_role_moves_to_a_node_that_has_not_proven_to_be_better() {
-    for (mine, proven) in [
+    for (mine, disputed, proven) in [
         // The other node's field side is not known, or it does not say.
-        (Sight::Failed, Some(60)),
-        (Sight::Failed, None),
+        (Sight::Failed, false, Some(60)),
+        (Sight::Failed, false, None),
         // A probe from here is answered, so the trouble is not on this side.
-        (Sight::Disputed, Some(100)),
-        (Sight::Unknown, Some(100)),
+        (Sight::Failed, true, Some(100)),
+        (Sight::Unknown, false, Some(100)),
         // The difference is not worth a move.
-        (Sight::Failed, Some(79)),
+        (Sight::Failed, false, Some(79)),
     ] {
         let mut bench = Bench::active();
         bench.proven = proven;
-        bench.input(Input::Health(failing("plc1", mine)));
+        let (interface, cause) = ("plc1".to_owned(), "no answer".to_owned());
+        let seen = InterfaceSight { interface, required: true, sight: mine, disputed, cause };
+        bench.input(Input::Health(Health::of([seen])));
         bench.wait_in_company(120_000, B, NodeState::Standby);
         assert_eq!(bench.machine.state(), NodeState::Active, "{mine:?} against {proven:?}");
     }
@@ -289,7 +291,7 @@ fn a_node_that_gave_the_role_away_for_its_health_gets_it_back_when_it_has_proven
 
 fn failing(interface: &str, sight: Sight) -> Health {
     let (interface, cause) = (interface.to_owned(), "no answer".to_owned());
-    Health::of([InterfaceSight { interface, required: true, sight, cause }])
+    Health::of([InterfaceSight { interface, required: true, sight, disputed: false, cause }])
 }
 
 #[test]
