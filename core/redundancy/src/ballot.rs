@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
 
+use crate::members::Members;
 use crate::message::{Message, RefusalCause, TransferToken};
 use crate::setup::{Setup, VoterId};
 use crate::stored::{Grant, StoredState};
@@ -16,6 +17,7 @@ pub(crate) struct Ballot {
     until: Moment,
     lease: Duration,
     electorate: Vec<NodeRank>,
+    members: Members,
 }
 
 /// What a voter says to a question.
@@ -37,7 +39,19 @@ impl Ballot {
             until: if stored.grant.is_some() { now + lease } else { Moment::ZERO },
             lease,
             electorate: setup.nodes.iter().filter(|info| info.votes).map(|info| info.node).collect(),
+            members: stored.members.clone().unwrap_or_default(),
         }
+    }
+
+    /// Who votes, as far as this voter knows.
+    pub(crate) fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Takes a newer record; whoever comes with an older one is refused from here on.
+    pub(crate) fn adopt(&mut self, members: Members) {
+        assert!(members.stamp > self.members.stamp, "a voter never goes back to older voters");
+        self.members = members;
     }
 
     pub(crate) fn promised(&self) -> Epoch {
@@ -65,9 +79,10 @@ impl Ballot {
     pub(crate) fn answer(&mut self, from: VoterId, message: &Message, now: Moment) -> Option<Answer> {
         let node = from.node().filter(|node| self.electorate.contains(node))?;
         match *message {
-            Message::PreVote { epoch, round } => {
+            Message::PreVote { epoch, round, ref members } => {
                 let granted = is_of(epoch, node)
                     && epoch > self.promised
+                    && !self.is_outdated(members.as_ref())
                     && self.holder(now).is_none_or(|holder| holder == node);
                 let reply = Message::PreVoteReply {
                     epoch,
@@ -76,23 +91,19 @@ impl Ballot {
                     promised: self.promised,
                     holder: self.holder(now),
                     remaining_ms: self.remaining_ms(node, now),
+                    members: self.members.told(),
                 };
                 Some(Answer { reply, changed: false })
             }
-            Message::Campaign { epoch, round, incarnation, token } => {
+            Message::Campaign { epoch, round, incarnation, token, ref members } => {
                 let asker = Grant { node, incarnation };
-                Some(self.verdict(
-                    epoch,
-                    round,
-                    node,
-                    now,
-                    self.campaign_refusal(epoch, asker, token, now),
-                    asker,
-                ))
+                let refusal = self.campaign_refusal(epoch, asker, token, now);
+                Some(self.verdict(epoch, round, now, refusal, asker, members.as_ref()))
             }
-            Message::Renew { epoch, round, incarnation } => {
+            Message::Renew { epoch, round, incarnation, ref members } => {
                 let asker = Grant { node, incarnation };
-                Some(self.verdict(epoch, round, node, now, self.renewal_refusal(epoch, asker), asker))
+                let refusal = self.renewal_refusal(epoch, asker);
+                Some(self.verdict(epoch, round, now, refusal, asker, members.as_ref()))
             }
             Message::Heartbeat(_)
             | Message::VoterStatus { .. }
@@ -103,7 +114,10 @@ impl Ballot {
             | Message::Resigned { .. }
             | Message::RequestSwitchover { .. }
             | Message::SwitchoverRefused { .. }
-            | Message::Bye { .. } => None,
+            | Message::Bye { .. }
+            | Message::Leave { .. }
+            | Message::RequestMembers { .. }
+            | Message::MembersRefused { .. } => None,
         }
     }
 
@@ -172,26 +186,41 @@ impl Ballot {
         }
     }
 
+    /// Whether the asker takes others for voters than they are by a newer record.
+    fn is_outdated(&self, members: Option<&Members>) -> bool {
+        members.map(|members| members.stamp).unwrap_or_default() < self.members.stamp
+    }
+
     fn verdict(
         &mut self,
         epoch: Epoch,
         round: u64,
-        node: NodeRank,
         now: Moment,
         refusal: Option<RefusalCause>,
         asker: Grant,
+        members: Option<&Members>,
     ) -> Answer {
-        if let Some(cause) = refusal {
-            let remaining_ms = self.remaining_ms(node, now);
-            let reply = Message::Refuse { epoch, round, promised: self.promised, cause, remaining_ms };
+        let outdated = self.is_outdated(members).then_some(RefusalCause::NotYours);
+        if let Some(cause) = refusal.or(outdated) {
+            let remaining_ms = self.remaining_ms(asker.node, now);
+            let members = self.members.told();
+            let reply =
+                Message::Refuse { epoch, round, promised: self.promised, cause, remaining_ms, members };
             return Answer { reply, changed: false };
         }
         assert!(epoch >= self.promised, "a promise never goes back");
-        let changed = self.promised != epoch || self.grant != Some(asker);
+        let newer = members.filter(|members| {
+            members.stamp > self.members.stamp && members.stamp.epoch <= epoch && members.is_believable()
+        });
+        let changed = self.promised != epoch || self.grant != Some(asker) || newer.is_some();
         self.promised = epoch;
         self.grant = Some(asker);
         self.until = now + self.lease;
-        Answer { reply: Message::Grant { epoch, round }, changed }
+        if let Some(members) = newer {
+            self.members = members.clone();
+        }
+        let members = self.members.told().map(|members| members.stamp);
+        Answer { reply: Message::Grant { epoch, round, members }, changed }
     }
 
     fn remaining_ms(&self, node: NodeRank, now: Moment) -> u64 {
@@ -238,7 +267,8 @@ mod tests {
         ms: u64,
     ) -> Answer {
         let epoch = Epoch::new(counter, node);
-        let message = Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token };
+        let message =
+            Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token, members: None };
         ballot.answer(VoterId::Node(node), &message, at(ms)).unwrap()
     }
 
@@ -247,6 +277,7 @@ mod tests {
             epoch: Epoch::new(counter, node),
             round: 1,
             incarnation: Incarnation(incarnation),
+            members: None,
         };
         matches!(ballot.answer(VoterId::Node(node), &message, at(ms)).unwrap().reply, Message::Grant { .. })
     }
@@ -348,12 +379,67 @@ mod tests {
     fn nobody_gets_an_epoch_of_another_or_beyond_counting() {
         let mut ballot = ballot(&StoredState::default());
         for epoch in [Epoch::new(1, A), Epoch(u64::MAX), Epoch::new(EPOCH_COUNTER_MAX + 1, B)] {
-            let message = Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token: None };
+            let message = Message::Campaign {
+                epoch,
+                round: 1,
+                incarnation: Incarnation(1),
+                token: None,
+                members: None,
+            };
             assert!(!is_granted(&ballot.answer(VoterId::Node(B), &message, at(0)).unwrap()));
         }
         let stranger = VoterId::Node(NodeRank(7));
-        let message = Message::PreVote { epoch: Epoch::new(1, NodeRank(7)), round: 1 };
+        let message = Message::PreVote { epoch: Epoch::new(1, NodeRank(7)), round: 1, members: None };
         assert_eq!(ballot.answer(stranger, &message, at(0)), None);
         assert_eq!(ballot.answer(VoterId::Witness, &message, at(0)), None);
+    }
+
+    #[test]
+    fn who_comes_with_older_voters_is_refused_and_shown_the_newer_ones() {
+        let ask = |ballot: &mut Ballot, node, counter, members: Option<&Members>, ms| {
+            let (epoch, members) = (Epoch::new(counter, node), members.cloned());
+            let message =
+                Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token: None, members };
+            ballot.answer(VoterId::Node(node), &message, at(ms)).unwrap()
+        };
+        let absent = crate::members::Absence {
+            voter: VoterId::Node(B),
+            ground: crate::members::Ground::Stopped,
+            hold: false,
+            process: None,
+        };
+        let newer = Members::default().changed(Epoch::new(1, A), vec![absent]);
+        let mut ballot = ballot(&StoredState::default());
+        let answer = ask(&mut ballot, A, 1, Some(&newer), 0);
+        assert!(is_granted(&answer) && answer.changed, "a newer record is stored before the answer");
+        assert_eq!(ballot.members(), &newer);
+        let refused = ask(&mut ballot, B, 2, None, 9000);
+        assert!(
+            matches!(&refused.reply, Message::Refuse { members: Some(shown), .. } if *shown == newer),
+            "{refused:?}"
+        );
+        let question = Message::PreVote { epoch: Epoch::new(2, B), round: 1, members: None };
+        let reply = ballot.answer(VoterId::Node(B), &question, at(9000)).unwrap().reply;
+        assert!(
+            matches!(&reply, Message::PreVoteReply { granted: false, members: Some(shown), .. } if *shown == newer)
+        );
+        assert!(is_granted(&ask(&mut ballot, B, 2, Some(&newer), 9000)));
+    }
+
+    #[test]
+    fn a_refused_question_changes_no_voters_and_neither_does_a_record_from_the_future() {
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 1, None, 0);
+        let newer = Members::default().changed(Epoch::new(9, A), Vec::new());
+        let question = |node, counter| Message::Campaign {
+            epoch: Epoch::new(counter, node),
+            round: 1,
+            incarnation: Incarnation(1),
+            token: None,
+            members: Some(newer.clone()),
+        };
+        assert!(!is_granted(&ballot.answer(VoterId::Node(B), &question(B, 10), at(1)).unwrap()));
+        assert!(is_granted(&ballot.answer(VoterId::Node(A), &question(A, 2), at(1)).unwrap()));
+        assert_eq!(ballot.members(), &Members::default());
     }
 }

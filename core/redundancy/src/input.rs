@@ -6,6 +6,7 @@ use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
 use crate::health::Health;
+use crate::members::MembersChange;
 use crate::message::{Message, PathId};
 use crate::setup::VoterId;
 
@@ -129,6 +130,8 @@ pub enum Order {
     Resume,
     /// Into or out of maintenance.
     Maintenance(bool),
+    /// Change who votes.
+    Members(MembersChange),
 }
 
 impl fmt::Display for Order {
@@ -142,6 +145,7 @@ impl fmt::Display for Order {
             Order::Resume => f.write_str("resume"),
             Order::Maintenance(true) => f.write_str("maintenance on"),
             Order::Maintenance(false) => f.write_str("maintenance off"),
+            Order::Members(change) => write!(f, "{change}"),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`Setup`] and [`Timers`]: what both need to know, and the rules the timers must keep;
 //! - [`Message`]: what machines and voters say to each other;
 //! - [`StoredState`]: what must be on disk before anything that depends on it is said;
+//! - [`Members`]: who votes, if not everyone whom the configuration names;
 //! - [`Reason`]: why a role changed, with the numbers.
 //!
 //! # Contract
@@ -38,6 +39,7 @@ mod ballot;
 mod health;
 mod input;
 mod machine;
+mod members;
 mod message;
 mod outbox;
 mod output;
@@ -52,6 +54,7 @@ mod voter;
 pub use health::{Health, HealthPart, InterfaceSight, SCORE_MAX, Sight};
 pub use input::{Input, Order};
 pub use machine::Machine;
+pub use members::{Absence, Ground, Members, MembersChange, Stamp};
 pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView};

@@ -34,6 +34,7 @@ use crate::agenda::{Agenda, Timer};
 use crate::ballot::Ballot;
 use crate::health::Health;
 use crate::input::{Input, Order};
+use crate::members::Electorate;
 use crate::message::{Heartbeat, Message};
 use crate::outbox::Outbox;
 use crate::output::{Action, Output};
@@ -47,11 +48,13 @@ mod candidacy;
 mod election;
 mod follow;
 mod handover;
+mod membership;
 mod orders;
 mod tenure;
 
 use election::Election;
 use handover::{Handoff, Since};
+use membership::Membership;
 use tenure::Tenure;
 
 /// One group on one node: decides whether the node acts. See the module documentation for the
@@ -62,7 +65,8 @@ pub struct Machine {
     setup: Setup,
     me: NodeRank,
     incarnation: Incarnation,
-    majority: usize,
+    electorate: Electorate,
+    membership: Membership,
     /// The latest time seen; an input with an earlier one is taken as if it came then.
     clock: Moment,
     started: Moment,
@@ -160,7 +164,8 @@ impl Machine {
         let mut machine = Machine {
             me,
             incarnation,
-            majority: setup.majority(),
+            electorate: Electorate::new(&setup, &stored.members.clone().unwrap_or_default()),
+            membership: Membership::new(stored.members.as_ref()),
             clock: now,
             started: now,
             state: NodeState::Starting,
@@ -184,7 +189,10 @@ impl Machine {
             followed: Epoch::NONE,
             active_changed: now,
             complete_since: None,
-            highest: stored.promised.max(stored.last_active),
+            highest: stored
+                .promised
+                .max(stored.last_active)
+                .max(stored.members.as_ref().map_or(Epoch::NONE, |members| members.stamp.epoch)),
             position: stored.position,
             config_hash: setup.config_hash,
             health: Health::default(),
@@ -259,6 +267,7 @@ impl Machine {
         self.state == NodeState::Active
             && self.tenure.as_ref().is_some_and(|tenure| !tenure.alone)
             && self.setup.nodes.iter().any(|info| self.ineligibility(info.node, self.clock).is_none())
+            && self.could_go_on_without_me(self.clock)
     }
 
     /// Whether this node holds its epoch without a majority.
@@ -356,6 +365,7 @@ impl Machine {
                 self.beat(now);
                 self.agenda.set(Timer::Heartbeat, now + self.setup.timers.heartbeat);
                 self.look_for_a_better_node(now);
+                self.tend_members(now);
             }
             Timer::Handoff => self.on_handoff_timer(now),
             Timer::Silence => self.on_active_silent(now),
@@ -407,6 +417,7 @@ impl Machine {
         for (to, message) in self.outbox.release(ticket) {
             self.send(to, message);
         }
+        self.on_members_stored(now);
         self.on_promise_stored(now);
     }
 
@@ -451,6 +462,7 @@ impl Machine {
             active: self.active(),
             unquorate: self.is_unquorate(),
             hold: self.pins.hold,
+            members: self.told_members(),
         };
         self.send_others(&Message::Heartbeat(heartbeat));
     }
@@ -472,6 +484,7 @@ impl Machine {
             position: self.position,
             config_hash: self.config_hash,
             flap_moves: u8::try_from(self.moves.len()).unwrap_or(u8::MAX),
+            members: self.ballot.members().told(),
         };
         self.outputs.push_back(Action::Persist { ticket, state });
         ticket

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
+use crate::members::{Members, MembersChange, Stamp};
 use crate::state::NodeState;
 use crate::stored::Hold;
 
@@ -26,6 +27,12 @@ pub enum Message {
         /// To whom, if that grant still runs.
         #[n(1)]
         holder: Option<NodeRank>,
+        /// Which record of the voters it has, as far as that is on disk.
+        #[n(2)]
+        members: Option<Members>,
+        /// Its process.
+        #[n(3)]
+        incarnation: Option<Incarnation>,
     },
     /// Would you grant this epoch? Changes nothing.
     #[n(2)]
@@ -36,6 +43,9 @@ pub enum Message {
         /// Numbers the sender's questions.
         #[n(1)]
         round: u64,
+        /// Whom the sender takes for voters.
+        #[n(2)]
+        members: Option<Members>,
     },
     /// Answer to [`Message::PreVote`].
     #[n(3)]
@@ -58,6 +68,9 @@ pub enum Message {
         /// How long that still runs on the voter's clock.
         #[n(5)]
         remaining_ms: u64,
+        /// Which record of the voters the voter has.
+        #[n(6)]
+        members: Option<Members>,
     },
     /// Grant me this epoch.
     #[n(4)]
@@ -74,6 +87,9 @@ pub enum Message {
         /// The previous holder's word that it stopped.
         #[n(3)]
         token: Option<TransferToken>,
+        /// Whom the sender takes for voters.
+        #[n(4)]
+        members: Option<Members>,
     },
     /// Keep my grant.
     #[n(5)]
@@ -87,6 +103,9 @@ pub enum Message {
         /// The sender's process.
         #[n(2)]
         incarnation: Incarnation,
+        /// Whom the sender takes for voters.
+        #[n(3)]
+        members: Option<Members>,
     },
     /// Yes to [`Message::Campaign`] or [`Message::Renew`].
     #[n(6)]
@@ -97,6 +116,9 @@ pub enum Message {
         /// The question's number.
         #[n(1)]
         round: u64,
+        /// Which record of the voters the voter has on disk.
+        #[n(2)]
+        members: Option<Stamp>,
     },
     /// No to [`Message::Campaign`] or [`Message::Renew`].
     #[n(7)]
@@ -116,6 +138,9 @@ pub enum Message {
         /// How long the grant that is in the way still runs on the voter's clock.
         #[n(4)]
         remaining_ms: u64,
+        /// Which record of the voters the voter has.
+        #[n(5)]
+        members: Option<Members>,
     },
     /// The holder stopped; the receiver named in the token may campaign at once.
     #[n(8)]
@@ -164,6 +189,54 @@ pub enum Message {
         #[n(0)]
         incarnation: Incarnation,
     },
+    /// The sender is about to leave in order; it waits a little for its vote not to be needed.
+    #[n(13)]
+    Leave {
+        /// Its process.
+        #[n(0)]
+        incarnation: Incarnation,
+    },
+    /// An operator asked this node for a change of the voters; the active one does it.
+    #[n(14)]
+    RequestMembers {
+        /// Which.
+        #[n(0)]
+        change: MembersChange,
+    },
+    /// The active node refuses a requested change of the voters.
+    #[n(15)]
+    MembersRefused {
+        /// Which.
+        #[n(0)]
+        change: MembersChange,
+        /// Why, in one sentence.
+        #[n(1)]
+        why: String,
+    },
+}
+
+impl Message {
+    /// The record of the voters that comes with it.
+    pub(crate) fn members(&self) -> Option<&Members> {
+        match self {
+            Message::Heartbeat(heartbeat) => heartbeat.members.as_ref(),
+            Message::VoterStatus { members, .. }
+            | Message::PreVote { members, .. }
+            | Message::PreVoteReply { members, .. }
+            | Message::Campaign { members, .. }
+            | Message::Renew { members, .. }
+            | Message::Refuse { members, .. } => members.as_ref(),
+            Message::Grant { .. }
+            | Message::Transfer { .. }
+            | Message::Resigned { .. }
+            | Message::RequestSwitchover { .. }
+            | Message::SwitchoverRefused { .. }
+            | Message::Bye { .. }
+            | Message::Leave { .. }
+            | Message::RequestMembers { .. }
+            | Message::MembersRefused { .. } => None,
+        }
+    }
 }
 
 /// A node's state.
@@ -205,6 +278,9 @@ pub struct Heartbeat {
     /// What of its health is proven, 0 to 100; a node that does not say proves nothing.
     #[n(11)]
     pub proven: Option<u8>,
+    /// Whom it takes for voters, as far as that is on disk.
+    #[n(12)]
+    pub members: Option<Members>,
 }
 
 /// The word of a holder that it closed its gates for good in this epoch.
@@ -281,7 +357,8 @@ pub enum RefusalCause {
     /// It does not know the epoch that shall be renewed: campaign with it.
     #[n(2)]
     Unknown,
-    /// The sender has no business with this epoch.
+    /// The sender has no business with this epoch, or takes others for voters than this voter does: then the
+    /// answer shows the newer record.
     #[n(3)]
     NotYours,
 }

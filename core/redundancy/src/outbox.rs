@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     fn grant(round: u64) -> Message {
-        Message::Grant { epoch: Epoch(256), round }
+        Message::Grant { epoch: Epoch(256), round, members: None }
     }
 
     #[test]

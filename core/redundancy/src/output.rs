@@ -3,6 +3,7 @@
 use twinhub_model::{Epoch, Moment, NodeRank, Position};
 
 use crate::input::Order;
+use crate::members::Members;
 use crate::message::Message;
 use crate::reason::Reason;
 use crate::setup::VoterId;
@@ -110,6 +111,13 @@ pub enum Action {
         from: NodeState,
         /// After.
         to: NodeState,
+        /// Why.
+        reason: Reason,
+    },
+    /// Who votes has changed, or was learned: for log, status, history.
+    Members {
+        /// The record.
+        members: Members,
         /// Why.
         reason: Reason,
     },

@@ -19,6 +19,8 @@ pub struct PeerView {
     pub dead: Option<Incarnation>,
     /// What its voter promised, as last told.
     pub promised: Epoch,
+    /// Its process, as last told.
+    pub process: Option<Incarnation>,
 }
 
 /// One path to a peer.

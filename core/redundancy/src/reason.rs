@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
+use crate::members::Ground;
 use crate::setup::{Policy, VoterId};
 
 /// Why something changed: one sentence with its numbers, for log, status, history and metrics.
@@ -50,6 +51,10 @@ pub enum Reason {
     GatesNotClosed { limit_ms: u64 },
     FlapLimit { moves: u8, window_s: u64 },
     Shutdown,
+    MembersLearned { revision: u64, voters: usize, configured: usize, from: VoterId },
+    Shrunk { voter: VoterId, ground: Ground, revision: u64, voters: usize, configured: usize, took_ms: u64 },
+    Grown { voter: VoterId, revision: u64, voters: usize, configured: usize, took_ms: u64 },
+    MembersKept { voter: VoterId, why: String },
 }
 
 impl Reason {
@@ -94,6 +99,10 @@ impl Reason {
             Reason::GatesNotClosed { .. } => "gates_not_closed",
             Reason::FlapLimit { .. } => "flap_limit",
             Reason::Shutdown => "shutdown",
+            Reason::MembersLearned { .. } => "members_learned",
+            Reason::Shrunk { .. } => "shrunk",
+            Reason::Grown { .. } => "grown",
+            Reason::MembersKept { .. } => "members_kept",
         }
     }
 }
@@ -208,6 +217,20 @@ impl fmt::Display for Reason {
                 )
             }
             Reason::Shutdown => f.write_str("process stops in order"),
+            Reason::MembersLearned { revision, voters, configured, from } => {
+                write!(f, "learned from {from}: {voters} of {configured} voters, revision {revision}")
+            }
+            Reason::Shrunk { voter, ground, revision, voters, configured, took_ms } => write!(
+                f,
+                "shrunk {voter}, {ground}: {voters} of {configured} voters, revision {revision}, in {took_ms} ms"
+            ),
+            Reason::Grown { voter, revision, voters, configured, took_ms } => {
+                write!(
+                    f,
+                    "{voter} votes again: {voters} of {configured} voters, revision {revision}, in {took_ms} ms"
+                )
+            }
+            Reason::MembersKept { voter, why } => write!(f, "the vote of {voter} stays as it was: {why}"),
         }
     }
 }

@@ -3,6 +3,8 @@
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
+use crate::members::Members;
+
 /// What the role file holds for one group. The default is a first start. How long a lease still runs is
 /// never stored: a restarted voter counts a stored grant as given at its start.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
@@ -31,6 +33,9 @@ pub struct StoredState {
     /// Unplanned moves counted against the flap limit when this was stored.
     #[n(7)]
     pub flap_moves: u8,
+    /// Who votes, if that ever changed.
+    #[n(8)]
+    pub members: Option<Members>,
 }
 
 /// To whom a voter granted its promise.

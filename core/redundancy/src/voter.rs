@@ -3,6 +3,7 @@
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
 
 use crate::ballot::Ballot;
+use crate::members::Members;
 use crate::message::Message;
 use crate::outbox::Outbox;
 use crate::setup::{Setup, VoterId};
@@ -18,6 +19,7 @@ pub struct Voter {
     outbox: Outbox,
     stored: StoredState,
     promise_ticket: u64,
+    incarnation: Option<Incarnation>,
 }
 
 /// What a voter wants done, in this order.
@@ -47,7 +49,19 @@ impl Voter {
             outbox: Outbox::default(),
             stored,
             promise_ticket: 0,
+            incarnation: None,
         }
+    }
+
+    /// The same, telling which process it is: so the nodes see that it is back from a service.
+    #[must_use]
+    pub fn of_process(self, incarnation: Incarnation) -> Voter {
+        Voter { incarnation: Some(incarnation), ..self }
+    }
+
+    /// Who votes in this group, as far as this voter knows.
+    pub fn members(&self) -> &Members {
+        self.ballot.members()
     }
 
     /// Takes a message of a node.
@@ -58,8 +72,16 @@ impl Voter {
             return outputs;
         }
         if let Message::Heartbeat(_) = message {
-            let status =
-                Message::VoterStatus { promised: self.stored_promise(), holder: self.ballot.holder(now) };
+            let status = Message::VoterStatus {
+                promised: self.stored_promise(),
+                holder: self.ballot.holder(now),
+                members: self
+                    .outbox
+                    .is_durable(self.promise_ticket)
+                    .then(|| self.ballot.members().told())
+                    .flatten(),
+                incarnation: self.incarnation,
+            };
             outputs.push(VoterOutput::Reply { to: from, message: status });
             return outputs;
         }
@@ -69,6 +91,7 @@ impl Voter {
         if answer.changed {
             self.stored.promised = self.ballot.promised();
             self.stored.grant = self.ballot.grant();
+            self.stored.members = self.ballot.members().told();
             self.promise_ticket = self.outbox.issue();
             outputs.push(VoterOutput::Persist { ticket: self.promise_ticket, state: self.stored.clone() });
         }
@@ -128,7 +151,13 @@ mod tests {
             Voter::new(&pair_with_witness(VoterId::Witness), StoredState::default(), Moment::ZERO);
         let from = VoterId::Node(NodeRank(0));
         let epoch = Epoch::new(1, NodeRank(0));
-        let ask = |round| Message::Campaign { epoch, round, incarnation: Incarnation(1), token: None };
+        let ask = |round| Message::Campaign {
+            epoch,
+            round,
+            incarnation: Incarnation(1),
+            token: None,
+            members: None,
+        };
         let outputs = voter.handle(from, &ask(1), Moment::ZERO);
         let [VoterOutput::Persist { ticket, state }] = outputs.as_slice() else {
             panic!("the promise is stored before anything is said: {outputs:?}");
@@ -137,10 +166,10 @@ mod tests {
         assert_eq!(voter.handle(from, &ask(2), Moment::ZERO), vec![], "no answer overtakes the disk");
         let answers = voter.persisted(*ticket);
         assert_eq!(answers.len(), 2);
-        let renew = Message::Renew { epoch, round: 3, incarnation: Incarnation(1) };
+        let renew = Message::Renew { epoch, round: 3, incarnation: Incarnation(1), members: None };
         assert_eq!(
             voter.handle(from, &renew, Moment::ZERO),
-            vec![VoterOutput::Reply { to: from, message: Message::Grant { epoch, round: 3 } }],
+            vec![VoterOutput::Reply { to: from, message: Message::Grant { epoch, round: 3, members: None } }],
             "a renewal changes nothing that must be stored"
         );
     }
@@ -159,9 +188,9 @@ mod tests {
                 let epoch = Epoch::new(counter, NodeRank(node));
                 let incarnation = Incarnation(1);
                 let question = match kind {
-                    0 => Message::PreVote { epoch, round: 1 },
-                    1 => Message::Renew { epoch, round: 1, incarnation },
-                    _ => Message::Campaign { epoch, round: 1, incarnation, token: None },
+                    0 => Message::PreVote { epoch, round: 1, members: None },
+                    1 => Message::Renew { epoch, round: 1, incarnation, members: None },
+                    _ => Message::Campaign { epoch, round: 1, incarnation, token: None, members: None },
                 };
                 let mut outputs = voter.handle(VoterId::Node(NodeRank(node)), &question, Moment::from_millis(now));
                 let mut answers = Vec::new();

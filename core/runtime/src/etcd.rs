@@ -209,7 +209,10 @@ impl Adapter {
                 | Message::Transfer { .. }
                 | Message::RequestSwitchover { .. }
                 | Message::SwitchoverRefused { .. }
-                | Message::Bye { .. } => {}
+                | Message::Bye { .. }
+                | Message::Leave { .. }
+                | Message::RequestMembers { .. }
+                | Message::MembersRefused { .. } => {}
             }
         }
     }

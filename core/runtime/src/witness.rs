@@ -171,7 +171,8 @@ impl Witness {
         }
         if known.is_none_or(|known| lease > known) {
             let stored = self.state.groups.get(group).cloned().unwrap_or_default();
-            let voter = Voter::new(&voter_setup(group, self.cluster, lease), stored, clock::now());
+            let voter = Voter::new(&voter_setup(group, self.cluster, lease), stored, clock::now())
+                .of_process(self.state.incarnation);
             self.voters.insert(group.to_owned(), (lease, voter));
         }
         let Some((_, voter)) = self.voters.get_mut(group) else { return };

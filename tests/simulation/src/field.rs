@@ -35,6 +35,8 @@ pub struct Field {
     pub newest: Epoch,
     /// How many writes arrived.
     pub writes: u64,
+    /// How often voters changed or were learned, by kind of reason.
+    pub members: BTreeMap<&'static str, u64>,
     owners: BTreeMap<Epoch, (NodeRank, Incarnation)>,
 }
 

@@ -8,7 +8,7 @@ use super::election::Election;
 use super::tenure::millis;
 use super::{Machine, Urgent};
 use crate::reason::Reason;
-use crate::setup::{Policy, VoterId};
+use crate::setup::{NodeInfo, Policy, VoterId};
 use crate::state::NodeState;
 
 impl Machine {
@@ -71,6 +71,8 @@ impl Machine {
         };
         let votes = self.setup.nodes.iter().any(|info| info.node == self.me && info.votes);
         let is_ordered = matches!(self.urgent, Some(Urgent::Operator { .. }));
+        // Who was shrunk is back only when the others say so.
+        let votes = votes && (self.is_member(self.setup.me) || is_ordered);
         is_able && votes && !self.stopping && (is_ordered || !self.pins.hold.on || self.was_last_active())
     }
 
@@ -85,7 +87,7 @@ impl Machine {
 
     /// Whether every voting node was heard just now, is ready to stand, and none follows an active one.
     pub(super) fn sees_everyone(&self, now: Moment) -> bool {
-        let mut others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
+        let mut others = self.rivals();
         others.all(|info| {
             let Some(view) = self.peers.get(&VoterId::Node(info.node)) else { return false };
             let is_fresh = view.heard.is_some_and(|heard| now < heard + self.setup.timers.lease);
@@ -97,6 +99,12 @@ impl Machine {
         })
     }
 
+    /// The other nodes that vote.
+    fn rivals(&self) -> impl Iterator<Item = &NodeInfo> {
+        let others = self.setup.nodes.iter().filter(|info| info.node != self.me);
+        others.filter(|info| self.is_member(VoterId::Node(info.node)))
+    }
+
     /// How many other nodes should come first.
     fn place_among_candidates(&self, now: Moment) -> usize {
         let best = self
@@ -106,7 +114,7 @@ impl Machine {
             .map(|heartbeat| heartbeat.position)
             .fold(self.position, std::cmp::Ord::max);
         let mine = self.key(self.me, self.state, self.health.score(), self.position, best);
-        let others = self.setup.nodes.iter().filter(|info| info.votes && info.node != self.me);
+        let others = self.rivals();
         others
             .filter(|info| Some(info.node) != self.active)
             .filter_map(|info| {
@@ -150,7 +158,7 @@ impl Machine {
 
     /// When silence has lasted for long enough to act without a majority, in a pair without a witness.
     pub(super) fn self_promotion_due(&self) -> Option<Moment> {
-        if !self.setup.is_pair_without_witness() {
+        if !self.is_pair() {
             return None;
         }
         if let Some(Urgent::Resigned { .. }) = self.urgent {
@@ -160,7 +168,7 @@ impl Machine {
     }
 
     pub(super) fn may_promote_itself(&self, now: Moment) -> Option<Reason> {
-        let due = self.self_promotion_due()?;
+        let due = self.self_promotion_due().filter(|_| self.is_member(self.setup.me))?;
         let is_ready = match self.state {
             NodeState::Joining => now >= self.state_since + self.setup.timers.start,
             NodeState::Standby | NodeState::Isolated => true,

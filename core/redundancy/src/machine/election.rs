@@ -100,14 +100,17 @@ impl Machine {
         self.election =
             Election::Asking { epoch, round, yes: BTreeSet::new(), no: BTreeMap::new(), why, force };
         self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
-        let message = Message::PreVote { epoch, round };
+        let message = Message::PreVote { epoch, round, members: self.told_members() };
         let voters: Vec<VoterId> = self.setup.voters().collect();
         for voter in voters {
             if voter != self.setup.me {
                 self.send(voter, message.clone());
             }
         }
-        if let Some(answer) = self.ballot.answer(self.setup.me, &message, now) {
+        let members = self.members().told();
+        if let Some(answer) =
+            self.ballot.answer(self.setup.me, &Message::PreVote { epoch, round, members }, now)
+        {
             self.on_pre_vote_reply(self.setup.me, &answer.reply, now);
         }
     }
@@ -130,7 +133,9 @@ impl Machine {
                 nodes_seen: self.nodes_seen(now),
                 nodes: self.setup.nodes.len(),
             },
-            (None, None) => Reason::Rejoined { voters_seen: self.voters_seen(now), needed: self.majority },
+            (None, None) => {
+                Reason::Rejoined { voters_seen: self.voters_seen(now), needed: self.electorate.needed() }
+            }
         }
     }
 
@@ -139,8 +144,6 @@ impl Machine {
             return;
         };
         self.note_epoch(from, promised, now);
-        let voters = self.setup.voters().count();
-        let majority = self.majority;
         let dead = match self.urgent {
             Some(Urgent::Resigned { node, .. }) => Some(VoterId::Node(node)),
             Some(Urgent::Operator { .. }) | None => None,
@@ -156,11 +159,11 @@ impl Machine {
             no.insert(from, remaining_ms);
         }
         // A dead voter does not answer.
-        let unheard = dead.is_some_and(|dead| !yes.contains(&dead) && !no.contains_key(&dead));
-        if yes.len() >= majority {
+        let is_lost = |voter| no.contains_key(&voter) || (dead == Some(voter) && !yes.contains(&voter));
+        if self.electorate.wins(yes) {
             let why = why.clone();
             self.campaign(None, None, why, now);
-        } else if no.len() + usize::from(unheard) > voters - majority {
+        } else if self.electorate.is_blocked(is_lost) {
             self.give_up_asking(now);
         }
     }
@@ -173,7 +176,7 @@ impl Machine {
         self.agenda.clear(Timer::Vote);
         if force {
             self.urgent = None;
-            let why = Reason::ForcedFailover { votes: 1, needed: self.majority };
+            let why = Reason::ForcedFailover { votes: 1, needed: self.electorate.needed() };
             return self.campaign(None, Some(Alone::Operator), why, now);
         }
         if let Some(why) = self.may_promote_itself(now) {
@@ -183,8 +186,8 @@ impl Machine {
             self.urgent = None;
             let why = format!(
                 "{} of {} votes: a majority is out of reach; `failover --force` acts without it",
-                self.setup.voters().count() - no.len(),
-                self.majority
+                self.electorate.voters().iter().filter(|voter| !no.contains_key(voter)).count(),
+                self.electorate.needed()
             );
             self.refuse(crate::input::Order::Failover { force: false }, why);
         }
@@ -222,7 +225,9 @@ impl Machine {
         if alone.is_some() {
             self.ballot.seize(epoch, asker, now);
         } else {
-            let question = Message::Campaign { epoch, round: 0, incarnation: self.incarnation, token };
+            let members = self.members().told();
+            let question =
+                Message::Campaign { epoch, round: 0, incarnation: self.incarnation, token, members };
             let answer = self.ballot.answer(self.setup.me, &question, now);
             if !answer.is_some_and(|answer| answer.changed) {
                 self.election = Election::Idle;
@@ -293,26 +298,28 @@ impl Machine {
         campaign.refusals.clear();
         let (epoch, token, incarnation) = (campaign.epoch, campaign.token, self.incarnation);
         self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
-        let message = Message::Campaign { epoch, round, incarnation, token };
+        let message = Message::Campaign { epoch, round, incarnation, token, members: self.told_members() };
         let voters: Vec<VoterId> = self.setup.voters().collect();
         for voter in voters {
             if voter != self.setup.me {
                 self.send(voter, message.clone());
             }
         }
-        if let Some(answer) = self.ballot.answer(self.setup.me, &message, now) {
+        let members = self.members().told();
+        let mine = Message::Campaign { epoch, round, incarnation, token, members };
+        if let Some(answer) = self.ballot.answer(self.setup.me, &mine, now) {
             self.on_vote(self.setup.me, &answer.reply, now);
         }
     }
 
     pub(super) fn on_campaign_granted(&mut self, from: VoterId, epoch: Epoch, round: u64, now: Moment) {
-        let (majority, hold) = (self.majority, self.setup.timers.hold());
+        let hold = self.setup.timers.hold();
         let Election::Campaigning { campaign } = &mut self.election else { return };
         if campaign.epoch != epoch {
             return;
         }
         let Some((sent, votes)) = campaign.rounds.vote(round, from) else { return };
-        if votes < majority || sent + hold <= now {
+        if !self.electorate.wins(votes) || sent + hold <= now {
             return;
         }
         let Election::Campaigning { campaign } = std::mem::replace(&mut self.election, Election::Idle) else {
@@ -328,14 +335,14 @@ impl Machine {
         remaining_ms: u64,
         now: Moment,
     ) {
-        let spare = self.setup.voters().count() - self.majority;
         let Election::Campaigning { campaign } = &mut self.election else { return };
         if campaign.epoch != epoch {
             return;
         }
         campaign.refusals.insert(from, remaining_ms);
         // A voter that heard of the token before its holder's last renewal was answered says no first.
-        if campaign.refusals.len() > spare {
+        let refusals = &campaign.refusals;
+        if self.electorate.is_blocked(|voter| refusals.contains_key(&voter)) {
             self.lose_campaign(now);
         }
     }
@@ -361,12 +368,9 @@ impl Machine {
 
     fn end_campaign(&mut self, campaign: &Campaign, now: Moment) {
         self.agenda.clear(Timer::Vote);
-        let reason = Reason::VoteLost {
-            epoch: campaign.epoch,
-            votes: campaign.rounds.votes_max(),
-            needed: self.majority,
-            waited_ms: millis(now, campaign.since),
-        };
+        let (votes, needed) = campaign.rounds.tally(&self.electorate);
+        let reason =
+            Reason::VoteLost { epoch: campaign.epoch, votes, needed, waited_ms: millis(now, campaign.since) };
         self.enter(campaign.origin, reason, now);
         let longest = Duration::from_millis(campaign.refusals.values().copied().max().unwrap_or(0));
         self.ask_again_after(longest.min(self.setup.timers.lease).max(self.setup.timers.stagger), now);
@@ -401,6 +405,7 @@ impl Machine {
             forced: alone == Some(Alone::Operator),
             drain: None,
         });
+        self.begin_counting_members();
         self.last_active = epoch;
         self.followed = epoch;
         self.active = None;

@@ -20,9 +20,15 @@ impl Machine {
         if view.paths.len() < PATHS_MAX || view.paths.contains_key(&path) {
             view.paths.entry(path).or_default().heard = Some(now);
         }
+        if let Some(members) = message.members() {
+            self.learn_members(from, members, now);
+        }
         match message {
             Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat, now),
-            Message::VoterStatus { promised, .. } => {
+            Message::VoterStatus { promised, incarnation, .. } => {
+                if let Some(view) = self.peers.get_mut(&from) {
+                    view.process = view.process.max(incarnation);
+                }
                 self.note_promise(from, promised);
                 self.note_epoch(from, promised, now);
             }
@@ -45,6 +51,11 @@ impl Machine {
                 self.refuse(crate::input::Order::Switchover { to }, why);
             }
             Message::Bye { incarnation } => self.on_bye(from, incarnation, now),
+            Message::Leave { incarnation } => self.on_leave(from, incarnation, now),
+            Message::RequestMembers { change } => self.on_members_request(from, change, now),
+            Message::MembersRefused { change, why } => {
+                self.refuse(crate::input::Order::Members(change), why);
+            }
         }
     }
 
@@ -102,6 +113,7 @@ impl Machine {
         let (state, epoch, promised, hold) =
             (heartbeat.state, heartbeat.epoch, heartbeat.promised, heartbeat.hold);
         let is_new = view.heartbeat.as_ref().is_none_or(|last| last.incarnation < heartbeat.incarnation);
+        view.process = view.process.max(Some(heartbeat.incarnation));
         view.heartbeat = Some(heartbeat);
         self.note_promise(from, promised);
         self.adopt_hold(hold, now);

@@ -49,6 +49,9 @@ impl Machine {
         if !info.votes {
             return Some(format!("node {node} is an observer"));
         }
+        if !self.is_member(VoterId::Node(node)) {
+            return Some(format!("node {node} is shrunk: it may act when it votes again"));
+        }
         let view = self.peers.get(&VoterId::Node(node))?;
         let heard = view.heard.unwrap_or(self.started);
         let limit = self.setup.timers.lease;
@@ -137,6 +140,7 @@ impl Machine {
     /// The gates of this epoch are closed for good: the role is given away.
     pub(super) fn finish_drain(&mut self, position: Position, drained: bool, now: Moment) {
         let Some(tenure) = self.tenure.take() else { return };
+        self.drop_members_change();
         let Some(drain) = tenure.drain else { return };
         for timer in [Timer::Lease, Timer::Renew, Timer::Drain, Timer::Watchdog] {
             self.agenda.clear(timer);
@@ -192,6 +196,7 @@ impl Machine {
         let is_mine = token.to == self.me
             && from == VoterId::Node(token.from)
             && token.epoch.rank() == token.from
+            && self.is_member(self.setup.me)
             && token.epoch >= self.followed;
         let is_ready = match self.state {
             NodeState::Standby | NodeState::Syncing => !self.stopping,

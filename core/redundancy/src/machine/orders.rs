@@ -26,6 +26,7 @@ impl Machine {
             }
             Order::Maintenance(true) => self.order_maintenance(now),
             Order::Maintenance(false) => self.order_end_of_maintenance(now),
+            Order::Members(change) => self.order_members(change, now),
         };
         if let Err(why) = done {
             self.refuse(order, why);
@@ -107,6 +108,12 @@ impl Machine {
         if !self.setup.nodes.iter().any(|info| info.node == self.me && info.votes) {
             return Err(format!("node {} is an observer", self.me));
         }
+        if !force && !self.is_member(self.setup.me) {
+            return Err(format!(
+                "node {} is shrunk: its vote does not count until the active node has taken it in again",
+                self.me
+            ));
+        }
         if let Some(active) = self.active.filter(|active| self.is_fresh(*active, now)) {
             return Err(format!("node {active} is alive and active: use `switchover`"));
         }
@@ -185,7 +192,7 @@ impl Machine {
         Ok(())
     }
 
-    fn is_fresh(&self, node: NodeRank, now: Moment) -> bool {
+    pub(super) fn is_fresh(&self, node: NodeRank, now: Moment) -> bool {
         let limit = self.setup.timers.lease.as_millis();
         self.heard(VoterId::Node(node)).is_some_and(|heard| u128::from(millis(now, heard)) < limit)
     }

@@ -7,6 +7,7 @@ use twinhub_model::{Epoch, Moment};
 use super::Machine;
 use super::handover::Drain;
 use crate::agenda::Timer;
+use crate::members::Electorate;
 use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
 use crate::output::Action;
 use crate::reason::Reason;
@@ -55,10 +56,10 @@ impl Rounds {
     }
 
     /// Counts a vote; gives the moment the round was sent and its votes.
-    pub(super) fn vote(&mut self, number: u64, voter: VoterId) -> Option<(Moment, usize)> {
+    pub(super) fn vote(&mut self, number: u64, voter: VoterId) -> Option<(Moment, &BTreeSet<VoterId>)> {
         let round = self.0.iter_mut().find(|round| round.number == number)?;
         round.votes.insert(voter);
-        Some((round.sent, round.votes.len()))
+        Some((round.sent, &round.votes))
     }
 
     /// Everyone who voted in any round.
@@ -66,14 +67,15 @@ impl Rounds {
         self.0.iter().flat_map(|round| round.votes.iter().copied()).collect()
     }
 
-    /// The most votes any round has.
-    pub(super) fn votes_max(&self) -> usize {
-        self.0.iter().map(|round| round.votes.len()).max().unwrap_or(0)
+    /// The votes of the round that came nearest to a majority, and how many it needs.
+    pub(super) fn tally(&self, electorate: &Electorate) -> (usize, usize) {
+        let best = self.0.iter().map(|round| electorate.tally(&round.votes)).max_by_key(|(votes, _)| *votes);
+        best.unwrap_or((0, electorate.needed()))
     }
 
-    /// The votes of the newest round.
-    pub(super) fn votes_last(&self) -> usize {
-        self.0.back().map_or(0, |round| round.votes.len())
+    /// The votes of the newest round, and how many it needs.
+    pub(super) fn tally_last(&self, electorate: &Electorate) -> (usize, usize) {
+        self.0.back().map_or((0, electorate.needed()), |round| electorate.tally(&round.votes))
     }
 }
 
@@ -87,12 +89,14 @@ impl Machine {
         let granted = tenure.granted.clone();
         self.agenda.set(Timer::Renew, now + self.setup.timers.renew);
         let incarnation = self.incarnation;
+        // Who is absent is asked, too: it learns the record, and shows that it is back.
         let voters: Vec<VoterId> = self.setup.voters().collect();
         for voter in voters {
+            let members = if voter == self.setup.me { self.members().told() } else { self.told_members() };
             let message = if granted.contains(&voter) {
-                Message::Renew { epoch, round, incarnation }
+                Message::Renew { epoch, round, incarnation, members }
             } else {
-                Message::Campaign { epoch, round, incarnation, token }
+                Message::Campaign { epoch, round, incarnation, token, members }
             };
             if voter != self.setup.me {
                 self.send(voter, message);
@@ -103,6 +107,7 @@ impl Machine {
     }
 
     pub(super) fn on_renew_timer(&mut self, now: Moment) {
+        self.give_up_members(now);
         self.renew(now);
         if self.tenure.as_ref().is_some_and(|tenure| tenure.alone) {
             match self.may_hold_alone(now) {
@@ -115,9 +120,12 @@ impl Machine {
     /// An answer to a question of this node's epoch, as holder or as candidate.
     pub(super) fn on_vote(&mut self, from: VoterId, reply: &Message, now: Moment) {
         match *reply {
-            Message::Grant { epoch, round } => {
+            Message::Grant { epoch, round, members } => {
                 if self.tenure.as_ref().is_some_and(|tenure| tenure.epoch == epoch) {
                     self.on_granted(from, round, now);
+                    if from != self.setup.me {
+                        self.on_members_known(from, members, now);
+                    }
                 } else {
                     self.on_campaign_granted(from, epoch, round, now);
                 }
@@ -146,19 +154,23 @@ impl Machine {
             | Message::Resigned { .. }
             | Message::RequestSwitchover { .. }
             | Message::SwitchoverRefused { .. }
-            | Message::Bye { .. } => {}
+            | Message::Bye { .. }
+            | Message::Leave { .. }
+            | Message::RequestMembers { .. }
+            | Message::MembersRefused { .. } => {}
         }
     }
 
     fn on_granted(&mut self, from: VoterId, round: u64, now: Moment) {
         let hold = self.setup.timers.hold();
-        let (majority, lead) = (self.majority, self.lead());
+        let lead = self.lead();
         let Some(tenure) = &mut self.tenure else { return };
         tenure.granted.insert(from);
         let Some((sent, votes)) = tenure.rounds.vote(round, from) else { return };
         // The voters count from when they were asked, the holder from when it asked, which is earlier.
         let end = sent + hold;
-        if votes < majority || end <= now || end < tenure.lease_end {
+        let (has_majority, (votes, needed)) = (self.electorate.wins(votes), self.electorate.tally(votes));
+        if !has_majority || end <= now || end < tenure.lease_end {
             return;
         }
         let was_unquorate = tenure.unquorate;
@@ -170,7 +182,7 @@ impl Machine {
         self.agenda.set(Timer::Lease, end.before(lead));
         self.outputs.push_back(Action::Lease { epoch, until: end });
         if was_unquorate {
-            let reason = Reason::QuorumRegained { votes, needed: majority };
+            let reason = Reason::QuorumRegained { votes, needed };
             self.outputs.push_back(Action::Quorum { epoch, quorate: true, split_possible: false, reason });
             self.beat(now);
         }
@@ -180,11 +192,11 @@ impl Machine {
     pub(super) fn on_lease_timer(&mut self, now: Moment) {
         let Some(tenure) = &self.tenure else { return };
         let (epoch, end) = (tenure.epoch, tenure.lease_end);
-        let votes = tenure.rounds.votes_last();
+        let (votes, needed) = tenure.rounds.tally_last(&self.electorate);
         let refusal = match self.may_hold_alone(now) {
             Ok(()) if now <= end + self.setup.timers.lease => return self.hold_alone(now),
             // The process slept for so long that another node may have taken its silence for death.
-            Ok(()) => Reason::LeaseLost { epoch, votes, needed: self.majority, late_ms: millis(now, end) },
+            Ok(()) => Reason::LeaseLost { epoch, votes, needed, late_ms: millis(now, end) },
             Err(refusal) => refusal,
         };
         if now >= end {
@@ -197,7 +209,7 @@ impl Machine {
     /// How much before its end a lease is looked at: a pair without a witness may have to prolong it alone,
     /// and outputs should not notice.
     pub(super) fn lead(&self) -> std::time::Duration {
-        if self.setup.is_pair_without_witness() || self.tenure.as_ref().is_some_and(|tenure| tenure.forced) {
+        if self.is_pair() || self.tenure.as_ref().is_some_and(|tenure| tenure.forced) {
             self.setup.timers.heartbeat / 2
         } else {
             std::time::Duration::ZERO
@@ -210,10 +222,11 @@ impl Machine {
         if tenure.forced {
             return Ok(());
         }
-        if !self.setup.is_pair_without_witness() {
-            let (epoch, votes) = (tenure.epoch, tenure.rounds.votes_last());
+        if !self.is_pair() {
+            let epoch = tenure.epoch;
+            let (votes, needed) = tenure.rounds.tally_last(&self.electorate);
             let late_ms = millis(now, tenure.lease_end);
-            return Err(Reason::LeaseLost { epoch, votes, needed: self.majority, late_ms });
+            return Err(Reason::LeaseLost { epoch, votes, needed, late_ms });
         }
         match self.setup.without_witness {
             // Nobody else can win without this node's own vote.
@@ -248,19 +261,19 @@ impl Machine {
     pub(super) fn hold_alone(&mut self, now: Moment) {
         let end = now + self.setup.timers.hold();
         let silent_ms = millis(now, self.last_heard_of_voters());
-        let is_exclusive = self.setup.is_pair_without_witness()
+        let is_exclusive = self.is_pair()
             && self.setup.without_witness == Policy::Manual
             && self.tenure.as_ref().is_some_and(|tenure| !tenure.forced);
         let policy = self.setup.without_witness;
         let limit_ms = millis(Moment::ZERO + self.setup.timers.lease, Moment::ZERO);
-        let needed = self.majority;
         let Some(tenure) = &mut self.tenure else { return };
         tenure.lease_end = end;
         tenure.alone = true;
         let epoch = tenure.epoch;
         let is_new = !tenure.unquorate && !is_exclusive;
         tenure.unquorate |= !is_exclusive;
-        let (forced, votes) = (tenure.forced, tenure.rounds.votes_last());
+        let forced = tenure.forced;
+        let (votes, needed) = tenure.rounds.tally_last(&self.electorate);
         self.agenda.set(Timer::Lease, end.before(self.lead()));
         self.outputs.push_back(Action::Lease { epoch, until: end });
         if is_new {
@@ -281,6 +294,7 @@ impl Machine {
 
     pub(super) fn stop_acting(&mut self, to: NodeState, reason: Reason, now: Moment) {
         let Some(tenure) = self.tenure.take() else { return };
+        self.drop_members_change();
         self.may_have_diverged |= tenure.unquorate;
         self.gates_closed = false;
         self.followed = self.followed.max(tenure.epoch);

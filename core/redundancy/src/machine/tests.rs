@@ -12,6 +12,7 @@ use crate::setup::tests::pair_with_witness;
 use crate::stored::Hold;
 
 mod hostile;
+mod members;
 mod roles;
 mod service;
 
@@ -64,8 +65,13 @@ impl Bench {
         bench.beat(A, NodeState::Active, epoch_of(A, 1));
         bench.input(Input::Synced { lag_records: 0, config_matches: true });
         assert_eq!(bench.machine.state(), NodeState::Standby);
-        let renewal =
-            Message::Campaign { epoch: epoch_of(A, 1), round: 1, incarnation: PROCESS, token: None };
+        let renewal = Message::Campaign {
+            epoch: epoch_of(A, 1),
+            round: 1,
+            incarnation: PROCESS,
+            token: None,
+            members: None,
+        };
         bench.hear(NODE_A, renewal);
         bench
     }
@@ -136,18 +142,26 @@ impl Bench {
             active: (epoch != Epoch::NONE).then_some(epoch.rank()),
             unquorate: false,
             hold: Hold::default(),
+            members: None,
         }
     }
 
     /// The witness says yes to whatever was asked of it last.
     fn grant_from(&mut self, voter: VoterId) {
-        let asked = self.actions.iter().rev().find_map(|action| match action {
-            Action::Send {
-                to,
-                message: Message::Campaign { epoch, round, .. } | Message::Renew { epoch, round, .. },
-            } if *to == voter => Some(Message::Grant { epoch: *epoch, round: *round }),
-            _ => None,
-        });
+        let asked =
+            self.actions.iter().rev().find_map(|action| match action {
+                Action::Send {
+                    to,
+                    message:
+                        Message::Campaign { epoch, round, members, .. }
+                        | Message::Renew { epoch, round, members, .. },
+                } if *to == voter => Some(Message::Grant {
+                    epoch: *epoch,
+                    round: *round,
+                    members: members.as_ref().map(|members| members.stamp),
+                }),
+                _ => None,
+            });
         if let Some(grant) = asked {
             self.hear(voter, grant);
         }
@@ -175,6 +189,7 @@ impl Bench {
             promised: Epoch::NONE,
             holder: None,
             remaining_ms: 0,
+            members: None,
         };
         self.hear(VoterId::Witness, reply);
         self.grant_from(VoterId::Witness);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use twinhub_model::{Moment, NodeRank};
-use twinhub_redundancy::{Order, Reason, VoterId};
+use twinhub_redundancy::{Members, MembersChange, Order, Reason, VoterId};
 
 use super::{Control, ORDER_MAX};
 use crate::clock;
@@ -115,17 +115,25 @@ impl Control {
             Order::Pause => group.machine.is_paused(),
             Order::Resume => !group.machine.is_paused(),
             Order::Maintenance(on) => (state == twinhub_redundancy::NodeState::Maintenance) == on,
+            Order::Members(change) => is_settled(group.machine.members(), change),
         };
         let took_ms = now.since(begun).as_millis();
         if done {
             group.running_order = None;
             let who = active.map_or_else(|| "no node".to_owned(), |node| self.shared.name_of(node));
-            self.shared.end_operation(
-                operation,
-                name,
-                true,
-                &format!("`{who}` is active, after {took_ms} ms"),
-            );
+            let detail = match order {
+                Order::Members(_) => {
+                    let (voters, configured) = group.machine.counts();
+                    let revision = group.machine.members().stamp.revision;
+                    format!("{voters} of {configured} voters, revision {revision}, after {took_ms} ms")
+                }
+                Order::Switchover { .. }
+                | Order::Failover { .. }
+                | Order::Pause
+                | Order::Resume
+                | Order::Maintenance(_) => format!("`{who}` is active, after {took_ms} ms"),
+            };
+            self.shared.end_operation(operation, name, true, &detail);
         } else if now.since(begun) > ORDER_MAX {
             group.running_order = None;
             self.shared.end_operation(
@@ -136,4 +144,15 @@ impl Control {
             );
         }
     }
+}
+
+/// Whether a change of the voters counts, as far as this node knows.
+fn is_settled(members: &Members, change: MembersChange) -> bool {
+    members.before.is_none()
+        && match change {
+            MembersChange::Shrink { voter, hold, .. } => {
+                members.absence(voter).is_some_and(|absence| absence.hold == hold)
+            }
+            MembersChange::Grow { voter } => !members.is_absent(voter),
+        }
 }

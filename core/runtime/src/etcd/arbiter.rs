@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
-use twinhub_redundancy::{Grant, Message, StoredState, Voter, VoterId, VoterOutput};
+use twinhub_redundancy::{Grant, Members, Message, StoredState, Voter, VoterId, VoterOutput};
 
 use crate::witness::{LEASE_MAX, voter_setup};
 
@@ -22,6 +22,9 @@ pub(super) struct Paper {
     /// Makes every write unlike any other, also across a restored backup: the writer, its process, a count.
     #[n(3)]
     writer: (u8, u64, u64),
+    /// Who votes, if that ever changed.
+    #[n(4)]
+    members: Option<Members>,
 }
 
 /// What must still be true when a write is carried out.
@@ -66,6 +69,8 @@ pub(super) struct Arbiter {
     view: View,
     /// The greatest promise ever seen: a key that lost it is not believed.
     floor: Epoch,
+    /// The newest record of the voters ever seen: likewise.
+    members: Option<Members>,
     /// The longest lease ever seen in the key.
     longest: Duration,
     /// Until when a key that is missing or went back may hide a grant.
@@ -99,6 +104,7 @@ impl Arbiter {
             lease,
             view: View::Unknown,
             floor: Epoch::NONE,
+            members: None,
             longest: lease,
             quiet_until: Moment::ZERO,
             dead: BTreeMap::new(),
@@ -125,7 +131,8 @@ impl Arbiter {
             return Ok(());
         }
         self.view = View::Unknown;
-        let mut stored = StoredState { promised: self.floor, ..StoredState::default() };
+        let mut stored =
+            StoredState { promised: self.floor, members: self.members.clone(), ..StoredState::default() };
         let mut went_back = true;
         if let Compare::Same { value, .. } = &compare {
             let paper: Paper = minicbor::decode(value)
@@ -134,11 +141,13 @@ impl Arbiter {
             self.longest = self.longest.max(Duration::from_millis(u64::from(paper.lease_ms)).min(LEASE_MAX));
             stored.promised = paper.promised.max(self.floor);
             stored.grant = paper.grant;
+            stored.members = newer(stored.members, paper.members);
         }
         if went_back {
             self.quiet_until = self.quiet_until.max(now + self.longest);
         }
         self.floor = stored.promised;
+        self.members.clone_from(&stored.members);
         let mut voter = Voter::new(&voter_setup(&self.group, self.cluster, self.longest), stored, now);
         for (node, incarnation) in &self.dead {
             voter.resigned(*node, *incarnation);
@@ -195,8 +204,8 @@ impl Arbiter {
 
     fn release(&mut self) -> Step {
         let View::Known { compare, voter } = &self.view else { return Step::Silent };
-        let (compare, promised) = (compare.clone(), voter.promised());
-        let value = self.paper(promised, None);
+        let (compare, stored) = (compare.clone(), voter.stored().clone());
+        let value = self.paper(stored.promised, None, stored.members);
         self.pending = Some((value.clone(), Vec::new()));
         Step::Write { compare, value }
     }
@@ -204,18 +213,19 @@ impl Arbiter {
     fn write(&mut self, says: Vec<Message>) -> Step {
         let View::Known { compare, voter } = &self.view else { return Step::Silent };
         let (compare, stored) = (compare.clone(), voter.stored().clone());
-        let value = self.paper(stored.promised, stored.grant);
+        let value = self.paper(stored.promised, stored.grant, stored.members);
         self.pending = Some((value.clone(), says));
         Step::Write { compare, value }
     }
 
-    fn paper(&mut self, promised: Epoch, grant: Option<Grant>) -> Vec<u8> {
+    fn paper(&mut self, promised: Epoch, grant: Option<Grant>, members: Option<Members>) -> Vec<u8> {
         self.writes += 1;
         let paper = Paper {
             promised,
             grant,
             lease_ms: u32::try_from(self.lease.as_millis()).unwrap_or(u32::MAX),
             writer: (self.me.0, self.incarnation.0, self.writes),
+            members,
         };
         minicbor::to_vec(paper).expect("a vector takes every byte and the fields have no fallible encoder")
     }
@@ -226,6 +236,7 @@ impl Arbiter {
         if let View::Known { compare, voter } = &mut self.view {
             *compare = Compare::Same { revision: at_revision, value: written };
             self.floor = self.floor.max(voter.promised());
+            self.members = newer(self.members.take(), voter.stored().members.clone());
         }
         says
     }
@@ -235,6 +246,11 @@ impl Arbiter {
         self.pending = None;
         self.view = View::Unknown;
     }
+}
+
+fn newer(one: Option<Members>, other: Option<Members>) -> Option<Members> {
+    let stamp = |members: &Option<Members>| members.as_ref().map(|members| members.stamp);
+    if stamp(&other) > stamp(&one) { other } else { one }
 }
 
 #[cfg(test)]

@@ -39,7 +39,9 @@ impl World {
         site.disk_busy_until = self.now;
         let incarnation = site.incarnation;
         site.life = match id {
-            VoterId::Witness => Life::Witness(Box::new(Voter::new(&setup, stored, shown))),
+            VoterId::Witness => {
+                Life::Witness(Box::new(Voter::new(&setup, stored, shown).of_process(incarnation)))
+            }
             VoterId::Node(_) => Life::Node(Box::new(Machine::new(setup, stored, incarnation, seed, shown))),
         };
         self.note(&format!("{id} starts, incarnation {}", incarnation.0));
@@ -126,6 +128,10 @@ impl World {
             }
             Action::Quorum { epoch, quorate, reason, .. } => {
                 self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
+            }
+            Action::Members { reason, .. } => {
+                *self.field.members.entry(reason.kind()).or_default() += 1;
+                self.note(&format!("{id} voters: {reason}"));
             }
             Action::Alarm { reason } => self.note(&format!("{id} alarm: {reason}")),
             Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),

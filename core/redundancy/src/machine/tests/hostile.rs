@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::health::{Health, InterfaceSight, Sight};
+use crate::members::{Absence, Ground, Members, MembersChange, Stamp};
 use crate::message::{MoveCause, RefusalCause};
 
 proptest! {
@@ -81,9 +82,9 @@ fn a_clock_that_seems_to_go_back_is_held() {
 #[test]
 fn unknown_fields_are_skipped() {
     let mut bytes = minicbor::to_vec(StoredState { promised: Epoch(513), ..StoredState::default() }).unwrap();
-    assert_eq!(bytes[0], 0x88, "an array of eight");
-    bytes[0] = 0x89;
-    bytes.push(0x07);
+    assert_eq!(bytes[0], 0x88, "an array of eight: voters that never changed are not stored");
+    bytes[0] = 0x8a;
+    bytes.extend([0xf6, 0x07]);
     let state: StoredState = minicbor::decode(&bytes).unwrap();
     assert_eq!(state.promised, Epoch(513));
 }
@@ -95,6 +96,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(Order::Switchover { to: None }),
         (0u8..3).prop_map(|to| Order::Switchover { to: Some(NodeRank(to)) }),
         any::<bool>().prop_map(|force| Order::Failover { force }),
+        any_change().prop_map(Order::Members),
         Just(Order::Pause),
         Just(Order::Resume),
         any::<bool>().prop_map(Order::Maintenance),
@@ -152,47 +154,78 @@ fn any_token() -> impl Strategy<Value = TransferToken> {
     })
 }
 
+fn any_voter() -> impl Strategy<Value = VoterId> {
+    prop_oneof![Just(NODE_A), Just(NODE_B), Just(VoterId::Witness), Just(VoterId::Node(NodeRank(9)))]
+}
+
+fn any_change() -> impl Strategy<Value = MembersChange> {
+    (any_voter(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(voter, grows, fenced, hold)| {
+        if grows { MembersChange::Grow { voter } } else { MembersChange::Shrink { voter, fenced, hold } }
+    })
+}
+
+fn any_members() -> impl Strategy<Value = Option<Members>> {
+    let absent = proptest::collection::vec((any_voter(), any::<bool>()), 0..4);
+    let before = proptest::option::of(proptest::collection::vec(any_voter(), 0..3));
+    let members =
+        (any_epoch(), 0u64..8, absent, before).prop_map(|(epoch, revision, absent, before)| Members {
+            stamp: Stamp { epoch, revision },
+            absent: absent
+                .into_iter()
+                .map(|(voter, hold)| Absence { voter, ground: Ground::Fenced, hold, process: None })
+                .collect(),
+            before,
+        });
+    prop_oneof![3 => Just(None), 1 => members.prop_map(Some)]
+}
+
 fn any_message() -> impl Strategy<Value = Message> {
     let round = 0u64..6;
-    let heartbeat = (any_epoch(), any_epoch(), 0usize..12, any::<u64>(), any::<u8>(), any::<bool>())
-        .prop_map(|(epoch, promised, state, sequence, score, unquorate)| {
-            Message::Heartbeat(Heartbeat {
-                incarnation: Incarnation(sequence % 3),
-                sequence,
-                state: NodeState::ALL[state],
-                epoch,
-                promised,
-                position: Position::new(epoch, sequence),
-                config_hash: 1,
-                score,
-                proven: unquorate.then_some(score),
-                active: Some(epoch.rank()),
-                unquorate,
-                hold: Hold { version: sequence % 4, on: unquorate },
-            })
-        });
+    let heartbeat =
+        (any_epoch(), any_epoch(), 0usize..12, any::<u64>(), any::<u8>(), any::<bool>(), any_members())
+            .prop_map(|(epoch, promised, state, sequence, score, unquorate, members)| {
+                Message::Heartbeat(Heartbeat {
+                    incarnation: Incarnation(sequence % 3),
+                    sequence,
+                    state: NodeState::ALL[state],
+                    epoch,
+                    promised,
+                    position: Position::new(epoch, sequence),
+                    config_hash: 1,
+                    score,
+                    proven: unquorate.then_some(score),
+                    active: Some(epoch.rank()),
+                    unquorate,
+                    hold: Hold { version: sequence % 4, on: unquorate },
+                    members,
+                })
+            });
     prop_oneof![
         4 => heartbeat,
-        1 => any_epoch().prop_map(|promised| Message::VoterStatus { promised, holder: None }),
-        2 => (any_epoch(), round.clone()).prop_map(|(epoch, round)| Message::PreVote { epoch, round }),
-        2 => (any_epoch(), round.clone(), any::<bool>(), any::<u64>()).prop_map(
-            |(epoch, round, granted, remaining_ms)| Message::PreVoteReply {
-                epoch, round, granted, promised: epoch, holder: None, remaining_ms,
+        1 => (any_epoch(), any_members()).prop_map(|(promised, members)| Message::VoterStatus {
+            promised, holder: None, members, incarnation: Some(PROCESS) }),
+        2 => (any_epoch(), round.clone(), any_members()).prop_map(|(epoch, round, members)| Message::PreVote { epoch, round, members }),
+        2 => (any_epoch(), round.clone(), any::<bool>(), any::<u64>(), any_members()).prop_map(
+            |(epoch, round, granted, remaining_ms, members)| Message::PreVoteReply {
+                epoch, round, granted, promised: epoch, holder: None, remaining_ms, members,
             }
         ),
-        3 => (any_epoch(), round.clone(), proptest::option::of(any_token())).prop_map(|(epoch, round, token)| Message::Campaign {
-            epoch, round, incarnation: PROCESS, token,
-        }),
-        2 => (any_epoch(), round.clone())
-            .prop_map(|(epoch, round)| Message::Renew { epoch, round, incarnation: PROCESS }),
-        3 => (any_epoch(), round.clone()).prop_map(|(epoch, round)| Message::Grant { epoch, round }),
-        2 => (any_epoch(), round, any::<u64>()).prop_map(|(epoch, round, remaining_ms)| Message::Refuse {
-            epoch, round, promised: epoch, cause: RefusalCause::Unknown, remaining_ms,
+        3 => (any_epoch(), round.clone(), proptest::option::of(any_token()), any_members()).prop_map(|(epoch, round, token, members)| Message::Campaign {
+            epoch, round, incarnation: PROCESS, token, members }),
+        2 => (any_epoch(), round.clone(), any_members())
+            .prop_map(|(epoch, round, members)| Message::Renew { epoch, round, incarnation: PROCESS, members }),
+        3 => (any_epoch(), round.clone(), any_members()).prop_map(|(epoch, round, members)| Message::Grant {
+            epoch, round, members: members.map(|members| members.stamp) }),
+        2 => (any_epoch(), round, any::<u64>(), any_members()).prop_map(|(epoch, round, remaining_ms, members)| Message::Refuse {
+            epoch, round, promised: epoch, cause: RefusalCause::Unknown, remaining_ms, members,
         }),
         2 => any_token().prop_map(|token| Message::Transfer { token }),
         1 => any_epoch().prop_map(|epoch| Message::Resigned { node: epoch.rank(), epoch, incarnation: PROCESS }),
         1 => Just(Message::RequestSwitchover { to: None, by: B }),
         1 => Just(Message::SwitchoverRefused { to: None, why: "no".to_owned() }),
         1 => Just(Message::Bye { incarnation: PROCESS }),
+        1 => Just(Message::Leave { incarnation: PROCESS }),
+        1 => any_change().prop_map(|change| Message::RequestMembers { change }),
+        1 => any_change().prop_map(|change| Message::MembersRefused { change, why: "no".to_owned() }),
     ]
 }

@@ -99,6 +99,7 @@ fn nothing_is_asked_before_the_own_promise_is_on_disk() {
             promised: Epoch::NONE,
             holder: None,
             remaining_ms: 0,
+            members: None,
         };
         bench.hear(VoterId::Witness, reply);
     }
@@ -142,12 +143,13 @@ fn an_answer_that_is_too_late_gives_no_lease() {
         promised: Epoch::NONE,
         holder: None,
         remaining_ms: 0,
+        members: None,
     };
     bench.hear(VoterId::Witness, reply);
     assert_eq!(bench.machine.state(), NodeState::Candidate);
     let first = bench.machine.rounds_asked;
     bench.wait(1400);
-    bench.hear(VoterId::Witness, Message::Grant { epoch: epoch_of(A, 1), round: first });
+    bench.hear(VoterId::Witness, Message::Grant { epoch: epoch_of(A, 1), round: first, members: None });
     assert_eq!(bench.machine.state(), NodeState::Candidate, "1400 ms is longer than the lease it would give");
 }
 
@@ -155,7 +157,8 @@ fn an_answer_that_is_too_late_gives_no_lease() {
 fn a_higher_epoch_closes_the_gates_in_the_same_moment() {
     let mut bench = Bench::active();
     bench.take();
-    let status = Message::VoterStatus { promised: epoch_of(B, 2), holder: Some(B) };
+    let status =
+        Message::VoterStatus { promised: epoch_of(B, 2), holder: Some(B), members: None, incarnation: None };
     bench.hear(VoterId::Witness, status);
     let actions = bench.take();
     let [Action::Lease { until, .. }, Action::CloseGates { abort_links: true, reason, .. }, ..] =
@@ -294,6 +297,7 @@ fn a_voter_that_has_not_heard_yet_of_a_dead_process_is_asked_again_at_once() {
             promised: epoch_of(A, 1),
             holder: Some(A),
             remaining_ms: 1400,
+            members: None,
         };
         bench.hear(VoterId::Witness, refusal);
         bench.take();
@@ -333,6 +337,7 @@ fn a_refused_question_is_asked_again_when_the_grant_in_the_way_ends() {
         promised: epoch_of(A, 1),
         holder: Some(A),
         remaining_ms: 540,
+        members: None,
     };
     bench.hear(VoterId::Witness, refusal);
     // The other voter is dead; its answer is not waited for longer than a renewal takes.

@@ -156,6 +156,7 @@ impl World {
             round: asker.asked.len() as u64 - 1,
             incarnation: Incarnation(asker.incarnation),
             token,
+            members: None,
         };
         self.ask(node, &message);
     }
@@ -180,6 +181,7 @@ impl World {
                     epoch: asker.epoch,
                     round: asker.asked.len() as u64 - 1,
                     incarnation: Incarnation(asker.incarnation),
+                    members: None,
                 };
                 self.ask(node, &message);
             }
@@ -280,7 +282,7 @@ impl World {
             }
         };
         for message in says {
-            if let Message::Grant { epoch, round } = message
+            if let Message::Grant { epoch, round, .. } = message
                 && epoch == node.epoch
             {
                 let asked = node.asked[usize::try_from(round).unwrap()];
