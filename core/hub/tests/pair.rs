@@ -43,6 +43,7 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
         let tests = pair.json("main", &["peer", "test"]);
         let [backup, witness] = [&tests[0]["paths"][0], &tests[1]["paths"][0]];
         tests[0]["config_hash"] == backup["config_hash"]
+            && [backup, witness].iter().all(|path| path["protocol"] == 2)
             && backup["clock_offset_us"].as_i64().is_some_and(|offset| offset.abs() < 1_000_000)
             && witness["rtt_us"].is_u64()
     });

@@ -44,6 +44,7 @@ mod message;
 mod outbox;
 mod output;
 mod peer;
+mod protocol;
 mod reason;
 mod setup;
 mod state;

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use twinhub_model::Moment;
 use twinhub_redundancy::{Action, Input, Machine, Message, Order, Output, PathId, VoterId};
 use twinhub_store::RoleFile;
-use twinhub_wire::{Channel, Kind, write_frame};
+use twinhub_wire::{Channel, Kind};
 
 use crate::clock;
 use crate::error::StartError;
@@ -28,7 +28,7 @@ use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
 use crate::roles::{GroupMessage, RoleState};
-use crate::shared::Shared;
+use crate::shared::{DropCause, Shared};
 
 mod show;
 
@@ -231,7 +231,7 @@ impl Control {
         match event {
             LinkEvent::Up { link, info } => {
                 let (peer, path) = (link.peer, link.path);
-                tracing::info!(%peer, path, version = info.version, "peer link up");
+                tracing::info!(%peer, path, version = info.version, protocol = info.protocol, "peer link up");
                 let own = self.shared.site.nodes.get(usize::from(self.shared.rank.0));
                 let accepted_on = own.and_then(|node| node.links.get(usize::from(path))).cloned();
                 self.shared.set_path(peer, path, |status| {
@@ -242,7 +242,7 @@ impl Control {
                     status.up = true;
                     status.loss = None;
                 });
-                self.shared.set_version(peer, info.version, info.config_hash);
+                self.shared.set_info(peer, info);
                 self.links.insert((peer, path), link);
                 self.tell_all(&Input::PathUp { peer, path: PathId(path) });
             }
@@ -269,8 +269,14 @@ impl Control {
                     Ok(GroupMessage { group, message, .. }) => {
                         self.turn(&group, Some(Input::Message { from: peer, path: PathId(path), message }));
                     }
-                    Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
+                    Err(error) => {
+                        self.shared.count_unreadable(peer);
+                        tracing::debug!(%peer, %error, "unreadable control message");
+                    }
                 }
+            }
+            LinkEvent::Skipped { peer, frames } => {
+                self.shared.count_dropped(peer, DropCause::Unknown, frames);
             }
         }
     }
@@ -346,13 +352,11 @@ impl Control {
                 let lease = group.machine.setup().timers.lease;
                 let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
                 let body = GroupMessage { group: name.to_owned(), message, lease_ms };
-                let mut bytes = Vec::with_capacity(128);
-                // Encoding into a vector cannot fail.
-                let Ok(encoded) = minicbor::to_vec(&body) else { return };
-                write_frame(Kind::Control, &encoded, &mut bytes);
                 for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
-                    // A full queue is a dead path; the machine expects loss.
-                    drop(link.sender.try_send(bytes.clone()));
+                    if let Some(frame) = body.frame(link.protocol) {
+                        // A full queue is a dead path; the machine expects loss.
+                        drop(link.sender.try_send(frame));
+                    }
                 }
             }
             Action::Persist { ticket, state } => {

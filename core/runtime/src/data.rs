@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use twinhub_model::NodeRank;
+use twinhub_redundancy::VoterId;
 use twinhub_replica::Message;
 use twinhub_wire::{Kind, write_frame};
 
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, LinkEvent, Manner, Target};
+use crate::shared::{DropCause, Shared};
 
 /// Events that may wait between the connections and the engines.
 const EVENTS_MAX: usize = 256;
@@ -23,6 +25,7 @@ pub(crate) struct Data {
     pub(crate) endpoint: Endpoint,
     pub(crate) inboxes: BTreeMap<String, Arc<Inbox>>,
     pub(crate) rank: NodeRank,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Keeps data connections until the control thread is gone.
@@ -82,8 +85,14 @@ impl Data {
                             inbox.push(Job::Peer { peer, message });
                         }
                     }
-                    Err(error) => tracing::warn!(%peer, error, "unreadable replication message"),
+                    Err(error) => {
+                        self.shared.count_unreadable(VoterId::Node(peer));
+                        tracing::warn!(%peer, error, "unreadable replication message");
+                    }
                 }
+            }
+            LinkEvent::Skipped { peer, frames } => {
+                self.shared.count_dropped(peer, DropCause::Unknown, frames);
             }
             LinkEvent::Frame { .. } | LinkEvent::Measured { .. } => {}
         }

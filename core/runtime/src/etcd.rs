@@ -38,7 +38,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use twinhub_config::Etcd;
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::{Message, VoterId};
-use twinhub_wire::{FRAME_CONTROL_MAX, FrameReader, Kind, Measured};
+use twinhub_wire::{FRAME_CONTROL_MAX, FrameReader, Kind, Measured, PROTOCOL};
 
 use crate::clock;
 use crate::peer::{Link, LinkEvent, Loss, LossCause, PeerInfo};
@@ -91,8 +91,8 @@ pub(crate) async fn attend(attendance: Attendance, mut client: Client, events: m
                 let version = format!("etcd {version} at {}", client.endpoint());
                 let (sender, incoming) = mpsc::channel(QUEUE);
                 let up = LinkEvent::Up {
-                    link: Link { peer: VoterId::Witness, path: 0, sender },
-                    info: PeerInfo { version, config_hash: 0 },
+                    link: Link { peer: VoterId::Witness, path: 0, protocol: PROTOCOL, sender },
+                    info: PeerInfo { version, config_hash: 0, protocol: PROTOCOL, is_newer: false },
                 };
                 if events.send(up).await.is_err() {
                     return;

@@ -343,6 +343,7 @@ impl Handle {
         view.fenced_writes = view.interfaces.iter().map(|interface| interface.fenced).sum();
         let withheld = view.interfaces.iter().map(|interface| interface.withheld).sum();
         view.dropped.insert("no_majority", withheld);
+        view.peer_messages_dropped = self.0.shared.dropped_messages();
         view.plugin_panics = self.0.shared.panics.load(Ordering::Relaxed);
         view.control_lateness_seconds =
             Duration::from_nanos(self.0.shared.lateness_ns.load(Ordering::Relaxed)).as_secs_f64();

@@ -36,6 +36,7 @@ mod path_test;
 mod peer;
 pub mod pki;
 mod probe;
+mod protocol;
 pub mod resign;
 mod roles;
 mod setup;

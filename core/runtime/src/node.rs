@@ -27,6 +27,7 @@ use crate::inbox::Inbox;
 use crate::path_test::PathTests;
 use crate::peer::Endpoint;
 use crate::pki;
+use crate::protocol;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
@@ -74,15 +75,18 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let (role_file, role_state) = open_role_file(&options, credentials.cluster)?;
     let listeners = bind(&site, rank)?;
     let (control_sender, told) = ControlSender::new();
+    let protocol = protocol::newest()?;
     let shared = Arc::new(Shared::new(
         Arc::clone(&site),
         options.node.clone(),
         rank,
         options.state_dir.join("history.jsonl"),
+        protocol,
     ));
     let endpoint = Endpoint {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
+        protocol,
         config_hash: site.hash,
         credentials,
         members: Arc::new(members(&site)),
@@ -153,7 +157,12 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         }
         Some(twinhub_config::Witness::Address(_)) | None => None,
     };
-    let data = data::Data { endpoint: endpoint.clone(), inboxes: inboxes.clone(), rank };
+    let data = data::Data {
+        endpoint: endpoint.clone(),
+        inboxes: inboxes.clone(),
+        rank,
+        shared: Arc::clone(&shared),
+    };
     runtime.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
     let control = control::spawn(ControlSetup {
         groups,

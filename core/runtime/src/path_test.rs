@@ -55,10 +55,11 @@ async fn test(endpoint: Endpoint, target: Target) -> (u8, PathTestView) {
     }
     let begun = Instant::now();
     match timeout(TEST_MAX, word::test(&endpoint, &target)).await {
-        Ok(Ok(PeerInfo { version, config_hash })) => {
+        Ok(Ok(PeerInfo { version, config_hash, protocol, is_newer: _ })) => {
             view.tls = true;
             view.handshake_us = Some(micros(begun));
             view.version = version;
+            view.protocol = Some(protocol);
             view.config_hash = format!("{config_hash:016x}");
         }
         Ok(Err(error)) => view.error = Some(error.to_string()),

@@ -47,6 +47,8 @@ pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
     pub(crate) config_hash: u64,
+    /// The newest protocol it speaks.
+    pub(crate) protocol: u16,
     pub(crate) credentials: Credentials,
     /// Everyone who may speak here; the witness under its name.
     pub(crate) members: Arc<BTreeMap<String, VoterId>>,
@@ -59,6 +61,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Link {
     pub(crate) peer: VoterId,
     pub(crate) path: u8,
+    /// The protocol both sides agreed on: nothing newer is sent.
+    pub(crate) protocol: u16,
     pub(crate) sender: mpsc::Sender<Vec<u8>>,
 }
 
@@ -67,15 +71,40 @@ pub(crate) struct Link {
 pub(crate) struct PeerInfo {
     pub(crate) version: String,
     pub(crate) config_hash: u64,
+    /// The protocol both sides agreed on.
+    pub(crate) protocol: u16,
+    /// Whether it speaks a newer protocol than this process knows.
+    pub(crate) is_newer: bool,
 }
 
 /// What happens on connections.
 #[derive(Debug)]
 pub(crate) enum LinkEvent {
-    Up { link: Link, info: PeerInfo },
-    Frame { peer: VoterId, path: u8, kind: Kind, body: Vec<u8> },
-    Measured { peer: VoterId, path: u8, measured: Measured },
-    Down { peer: VoterId, path: u8, loss: Loss },
+    Up {
+        link: Link,
+        info: PeerInfo,
+    },
+    Frame {
+        peer: VoterId,
+        path: u8,
+        kind: Kind,
+        body: Vec<u8>,
+    },
+    Measured {
+        peer: VoterId,
+        path: u8,
+        measured: Measured,
+    },
+    /// Frames of kinds that only the peer's newer version knows.
+    Skipped {
+        peer: VoterId,
+        frames: u64,
+    },
+    Down {
+        peer: VoterId,
+        path: u8,
+        loss: Loss,
+    },
 }
 
 /// Why a path does not stand.
@@ -205,9 +234,9 @@ pub(crate) async fn accept(
             let result = timeout(HANDSHAKE_MAX, welcome(&endpoint, stream, data.as_ref())).await;
             drop(place);
             match result {
-                Ok(Ok(Some((stream, voter, WORD_PATH, _)))) => {
+                Ok(Ok(Some((stream, voter, WORD_PATH, info)))) => {
                     // A word that is cut short was not said.
-                    drop(word::hear(stream, voter, &events).await);
+                    drop(word::hear(stream, voter, &info, &events).await);
                 }
                 Ok(Ok(Some((stream, voter, path, info)))) => {
                     let loss = converse(stream, voter, path, info, manner, &events).await;
@@ -286,8 +315,8 @@ async fn connect(
              same authority, see `twinhub init`"
         ))
     })?;
-    let theirs = exchange_hello(endpoint, &mut stream, &target.name, channel).await?;
-    Ok((Box::new(stream), info_of(&theirs)))
+    let (_, info) = exchange_hello(endpoint, &mut stream, &target.name, channel).await?;
+    Ok((Box::new(stream), info))
 }
 
 async fn welcome(
@@ -323,7 +352,7 @@ async fn secure_server(
 ) -> io::Result<Secured> {
     let acceptor = TlsAcceptor::from(Arc::clone(&endpoint.credentials.server));
     let mut stream = acceptor.accept(stream).await?;
-    let theirs = exchange_hello(endpoint, &mut stream, "", channel).await?;
+    let (theirs, info) = exchange_hello(endpoint, &mut stream, "", channel).await?;
     let certificate = stream
         .get_ref()
         .1
@@ -345,7 +374,7 @@ async fn secure_server(
             return Err(io::Error::other(format!("`{}` is not a node of this configuration", theirs.from)));
         }
     };
-    Ok((Box::new(stream), voter, path, info_of(&theirs)))
+    Ok((Box::new(stream), voter, path, info))
 }
 
 async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
@@ -353,14 +382,12 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     to: &str,
     channel: Channel,
-) -> io::Result<Hello> {
+) -> io::Result<(Hello, PeerInfo)> {
     let rank = endpoint.members.get(&endpoint.name).and_then(|voter| voter.node()).map_or(0, |node| node.0);
-    let mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster).with_process(
-        rank,
-        endpoint.incarnation,
-        env!("CARGO_PKG_VERSION"),
-        endpoint.config_hash,
-    );
+    let version = env!("CARGO_PKG_VERSION");
+    let mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster)
+        .with_protocol(endpoint.protocol)
+        .with_process(rank, endpoint.incarnation, version, endpoint.config_hash);
     let mut bytes = Vec::new();
     write_frame(Kind::Hello, &mine.encode(), &mut bytes);
     stream.write_all(&bytes).await?;
@@ -387,12 +414,14 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
         return Err(io::Error::other("the peer's first frame is no hello"));
     }
     let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
-    negotiate(&mine, &theirs).map_err(io::Error::other)?;
-    Ok(theirs)
-}
-
-fn info_of(hello: &Hello) -> PeerInfo {
-    PeerInfo { version: hello.version.clone(), config_hash: hello.config_hash }
+    let protocol = negotiate(&mine, &theirs).map_err(io::Error::other)?;
+    let info = PeerInfo {
+        version: theirs.version.clone(),
+        config_hash: theirs.config_hash,
+        protocol,
+        is_newer: theirs.protocol > mine.protocol,
+    };
+    Ok((theirs, info))
 }
 
 const fn channel_letter(channel: Channel) -> u8 {

@@ -19,6 +19,7 @@ use twinhub_wire::{Kind, write_frame};
 use crate::error::StartError;
 use crate::peer::{Endpoint, word};
 use crate::pki;
+use crate::protocol;
 use crate::roles::{GroupMessage, RoleState};
 use crate::setup;
 
@@ -46,6 +47,7 @@ impl Resigner {
         let endpoint = Endpoint {
             name: node.to_owned(),
             incarnation: Incarnation::default(),
+            protocol: protocol::newest()?,
             config_hash: site.hash,
             credentials: pki::load(pki_dir, node)?,
             members: Arc::new(members),

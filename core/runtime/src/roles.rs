@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use minicbor::{Decode, Encode};
 use twinhub_model::Incarnation;
 use twinhub_redundancy::{Message, StoredState};
+use twinhub_wire::{FRAME_HEADER_BYTES, Kind, write_frame};
 
 /// What the role file holds.
 #[derive(Debug, Clone, Default, Encode, Decode)]
@@ -27,7 +28,7 @@ pub(crate) struct RoleState {
 }
 
 /// A message of one group, as a control frame carries it.
-#[derive(Debug, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub(crate) struct GroupMessage {
     #[n(0)]
     pub(crate) group: String,
@@ -36,4 +37,16 @@ pub(crate) struct GroupMessage {
     /// How long a grant of this group lasts, for a witness without configuration; 0 from a witness.
     #[n(2)]
     pub(crate) lease_ms: u32,
+}
+
+impl GroupMessage {
+    /// The control frame of a connection that speaks this protocol; `None` if that has no such message.
+    pub(crate) fn frame(&self, protocol: u16) -> Option<Vec<u8>> {
+        let message = self.message.clone().in_protocol(protocol)?;
+        let body = GroupMessage { group: self.group.clone(), message, lease_ms: self.lease_ms };
+        let encoded = minicbor::to_vec(&body).expect("a vector takes every byte and no field can fail");
+        let mut frame = Vec::with_capacity(encoded.len() + FRAME_HEADER_BYTES);
+        write_frame(Kind::Control, &encoded, &mut frame);
+        Some(frame)
+    }
 }

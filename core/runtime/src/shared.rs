@@ -15,7 +15,7 @@ use twinhub_wire::Measured;
 use crate::clock;
 use crate::error::CommandError;
 use crate::operations::Operations;
-use crate::peer::{Loss, LossCause};
+use crate::peer::{Loss, LossCause, PeerInfo};
 use crate::view::{EventView, OperationView, RoleChangeView};
 use crate::words;
 
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) site: Arc<Site>,
     pub(crate) node: String,
     pub(crate) rank: NodeRank,
+    /// The newest protocol this process speaks.
+    pub(crate) protocol: u16,
     pub(crate) ready: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) panics: AtomicU64,
@@ -75,11 +77,30 @@ pub(crate) struct LiveFrame {
 struct State {
     groups: BTreeMap<String, GroupStatus>,
     peers: BTreeMap<(VoterId, u8), PathStatus>,
-    versions: BTreeMap<VoterId, (String, u64)>,
+    infos: BTreeMap<VoterId, PeerInfo>,
+    dropped: BTreeMap<(VoterId, DropCause), u64>,
     events: VecDeque<EventView>,
     next_event: u64,
     history: VecDeque<RoleChangeView>,
     operations: Operations,
+}
+
+/// Why a message of a peer was left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum DropCause {
+    /// Only the peer's newer version knows it.
+    Unknown,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl DropCause {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            DropCause::Unknown => "unknown",
+            DropCause::Unreadable => "unreadable",
+        }
+    }
 }
 
 /// What the control thread last said of a group, and its engine.
@@ -152,13 +173,20 @@ impl PathStatus {
 }
 
 impl Shared {
-    pub(crate) fn new(site: Arc<Site>, node: String, rank: NodeRank, history_file: PathBuf) -> Shared {
+    pub(crate) fn new(
+        site: Arc<Site>,
+        node: String,
+        rank: NodeRank,
+        history_file: PathBuf,
+        protocol: u16,
+    ) -> Shared {
         let history = read_history(&history_file);
         let state = State { history, ..State::default() };
         Shared {
             site,
             node,
             rank,
+            protocol,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             panics: AtomicU64::new(0),
@@ -247,12 +275,34 @@ impl Shared {
         if texts.is_empty() { "no path to it stood so far".to_owned() } else { texts.join("; ") }
     }
 
-    pub(crate) fn set_version(&self, peer: VoterId, version: String, config_hash: u64) {
-        self.lock().versions.insert(peer, (version, config_hash));
+    pub(crate) fn set_info(&self, peer: VoterId, info: PeerInfo) {
+        self.lock().infos.insert(peer, info);
     }
 
-    pub(crate) fn version(&self, peer: VoterId) -> Option<(String, u64)> {
-        self.lock().versions.get(&peer).cloned()
+    /// What a peer said of itself when it was last connected.
+    pub(crate) fn info(&self, peer: VoterId) -> Option<PeerInfo> {
+        self.lock().infos.get(&peer).cloned()
+    }
+
+    /// Counts messages of a peer that were left out.
+    pub(crate) fn count_dropped(&self, peer: VoterId, cause: DropCause, messages: u64) {
+        *self.lock().dropped.entry((peer, cause)).or_default() += messages;
+    }
+
+    /// Counts a message that cannot be read: a newer peer may say what is unknown here.
+    pub(crate) fn count_unreadable(&self, peer: VoterId) {
+        let is_newer = self.info(peer).is_some_and(|info| info.is_newer);
+        self.count_dropped(peer, if is_newer { DropCause::Unknown } else { DropCause::Unreadable }, 1);
+    }
+
+    /// Messages of peers that were left out, by the peer's name and cause.
+    pub(crate) fn dropped_messages(&self) -> BTreeMap<(String, &'static str), u64> {
+        let dropped = self.lock().dropped.clone();
+        let named = dropped.into_iter().map(|((peer, cause), count)| {
+            let name = peer.node().map_or_else(|| "witness".to_owned(), |node| self.name_of(node));
+            ((name, cause.word()), count)
+        });
+        named.collect()
     }
 
     pub(crate) fn remember_event(&self, event: &Event) {

@@ -15,6 +15,9 @@ pub struct ClusterView {
     pub node: String,
     /// Version of the product on this node.
     pub version: String,
+    /// The newest protocol between nodes that this node speaks.
+    #[serde(default)]
+    pub protocol: u16,
     /// Timing profile in force.
     pub profile: String,
     /// Hash of the effective configuration, hexadecimal.
@@ -80,6 +83,9 @@ pub struct NodeView {
     pub web: String,
     /// Its product version, if known.
     pub version: String,
+    /// The protocol it and the answering node agreed on; of the answering node, the newest that it speaks.
+    #[serde(default)]
+    pub protocol: Option<u16>,
     /// Every path to it.
     pub paths: Vec<PathView>,
     /// Its health, 0 to 100: 100 less what it knows to be wrong; absent if not known.
@@ -138,6 +144,9 @@ pub struct PathTestView {
     pub handshake_us: Option<u64>,
     /// The other side's product version.
     pub version: String,
+    /// The protocol both sides agreed on.
+    #[serde(default)]
+    pub protocol: Option<u16>,
     /// Hash of the other side's configuration.
     pub config_hash: String,
     /// Smoothed round trip on the connection that stands, in microseconds.
@@ -153,6 +162,15 @@ pub struct PathTestView {
 pub struct WitnessView {
     /// Address, `host:port`.
     pub address: String,
+    /// `witness` or `etcd`.
+    #[serde(default)]
+    pub kind: String,
+    /// Its version, if known.
+    #[serde(default)]
+    pub version: String,
+    /// The protocol it and this node agreed on; absent for etcd and while not known.
+    #[serde(default)]
+    pub protocol: Option<u16>,
     /// Whether it is connected.
     pub up: bool,
     /// Smoothed round trip in microseconds; absent if not measured.
@@ -359,6 +377,8 @@ pub struct MetricsView {
     pub plugin_panics: u64,
     /// Values dropped, by cause.
     pub dropped: BTreeMap<&'static str, u64>,
+    /// Messages of peers that were left out, by peer and cause: `unknown` to this version, or `unreadable`.
+    pub peer_messages_dropped: BTreeMap<(String, &'static str), u64>,
     /// Age of values when the journal takes them: upper bound in seconds and how many were at most so old.
     pub value_latency: Vec<(f64, u64)>,
     /// Latest lateness of the control timer, seconds.

@@ -17,12 +17,13 @@ use tokio::sync::mpsc;
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, Voter, VoterId, VoterOutput};
 use twinhub_store::RoleFile;
-use twinhub_wire::{Channel, Kind, write_frame};
+use twinhub_wire::{Channel, Kind};
 
 use crate::clock;
 use crate::error::StartError;
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
 use crate::pki;
+use crate::protocol;
 use crate::roles::{GroupMessage, RoleState};
 
 /// Groups one witness votes for; a stranger with a certificate cannot make it keep more.
@@ -86,6 +87,7 @@ pub async fn run_witness(
     let endpoint = Endpoint {
         name: "witness".to_owned(),
         incarnation: state.incarnation,
+        protocol: protocol::newest()?,
         config_hash: 0,
         credentials,
         members: Arc::new(members),
@@ -127,7 +129,7 @@ impl Witness {
     fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up { link, info } => {
-                tracing::info!(peer = %link.peer, path = link.path, version = info.version, "peer link up");
+                tracing::info!(peer = %link.peer, path = link.path, version = info.version, protocol = info.protocol, "peer link up");
                 self.links.insert((link.peer, link.path), link);
             }
             LinkEvent::Down { peer, path, .. } => {
@@ -144,7 +146,7 @@ impl Witness {
                     Err(error) => tracing::debug!(%peer, %error, "unreadable control message"),
                 }
             }
-            LinkEvent::Frame { .. } | LinkEvent::Measured { .. } => {}
+            LinkEvent::Frame { .. } | LinkEvent::Measured { .. } | LinkEvent::Skipped { .. } => {}
         }
     }
 
@@ -198,15 +200,12 @@ impl Witness {
     }
 
     fn send(&self, to: VoterId, group: &str, message: twinhub_redundancy::Message) {
-        let Ok(body) = minicbor::to_vec(GroupMessage { group: group.to_owned(), message, lease_ms: 0 })
-        else {
-            return;
-        };
-        let mut bytes = Vec::with_capacity(body.len() + 16);
-        write_frame(Kind::Control, &body, &mut bytes);
+        let body = GroupMessage { group: group.to_owned(), message, lease_ms: 0 };
         for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
-            // A full queue is a dead path; whoever asks, asks again.
-            drop(link.sender.try_send(bytes.clone()));
+            if let Some(frame) = body.frame(link.protocol) {
+                // A full queue is a dead path; whoever asks, asks again.
+                drop(link.sender.try_send(frame));
+            }
         }
     }
 }

@@ -213,7 +213,16 @@ impl Page {
         }
         up.gauge(encoder)?;
         rtt.gauge(encoder)?;
-        offset.gauge(encoder)
+        offset.gauge(encoder)?;
+        let mut dropped = Family::new(
+            node,
+            "twinhub_peer_messages_dropped",
+            "Messages of a peer that were left out: unknown to this version, or unreadable",
+        );
+        for ((peer, cause), count) in &self.0.peer_messages_dropped {
+            dropped.row(&[("peer", peer), ("cause", cause)], *count);
+        }
+        dropped.counter(encoder)
     }
 
     fn sync(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -412,6 +421,7 @@ mod tests {
             takeover_duration_seconds: Some(0.31),
             detection_duration_seconds: Some(1.25),
             writes: BTreeMap::from([(("plc1".to_owned(), "done"), 5)]),
+            peer_messages_dropped: BTreeMap::from([(("backup".to_owned(), "unknown"), 7)]),
             value_latency: vec![(0.001, 3), (0.01, 5), (f64::INFINITY, 6)],
             ..MetricsView::default()
         }
@@ -429,6 +439,7 @@ mod tests {
             "twinhub_detection_duration_seconds{node=\"main\"} 1.25",
             "twinhub_clock_offset_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} -0.0015",
             "twinhub_peer_up{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 1",
+            "twinhub_peer_messages_dropped_total{node=\"main\",peer=\"backup\",cause=\"unknown\"} 7",
             "twinhub_peer_rtt_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 0.00025",
             "twinhub_sync_lag_records{node=\"main\",group=\"site\",peer=\"backup\",part=\"journal\"} 3",
             "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",

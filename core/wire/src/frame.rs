@@ -44,15 +44,22 @@ impl Kind {
         }
     }
 
-    const fn from_number(kind: u8) -> Result<Kind, WireError> {
+    /// The protocol that brought it; on a connection of an older one it is not sent.
+    pub const fn since(self) -> u16 {
+        match self {
+            Kind::Hello | Kind::Control | Kind::Replica | Kind::Forward | Kind::Bye | Kind::Probe => 1,
+        }
+    }
+
+    const fn from_number(kind: u8) -> Option<Kind> {
         match kind {
-            1 => Ok(Kind::Hello),
-            2 => Ok(Kind::Control),
-            3 => Ok(Kind::Replica),
-            4 => Ok(Kind::Forward),
-            5 => Ok(Kind::Bye),
-            6 => Ok(Kind::Probe),
-            _ => Err(WireError::UnknownFrame { kind }),
+            1 => Some(Kind::Hello),
+            2 => Some(Kind::Control),
+            3 => Some(Kind::Replica),
+            4 => Some(Kind::Forward),
+            5 => Some(Kind::Bye),
+            6 => Some(Kind::Probe),
+            _ => None,
         }
     }
 }
@@ -94,12 +101,27 @@ pub struct FrameReader {
     start: usize,
     body_max: usize,
     failed: Option<WireError>,
+    skips_unknown: bool,
+    skipped: u64,
 }
 
 impl FrameReader {
     /// A reader that refuses bodies above `body_max` bytes as soon as it sees their header.
     pub const fn new(body_max: usize) -> FrameReader {
-        FrameReader { buffer: Vec::new(), start: 0, body_max, failed: None }
+        FrameReader { buffer: Vec::new(), start: 0, body_max, failed: None, skips_unknown: false, skipped: 0 }
+    }
+
+    /// For a peer that speaks a newer protocol than this process: frames of kinds that are unknown here are
+    /// checked, counted and left out. From any other peer they are a fault.
+    #[must_use]
+    pub const fn skipping_unknown(mut self, peer_is_newer: bool) -> FrameReader {
+        self.skips_unknown = peer_is_newer;
+        self
+    }
+
+    /// Frames left out so far, see [`FrameReader::skipping_unknown`].
+    pub const fn skipped(&self) -> u64 {
+        self.skipped
     }
 
     /// Takes bytes as they came. After an error they are thrown away.
@@ -128,19 +150,24 @@ impl FrameReader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        match self.parse() {
-            Ok(None) => Ok(None),
-            Ok(Some((kind, flags, length))) => {
-                let begin = self.start + FRAME_HEADER_BYTES;
-                self.start = begin + length;
-                Ok(Some(FrameRef { kind, flags, body: &self.buffer[begin..begin + length] }))
-            }
-            Err(error) => {
-                self.failed = Some(error.clone());
-                self.buffer = Vec::new();
-                self.start = 0;
-                Err(error)
-            }
+        loop {
+            let (kind, flags, length) = match self.parse() {
+                Ok(None) => return Ok(None),
+                Ok(Some(found)) => found,
+                Err(error) => {
+                    self.failed = Some(error.clone());
+                    self.buffer = Vec::new();
+                    self.start = 0;
+                    return Err(error);
+                }
+            };
+            let begin = self.start + FRAME_HEADER_BYTES;
+            self.start = begin + length;
+            let Some(kind) = kind else {
+                self.skipped = self.skipped.saturating_add(1);
+                continue;
+            };
+            return Ok(Some(FrameRef { kind, flags, body: &self.buffer[begin..begin + length] }));
         }
     }
 
@@ -149,7 +176,8 @@ impl FrameReader {
         self.buffer.len() - self.start
     }
 
-    fn parse(&self) -> Result<Option<(Kind, u16, usize)>, WireError> {
+    /// The frame at the front; without a kind if that is unknown and such frames are skipped.
+    fn parse(&self) -> Result<Option<(Option<Kind>, u16, usize)>, WireError> {
         let available = &self.buffer[self.start..];
         let Some((magic, _)) = available.split_first_chunk::<4>() else { return Ok(None) };
         let got = u32::from_le_bytes(*magic);
@@ -166,7 +194,10 @@ impl FrameReader {
         if header[9] != VERSION {
             return Err(WireError::UnknownLayout { what: "a frame", got: header[9], known: VERSION });
         }
-        let kind = Kind::from_number(header[8])?;
+        let kind = Kind::from_number(header[8]);
+        if kind.is_none() && !self.skips_unknown {
+            return Err(WireError::UnknownFrame { kind: header[8] });
+        }
         let Some(body) = rest.get(..length) else { return Ok(None) };
         let expected = checksum(header, body);
         let got = u32::from_le_bytes([header[12], header[13], header[14], header[15]]);
@@ -230,6 +261,50 @@ mod tests {
         assert_eq!(reader.pending_bytes(), 0, "a stream that failed holds no memory");
     }
 
+    /// A frame as a newer version may send it.
+    fn frame_of_kind(kind: u8, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        write_frame(Kind::Control, body, &mut out);
+        out[8] = kind;
+        let header: [u8; FRAME_HEADER_BYTES] = out[..FRAME_HEADER_BYTES].try_into().unwrap();
+        out[12..16].copy_from_slice(&checksum(&header, body).to_le_bytes());
+        out
+    }
+
+    #[test]
+    fn an_unknown_kind_of_a_newer_peer_is_skipped_and_counted_and_of_any_other_a_fault() {
+        let mut stream = frame_of_kind(200, &[7; 1000]);
+        write_frame(Kind::Control, b"known", &mut stream);
+        stream.extend(frame_of_kind(7, b""));
+        write_frame(Kind::Probe, b"too", &mut stream);
+
+        let mut reader = FrameReader::new(FRAME_CONTROL_MAX).skipping_unknown(true);
+        let mut frames = Vec::new();
+        for piece in stream.chunks(13) {
+            reader.push(piece);
+            frames.extend(collect(&mut reader).unwrap());
+        }
+        assert_eq!(frames, [(Kind::Control, b"known".to_vec()), (Kind::Probe, b"too".to_vec())]);
+        assert_eq!((reader.skipped(), reader.pending_bytes()), (2, 0));
+
+        let mut strict = FrameReader::new(FRAME_CONTROL_MAX);
+        strict.push(&stream);
+        assert_eq!(strict.next_frame(), Err(WireError::UnknownFrame { kind: 200 }));
+    }
+
+    #[test]
+    fn what_is_skipped_is_still_bounded_and_checked() {
+        let mut damaged = frame_of_kind(200, b"content");
+        *damaged.last_mut().unwrap() ^= 1;
+        let mut reader = FrameReader::new(FRAME_CONTROL_MAX).skipping_unknown(true);
+        reader.push(&damaged);
+        assert!(matches!(reader.next_frame(), Err(WireError::Checksum { .. })));
+        let long = frame_of_kind(200, &vec![0; FRAME_CONTROL_MAX + 1]);
+        let mut reader = FrameReader::new(FRAME_CONTROL_MAX).skipping_unknown(true);
+        reader.push(&long[..FRAME_HEADER_BYTES]);
+        assert!(matches!(reader.next_frame(), Err(WireError::FrameTooLarge { .. })));
+    }
+
     #[test]
     fn every_flipped_bit_is_noticed() {
         let mut out = Vec::new();
@@ -268,8 +343,9 @@ mod tests {
         fn hostile_streams_give_errors_and_hold_no_more_than_was_sent(
             pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..20),
             with_magic in any::<bool>(),
+            skips in any::<bool>(),
         ) {
-            let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
+            let mut reader = FrameReader::new(FRAME_CONTROL_MAX).skipping_unknown(skips);
             if with_magic {
                 reader.push(b"TWHB");
             }

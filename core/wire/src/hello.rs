@@ -6,7 +6,12 @@ use twinhub_model::Incarnation;
 use crate::WireError;
 
 /// The newest protocol this version speaks.
-pub const PROTOCOL: u16 = 1;
+///
+/// | Protocol | Adds |
+/// |---|---|
+/// | 1 | |
+/// | 2 | proven health in the heartbeat; the record of the voters, `Leave`, changes of the voters |
+pub const PROTOCOL: u16 = 2;
 /// The oldest protocol this version speaks: that of the version before it.
 pub const PROTOCOL_MIN: u16 = 1;
 
@@ -104,6 +109,13 @@ impl Hello {
             config_hash: 0,
             contract: 0,
         }
+    }
+
+    /// A sender that speaks nothing newer than `newest`.
+    #[must_use]
+    pub const fn with_protocol(mut self, newest: u16) -> Hello {
+        self.protocol = newest;
+        self
     }
 
     /// With what is known of the process.

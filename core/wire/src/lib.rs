@@ -11,9 +11,11 @@
 //! - [`probe`]: round trip and clock offset of a path.
 //!
 //! # Versions
-//! A node of version N talks to one of N-1: [`negotiate`] picks the smaller protocol. Every record starts
-//! with its kind and the version of its layout; fields of the rarely written kinds are numbered, so that an
-//! older reader skips what it does not know. A test pins the bytes of every kind.
+//! A node of version N talks to one of N-1: [`negotiate`] picks the smaller protocol, and nothing newer is sent
+//! on that connection. Should a newer peer send a frame of an unknown kind all the same, it is checked, counted
+//! and left out ([`FrameReader::skipping_unknown`]); from a peer that is not newer it ends the connection.
+//! Every record starts with its kind and the version of its layout; fields of the rarely written kinds are
+//! numbered, so that an older reader skips what it does not know. A test pins the bytes of every kind.
 #![warn(missing_docs)]
 
 pub mod error;

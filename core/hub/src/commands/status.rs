@@ -54,9 +54,26 @@ fn cluster_text(cluster: &ClusterView) -> String {
     if let Some(witness) = &cluster.witness {
         let state = if witness.up { "up".to_owned() } else { down(witness.error.as_deref()) };
         parts.push(format!("witness {} {state}", witness.address));
+        parts.extend(older("witness", cluster, witness.protocol, &witness.version));
+    }
+    let mut told = std::collections::BTreeSet::new();
+    for node in cluster.groups.iter().flat_map(|group| &group.nodes) {
+        if told.insert(&node.name) {
+            parts.extend(older(&node.name, cluster, node.protocol, &node.version));
+        }
     }
     parts.extend(cluster.groups.iter().map(group_text));
     parts.join("\n")
+}
+
+/// Says that a rolling upgrade is under way.
+fn older(name: &str, cluster: &ClusterView, agreed: Option<u16>, version: &str) -> Option<String> {
+    let agreed = agreed.filter(|agreed| *agreed < cluster.protocol)?;
+    let (mine, version) = (cluster.protocol, plain(version));
+    Some(format!(
+        "{name} (twinhub {version}) speaks protocol {agreed}, {} {mine}: update {name}",
+        cluster.node
+    ))
 }
 
 fn group_text(group: &GroupView) -> String {
@@ -158,6 +175,18 @@ mod tests {
             groups: vec![group],
             ..ClusterView::default()
         }
+    }
+
+    #[test]
+    fn a_node_of_the_version_before_is_named() {
+        let mut cluster = cluster();
+        cluster.protocol = 2;
+        cluster.groups[0].nodes[0].protocol = Some(2);
+        assert!(!cluster_text(&cluster).contains("speaks"));
+        cluster.groups[0].nodes[1].protocol = Some(1);
+        cluster.groups[0].nodes[1].version = "0.9.0".to_owned();
+        let text = cluster_text(&cluster);
+        assert!(text.contains("backup (twinhub 0.9.0) speaks protocol 1, main 2: update backup"), "{text}");
     }
 
     #[test]

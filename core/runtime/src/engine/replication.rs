@@ -534,8 +534,8 @@ impl Engine {
         self.replication.reported_lag = Some(lag);
         let config_matches = self
             .shared
-            .version(twinhub_redundancy::VoterId::Node(peer))
-            .is_none_or(|(_, hash)| hash == self.replication.config_hash);
+            .info(twinhub_redundancy::VoterId::Node(peer))
+            .is_none_or(|info| info.config_hash == self.replication.config_hash);
         self.tell(Input::Synced { lag_records: lag, config_matches });
     }
 

@@ -1,5 +1,6 @@
 //! The cluster as this node sees it.
 
+use twinhub_config::Witness;
 use twinhub_model::{NodeRank, Position};
 use twinhub_redundancy::{Health, NodeState, VoterId};
 
@@ -14,10 +15,15 @@ impl Handle {
     pub fn cluster(&self) -> ClusterView {
         let shared = &self.0.shared;
         let site = &shared.site;
-        let witness = site.cluster.witness.as_ref().map(|_| {
+        let witness = site.cluster.witness.as_ref().map(|witness| {
             let path = shared.paths(VoterId::Witness).into_iter().next().unwrap_or_default();
+            let info = shared.info(VoterId::Witness);
+            let is_etcd = matches!(witness, Witness::Etcd(_));
             WitnessView {
                 address: path.address,
+                kind: if is_etcd { "etcd" } else { "witness" }.to_owned(),
+                protocol: info.as_ref().map(|info| info.protocol).filter(|_| !is_etcd),
+                version: info.map(|info| info.version).unwrap_or_default(),
                 up: path.up,
                 rtt_us: path.rtt_us,
                 error: path.loss.map(|loss| loss.error),
@@ -27,6 +33,7 @@ impl Handle {
             site: site.site.clone(),
             node: shared.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            protocol: shared.protocol,
             profile: format!("{:?}", site.cluster.profile).to_lowercase(),
             config_hash: format!("{:016x}", site.hash),
             groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
@@ -84,6 +91,7 @@ impl Handle {
                 in_sync: matches!(status.state, Some(NodeState::Active | NodeState::Standby)),
                 web,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                protocol: Some(shared.protocol),
                 paths: Vec::new(),
                 score: status.health.as_ref().map(Health::score),
                 proven: status.health.as_ref().map(Health::least),
@@ -96,6 +104,7 @@ impl Handle {
             status.lags.get(&rank).map(|(lag, _)| *lag).or_else(|| lag_between(status.position, position));
         let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
         let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
+        let info = shared.info(VoterId::Node(rank));
         NodeView {
             name: node.name.clone(),
             rank: node.rank,
@@ -106,7 +115,8 @@ impl Handle {
             lag_records: lag,
             in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
             web,
-            version: shared.version(VoterId::Node(rank)).map(|(version, _)| version).unwrap_or_default(),
+            protocol: info.as_ref().map(|info| info.protocol),
+            version: info.map(|info| info.version).unwrap_or_default(),
             paths,
             score: score.filter(|_| reachable),
             proven: proven.filter(|_| reachable),

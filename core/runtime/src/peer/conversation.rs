@@ -35,11 +35,12 @@ pub(super) async fn converse(
     let (sender, outgoing) = mpsc::channel::<Vec<u8>>(queue);
     // The queue ends when whoever was told of the link drops it, so what is kept here must not hold it open.
     let weak = sender.downgrade();
-    if events.send(LinkEvent::Up { link: Link { peer, path, sender }, info }).await.is_err() {
+    let (protocol, peer_is_newer) = (info.protocol, info.is_newer);
+    if events.send(LinkEvent::Up { link: Link { peer, path, protocol, sender }, info }).await.is_err() {
         return Loss { cause: LossCause::Other, error: "stopping".to_owned() };
     }
     let (input, output) = tokio::io::split(stream);
-    let talk = Talk { peer, path, manner, events };
+    let talk = Talk { peer, path, peer_is_newer, manner, events };
     tokio::select! {
         why = write(output, outgoing, manner) => why,
         why = talk.read(input, &weak) => why,
@@ -52,6 +53,7 @@ pub(super) async fn converse(
 struct Talk<'a> {
     peer: VoterId,
     path: u8,
+    peer_is_newer: bool,
     manner: Manner,
     events: &'a mpsc::Sender<LinkEvent>,
 }
@@ -63,7 +65,8 @@ impl Talk<'_> {
             Channel::Data => FRAME_BODY_MAX,
         };
         let silence_max = self.manner.silence_max;
-        let mut reader = FrameReader::new(limit);
+        let mut reader = FrameReader::new(limit).skipping_unknown(self.peer_is_newer);
+        let mut skipped = 0;
         let mut buffer = vec![0; 16 * 1024];
         loop {
             let count = match timeout(silence_max, input.read(&mut buffer)).await {
@@ -94,6 +97,16 @@ impl Talk<'_> {
                 if let Some(event) = event
                     && self.events.send(event).await.is_err()
                 {
+                    return Loss { cause: LossCause::Other, error: "stopping".to_owned() };
+                }
+            }
+            let frames = reader.skipped() - skipped;
+            if frames > 0 {
+                if skipped == 0 {
+                    tracing::info!(peer = %self.peer, path = self.path, "the peer says things that only its newer version knows: left out");
+                }
+                skipped = reader.skipped();
+                if self.events.send(LinkEvent::Skipped { peer: self.peer, frames }).await.is_err() {
                     return Loss { cause: LossCause::Other, error: "stopping".to_owned() };
                 }
             }

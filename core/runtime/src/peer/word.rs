@@ -136,9 +136,10 @@ async fn say(mut line: Line, frames: &[u8]) -> io::Result<()> {
 pub(super) async fn hear(
     mut stream: Box<dyn Stream>,
     peer: VoterId,
+    info: &PeerInfo,
     events: &mpsc::Sender<LinkEvent>,
 ) -> io::Result<()> {
-    let mut reader = FrameReader::new(FRAME_CONTROL_MAX);
+    let mut reader = FrameReader::new(FRAME_CONTROL_MAX).skipping_unknown(info.is_newer);
     let mut buffer = [0; 4096];
     loop {
         let read = timeout(SILENCE_MAX, stream.read(&mut buffer)).await;

@@ -208,6 +208,8 @@ pub(crate) struct NodeDetails {
     name: String,
     /// Its product version, if known.
     version: String,
+    /// The protocol it and the answering node agreed on, if known.
+    protocol: Option<u16>,
     /// Where its web interface listens.
     web: String,
     /// Whether it answers on at least one path.
@@ -270,6 +272,7 @@ fn details(web: &Web, name: &str) -> Result<NodeDetails, Problem> {
     Ok(NodeDetails {
         name: first.name,
         version: first.version,
+        protocol: first.protocol,
         web: first.web,
         reachable: first.reachable,
         unreachable: first.unreachable,
