@@ -108,6 +108,10 @@ pub(crate) enum Command {
     Switchover(SwitchoverArgs),
     /// Give every role of a node away and keep it from taking one, also over a restart, for service
     Drain(DrainArgs),
+    /// Take a voter out for a service of its machine, so that the others need no majority of it
+    Shrink(ShrinkArgs),
+    /// Take a voter in again that was shrunk
+    Grow(GrowArgs),
     /// Make the asked node active although nothing is planned
     Failover(FailoverArgs),
     /// Keep the role where it is
@@ -230,6 +234,32 @@ pub(crate) struct DrainArgs {
     /// How long to wait for the end
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    /// The node, or `witness`
+    #[arg(value_name = "VOTER")]
+    pub(crate) name: String,
+    /// Only in this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
+    /// It is silent and did not leave in order: make sure yourself that its machine is off
+    #[arg(long)]
+    pub(crate) fenced: bool,
+    /// Leave it out until `grow`, also when it is back
+    #[arg(long)]
+    pub(crate) hold: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GrowArgs {
+    /// The node, or `witness`
+    #[arg(value_name = "VOTER")]
+    pub(crate) name: String,
+    /// Only in this group
+    #[arg(long, value_name = "ID")]
+    pub(crate) group: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -43,6 +43,8 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Status(args) => status::status(global, args, answer),
         Command::Switchover(args) => orders::switchover(global, args, answer),
         Command::Drain(args) => orders::drain(global, args, answer),
+        Command::Shrink(args) => orders::shrink(global, args, answer),
+        Command::Grow(args) => orders::grow(global, args, answer),
         Command::Failover(args) => orders::failover(global, args, answer),
         Command::Pause(args) => orders::order(global, "pause", args, answer),
         Command::Resume(args) => orders::order(global, "resume", args, answer),

@@ -2,7 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fmt::Write as _;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -134,6 +135,91 @@ fn three_nodes_survive_one_loss_and_the_last_one_alone_does_not_act() {
     });
 }
 
+/// Backup and witness are serviced on the same day: the main goes on alone, also over a crash, and takes them in again
+/// when both are back.
+#[test]
+fn a_main_goes_on_alone_while_backup_and_witness_are_serviced() {
+    let mut pair = Pair::start();
+    pair.wait("main active, backup standby", |pair| {
+        pair.state("main") == "active" && pair.state("backup") == "standby"
+    });
+    let voters = |pair: &Pair| pair.json("main", &["status"])["groups"][0]["voters"].clone();
+    let counts = |pair: &Pair| {
+        let voters = voters(pair);
+        (voters["voting"].as_u64(), voters["configured"].as_u64(), voters["changing"].as_bool())
+    };
+    assert_eq!(counts(&pair), (Some(3), Some(3), Some(false)));
+
+    // What is in use is not taken out, and a vote that does not exist is none.
+    let refused = pair.ask("main", &["shrink", "backup"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    let detail = pair.json("main", &["shrink", "backup"])["detail"].clone();
+    assert_eq!(detail, "backup is standby: `twinhub drain` it first, or stop it");
+    assert_eq!(pair.ask("main", &["shrink", "nobody"]).status.code(), Some(1));
+
+    // Drained, and shrunk by an order at the other node.
+    assert_eq!(pair.json("main", &["drain", "backup"])["state"], "done");
+    let shrunk = pair.json("backup", &["shrink", "backup"]);
+    assert_eq!(shrunk["state"], "done", "{shrunk}");
+    assert_eq!(counts(&pair), (Some(2), Some(3), Some(false)));
+    assert_eq!(pair.stop("backup"), 0);
+
+    // The witness stops in order: it is let go, since nobody could act without it.
+    assert_eq!(pair.stop("witness"), 0);
+    pair.wait("one voter", |pair| counts(pair) == (Some(1), Some(3), Some(false)));
+    let alone = voters(&pair);
+    let grounds =
+        [&alone["shrunk"][0], &alone["shrunk"][1]].map(|shrunk| (&shrunk["name"], &shrunk["ground"]));
+    assert_eq!(grounds, [(&"backup".into(), &"drained".into()), (&"witness".into(), &"stopped".into())]);
+    let epoch = pair.counter("main");
+    let leases_later = Instant::now() + Duration::from_secs(4);
+    pair.wait("the main to act alone over several leases", |pair| {
+        assert_eq!((pair.state("main").as_str(), pair.counter("main")), ("active", epoch), "{}", pair.logs());
+        Instant::now() > leases_later
+    });
+    let status = pair.json("main", &["status"]);
+    assert_eq!(status["groups"][0]["protected"], false, "{status}");
+    assert_eq!(pair.ask("main", &["items", "set", "sim1/echo", "7"]).status.code(), Some(0));
+    let table = pair.table("main", &["status"]);
+    assert!(table.contains("voters: 1 of 3, shrunk: backup (drained), witness (stopped)"), "{table}");
+    let metrics = pair.metrics("main");
+    assert!(metrics.contains("twinhub_voters{node=\"main\",group=\"site\"} 1\n"), "{metrics}");
+
+    // It recovers from a crash by itself.
+    pair.kill("main");
+    pair.restart("main");
+    pair.wait("the main active again by itself", |pair| pair.state("main") == "active");
+    assert!(pair.counter("main") > epoch);
+
+    // The backup alone is not taken in; with the witness both are, one after the other.
+    pair.restart("backup");
+    pair.wait("the backup in maintenance, as before", |pair| pair.state("backup") == "maintenance");
+    assert_eq!(pair.json("backup", &["drain", "backup", "--end"])["state"], "done");
+    pair.wait("the backup ready", |pair| {
+        let waits = voters(pair)["shrunk"][0]["waits_for"].as_str().unwrap_or_default().to_owned();
+        waits.contains("is ready and waits for one more")
+    });
+    assert_eq!(pair.json("main", &["status"])["groups"][0]["protected"], false);
+    pair.restart_witness();
+    pair.wait("all three vote", |pair| counts(pair) == (Some(3), Some(3), Some(false)));
+    pair.wait("protected again", |pair| {
+        pair.json("main", &["status"])["groups"][0]["protected"] == true && pair.state("backup") == "standby"
+    });
+    let history = pair.table("main", &["history"]);
+    for said in [
+        "shrunk backup, drained: 2 of 3 voters, revision 2, in ",
+        "shrunk the witness, stopped: 1 of 3 voters, revision 4, in ",
+        "backup votes again: 2 of 3 voters, revision 6, in ",
+        "the witness votes again: 3 of 3 voters, revision 8, in ",
+    ] {
+        assert!(history.contains(said), "{said}\n{history}");
+    }
+
+    // And the backup takes over as ever.
+    pair.kill("main");
+    pair.wait("the backup active", |pair| pair.state("backup") == "active");
+}
+
 /// Reaped by its parent or by init, or a zombie until then.
 fn is_running(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
@@ -157,7 +243,7 @@ impl Pair {
         let [witness] = free_ports();
         let mut pair = Pair::start_nodes(&["main", "backup"], &format!("witness = \"127.0.0.1:{witness}\""));
         let listen = format!("127.0.0.1:{witness}");
-        pair.spawn("witness", 0, &["witness", "--listen", &listen]);
+        pair.spawn("witness", witness, &["witness", "--listen", &listen]);
         pair
     }
 
@@ -205,6 +291,12 @@ impl Pair {
         self.spawn(name, web, &["run", "--node", name]);
     }
 
+    fn restart_witness(&mut self) {
+        let at = self.nodes.iter().position(|found| found.name == "witness").unwrap();
+        let port = self.nodes.remove(at).web;
+        self.spawn("witness", port, &["witness", "--listen", &format!("127.0.0.1:{port}")]);
+    }
+
     fn spawn(&mut self, name: &'static str, web: u16, args: &[&str]) {
         let log = std::fs::File::create(self.dir.path().join(format!("{name}.log"))).unwrap();
         let child = self.command().args(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -228,6 +320,23 @@ impl Pair {
 
     fn json(&self, node: &str, args: &[&str]) -> Value {
         serde_json::from_slice(&self.ask(node, args).stdout).unwrap_or_default()
+    }
+
+    /// What a person reads.
+    fn table(&self, node: &str, args: &[&str]) -> String {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let url = format!("http://127.0.0.1:{web}");
+        let output = self.command().args(args).args(["--url", &url]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    fn metrics(&self, node: &str) -> String {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let mut stream = TcpStream::connect(("127.0.0.1", web)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
     }
 
     fn state(&self, node: &str) -> String {

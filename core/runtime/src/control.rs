@@ -407,17 +407,7 @@ impl Control {
                 group.inbox.push(Job::Quorum { epoch, quorate, reason });
             }
             Action::State { from, to, reason } => self.state_changed(name, from.name(), to.name(), &reason),
-            Action::Members { reason, .. } => {
-                let text = self.shared.say(&reason);
-                tracing::warn!(group = name, reason = text, "voters");
-                group.inbox.push(Job::Note(twinhub_model::Event {
-                    severity: twinhub_model::Severity::Warning,
-                    source: name.into(),
-                    code: "TH-ROLE-003".into(),
-                    text: text.into(),
-                    at: clock::utc(),
-                }));
-            }
+            Action::Members { reason, .. } => self.members_changed(name, &reason),
             Action::Alarm { reason } => {
                 let text = self.shared.say(&reason);
                 tracing::error!(group = name, reason = text, "an operator should look");

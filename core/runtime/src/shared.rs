@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
-use twinhub_redundancy::{Health, NodeState, VoterId};
+use twinhub_redundancy::{Health, Members, NodeState, VoterId};
 use twinhub_wire::Measured;
 
 use crate::clock;
@@ -111,6 +111,7 @@ pub(crate) struct GroupStatus {
     pub(crate) active: Option<NodeRank>,
     pub(crate) protected: bool,
     pub(crate) split_possible: bool,
+    pub(crate) voters: Voters,
     pub(crate) paused: bool,
     pub(crate) reason: String,
     /// Why this node was given the role that it holds.
@@ -139,6 +140,17 @@ pub(crate) struct PeerStatus {
     pub(crate) position: Position,
     pub(crate) score: Option<u8>,
     pub(crate) proven: Option<u8>,
+}
+
+/// Who votes in a group.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Voters {
+    pub(crate) voting: usize,
+    pub(crate) needed: usize,
+    pub(crate) configured: usize,
+    pub(crate) members: Members,
+    /// What each absent voter waits for, where that is known.
+    pub(crate) waits_for: BTreeMap<VoterId, String>,
 }
 
 /// One path to a peer.
@@ -204,6 +216,10 @@ impl Shared {
     /// The name of a node.
     pub(crate) fn name_of(&self, node: NodeRank) -> String {
         self.site.nodes.get(usize::from(node.0)).map_or_else(|| node.to_string(), |node| node.name.clone())
+    }
+
+    pub(crate) fn name_of_voter(&self, voter: VoterId) -> String {
+        voter.node().map_or_else(|| "witness".to_owned(), |node| self.name_of(node))
     }
 
     /// A reason or an order in the words of this site.

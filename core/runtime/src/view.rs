@@ -45,6 +45,9 @@ pub struct GroupView {
     pub split_possible: bool,
     /// Whether role changes are paused.
     pub paused: bool,
+    /// Who votes.
+    #[serde(default)]
+    pub voters: VotersView,
     /// Why the last role change happened, with its numbers.
     pub reason: String,
     /// When it happened, RFC 3339.
@@ -55,6 +58,36 @@ pub struct GroupView {
     pub position: String,
     /// Every node of the group, in rank order.
     pub nodes: Vec<NodeView>,
+}
+
+/// Who votes in a group.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct VotersView {
+    /// How many vote.
+    pub voting: u64,
+    /// How many of them are a majority.
+    pub needed: u64,
+    /// How many the configuration names.
+    pub configured: u64,
+    /// Counts the changes.
+    pub revision: u64,
+    /// Whether a change is under way and does not count yet.
+    pub changing: bool,
+    /// Who does not vote although the configuration names it.
+    pub shrunk: Vec<ShrunkView>,
+}
+
+/// A voter that was shrunk.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct ShrunkView {
+    /// The node, or `witness`.
+    pub name: String,
+    /// Why: `drained`, `stopped`, `in service` or `fenced by an operator`.
+    pub ground: String,
+    /// Whether it stays out until an operator orders otherwise.
+    pub hold: bool,
+    /// What it waits for before it votes again; only the active node knows.
+    pub waits_for: Option<String>,
 }
 
 /// One node of a group.

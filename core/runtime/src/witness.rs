@@ -36,6 +36,8 @@ const RANKS_MAX: u8 = 64;
 pub(crate) const LEASE_MIN: Duration = Duration::from_millis(20);
 /// See [`LEASE_MIN`].
 pub(crate) const LEASE_MAX: Duration = Duration::from_secs(120);
+/// A witness that stops waits no longer than this for groups to let it go.
+const LEAVE_MAX: Duration = Duration::from_secs(5);
 /// Connections without a frame are given up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
@@ -113,6 +115,7 @@ pub async fn run_witness(
             },
         }
     }
+    witness.leave(&mut happened).await;
     tasks.shutdown().await;
     Ok(())
 }
@@ -199,6 +202,46 @@ impl Witness {
         }
     }
 
+    /// Asks to be let go by groups in which nobody could carry on without this vote, and goes on voting until they
+    /// do, or for so long that a holder would have answered.
+    async fn leave(&mut self, happened: &mut mpsc::Receiver<LinkEvent>) {
+        let lease = self.voters.values().map(|(lease, _)| *lease).max().unwrap_or(LEASE_MIN);
+        let waits_until = tokio::time::Instant::now() + (lease * 2).min(LEAVE_MAX);
+        let mut ask_again = tokio::time::interval(lease.min(LEAVE_MAX) / 6);
+        loop {
+            let needed: Vec<String> = self
+                .voters
+                .iter()
+                .filter(|(_, (_, voter))| may_be_missed(voter))
+                .map(|(group, _)| group.clone())
+                .collect();
+            if needed.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(waits_until) => {
+                    tracing::warn!(?needed, "nobody lets this vote go: these groups may stop without it");
+                    break;
+                }
+                _ = ask_again.tick() => for group in &needed {
+                    self.say_leave(group);
+                },
+                event = happened.recv() => match event {
+                    Some(event) => self.on_link(event),
+                    None => break,
+                },
+            }
+        }
+    }
+
+    fn say_leave(&self, group: &str) {
+        let peers: std::collections::BTreeSet<VoterId> = self.links.keys().map(|(peer, _)| *peer).collect();
+        for peer in peers {
+            let incarnation = self.state.incarnation;
+            self.send(peer, group, twinhub_redundancy::Message::Leave { incarnation });
+        }
+    }
+
     fn send(&self, to: VoterId, group: &str, message: twinhub_redundancy::Message) {
         let body = GroupMessage { group: group.to_owned(), message, lease_ms: 0 };
         for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
@@ -208,6 +251,13 @@ impl Witness {
             }
         }
     }
+}
+
+/// Whether a group may depend on this vote: others are shrunk, and this one is not.
+fn may_be_missed(voter: &Voter) -> bool {
+    let members = voter.members();
+    let is_let_go = members.is_absent(VoterId::Witness) && members.before.is_none();
+    !members.absent.is_empty() && !is_let_go
 }
 
 fn store(file: &mut RoleFile, state: &RoleState) -> Result<(), StartError> {

@@ -26,6 +26,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/cluster/history", get(records::history))
         .route("/cluster/switchover", post(cluster::switchover))
         .route("/cluster/drain", post(cluster::drain))
+        .route("/cluster/shrink", post(cluster::shrink))
+        .route("/cluster/grow", post(cluster::grow))
         .route("/cluster/failover", post(cluster::failover))
         .route("/cluster/pause", post(cluster::pause))
         .route("/cluster/resume", post(cluster::resume))

@@ -120,8 +120,19 @@ impl Page {
             Family::new(node, "twinhub_health_lost_points", "What an interface takes from the health");
         let mut split =
             Family::new(node, "twinhub_split_possible", "Whether two nodes could be active at once");
+        let mut voters = Family::new(node, "twinhub_voters", "How many voters count");
+        let mut configured =
+            Family::new(node, "twinhub_voters_configured", "How many voters the configuration names");
+        let mut revision = Family::new(node, "twinhub_voters_revision", "Counts the changes of the voters");
         for group in &self.0.cluster.groups {
             let label = ("group", group.id.as_str());
+            for (family, number) in [
+                (&mut voters, group.voters.voting),
+                (&mut configured, group.voters.configured),
+                (&mut revision, group.voters.revision),
+            ] {
+                family.row(&[label], i64::try_from(number).unwrap_or(i64::MAX));
+            }
             for word in NODE_STATES {
                 state.row(&[label, ("state", word)], i64::from(group.state == word));
             }
@@ -147,6 +158,9 @@ impl Page {
         proven.gauge(encoder)?;
         points.gauge(encoder)?;
         split.gauge(encoder)?;
+        voters.gauge(encoder)?;
+        configured.gauge(encoder)?;
+        revision.gauge(encoder)?;
         let mut takeovers = Family::new(node, "twinhub_takeovers", "How often this node became active");
         for (reason, count) in &self.0.takeovers {
             takeovers.row(&[("reason", reason)], *count);

@@ -15,6 +15,8 @@ use crate::api::{cluster, interfaces, items, records, stream};
         records::history,
         cluster::switchover,
         cluster::drain,
+        cluster::shrink,
+        cluster::grow,
         cluster::failover,
         cluster::pause,
         cluster::resume,

@@ -7,7 +7,7 @@ use serde_json::json;
 use twinhub_runtime::view::{ClusterView, GroupView, OperationView};
 
 use super::status::CLUSTER;
-use crate::cli::{DrainArgs, FailoverArgs, Global, GroupArgs, SwitchoverArgs};
+use crate::cli::{DrainArgs, FailoverArgs, Global, GroupArgs, GrowArgs, ShrinkArgs, SwitchoverArgs};
 use crate::client::{Client, escape};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain};
@@ -50,6 +50,18 @@ pub(crate) fn drain(global: &Global, args: &DrainArgs, answer: Answer) -> Outcom
     let body = json!({ "group": args.group, "node": args.name, "end": args.end });
     let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: !args.end };
     follow(global, "drain", &body, &goal, args.timeout, answer)
+}
+
+pub(crate) fn shrink(global: &Global, args: &ShrinkArgs, answer: Answer) -> Outcome {
+    let body = json!({ "group": args.group, "voter": args.name, "fenced": args.fenced, "hold": args.hold });
+    let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: false };
+    follow(global, "shrink", &body, &goal, ORDER_TIME_MAX, answer)
+}
+
+pub(crate) fn grow(global: &Global, args: &GrowArgs, answer: Answer) -> Outcome {
+    let body = json!({ "group": args.group, "voter": args.name });
+    let goal = Goal { group: args.group.as_deref(), to: None, waits_for_move: false };
+    follow(global, "grow", &body, &goal, ORDER_TIME_MAX, answer)
 }
 
 pub(crate) fn failover(global: &Global, args: &FailoverArgs, answer: Answer) -> Outcome {

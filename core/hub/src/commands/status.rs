@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView, HealthPartView, NodeView};
+use twinhub_runtime::view::{ClusterView, GroupView, HealthPartView, NodeView, VotersView};
 
 use crate::cli::{Global, StatusArgs};
 use crate::client::Client;
@@ -84,6 +84,7 @@ fn group_text(group: &GroupView) -> String {
     if group.paused {
         notes.push("paused");
     }
+    let voters = voters_text(&group.voters);
     let nodes = group.nodes.iter().map(|node| {
         let is_active = group.active.as_deref() == Some(&node.name);
         [
@@ -107,7 +108,7 @@ fn group_text(group: &GroupView) -> String {
         group.nodes.iter().flat_map(|node| node.health.iter().map(move |part| part_text(&node.name, part)));
     let lost: String = lost + &parts.collect::<String>();
     format!(
-        "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}\n{}{lost}",
+        "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}{voters}\n{}{lost}",
         group.id,
         group.active.as_deref().unwrap_or("nobody"),
         group.epoch,
@@ -132,6 +133,35 @@ fn part_text(node: &str, part: &HealthPartView) -> String {
     format!("\n{node} {} {points}: {}", part.interface, plain(&part.cause))
 }
 
+/// Who votes, where that is not everyone.
+fn voters_text(voters: &VotersView) -> String {
+    if voters.shrunk.is_empty() && !voters.changing {
+        return String::new();
+    }
+    let shrunk: Vec<String> = voters
+        .shrunk
+        .iter()
+        .map(|shrunk| {
+            let hold = if shrunk.hold { ", held" } else { "" };
+            format!("{} ({}{hold})", plain(&shrunk.name), shrunk.ground)
+        })
+        .collect();
+    let changing = if voters.changing { ", changing" } else { "" };
+    let waits: String = voters
+        .shrunk
+        .iter()
+        .filter_map(|shrunk| {
+            Some(format!("\n  {}: {}", plain(&shrunk.name), plain(shrunk.waits_for.as_ref()?)))
+        })
+        .collect();
+    format!(
+        "\nvoters: {} of {}{changing}, shrunk: {}{waits}",
+        voters.voting,
+        voters.configured,
+        if shrunk.is_empty() { "nobody".to_owned() } else { shrunk.join(", ") }
+    )
+}
+
 fn path_text(path: &twinhub_runtime::view::PathView) -> String {
     match (path.up, path.rtt_us) {
         (true, Some(micros)) => format!("{} {}.{:03} ms", path.address, micros / 1000, micros % 1000),
@@ -148,6 +178,8 @@ fn down(error: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use twinhub_runtime::view::ShrunkView;
+
     use super::*;
 
     fn cluster() -> ClusterView {
@@ -187,6 +219,32 @@ mod tests {
         cluster.groups[0].nodes[1].version = "0.9.0".to_owned();
         let text = cluster_text(&cluster);
         assert!(text.contains("backup (twinhub 0.9.0) speaks protocol 1, main 2: update backup"), "{text}");
+    }
+
+    #[test]
+    fn the_status_says_who_does_not_vote_and_what_it_waits_for() {
+        let mut cluster = cluster();
+        assert!(!cluster_text(&cluster).contains("voters:"));
+        let shrunk = |name: &str, ground: &str, waits: Option<&str>| ShrunkView {
+            name: name.to_owned(),
+            ground: ground.to_owned(),
+            hold: false,
+            waits_for: waits.map(str::to_owned),
+        };
+        cluster.groups[0].voters = VotersView {
+            voting: 1,
+            needed: 1,
+            configured: 3,
+            revision: 4,
+            changing: false,
+            shrunk: vec![
+                shrunk("backup", "drained", Some("backup is silent for 5000 ms")),
+                shrunk("witness", "stopped", None),
+            ],
+        };
+        let text = cluster_text(&cluster);
+        let wanted = "voters: 1 of 3, shrunk: backup (drained), witness (stopped)\n  backup: backup is silent for 5000 ms\n";
+        assert!(text.contains(wanted), "{text}");
     }
 
     #[test]

@@ -145,7 +145,7 @@ impl Machine {
             self.abandon_election(now);
         }
         if self.handoff.take_if(|handoff| handoff.token.epoch < epoch).is_some() && self.stopping {
-            self.resign(now);
+            self.depart(now);
         }
         self.follow(now);
     }

@@ -175,7 +175,7 @@ impl Machine {
         let to = if self.pins.maintenance { NodeState::Maintenance } else { NodeState::Standby };
         self.enter(to, reason, now);
         if self.stopping && self.handoff.is_none() {
-            self.resign(now);
+            self.depart(now);
         }
     }
 
@@ -188,7 +188,7 @@ impl Machine {
         }
         self.handoff = None;
         if self.stopping {
-            self.resign(now);
+            self.depart(now);
         }
     }
 
@@ -353,7 +353,7 @@ impl Machine {
             | NodeState::Maintenance
             | NodeState::Faulted => {
                 if self.gates_closed && self.handoff.is_none() {
-                    self.resign(now);
+                    self.depart(now);
                 }
             }
         }

@@ -30,6 +30,8 @@ pub(super) struct Membership {
     running: Option<Running>,
     /// Since when an absent voter is ready to vote again.
     ready_since: BTreeMap<VoterId, Moment>,
+    /// This process stops, and waits at most until then to be let go.
+    leaves_at: Option<Moment>,
     /// Absent voters that were silent since they are absent.
     were_away: BTreeSet<VoterId>,
 }
@@ -102,6 +104,7 @@ impl Machine {
         if !was_member && self.is_member(self.setup.me) {
             self.ask_after = now;
         }
+        self.go_on_leaving(now);
     }
 
     fn adopt_members(&mut self, members: Members) {
@@ -272,6 +275,29 @@ impl Machine {
         }
     }
 
+    /// This process stops, or stopped acting: it says so at once, or after it was let go if its vote may be missed.
+    pub(super) fn depart(&mut self, now: Moment) {
+        let members = self.members();
+        let is_let_go = members.is_absent(self.setup.me) && members.before.is_none();
+        let may_be_missed = !members.absent.is_empty() && !is_let_go;
+        let has_holder = self.active.is_some_and(|active| self.is_fresh(active, now));
+        let until = self.membership.leaves_at.unwrap_or(now + self.setup.timers.lease * 2);
+        if self.stopping && may_be_missed && has_holder && now < until {
+            self.membership.leaves_at = Some(until);
+            self.send_others(&Message::Leave { incarnation: self.incarnation });
+        } else {
+            self.membership.leaves_at = None;
+            self.resign(now);
+        }
+    }
+
+    /// What is asked again with each heartbeat, and looked at with each record.
+    fn go_on_leaving(&mut self, now: Moment) {
+        if self.membership.leaves_at.is_some() {
+            self.depart(now);
+        }
+    }
+
     /// Writes the record of a change, if those who stay are a majority of the voters then.
     fn begin_change(
         &mut self,
@@ -360,6 +386,33 @@ impl Machine {
             .then(|| format!("{voter} has not stored revision {} yet", self.members().stamp.revision))
     }
 
+    /// What an absent voter waits for, in one sentence; only the holder knows.
+    pub fn absence_waits_for(&self, absence: &Absence) -> Option<String> {
+        self.quorate_epoch()?;
+        let voter = absence.voter;
+        if absence.hold {
+            return Some(format!("held until an operator orders `grow` for {voter}"));
+        }
+        if let Some(why) = self.unreadiness(voter, self.clock) {
+            return Some(why);
+        }
+        if !self.is_back(absence) {
+            return Some(format!("{voter} still runs: it is taken in when it has stopped and is back"));
+        }
+        let (voters, _) = self.counts();
+        (voters % 2 == 1 && self.members().absent.len() > 1).then(|| {
+            format!(
+                "{voter} is ready and waits for one more: with {} voters the vote would depend on it, too",
+                voters + 1
+            )
+        })
+    }
+
+    /// How many votes are needed.
+    pub fn votes_needed(&self) -> usize {
+        self.electorate.needed()
+    }
+
     /// Whether an absent voter is back from what it was shrunk for.
     fn is_back(&self, absence: &Absence) -> bool {
         if absence.voter.node().is_some() || self.membership.were_away.contains(&absence.voter) {
@@ -371,6 +424,7 @@ impl Machine {
 
     /// A holder looks whether an absent voter can vote again, and finishes or gives up what is under way.
     pub(super) fn tend_members(&mut self, now: Moment) {
+        self.go_on_leaving(now);
         let Some(epoch) = self.quorate_epoch() else { return };
         if self.members().before.is_some() {
             if self.members().stamp.epoch != epoch {

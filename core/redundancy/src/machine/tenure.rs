@@ -320,7 +320,7 @@ impl Machine {
         if self.tenure.as_ref().is_some_and(|tenure| tenure.drain.is_some()) {
             self.finish_drain(self.position, false, now);
         } else if self.state == NodeState::Faulted || self.stopping {
-            self.resign(now);
+            self.depart(now);
         } else {
             self.follow(now);
         }

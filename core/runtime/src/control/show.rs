@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use twinhub_model::{Moment, NodeRank};
-use twinhub_redundancy::{Members, MembersChange, Order, Reason, VoterId};
+use twinhub_redundancy::{Machine, Members, MembersChange, Order, Reason, VoterId};
 
 use super::{Control, ORDER_MAX};
 use crate::clock;
-use crate::shared::{PeerStatus, Shared};
+use crate::inbox::Job;
+use crate::shared::{PeerStatus, Shared, Voters};
 use crate::view::RoleChangeView;
 
 impl Control {
@@ -38,6 +39,30 @@ impl Control {
             {
                 status.takeover_seconds = Some(Shared::seconds_since(since));
             }
+        });
+    }
+
+    /// Who votes has changed: log, event and history.
+    pub(super) fn members_changed(&mut self, name: &str, reason: &Reason) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let (epoch, state) = (group.machine.epoch(), group.machine.state().name());
+        let reason = self.shared.say(reason);
+        tracing::warn!(group = name, node = %self.shared.node, %epoch, reason, "voters");
+        group.inbox.push(Job::Note(twinhub_model::Event {
+            severity: twinhub_model::Severity::Warning,
+            source: name.into(),
+            code: "TH-ROLE-003".into(),
+            text: reason.as_str().into(),
+            at: clock::utc(),
+        }));
+        self.shared.remember_role(RoleChangeView {
+            at: clock::utc().to_string(),
+            group: name.to_owned(),
+            node: self.shared.node.clone(),
+            epoch: epoch.to_string(),
+            from: state.to_owned(),
+            to: state.to_owned(),
+            reason,
         });
     }
 
@@ -78,14 +103,20 @@ impl Control {
             machine.is_protected()
         } else {
             let heartbeat = active.and_then(|node| machine.peers().get(&VoterId::Node(node)));
-            heartbeat.and_then(|peer| peer.heartbeat.as_ref()).is_some_and(|heartbeat| !heartbeat.unquorate)
+            let is_quorate = heartbeat
+                .and_then(|peer| peer.heartbeat.as_ref())
+                .is_some_and(|heartbeat| !heartbeat.unquorate);
+            // Of two voters neither can act without the other.
+            is_quorate && (machine.members().absent.is_empty() || machine.counts().0 > 2)
         };
+        let voters = voters(machine, &self.shared);
         self.shared.update_group(name, |status| {
             status.state = Some(state);
             status.epoch = machine.epoch();
             status.active = active;
             status.protected = protected;
             status.split_possible = machine.split_possible();
+            status.voters = voters;
             status.paused = machine.is_paused();
             status.lease_end = machine.lease_end();
             status.peers = peers;
@@ -144,6 +175,17 @@ impl Control {
             );
         }
     }
+}
+
+fn voters(machine: &Machine, shared: &Shared) -> Voters {
+    let (voting, configured) = machine.counts();
+    let members = machine.members().clone();
+    let waits = members
+        .absent
+        .iter()
+        .filter_map(|absence| Some((absence.voter, shared.say(&machine.absence_waits_for(absence)?))));
+    let waits_for = waits.collect();
+    Voters { voting, needed: machine.votes_needed(), configured, members, waits_for }
 }
 
 /// Whether a change of the voters counts, as far as this node knows.

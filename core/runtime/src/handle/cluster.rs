@@ -7,8 +7,10 @@ use twinhub_redundancy::{Health, NodeState, VoterId};
 use super::Handle;
 use crate::clock;
 use crate::setup;
-use crate::shared::{GroupStatus, PathStatus, PeerStatus};
-use crate::view::{ClusterView, GroupView, HealthPartView, NodeView, PathView, WitnessView};
+use crate::shared::{GroupStatus, PathStatus, PeerStatus, Voters};
+use crate::view::{
+    ClusterView, GroupView, HealthPartView, NodeView, PathView, ShrunkView, VotersView, WitnessView,
+};
 
 impl Handle {
     /// The whole cluster as this node sees it.
@@ -63,6 +65,7 @@ impl Handle {
             protected: status.protected,
             split_possible: status.split_possible,
             paused: status.paused,
+            voters: self.voters_view(&status.voters),
             reason: status.reason,
             since: status.since,
             lease_remaining_ms: status
@@ -70,6 +73,24 @@ impl Handle {
                 .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
             position: status.position.to_string(),
             nodes,
+        }
+    }
+
+    fn voters_view(&self, voters: &Voters) -> VotersView {
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let shrunk = voters.members.absent.iter().map(|absence| ShrunkView {
+            name: self.0.shared.name_of_voter(absence.voter),
+            ground: absence.ground.to_string(),
+            hold: absence.hold,
+            waits_for: voters.waits_for.get(&absence.voter).cloned(),
+        });
+        VotersView {
+            voting: count(voters.voting),
+            needed: count(voters.needed),
+            configured: count(voters.configured),
+            revision: voters.members.stamp.revision,
+            changing: voters.members.before.is_some(),
+            shrunk: shrunk.collect(),
         }
     }
 

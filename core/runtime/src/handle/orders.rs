@@ -3,7 +3,7 @@
 use std::fmt;
 
 use twinhub_model::NodeRank;
-use twinhub_redundancy::Order as MachineOrder;
+use twinhub_redundancy::{MembersChange, Order as MachineOrder, VoterId};
 
 use super::Handle;
 use crate::control::Told;
@@ -37,6 +37,20 @@ pub enum Order {
     Pause,
     /// Moves are allowed again.
     Resume,
+    /// A voter votes no more until it is back: its machine is serviced.
+    Shrink {
+        /// The node, or `witness`.
+        voter: String,
+        /// It is silent, and its machine is surely off.
+        fenced: bool,
+        /// It stays out until [`Order::Grow`].
+        hold: bool,
+    },
+    /// A voter that was shrunk votes again.
+    Grow {
+        /// The node, or `witness`.
+        voter: String,
+    },
     /// This node fetches a full copy from the active one.
     Resync,
 }
@@ -54,6 +68,8 @@ impl fmt::Display for Order {
             Order::Failover { force: false } => f.write_str("failover"),
             Order::Pause => f.write_str("pause"),
             Order::Resume => f.write_str("resume"),
+            Order::Shrink { voter, .. } => write!(f, "shrink {voter}"),
+            Order::Grow { voter } => write!(f, "grow {voter}"),
             Order::Resync => f.write_str("resync"),
         }
     }
@@ -109,10 +125,29 @@ impl Handle {
             Order::Failover { force } => return Ok(Some(MachineOrder::Failover { force: *force })),
             Order::Pause => return Ok(Some(MachineOrder::Pause)),
             Order::Resume => return Ok(Some(MachineOrder::Resume)),
+            Order::Shrink { voter, fenced, hold } => {
+                let (fenced, hold) = (*fenced, *hold);
+                let change =
+                    self.voter(group, voter)?.map(|voter| MembersChange::Shrink { voter, fenced, hold });
+                return Ok(change.map(MachineOrder::Members));
+            }
+            Order::Grow { voter } => {
+                let change = self.voter(group, voter)?.map(|voter| MembersChange::Grow { voter });
+                return Ok(change.map(MachineOrder::Members));
+            }
             Order::Resync => return Ok(None),
         };
         let is_elsewhere = to != active && self.members(group).any(|node| Some(node) == to);
         Ok((is_named || is_elsewhere).then_some(MachineOrder::Switchover { to }))
+    }
+
+    /// The voter with this name; nothing if it has no part in the group.
+    fn voter(&self, group: &str, name: &str) -> Result<Option<VoterId>, CommandError> {
+        if name == WITNESS && self.site().cluster.witness.is_some() {
+            return Ok(Some(VoterId::Witness));
+        }
+        let node = self.rank_of(name)?;
+        Ok(self.members(group).any(|member| member == node).then_some(VoterId::Node(node)))
     }
 
     fn resync(&self, groups: &[String]) -> u64 {
@@ -153,3 +188,6 @@ impl Handle {
         self.0.shared.operation(id)
     }
 }
+
+/// What the witness is called.
+const WITNESS: &str = "witness";

@@ -43,6 +43,22 @@ pub(crate) struct OrderBody {
     force: bool,
 }
 
+/// Whose vote an order is about.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct VoterBody {
+    /// Only in this group; in all in which it votes if left out.
+    group: Option<String>,
+    /// The node, or `witness`.
+    voter: String,
+    /// Shrink: it is silent, and its machine is surely off.
+    #[serde(default)]
+    fenced: bool,
+    /// Shrink: it stays out until it is grown again, also when it is back.
+    #[serde(default)]
+    hold: bool,
+}
+
 /// A place in the order of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +114,33 @@ pub(crate) async fn drain(
         return forward::send(&web, "POST", &url, "/api/v1/cluster/drain", &headers, bytes).await;
     }
     give(&web, peer, &body, if body.end { &Order::EndDrain } else { &Order::Drain })
+}
+
+/// Takes a voter out for a service of its machine: those that stay need no majority of it any more. It votes again when
+/// it is back and in sync, unless held.
+#[utoipa::path(post, path = "/api/v1/cluster/shrink", request_body = VoterBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn shrink(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let VoterBody { group, voter, fenced, hold } = body_of(&body)?;
+    let body = OrderBody { group, ..OrderBody::default() };
+    give(&web, peer, &body, &Order::Shrink { voter, fenced, hold })
+}
+
+/// Takes a voter in again that was shrunk and is ready.
+#[utoipa::path(post, path = "/api/v1/cluster/grow", request_body = VoterBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn grow(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let VoterBody { group, voter, fenced: _, hold: _ } = body_of(&body)?;
+    let body = OrderBody { group, ..OrderBody::default() };
+    give(&web, peer, &body, &Order::Grow { voter })
 }
 
 /// Where the web interface of `node` is, if it is another one than this.

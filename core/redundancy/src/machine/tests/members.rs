@@ -179,6 +179,38 @@ fn a_voter_that_leaves_in_order_is_shrunk_if_it_would_be_missed() {
 }
 
 #[test]
+fn a_node_whose_vote_may_be_missed_waits_to_be_let_go() {
+    let stopped = |bench: &Bench| bench.actions.contains(&Action::Stopped);
+    let leaves = |message: &Message| matches!(message, Message::Leave { .. });
+    let tell = |bench: &mut Bench, members: Option<Members>| {
+        let mut heartbeat = bench.heartbeat(NodeState::Active, epoch_of(A, 1));
+        heartbeat.members = members;
+        bench.hear(NODE_A, Message::Heartbeat(heartbeat));
+    };
+    let mut bench = Bench::standby();
+    bench.input(Input::Shutdown);
+    assert!(stopped(&bench) && bench.sent(leaves) == 0, "nobody is shrunk: the vote is not missed");
+
+    let mut bench = Bench::standby();
+    tell(&mut bench, Some(without(&[WITNESS])));
+    bench.input(Input::Shutdown);
+    tell(&mut bench, None);
+    assert!(!stopped(&bench) && bench.sent(leaves) > 0);
+    let epoch = epoch_of(A, 1);
+    let joint = without(&[WITNESS]).changed(epoch, without(&[NODE_B, WITNESS]).absent);
+    tell(&mut bench, Some(joint.clone()));
+    assert!(!stopped(&bench), "its own consent is needed until the change counts");
+    tell(&mut bench, Some(joint.settled(epoch)));
+    assert!(stopped(&bench));
+
+    let mut bench = Bench::standby();
+    tell(&mut bench, Some(without(&[WITNESS])));
+    bench.input(Input::Shutdown);
+    bench.wait(4_000);
+    assert!(stopped(&bench), "nobody answers: it does not wait for ever");
+}
+
+#[test]
 fn who_is_held_comes_back_by_an_order_only() {
     let mut bench = Bench::active();
     bench.beat(B, NodeState::Maintenance, bench.machine.epoch());
