@@ -1,0 +1,124 @@
+//! What is simulated, what goes wrong, and which rule is taken away.
+
+use twinhub_redundancy::{Policy, Profile, Timers};
+
+/// What may go wrong.
+#[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of trouble that is on or off")]
+pub struct Faults {
+    /// Messages are lost, doubled, delayed.
+    pub noise: bool,
+    /// Directions between sites are cut.
+    pub cuts: bool,
+    /// Processes die and come back.
+    pub crashes: bool,
+    /// Processes freeze.
+    pub freezes: bool,
+    /// Operators order things.
+    pub orders: bool,
+    /// Operators force failovers.
+    pub force: bool,
+    /// Disks are slow.
+    pub slow_disks: bool,
+    /// Reference hosts and field probes fall silent.
+    pub blindness: bool,
+}
+
+impl Faults {
+    /// Everything but forced failovers.
+    pub const ALL: Faults = Faults {
+        noise: true,
+        cuts: true,
+        crashes: true,
+        freezes: true,
+        orders: true,
+        force: false,
+        slow_disks: true,
+        blindness: true,
+    };
+    /// Nothing.
+    pub const NONE: Faults = Faults {
+        noise: false,
+        cuts: false,
+        crashes: false,
+        freezes: false,
+        orders: false,
+        force: false,
+        slow_disks: false,
+        blindness: false,
+    };
+}
+
+/// A rule that is taken away, to see that the checks notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sabotage {
+    /// None.
+    #[default]
+    None,
+    /// The holder counts its lease as long as the voters do.
+    NoMargin,
+    /// Unfenced outputs do not wait.
+    NoGuard,
+    /// A voter forgets what it promised when it restarts.
+    ForgettingVoter,
+    /// A voter takes its stored grant for ended when it restarts.
+    GrantAtOnce,
+    /// The disk says that it synced, and did not.
+    LyingDisk,
+    /// A process may freeze between the check of the permit and the send.
+    FreezeBeforeSend,
+    /// The same, but the plant refuses older epochs.
+    FreezeBeforeSendWithToken,
+}
+
+/// What is simulated.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// How many nodes.
+    pub nodes: u8,
+    /// Whether a witness votes.
+    pub witness: bool,
+    /// What a pair without one does.
+    pub policy: Policy,
+    /// The timers.
+    pub profile: Profile,
+    /// What may go wrong.
+    pub faults: Faults,
+    /// For how many leases it goes wrong.
+    pub storm_leases: u32,
+    /// What rule is taken away.
+    pub sabotage: Sabotage,
+}
+
+impl Plan {
+    /// A pair with a witness and all faults.
+    pub fn pair() -> Plan {
+        Plan {
+            nodes: 2,
+            witness: true,
+            policy: Policy::Evidence,
+            profile: Profile::Normal,
+            faults: Faults::ALL,
+            storm_leases: 60,
+            sabotage: Sabotage::None,
+        }
+    }
+
+    /// A pair without a witness.
+    pub fn lonely_pair(policy: Policy) -> Plan {
+        Plan { witness: false, policy, ..Plan::pair() }
+    }
+
+    /// Three nodes, no witness.
+    pub fn three() -> Plan {
+        Plan { nodes: 3, witness: false, ..Plan::pair() }
+    }
+
+    /// The same, with trouble for so many hours.
+    #[must_use]
+    pub fn for_hours(self, hours: u32) -> Plan {
+        let leases = 3_600_000 / Timers::of(self.profile).lease.as_millis().max(1);
+        let storm_leases = u32::try_from(leases).unwrap_or(u32::MAX).saturating_mul(hours);
+        Plan { storm_leases, ..self }
+    }
+}
