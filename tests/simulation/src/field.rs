@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, NodeRank};
 
+use crate::voters::VotersSeen;
+
 /// Something that must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
@@ -22,6 +24,8 @@ pub enum Finding {
     SelfPromotion,
     /// Time went by and nobody, or not exactly one, was active.
     NoConvergence,
+    /// A record of the voters went back, had two contents, or was won with after it was replaced.
+    VotersBroken,
     /// A process had to abort because its gates did not close.
     Aborted,
 }
@@ -37,6 +41,8 @@ pub struct Field {
     pub writes: u64,
     /// How often voters changed or were learned, by kind of reason.
     pub members: BTreeMap<&'static str, u64>,
+    /// The records of the voters.
+    pub voters: VotersSeen,
     owners: BTreeMap<Epoch, (NodeRank, Incarnation)>,
 }
 

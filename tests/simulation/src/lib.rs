@@ -16,6 +16,7 @@ mod random;
 mod runner;
 mod site;
 mod survey;
+mod voters;
 mod world;
 
 pub use field::{Field, Finding};
@@ -24,4 +25,5 @@ pub use random::Random;
 pub use runner::{check, find, seeds};
 pub use site::{Clock, Gate, Life, Site};
 pub use survey::{Tally, survey};
+pub use voters::VotersSeen;
 pub use world::{Faults, Plan, Sabotage, World};

@@ -18,6 +18,7 @@ use crate::site::{Clock, Gate, Life, Site};
 mod driver;
 mod plan;
 mod trouble;
+mod voters;
 
 pub use plan::{Faults, Plan, Sabotage};
 
@@ -61,6 +62,9 @@ enum Event {
     Arrive { epoch: Epoch },
     Restart { site: VoterId },
     Chores { site: VoterId },
+    Shrink { by: VoterId, voter: VoterId },
+    EndOfService { site: VoterId },
+    Kill { site: VoterId, incarnation: Incarnation },
     Trouble,
 }
 
@@ -93,6 +97,7 @@ impl World {
             Sabotage::NoGuard => timers.guard = Duration::ZERO,
             Sabotage::None
             | Sabotage::ForgettingVoter
+            | Sabotage::ForgettingVoters
             | Sabotage::GrantAtOnce
             | Sabotage::LyingDisk
             | Sabotage::FreezeBeforeSend
@@ -226,6 +231,7 @@ impl World {
                 if self.state(rank) == Some(NodeState::Maintenance) {
                     self.order(rank, Order::Maintenance(false));
                 }
+                self.grow_everyone(rank);
             }
         }
         if !self.is_settled() {
@@ -239,7 +245,7 @@ impl World {
     pub fn is_settled(&self) -> bool {
         let standby =
             (0..self.plan.nodes).filter(|rank| self.state(*rank) == Some(NodeState::Standby)).count();
-        self.active().len() == 1 && standby + 1 == usize::from(self.plan.nodes)
+        self.active().len() == 1 && standby + 1 == usize::from(self.plan.nodes) && self.everyone_votes()
     }
 
     /// The true time, for messages.
@@ -304,6 +310,9 @@ impl World {
             }
             Event::Restart { site } => self.start(site),
             Event::Chores { site } => self.on_chores(site),
+            Event::Shrink { by, voter } => self.on_shrink(by, voter),
+            Event::EndOfService { site } => self.on_end_of_service(site),
+            Event::Kill { site, incarnation } => self.on_kill(site, incarnation),
             Event::Trouble => self.on_trouble(),
         }
     }
@@ -439,9 +448,11 @@ impl Event {
             | Event::Driver { site, .. }
             | Event::Write { site }
             | Event::Send { site, .. }
+            | Event::EndOfService { site }
             | Event::Chores { site } => Some(*site),
+            Event::Shrink { by, .. } => Some(*by),
             Event::Deliver { to, .. } => Some(*to),
-            Event::Arrive { .. } | Event::Restart { .. } | Event::Trouble => None,
+            Event::Arrive { .. } | Event::Restart { .. } | Event::Kill { .. } | Event::Trouble => None,
         }
     }
 }

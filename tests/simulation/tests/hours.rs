@@ -6,13 +6,14 @@ use twinhub_simulation::{Finding, Plan, Sabotage, seeds, survey};
 
 /// What no group with a majority may ever show. A process that ends itself because it froze with open gates
 /// is right to do so.
-const FORBIDDEN: [Finding; 7] = [
+const FORBIDDEN: [Finding; 8] = [
     Finding::TwoHolders,
     Finding::UnmarkedSplit,
     Finding::EpochReused,
     Finding::StaleWrite,
     Finding::PromiseBroken,
     Finding::SelfPromotion,
+    Finding::VotersBroken,
     Finding::NoConvergence,
 ];
 

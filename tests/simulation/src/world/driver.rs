@@ -23,6 +23,7 @@ impl World {
         let mut stored = site.disk.clone();
         match sabotage {
             Sabotage::ForgettingVoter => stored = StoredState::default(),
+            Sabotage::ForgettingVoters => stored.members = None,
             Sabotage::GrantAtOnce => stored.grant = None,
             Sabotage::None
             | Sabotage::NoMargin
@@ -94,6 +95,9 @@ impl World {
                 {
                     self.field.note(Finding::SelfPromotion, format!("{at}: {id} in {epoch}: {reason}"));
                 }
+                if !unquorate {
+                    self.check_winner(id);
+                }
                 self.later(id, Duration::from_millis(20), Step::GatesOpen { epoch });
             }
             Action::Drain { .. } => {
@@ -129,10 +133,7 @@ impl World {
             Action::Quorum { epoch, quorate, reason, .. } => {
                 self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
             }
-            Action::Members { reason, .. } => {
-                *self.field.members.entry(reason.kind()).or_default() += 1;
-                self.note(&format!("{id} voters: {reason}"));
-            }
+            Action::Members { members, reason } => self.on_members(id, &members, &reason),
             Action::Alarm { reason } => self.note(&format!("{id} alarm: {reason}")),
             Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),
             Action::Abort { reason } => {
@@ -169,8 +170,12 @@ impl World {
         }
         let (ticket, state) = site.unsynced.remove(0);
         if !lies {
-            site.disk = state;
+            self.check_record(id, &state);
+            if let Some(site) = self.sites.get_mut(&id) {
+                site.disk = state;
+            }
         }
+        let Some(site) = self.sites.get_mut(&id) else { return };
         if let Life::Witness(voter) = &mut site.life {
             let outputs = voter.persisted(ticket);
             self.carry_out_votes(id, outputs);

@@ -22,6 +22,8 @@ pub struct Faults {
     pub slow_disks: bool,
     /// Reference hosts and field probes fall silent.
     pub blindness: bool,
+    /// Operators shrink and grow voters, and witnesses stop in order.
+    pub voters: bool,
 }
 
 impl Faults {
@@ -35,6 +37,7 @@ impl Faults {
         force: false,
         slow_disks: true,
         blindness: true,
+        voters: true,
     };
     /// Nothing.
     pub const NONE: Faults = Faults {
@@ -46,6 +49,7 @@ impl Faults {
         force: false,
         slow_disks: false,
         blindness: false,
+        voters: false,
     };
 }
 
@@ -61,6 +65,8 @@ pub enum Sabotage {
     NoGuard,
     /// A voter forgets what it promised when it restarts.
     ForgettingVoter,
+    /// A voter forgets who votes when it restarts.
+    ForgettingVoters,
     /// A voter takes its stored grant for ended when it restarts.
     GrantAtOnce,
     /// The disk says that it synced, and did not.

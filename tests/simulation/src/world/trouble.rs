@@ -70,7 +70,7 @@ impl World {
         let pause = lease / 4 + self.random.below(lease * 3);
         self.push(self.now + pause, Event::Trouble);
         let faults = self.plan.faults;
-        match self.random.below(8) {
+        match self.random.below(8 + u64::from(faults.voters)) {
             0 if faults.noise => self.trouble_noise(),
             1 | 2 if faults.cuts => self.trouble_cuts(),
             3 if faults.crashes => self.trouble_crash(),
@@ -78,11 +78,12 @@ impl World {
             5 if faults.orders => self.trouble_order(),
             6 if faults.slow_disks => self.trouble_disk(),
             7 if faults.blindness => self.trouble_blindness(),
+            8 if faults.voters => self.trouble_voters(),
             _ => {}
         }
     }
 
-    fn any_site(&mut self) -> VoterId {
+    pub(super) fn any_site(&mut self) -> VoterId {
         let ids = self.ids();
         let index = self.random.below(ids.len() as u64);
         ids[usize::try_from(index).unwrap_or(0)]

@@ -1,0 +1,81 @@
+//! Who votes changes one voter at a time and safely: a record never goes back, nobody wins with voters that were
+//! replaced, no two nodes hold a lease, and after the storm everyone votes again.
+
+use std::collections::BTreeMap;
+
+use twinhub_redundancy::{MembersChange, NodeState, Order, VoterId};
+use twinhub_simulation::{Faults, Finding, Plan, Sabotage, World, check, find};
+
+const FORBIDDEN: [Finding; 7] = [
+    Finding::VotersBroken,
+    Finding::TwoHolders,
+    Finding::UnmarkedSplit,
+    Finding::EpochReused,
+    Finding::StaleWrite,
+    Finding::PromiseBroken,
+    Finding::NoConvergence,
+];
+
+/// Mostly changes of the voters, with everything that can come between them.
+fn busy(plan: Plan) -> Plan {
+    let faults = Faults { noise: false, slow_disks: false, blindness: false, orders: false, ..Faults::ALL };
+    Plan { faults, storm_leases: 400, ..plan }
+}
+
+#[test]
+fn voters_change_safely_in_any_storm() {
+    for plan in
+        [Plan::pair(), Plan::three(), Plan { nodes: 4, ..Plan::pair() }, Plan { nodes: 5, ..Plan::three() }]
+    {
+        check("voters", 6, |_| plan, &FORBIDDEN);
+        check("voters", 6, |_| busy(plan), &FORBIDDEN);
+    }
+}
+
+#[test]
+fn the_storms_shrink_and_grow_voters() {
+    let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
+    // A change that is taken back needs a voter that dies while it comes in: rare, and tried by the unit tests.
+    for world in check("voters", 10, |_| busy(Plan::pair()), &FORBIDDEN) {
+        for (reason, times) in world.field.members {
+            *seen.entry(reason).or_default() += times;
+        }
+    }
+    for reason in ["shrunk", "grown", "members_learned"] {
+        assert!(seen.contains_key(reason), "no seed had {reason}: {seen:?}");
+    }
+}
+
+/// The use the feature is made for: both others are off at once, and the main dies and comes back alone.
+#[test]
+fn a_main_alone_acts_on_and_acts_again() {
+    for seed in 0..10 {
+        let mut world = World::settled(Plan::pair(), seed);
+        let shrink = |voter| Order::Members(MembersChange::Shrink { voter, fenced: false, hold: false });
+        let lease = world.lease();
+        world.order(1, Order::Maintenance(true));
+        world.advance(lease);
+        world.order(0, shrink(VoterId::Node(twinhub_model::NodeRank(1))));
+        world.advance(lease);
+        world.order(0, shrink(VoterId::Witness));
+        world.advance(lease);
+        world.remove(1);
+        world.remove_witness();
+        world.advance(lease * 20);
+        assert_eq!(world.state(0), Some(NodeState::Active), "seed {seed}\n{}", world.story(30));
+        world.remove(0);
+        world.bring_back(0);
+        world.advance(lease * 20);
+        assert_eq!(world.state(0), Some(NodeState::Active), "seed {seed}\n{}", world.story(30));
+        world.heal();
+        world.converge();
+        assert!(!world.field.has(Finding::NoConvergence), "seed {seed}\n{}", world.story(30));
+    }
+}
+
+/// The checks can fail: a voter that forgets who votes is noticed.
+#[test]
+fn a_voter_that_forgets_who_votes_lets_the_wrong_ones_win() {
+    let plan = |_| Plan { sabotage: Sabotage::ForgettingVoters, ..busy(Plan::pair()) };
+    find(400, plan, Finding::VotersBroken);
+}
