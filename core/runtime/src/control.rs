@@ -385,12 +385,12 @@ impl Control {
                 });
                 group.inbox.push(Job::Activate { epoch, transfer, guard_until, unquorate, reason });
             }
-            Action::Drain { epoch, deadline, reason, .. } => {
-                group.inbox.push(Job::Drain { epoch, deadline, reason });
+            Action::Drain { epoch, to, deadline, reason } => {
+                group.inbox.push(Job::Drain { epoch, to, deadline, reason });
             }
-            Action::CloseGates { epoch, reason, .. } => {
+            Action::CloseGates { epoch, reason, abort_links } => {
                 group.gate.close();
-                group.inbox.push(Job::Close { epoch, reason });
+                group.inbox.push(Job::Close { epoch, reason, abort_links });
             }
             Action::Standby { active, epoch } => group.inbox.push(Job::Follow { active, epoch }),
             Action::Reconcile { active, epoch } => {

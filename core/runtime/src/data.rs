@@ -111,7 +111,7 @@ pub(crate) fn pack(group: &str, message: &Message) -> Vec<u8> {
     frame
 }
 
-fn unpack(body: &[u8]) -> Result<(&str, Message), String> {
+pub(crate) fn unpack(body: &[u8]) -> Result<(&str, Message), String> {
     let (length, rest) = body.split_first().ok_or("empty frame")?;
     let (group, message) = rest.split_at_checked(usize::from(*length)).ok_or("cut group name")?;
     let group = std::str::from_utf8(group).map_err(|error| error.to_string())?;

@@ -34,17 +34,20 @@ use crate::instance::Interface;
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use commands::Commands;
+use deactivation::{Closing, Draining};
 use health::HealthLook;
 use journaling::{spawn_syncer, split};
 use quorum::Majority;
 use replication::Replication;
 use routes::Routes;
+use steps::{Step, Timeline};
 use streams::Stream;
-use takeover::{Activation, Draining};
+use takeover::Activation;
 use tracker::Tracker;
 use watch::Watch;
 
 pub(crate) mod commands;
+pub(crate) mod deactivation;
 pub(crate) mod health;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
@@ -52,8 +55,11 @@ pub(crate) mod quorum;
 pub(crate) mod replication;
 pub(crate) mod routes;
 pub(crate) mod source;
+pub(crate) mod steps;
 pub(crate) mod streams;
 pub(crate) mod takeover;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tracker;
 pub(crate) mod translation;
 pub(crate) mod watch;
@@ -97,7 +103,7 @@ pub(crate) enum Phase {
     Activating(Activation),
     Active { epoch: Epoch },
     Draining(Draining),
-    Closing { epoch: Epoch, left: BTreeSet<usize> },
+    Closing(Closing),
 }
 
 /// See the module.
@@ -127,6 +133,7 @@ pub(crate) struct Engine {
     streams: BTreeMap<usize, Stream>,
     replication: Replication,
     recovering: Vec<takeover::Recovering>,
+    timeline: Timeline,
     /// Where the standbys' disks stood when a command last waited in vain.
     unanswered_since: Option<Position>,
     counters: EngineCounters,
@@ -179,6 +186,7 @@ impl Engine {
             commands: Commands::default(),
             streams,
             recovering: Vec::new(),
+            timeline: Timeline::default(),
             unanswered_since: None,
             counters: EngineCounters::default(),
             health: HealthLook::new(setup.watches, clock::now()),
@@ -227,15 +235,17 @@ impl Engine {
             Job::Published { samples } => self.on_published(samples),
             Job::Received { samples } => self.on_received(&samples),
             Job::Written { results } => self.on_written(&results),
-            Job::RoleReached { interface, epoch, result } => self.on_role_reached(interface, epoch, &result),
+            Job::RoleReached { interface, role, epoch, result } => {
+                self.on_role_reached(interface, role, epoch, &result);
+            }
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
                 self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
             }
             Job::Quorum { epoch, quorate, reason } => self.on_quorum(epoch, quorate, &reason),
-            Job::Drain { epoch, deadline, reason } => self.on_drain(epoch, deadline, &reason),
-            Job::Close { epoch, reason } => self.on_close(epoch, &reason),
+            Job::Drain { epoch, to, deadline, reason } => self.on_drain(epoch, to, deadline, &reason),
+            Job::Close { epoch, reason, abort_links } => self.on_close(epoch, &reason, abort_links),
             Job::Follow { active, epoch } => self.on_follow(active, epoch),
             Job::Command(command) => self.on_command(command),
             Job::PeerUp { peer, link } => self.on_peer_up(peer, link),
@@ -324,7 +334,8 @@ impl Engine {
 
     /// Changed values of an active instance: journal first, then along the links.
     fn on_published(&mut self, samples: Vec<Sample>) {
-        if !self.is_acting() {
+        let carries = self.is_acting();
+        if !carries && !self.takes_last_inputs() {
             return;
         }
         let now = clock::now();
@@ -342,7 +353,10 @@ impl Engine {
             let record = Record::Samples(part.into());
             let Some(position) = self.append(&record) else { return };
             if let Record::Samples(samples) = &record {
-                self.route(position, samples);
+                // While a role is handed over, the next node carries them along the links.
+                if carries {
+                    self.route(position, samples);
+                }
                 self.shared.stream(&self.group, position, samples);
             }
         }
@@ -390,6 +404,7 @@ impl Engine {
         self.down.insert(interface);
         let text = format!("the plugin of interface `{id}` faulted: {cause}");
         self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
+        self.on_left(interface, role::COLD);
         self.interfaces[interface].restart();
         self.report_health(clock::now());
     }
@@ -429,6 +444,22 @@ impl Engine {
         matches!(self.phase, Phase::Activating(_) | Phase::Active { .. })
     }
 
+    /// Whether this node hands over in order and still journals what its interfaces receive.
+    fn takes_last_inputs(&self) -> bool {
+        matches!(&self.phase, Phase::Draining(draining) if draining.takes_inputs())
+    }
+
+    /// A change of role begins.
+    pub(crate) fn begin_steps(&mut self, now: Moment) {
+        self.timeline.begin(now);
+    }
+
+    /// A step of a change of role is done.
+    pub(crate) fn step(&mut self, step: Step) {
+        tracing::debug!(group = %self.group, %step, "step");
+        self.timeline.note(step, clock::now());
+    }
+
     /// Whether this node may append records of its own.
     pub(crate) fn is_writer(&self) -> bool {
         matches!(self.phase, Phase::Activating(_) | Phase::Active { .. } | Phase::Draining(_))
@@ -438,7 +469,7 @@ impl Engine {
         match &self.phase {
             Phase::Activating(activation) => Some(activation.epoch),
             Phase::Active { epoch } => Some(*epoch),
-            Phase::Standby | Phase::Draining(_) | Phase::Closing { .. } => None,
+            Phase::Standby | Phase::Draining(_) | Phase::Closing(_) => None,
         }
     }
 

@@ -32,7 +32,7 @@ pub(crate) enum Job {
     /// A plugin finished writes: number and contract code.
     Written { results: Vec<(u64, i32)> },
     /// An instance reached a role, or failed to.
-    RoleReached { interface: usize, epoch: Epoch, result: Result<(), String> },
+    RoleReached { interface: usize, role: u32, epoch: Epoch, result: Result<(), String> },
     /// An instance is loaded, started and has its items, or failed to.
     Ready { interface: usize, result: Result<(), String> },
     /// An instance cannot go on.
@@ -42,9 +42,9 @@ pub(crate) enum Job {
     /// The majority behind an epoch was lost, or is back.
     Quorum { epoch: Epoch, quorate: bool, reason: Reason },
     /// Stop acting in order.
-    Drain { epoch: Epoch, deadline: Moment, reason: Reason },
+    Drain { epoch: Epoch, to: Option<NodeRank>, deadline: Moment, reason: Reason },
     /// Stop acting at once.
-    Close { epoch: Epoch, reason: Reason },
+    Close { epoch: Epoch, reason: Reason, abort_links: bool },
     /// Follow this node.
     Follow { active: Option<NodeRank>, epoch: Epoch },
     /// Someone wants an item written.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
+    HostSink, Instance, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
 };
 use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timestamp, Value};
 
@@ -22,6 +22,10 @@ use crate::gate::Gate;
 use crate::inbox::{Inbox, Job, is_stream};
 use crate::probe::Probed;
 use crate::table::ItemTable;
+
+mod setup;
+
+pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
 
 /// Loading, starting and taking items may take this long together.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -45,42 +49,6 @@ pub(crate) struct InterfaceCounters {
     pub(crate) faults: AtomicU64,
     /// Outputs refused because no majority stood behind this node.
     pub(crate) withheld: AtomicU64,
-}
-
-/// What an interface's outputs wait for after an unclean takeover.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// Nothing: the sink fences.
-    None,
-    /// As long as an output of the node before may be under way.
-    For(Duration),
-    /// The whole guard time of the group.
-    Whole,
-}
-
-/// What is fixed about an interface once the node runs.
-#[derive(Debug, Clone)]
-pub(crate) struct InterfaceSetup {
-    pub(crate) id: String,
-    pub(crate) plugin: String,
-    /// Handle of its first item; the others follow.
-    pub(crate) base: u32,
-    pub(crate) items: Vec<ItemSpec>,
-    pub(crate) config_json: String,
-    /// Role code while inactive.
-    pub(crate) standby_role: u32,
-    /// Whether it switches with the group; if not it is always active.
-    pub(crate) relevant: bool,
-    /// Whether and how long outputs wait after an unclean takeover.
-    pub(crate) guard: Guard,
-    pub(crate) required: bool,
-    /// Whether it reads everything anew when its role becomes active, so that the first it says is an image.
-    pub(crate) resyncs: bool,
-    /// What it does without a majority.
-    pub(crate) on_unquorate: OnUnquorate,
-    pub(crate) write_timeout: Duration,
-    /// `host:port` that accepts a connection where the field side is well.
-    pub(crate) probe: Option<String>,
 }
 
 /// What a plugin's callbacks and the views share.
@@ -445,7 +413,12 @@ impl Lead {
                 Step::Role { role, epoch, deadline } => {
                     self.wanted = (role, epoch);
                     let result = self.move_to(role, epoch, deadline);
-                    self.port.inbox.push(Job::RoleReached { interface: self.port.number, epoch, result });
+                    self.port.inbox.push(Job::RoleReached {
+                        interface: self.port.number,
+                        role,
+                        epoch,
+                        result,
+                    });
                 }
                 Step::Restart => self.restart(),
                 Step::Stop => break,

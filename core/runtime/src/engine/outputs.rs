@@ -162,13 +162,20 @@ impl Engine {
         let interface = &self.interfaces[target];
         let open = match &self.phase {
             Phase::Activating(activation) => {
-                activation.reached.contains(&target) && self.guard_is_over(target, now)
+                activation.reached.contains(&target)
+                    && self.is_turn_of(target, activation)
+                    && self.guard_is_over(target, now)
             }
             Phase::Active { .. } => !self.down.contains(&target) && self.guard_is_over(target, now),
-            Phase::Standby | Phase::Draining(_) | Phase::Closing { .. } => false,
+            Phase::Standby | Phase::Draining(_) | Phase::Closing(_) => false,
         };
         open && interface.port.restriction().is_none()
             && interface.port.role() == twinhub_contract::role::ACTIVE
+    }
+
+    /// Whether no output waits for the guard any more.
+    pub(crate) fn is_guard_over(&self, now: Moment) -> bool {
+        self.relevant().all(|target| self.guard_is_over(target, now))
     }
 
     fn guard_is_over(&self, target: usize, now: Moment) -> bool {

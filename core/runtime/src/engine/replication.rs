@@ -9,14 +9,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_contract::role;
-use twinhub_model::{
-    Epoch, ItemId, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags, Severity, Value,
-};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, Severity, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
-    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingEntry, RingLimits, Sender,
-    SenderOptions,
+    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
 };
 use twinhub_store::Entry;
 
@@ -27,6 +23,8 @@ use crate::clock;
 use crate::data;
 use crate::peer::Link;
 use crate::setup::LAG_LIMIT_RECORDS;
+
+mod ring;
 
 /// Telegrams that a ring keeps.
 const RING_COUNT_MAX: usize = 100_000;
@@ -115,44 +113,6 @@ impl Replication {
         self.senders.clear();
         self.blocked.clear();
         self.reported_lag = None;
-    }
-
-    /// What the ring holds uncovered. What the journal had before this node heard it may still arrive.
-    pub(crate) fn drain_ring(&mut self) -> Vec<Sample> {
-        self.heard.clear();
-        self.expected.clear();
-        self.expected_until = clock::now() + EXPECTED_MAX;
-        for entry in self.ring.unheard() {
-            self.expected.entry(entry.item).or_default().push_back(entry.value);
-        }
-        let server = clock::utc();
-        self.ring
-            .drain_uncovered()
-            .into_iter()
-            .map(|entry| Sample {
-                item: entry.item,
-                value: entry.value,
-                quality: Quality::GOOD,
-                source: entry.source,
-                server,
-                flags: SampleFlags::default(),
-            })
-            .collect()
-    }
-
-    /// Whether this was journaled by the node before. Telegrams of an item come in order: one that is not
-    /// expected ends the waiting for those before it.
-    pub(crate) fn is_late(&mut self, sample: &Sample, now: Moment) -> bool {
-        if now > self.expected_until {
-            self.expected.clear();
-        }
-        let Some(values) = self.expected.get_mut(&sample.item) else { return false };
-        if let Some(place) = values.iter().position(|value| value.is_same(&sample.value)) {
-            values.drain(..=place);
-            return true;
-        }
-        self.expected.remove(&sample.item);
-        false
     }
 
     /// When replication needs the engine next.
@@ -382,53 +342,6 @@ impl Engine {
         self.sync_wanted |= wants_sync;
     }
 
-    /// Marks what the ring heard too.
-    fn cover(&mut self, samples: &[Sample], now: Moment) {
-        for sample in samples {
-            if self.replication.heard.contains_key(&sample.item) || self.is_hot(sample.item) {
-                self.replication.ring.cover(sample, now);
-            }
-        }
-    }
-
-    fn is_hot(&self, item: ItemId) -> bool {
-        self.interface_of(item)
-            .is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
-    }
-
-    /// Values that a standby instance received itself.
-    pub(crate) fn on_received(&mut self, samples: &[Sample]) {
-        if self.is_writer() {
-            return;
-        }
-        let now = clock::now();
-        self.health.hear(samples, now);
-        for sample in samples {
-            let same =
-                self.replication.heard.get(&sample.item).is_some_and(|value| value.is_same(&sample.value));
-            if same && !sample.flags.contains(SampleFlags::EVENT) {
-                continue;
-            }
-            self.replication.heard.insert(sample.item, sample.value.clone());
-            if !sample.quality.is_good() {
-                continue;
-            }
-            let entry = RingEntry {
-                item: sample.item,
-                value: sample.value.clone(),
-                source: sample.source.or(sample.server),
-                received: now,
-            };
-            // Before this node has the journal, what a sink kept for it cannot be told from what is new.
-            let in_sync = self.replication.reported_lag.is_some();
-            if !in_sync || self.table.read(sample.item).value.is_same(&sample.value) {
-                self.replication.ring.hear(&entry);
-            } else {
-                self.replication.ring.push(entry);
-            }
-        }
-    }
-
     pub(crate) fn store_samples(&self, samples: &[Sample]) {
         for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
             self.table.store(
@@ -589,6 +502,11 @@ impl Engine {
         self.replication.senders.iter().any(|(peer, sender)| {
             sender.state() == twinhub_replica::SenderState::Tail && self.replication.link(*peer).is_some()
         })
+    }
+
+    /// What this follower has on its disk.
+    pub(crate) fn durable_on(&self, node: NodeRank) -> Position {
+        self.replication.senders.get(&node).map_or(Position::START, Sender::durable)
     }
 
     /// What at least one follower has on its disk.

@@ -1,14 +1,12 @@
-//! Becoming active, giving the role away, and losing it: the order of actions.
+//! Becoming active: the order of actions.
 //!
-//! **Activation**: begin the epoch in the journal, mark what is not fresh, order `active` to every
-//! interface, replay what the ring holds uncovered, let streams read on from their cursor behind the mirror,
-//! hold outputs of guarded interfaces until the guard is over, then settle what the node before left in
-//! doubt: a `set` is read back and written again only if the device shows something else.
-//!
-//! **Drain**: no new outputs, wait for those under way, order the inactive role to every interface, bring
-//! journal and standby to the same end. **Close**: the same without waiting; the gate is shut already.
+//! Begin the epoch in the journal, collect what the node before left in doubt, mark what is not fresh, order
+//! `active`: first to interfaces that claim what only one node can hold, then one order class after the other.
+//! Replay what the ring holds uncovered, let streams read on from their cursor behind the mirror, hold
+//! outputs of guarded interfaces until the guard is over, then settle what is in doubt: a `set` is read back
+//! and written again only if the device shows something else. Gates open in order of class, too.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,11 +18,14 @@ use twinhub_model::{
 use twinhub_redundancy::{Input, Reason};
 
 use super::quorum::ALONE;
+use super::steps::Step;
 use super::{Engine, Phase};
 use crate::clock;
 
 /// A plugin gets this long to become active.
 pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
+/// A stage of the activation that has not answered holds up the next one for this long.
+const STAGE_MAX: Duration = Duration::from_secs(1);
 /// A command in doubt waits this long for the device to be read.
 const READ_BACK_MAX: Duration = Duration::from_secs(30);
 
@@ -33,18 +34,19 @@ const READ_BACK_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Activation {
     pub(crate) epoch: Epoch,
     pub(crate) reached: BTreeSet<usize>,
-    pub(crate) failed: BTreeSet<usize>,
+    failed: BTreeSet<usize>,
+    /// Interfaces that have not answered, ordered or not.
     pub(crate) left: BTreeSet<usize>,
-}
-
-/// On the way to standby, in order.
-#[derive(Debug)]
-pub(crate) struct Draining {
-    pub(crate) epoch: Epoch,
-    pub(crate) deadline: Moment,
-    /// Interfaces that still have to answer; `None` while writes are under way.
-    pub(crate) left: Option<BTreeSet<usize>>,
-    pub(crate) reported: bool,
+    /// Interfaces to be ordered, one stage after the other.
+    stages: VecDeque<Vec<usize>>,
+    /// Those of the present stage that have not answered.
+    waiting: BTreeSet<usize>,
+    /// The next stage waits no longer than this.
+    stage_until: Moment,
+    /// Whether the present stage claims what only one node can hold.
+    claims: bool,
+    /// Whether inputs have begun.
+    connected: bool,
 }
 
 /// A command that the node before may or may not have carried out, or never began.
@@ -70,7 +72,8 @@ impl Engine {
         unquorate: bool,
         reason: &Reason,
     ) {
-        tracing::info!(group = %self.group, %epoch, transfer, unquorate, %reason, "taking over");
+        self.begin_steps(clock::now());
+        tracing::info!(group = %self.group, %epoch, transfer, unquorate, reason = self.shared.say(reason), "taking over");
         let dictionary = self.table.dictionary();
         let begun = self.journal.set_dictionary(&dictionary).and_then(|()| self.journal.begin_epoch(epoch));
         if let Err(error) = begun {
@@ -95,7 +98,13 @@ impl Engine {
             reached: BTreeSet::new(),
             failed: BTreeSet::new(),
             left: relevant.clone(),
+            stages: self.stages(&relevant),
+            waiting: BTreeSet::new(),
+            stage_until: Moment::ZERO,
+            claims: false,
+            connected: false,
         });
+        self.step(Step::EpochBegun);
         self.role_record(epoch, "standby", if unquorate { ALONE } else { "active" }, reason);
         if unquorate {
             self.tell_restrictions();
@@ -103,6 +112,12 @@ impl Engine {
         let since = clock::now();
         let since_utc = clock::utc();
         self.collect_doubts(since, since_utc);
+        self.step(Step::DoubtsCollected);
+        self.advance_activation(since);
+    }
+
+    /// Inputs begin: what is not fresh is uncertain, streams read on, and the ring gives what only this node has.
+    fn connect_inputs(&mut self) {
         for number in self.relevant().collect::<Vec<_>>() {
             let port = Arc::clone(&self.interfaces[number].port);
             if port.setup.standby_role != role::HOT {
@@ -120,22 +135,73 @@ impl Engine {
                 stream.resume(cursor, cover);
             }
         }
+        self.step(Step::InputsDoubted);
+        self.replay_ring();
+        self.step(Step::RingReplayed);
+    }
+
+    /// The order in which interfaces are told to be active: those first that claim what only one node can hold,
+    /// which keeps the node before from acting, then one order class after the other.
+    fn stages(&self, relevant: &BTreeSet<usize>) -> VecDeque<Vec<usize>> {
+        let mut stages: BTreeMap<(bool, u8), Vec<usize>> = BTreeMap::new();
         for number in relevant {
-            self.interfaces[number].set_role(role::ACTIVE, epoch, since + ROLE_MAX);
+            let setup = &self.interfaces[*number].port.setup;
+            let class = if setup.sequence.exclusive { 0 } else { setup.sequence.order };
+            stages.entry((!setup.sequence.exclusive, class)).or_default().push(*number);
         }
-        self.replay_ring(transfer);
-        self.finish_activation();
+        stages.into_values().collect()
+    }
+
+    /// Orders the next stage when the one before has answered, and ends the activation after the last. One that
+    /// does not answer holds the others up for a second at most.
+    pub(crate) fn advance_activation(&mut self, now: Moment) {
+        loop {
+            let Phase::Activating(activation) = &mut self.phase else { return };
+            if !activation.waiting.is_empty() && now < activation.stage_until {
+                return;
+            }
+            let (epoch, claimed) = (activation.epoch, std::mem::take(&mut activation.claims));
+            let next = activation.stages.pop_front();
+            if let Some(stage) = &next {
+                activation.waiting = stage.iter().copied().collect();
+                activation.stage_until = now + STAGE_MAX;
+            }
+            if claimed {
+                self.step(Step::ExclusiveClaimed);
+            }
+            let stage = next.unwrap_or_default();
+            let is_last = stage.is_empty();
+            let claims =
+                stage.first().is_some_and(|number| self.interfaces[*number].port.setup.sequence.exclusive);
+            let Phase::Activating(activation) = &mut self.phase else { return };
+            activation.claims = claims;
+            let begins = !claims && !std::mem::replace(&mut activation.connected, !claims);
+            for number in stage {
+                self.interfaces[number].set_role(role::ACTIVE, epoch, now + ROLE_MAX);
+            }
+            if !claims && !is_last {
+                self.step(Step::ClassOrdered);
+            }
+            // The orders are under way while the ring is replayed.
+            if begins {
+                self.connect_inputs();
+            }
+            if is_last {
+                return self.finish_activation();
+            }
+        }
     }
 
     /// What the ring received and the node before did not journal goes through the same door as live values.
-    fn replay_ring(&mut self, transfer: bool) {
-        let samples = self.replication.drain_ring();
-        if samples.is_empty() || transfer {
-            return;
-        }
-        let last_only = newest_of_each(samples);
+    fn replay_ring(&mut self) {
+        let samples = newest_of_each(self.replication.drain_ring());
+        self.replay(samples);
+    }
+
+    /// Values of a hot interface that this node received while it was no active one go through the same door.
+    pub(crate) fn replay(&mut self, samples: Vec<Sample>) {
         let mut changed = Vec::new();
-        for mut sample in last_only {
+        for mut sample in samples {
             sample.flags = sample.flags.with(SampleFlags::REPLAY);
             let stored = self.table.store(
                 sample.item,
@@ -241,8 +307,14 @@ impl Engine {
         if !self.is_acting() {
             return;
         }
+        self.advance_activation(now);
         if !self.recovering.is_empty() {
             self.settle_doubts(now);
+        }
+        if self.timeline.settling && self.recovering.is_empty() && self.is_guard_over(now) {
+            self.timeline.settling = false;
+            self.step(Step::DoubtsSettled);
+            tracing::info!(group = %self.group, steps = %self.timeline, "nothing is in doubt");
         }
     }
 
@@ -296,31 +368,30 @@ impl Engine {
         self.event(Severity::Warning, &key, "TH-COMMAND-001", &text);
     }
 
-    pub(crate) fn on_role_reached(&mut self, interface: usize, epoch: Epoch, result: &Result<(), String>) {
+    pub(crate) fn on_role_reached(
+        &mut self,
+        interface: usize,
+        reached: u32,
+        epoch: Epoch,
+        result: &Result<(), String>,
+    ) {
         if let Err(why) = result {
             let id = self.interfaces[interface].port.setup.id.clone();
             tracing::warn!(interface = %id, why, "interface did not reach its role");
         }
         match &mut self.phase {
-            Phase::Activating(activation) if activation.epoch == epoch => {
+            Phase::Activating(activation) if activation.epoch == epoch && reached == role::ACTIVE => {
                 if activation.left.remove(&interface) {
+                    activation.waiting.remove(&interface);
                     if result.is_ok() {
                         activation.reached.insert(interface);
                     } else {
                         activation.failed.insert(interface);
                     }
                 }
-                self.finish_activation();
+                self.advance_activation(clock::now());
             }
-            Phase::Closing { left, .. } => {
-                left.remove(&interface);
-                self.finish_closing();
-            }
-            Phase::Draining(draining) => {
-                if let Some(left) = &mut draining.left {
-                    left.remove(&interface);
-                }
-            }
+            Phase::Closing(_) | Phase::Draining(_) => self.on_left(interface, reached),
             Phase::Standby | Phase::Activating(_) | Phase::Active { .. } => {}
         }
     }
@@ -341,85 +412,19 @@ impl Engine {
             self.tell(Input::StepFailed { step: format!("interface `{id}` did not become active") });
         }
         self.phase = Phase::Active { epoch };
+        self.step(Step::GatesOpen);
         self.tell(Input::GatesOpen);
-        tracing::info!(group = %self.group, %epoch, "gates are open");
+        tracing::info!(group = %self.group, %epoch, steps = %self.timeline, "gates are open");
+        self.timeline.settling = true;
     }
 
-    pub(crate) fn on_drain(&mut self, epoch: Epoch, deadline: Moment, reason: &Reason) {
-        if !self.is_acting() || self.acting_epoch() != Some(epoch) {
-            return;
-        }
-        tracing::info!(group = %self.group, %epoch, %reason, "handing over");
-        self.role_record(epoch, "active", "draining", reason);
-        self.set_quorate(true);
-        self.phase = Phase::Draining(Draining { epoch, deadline, left: None, reported: false });
-        self.recovering.clear();
-    }
-
-    /// Moves a drain on: outputs, then roles, then the journal on the standby.
-    pub(crate) fn advance_drain(&mut self, now: Moment) {
-        let Phase::Draining(draining) = &self.phase else { return };
-        let (epoch, overdue) = (draining.epoch, now >= draining.deadline);
-        if draining.left.is_none() {
-            if !self.outputs_idle() && !overdue {
-                return;
-            }
-            let relevant: BTreeSet<usize> =
-                self.relevant().filter(|number| !self.down.contains(number)).collect();
-            let Phase::Draining(draining) = &mut self.phase else { return };
-            let deadline = draining.deadline.max(now + Duration::from_millis(100));
-            draining.left = Some(relevant.clone());
-            for number in relevant {
-                let interface = &self.interfaces[number];
-                interface.close();
-                interface.set_role(interface.port.setup.standby_role, epoch, deadline);
-            }
-            return;
-        }
-        let waiting = draining.left.as_ref().is_some_and(|left| !left.is_empty());
-        if draining.reported || (waiting && !overdue) {
-            return;
-        }
-        self.journal_cursors(now, true);
-        self.sync_wanted = true;
-        self.flush(now);
-        self.replicate(now);
-        let last = self.journal.last();
-        if self.has_standby_in_sync() && self.durable_on_standby() < last && !overdue {
-            return;
-        }
-        if let Phase::Draining(draining) = &mut self.phase {
-            draining.reported = true;
-        }
-        self.abandon_commands();
-        self.tell(Input::Drained { position: last });
-    }
-
-    pub(crate) fn on_close(&mut self, epoch: Epoch, reason: &Reason) {
-        tracing::warn!(group = %self.group, %epoch, %reason, "gates are shut");
-        self.abandon_commands();
-        self.recovering.clear();
-        self.set_quorate(true);
-        let relevant: BTreeSet<usize> =
-            self.relevant().filter(|number| !self.down.contains(number)).collect();
-        for number in &relevant {
-            let interface = &self.interfaces[*number];
-            interface.close();
-            interface.set_role(interface.port.setup.standby_role, epoch, clock::now() + ROLE_MAX);
-        }
-        self.sync_wanted = true;
-        self.phase = Phase::Closing { epoch, left: relevant };
-        self.finish_closing();
-    }
-
-    fn finish_closing(&mut self) {
-        if let Phase::Closing { left, epoch } = &self.phase
-            && left.is_empty()
-        {
-            tracing::info!(group = %self.group, %epoch, "every interface is inactive");
-            self.phase = Phase::Standby;
-            self.tell(Input::GatesClosed);
-        }
+    /// Whether all required interfaces of lower order classes are open: field before logic before messengers.
+    pub(crate) fn is_turn_of(&self, target: usize, activation: &Activation) -> bool {
+        let order = self.interfaces[target].port.setup.sequence.order;
+        activation.left.iter().all(|number| {
+            let setup = &self.interfaces[*number].port.setup;
+            !setup.required || setup.sequence.order >= order
+        })
     }
 
     pub(crate) fn takeover_due(&self) -> Option<Moment> {
@@ -428,7 +433,9 @@ impl Engine {
         }
         match &self.phase {
             Phase::Draining(_) => Some(clock::now() + Duration::from_millis(2)),
-            Phase::Standby | Phase::Activating(_) | Phase::Active { .. } | Phase::Closing { .. } => None,
+            Phase::Activating(activation) => Some(activation.stage_until),
+            Phase::Active { .. } if self.timeline.settling => Some(clock::now() + Duration::from_millis(2)),
+            Phase::Standby | Phase::Active { .. } | Phase::Closing(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
-use twinhub_contract::manifest::{Fence, Recovery};
+use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
 use twinhub_loader::{ItemSpec, Library, Manifest};
 use twinhub_model::{ItemKey, NodeRank};
@@ -21,7 +21,7 @@ use crate::engine::watch::Watch;
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::inbox::Inbox;
-use crate::instance::{Guard, Interface, InterfaceSetup, Port};
+use crate::instance::{Guard, Interface, InterfaceSetup, Port, Sequence};
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -247,6 +247,12 @@ impl Planner<'_> {
                 (Fence::Bounded | Fence::None, _) => Guard::Whole,
             },
             required: config.required,
+            sequence: Sequence {
+                exclusive: mb.fence == Fence::Exclusive || !mb.exclusive.is_empty(),
+                order: order_class(mb.order),
+                cut_on_loss: mb.fence != Fence::Token
+                    && mb.modes.contains(&twinhub_contract::manifest::Mode::Cold),
+            },
             resyncs: mb.recovery == Recovery::Resync,
             on_unquorate: config.on_unquorate.unwrap_or_else(|| manifest_unquorate(mb.on_unquorate)),
             write_timeout: config.write_timeout,
@@ -355,6 +361,16 @@ const fn manifest_mode(mode: twinhub_contract::manifest::Mode) -> u32 {
         twinhub_contract::manifest::Mode::Cold => role::COLD,
         twinhub_contract::manifest::Mode::Warm => role::WARM,
         twinhub_contract::manifest::Mode::Hot => role::HOT,
+    }
+}
+
+const fn order_class(order: Order) -> u8 {
+    match order {
+        Order::Field => 0,
+        Order::Logic => 1,
+        Order::Schedule => 2,
+        Order::Metering => 3,
+        Order::Messenger => 4,
     }
 }
 

@@ -1,0 +1,105 @@
+//! What a hot interface of a standby hears itself: kept until the active node's journal has it too, replayed at a
+//! takeover if it has not.
+
+use twinhub_contract::role;
+use twinhub_model::{ItemId, Moment, Quality, Sample, SampleFlags};
+use twinhub_replica::RingEntry;
+
+use super::{EXPECTED_MAX, Replication};
+use crate::clock;
+use crate::engine::{Engine, Phase};
+
+impl Replication {
+    /// What the ring holds uncovered. What the journal had before this node heard it may still arrive.
+    pub(crate) fn drain_ring(&mut self) -> Vec<Sample> {
+        self.heard.clear();
+        self.expected.clear();
+        self.expected_until = clock::now() + EXPECTED_MAX;
+        for entry in self.ring.unheard() {
+            self.expected.entry(entry.item).or_default().push_back(entry.value);
+        }
+        let server = clock::utc();
+        self.ring
+            .drain_uncovered()
+            .into_iter()
+            .map(|entry| Sample {
+                item: entry.item,
+                value: entry.value,
+                quality: Quality::GOOD,
+                source: entry.source,
+                server,
+                flags: SampleFlags::default(),
+            })
+            .collect()
+    }
+
+    /// Whether this was journaled by the node before. Telegrams of an item come in order: one that is not
+    /// expected ends the waiting for those before it.
+    pub(crate) fn is_late(&mut self, sample: &Sample, now: Moment) -> bool {
+        if now > self.expected_until {
+            self.expected.clear();
+        }
+        let Some(values) = self.expected.get_mut(&sample.item) else { return false };
+        if let Some(place) = values.iter().position(|value| value.is_same(&sample.value)) {
+            values.drain(..=place);
+            return true;
+        }
+        self.expected.remove(&sample.item);
+        false
+    }
+}
+
+impl Engine {
+    /// Marks what the ring heard too.
+    pub(super) fn cover(&mut self, samples: &[Sample], now: Moment) {
+        for sample in samples {
+            if self.replication.heard.contains_key(&sample.item) || self.is_hot(sample.item) {
+                self.replication.ring.cover(sample, now);
+            }
+        }
+    }
+
+    fn is_hot(&self, item: ItemId) -> bool {
+        self.interface_of(item)
+            .is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
+    }
+
+    /// Values that a standby instance received itself.
+    pub(crate) fn on_received(&mut self, samples: &[Sample]) {
+        let now = clock::now();
+        if let Phase::Activating(_) = self.phase {
+            // Its turn to be active has not come: it is an input all the same.
+            let mut news = samples.to_vec();
+            news.retain(|sample| !self.replication.is_late(sample, now));
+            self.replay(news);
+        }
+        if self.is_writer() {
+            return;
+        }
+        self.health.hear(samples, now);
+        for sample in samples {
+            let same =
+                self.replication.heard.get(&sample.item).is_some_and(|value| value.is_same(&sample.value));
+            if same && !sample.flags.contains(SampleFlags::EVENT) {
+                continue;
+            }
+            self.replication.heard.insert(sample.item, sample.value.clone());
+            if !sample.quality.is_good() {
+                continue;
+            }
+            let entry = RingEntry {
+                item: sample.item,
+                value: sample.value.clone(),
+                source: sample.source.or(sample.server),
+                received: now,
+            };
+            // Before this node has the journal, what a sink kept for it cannot be told from what is new.
+            let in_sync = self.replication.reported_lag.is_some();
+            if !in_sync || self.table.read(sample.item).value.is_same(&sample.value) {
+                self.replication.ring.hear(&entry);
+            } else {
+                self.replication.ring.push(entry);
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The engine with real plugin instances and a real journal; the tests play everything around it.
+
+mod bench;
+mod order;
+mod regressions;

@@ -1,0 +1,432 @@
+//! An engine on a bench: the tests play the control thread, the other nodes and the devices.
+
+use std::path::{Path, PathBuf};
+use std::process::Command as Compiler;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use twinhub_config::{ItemSource, ItemSourceError, OnUnquorate};
+use twinhub_loader::Library;
+use twinhub_model::{
+    Epoch, IntentKind, ItemId, ItemKey, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags,
+    Value,
+};
+use twinhub_redundancy::{Input, Reason, VoterId};
+use twinhub_replica::Message;
+use twinhub_store::{Journal, JournalOptions};
+use twinhub_wire::{FRAME_BODY_MAX, FrameReader, PROTOCOL};
+
+use crate::clock;
+use crate::control::{ControlSender, Told};
+use crate::data;
+use crate::engine::routes::{Route, Routes};
+use crate::engine::steps::Step;
+use crate::engine::{Engine, EngineSetup};
+use crate::gate::Gate;
+use crate::inbox::{Inbox, Job};
+use crate::instance::{Guard, Interface, InterfaceSetup, Port, Sequence};
+use crate::peer::Link;
+use crate::shared::Shared;
+use crate::table::{ItemMeta, ItemTable};
+
+/// Nothing here takes longer unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An interface of a bench; it has two items, `in` and `out`, and the first drives the second.
+#[derive(Debug, Clone)]
+pub(crate) struct Spec {
+    pub(crate) id: &'static str,
+    pub(crate) standby: u32,
+    pub(crate) sequence: Sequence,
+    pub(crate) required: bool,
+    pub(crate) guard: Guard,
+    /// More of the plugin's configuration.
+    pub(crate) config: &'static str,
+}
+
+impl Spec {
+    pub(crate) fn new(id: &'static str) -> Spec {
+        Spec {
+            id,
+            standby: twinhub_contract::role::WARM,
+            sequence: Sequence { exclusive: false, order: 0, cut_on_loss: true },
+            required: true,
+            guard: Guard::None,
+            config: "",
+        }
+    }
+}
+
+/// See the module.
+pub(crate) struct Bench {
+    pub(crate) engine: Engine,
+    pub(crate) rank: NodeRank,
+    inbox: Arc<Inbox>,
+    gate: Arc<Gate>,
+    told: mpsc::UnboundedReceiver<Told>,
+    /// What was told to the control thread, in order.
+    pub(crate) said: Vec<Input>,
+    sent: Option<mpsc::Receiver<Vec<u8>>>,
+    reader: FrameReader,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new(rank: u8, specs: &[Spec]) -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("calls");
+        let rank = NodeRank(rank);
+        let keys = specs
+            .iter()
+            .flat_map(|spec| ["in", "out"].map(|path| (ItemKey::new(spec.id, path).unwrap(), meta())));
+        let table = Arc::new(ItemTable::new(keys));
+        let (gate, inbox) = (Arc::new(Gate::default()), Arc::new(Inbox::default()));
+        let (control, told) = ControlSender::new();
+        let site = Arc::new(twinhub_config::parse(SITE, "twinhub.toml", &NoFiles).unwrap().site);
+        let name = site.nodes[usize::from(rank.0)].name.clone();
+        let shared = Arc::new(Shared::new(site, name, rank, dir.path().join("history"), PROTOCOL));
+        let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
+        let mut interfaces = Vec::new();
+        let mut routes = Vec::new();
+        for (number, spec) in specs.iter().enumerate() {
+            let base = u32::try_from(number * 2).unwrap();
+            let port = Port::new(
+                setup(spec, base, &log),
+                number,
+                Arc::clone(&gate),
+                Arc::clone(&table),
+                Arc::clone(&inbox),
+            );
+            interfaces.push(Interface::spawn(Arc::new(port), Arc::clone(&library)).unwrap());
+            let (from, to) = (ItemId(base), ItemId(base + 1));
+            routes.push(Route::new(from, to, number, false, IntentKind::Set, false, None, "link:0".into()));
+        }
+        let journal =
+            Journal::open(JournalOptions::new(dir.path().join("journal")), table.dictionary().into())
+                .unwrap()
+                .0;
+        let engine = Engine::new(EngineSetup {
+            group: GROUP.to_owned(),
+            me: rank,
+            config_hash: 1,
+            routes: Routes::new(table.len(), routes),
+            table,
+            interfaces,
+            gate: Arc::clone(&gate),
+            inbox: Arc::clone(&inbox),
+            control,
+            journal,
+            shared,
+            ring_window: Duration::from_secs(30),
+            guard: Duration::from_millis(300),
+            sync_interval: Some(Duration::from_millis(5)),
+            watches: Vec::new(),
+        });
+        let reader = FrameReader::new(FRAME_BODY_MAX);
+        let mut bench =
+            Bench { engine, rank, inbox, gate, told, said: Vec::new(), sent: None, reader, log, _dir: dir };
+        bench.wait("plugins are loaded", |bench| bench.said.contains(&Input::Loaded));
+        bench
+    }
+
+    /// A job, and what follows from it.
+    pub(crate) fn job(&mut self, job: Job) {
+        assert!(self.engine.handle(job).is_none());
+        self.engine.advance();
+        self.hear();
+    }
+
+    /// Everything that waits.
+    pub(crate) fn turn(&mut self) {
+        let mut jobs = Vec::new();
+        self.inbox.take(&mut jobs, Duration::from_millis(1), Duration::ZERO);
+        for job in jobs {
+            assert!(self.engine.handle(job).is_none());
+        }
+        self.engine.advance();
+        self.hear();
+    }
+
+    fn hear(&mut self) {
+        while let Ok(told) = self.told.try_recv() {
+            if let Told::Engine { input, .. } = told {
+                self.said.push(input);
+            }
+        }
+    }
+
+    pub(crate) fn wait(&mut self, what: &str, is_so: impl Fn(&mut Bench) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "{what} did not come; told {:?}, calls {:?}",
+                self.said,
+                self.calls()
+            );
+            self.turn();
+        }
+    }
+
+    /// The control thread's order to act, with the lease that belongs to it.
+    pub(crate) fn activate(&mut self, epoch: Epoch, transfer: bool) {
+        self.gate.extend(epoch, clock::now() + Duration::from_secs(60));
+        let guard_until = clock::now();
+        let reason = Reason::Loaded;
+        self.job(Job::Activate { epoch, transfer, guard_until, unquorate: false, reason });
+    }
+
+    pub(crate) fn become_active(&mut self, epoch: Epoch) {
+        self.activate(epoch, false);
+        self.wait("gates open", |bench| bench.said.contains(&Input::GatesOpen));
+    }
+
+    pub(crate) fn drain(&mut self, epoch: Epoch, to: Option<NodeRank>, patience: Duration) -> Moment {
+        let deadline = clock::now() + patience;
+        self.job(Job::Drain { epoch, to, deadline, reason: Reason::Shutdown });
+        deadline
+    }
+
+    /// The lease is lost: the control thread shuts the gate, then tells.
+    pub(crate) fn lose(&mut self, epoch: Epoch) {
+        self.gate.close();
+        self.job(Job::Close { epoch, reason: Reason::Shutdown, abort_links: true });
+    }
+
+    /// A value that an active interface publishes.
+    pub(crate) fn publish(&mut self, item: u32, value: i64) {
+        let sample = sample(item, value);
+        self.engine.store_samples(std::slice::from_ref(&sample));
+        self.job(Job::Published { samples: vec![sample] });
+    }
+
+    /// A value that a standby interface hears.
+    pub(crate) fn receive(&mut self, item: u32, value: i64) {
+        self.job(Job::Received { samples: vec![sample(item, value)] });
+    }
+
+    pub(crate) fn value(&self, item: u32) -> Value {
+        self.engine.table.read(ItemId(item)).value
+    }
+
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        self.engine.timeline.steps()
+    }
+
+    pub(crate) fn last(&self) -> Position {
+        self.engine.journal.last()
+    }
+
+    /// Every record of the journal.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        let (mut entries, end) = self.engine.read_journal(Position::START, 1 << 20);
+        if let Some(resume) = end.resume {
+            // It begins behind a copy.
+            entries.extend(self.engine.read_journal(resume, 1 << 20).0);
+        }
+        entries.into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// Every value of an item in the journal.
+    pub(crate) fn journaled(&self, item: u32) -> Vec<Value> {
+        let samples = self.records().into_iter().filter_map(|record| match record {
+            Record::Samples(samples) => Some(samples),
+            Record::Dictionary(_)
+            | Record::Intent(_)
+            | Record::Result(_)
+            | Record::Delivered(_)
+            | Record::Event(_)
+            | Record::Role(_) => None,
+        });
+        let of_item =
+            samples.flat_map(|samples| samples.to_vec()).filter(|sample| sample.item == ItemId(item));
+        of_item.map(|sample| sample.value).collect()
+    }
+
+    /// Texts of the events so far.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.engine.shared.events(0, 1000).into_iter().map(|event| event.text).collect()
+    }
+
+    /// What was called in the plugins, in order, as `plc1 active`.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    pub(crate) fn forget_calls(&mut self) {
+        std::fs::remove_file(&self.log).ok();
+        self.said.clear();
+    }
+
+    /// A data connection to `peer` is there; what is sent waits for [`carry`] or [`Bench::sent`].
+    pub(crate) fn connect(&mut self, peer: NodeRank) {
+        let (sender, receiver) = mpsc::channel(64);
+        self.sent = Some(receiver);
+        self.job(Job::PeerUp {
+            peer,
+            link: Link { peer: VoterId::Node(peer), path: 0, sender, protocol: PROTOCOL },
+        });
+    }
+
+    /// What was sent to the peer since the last time.
+    pub(crate) fn sent(&mut self) -> Vec<Message> {
+        let mut messages = Vec::new();
+        while let Some(bytes) = self.sent.as_mut().and_then(|sent| sent.try_recv().ok()) {
+            self.reader.push(&bytes);
+            while let Some(frame) = self.reader.next_frame().unwrap() {
+                messages.push(data::unpack(frame.body).unwrap().1);
+            }
+        }
+        messages
+    }
+
+    pub(crate) fn follow(&mut self, active: NodeRank, epoch: Epoch) {
+        self.job(Job::Follow { active: Some(active), epoch });
+    }
+}
+
+/// Carries what two engines have for each other; says whether there was anything.
+pub(crate) fn carry(one: &mut Bench, other: &mut Bench) -> bool {
+    let (forth, back) = (one.sent(), other.sent());
+    let any = !forth.is_empty() || !back.is_empty();
+    for message in forth {
+        other.job(Job::Peer { peer: one.rank, message });
+    }
+    for message in back {
+        one.job(Job::Peer { peer: other.rank, message });
+    }
+    one.turn();
+    other.turn();
+    any
+}
+
+/// Carries messages both ways until it is so.
+pub(crate) fn carry_until(
+    one: &mut Bench,
+    other: &mut Bench,
+    what: &str,
+    is_so: impl Fn(&Bench, &Bench) -> bool,
+) {
+    let begun = Instant::now();
+    while !is_so(one, other) {
+        assert!(begun.elapsed() < PATIENCE, "{what} did not come; told {:?} and {:?}", one.said, other.said);
+        carry(one, other);
+    }
+}
+
+/// An active engine and one that follows it and has everything.
+pub(crate) fn pair(specs: &[Spec]) -> (Bench, Bench) {
+    let (mut main, mut backup) = (Bench::new(0, specs), Bench::new(1, specs));
+    main.become_active(epoch(0, 1));
+    follow(&mut main, &mut backup, epoch(0, 1));
+    (main, backup)
+}
+
+pub(crate) fn follow(active: &mut Bench, standby: &mut Bench, epoch: Epoch) {
+    active.connect(standby.rank);
+    standby.connect(active.rank);
+    standby.said.clear();
+    standby.follow(active.rank, epoch);
+    carry_until(active, standby, "the standby is in sync", |active, standby| {
+        standby.said.iter().any(|input| matches!(input, Input::Synced { .. }))
+            && active.last() == standby.last()
+    });
+}
+
+pub(crate) fn epoch(rank: u8, counter: u64) -> Epoch {
+    Epoch::new(counter, NodeRank(rank))
+}
+
+fn sample(item: u32, value: i64) -> Sample {
+    let now = clock::utc();
+    Sample {
+        item: ItemId(item),
+        value: Value::I64(value),
+        quality: Quality::GOOD,
+        source: now,
+        server: now,
+        flags: SampleFlags::default(),
+    }
+}
+
+fn meta() -> ItemMeta {
+    ItemMeta { access: "rw", type_name: "int64".to_owned(), unit: String::new(), description: String::new() }
+}
+
+fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
+    let item = |handle| twinhub_loader::ItemSpec {
+        handle,
+        access: 3,
+        address_json: "{}".to_owned(),
+        type_hint: 0,
+        group: 0,
+    };
+    InterfaceSetup {
+        id: spec.id.to_owned(),
+        plugin: "recorder".to_owned(),
+        base,
+        items: vec![item(0), item(1)],
+        config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
+        standby_role: spec.standby,
+        relevant: true,
+        guard: spec.guard,
+        required: spec.required,
+        sequence: spec.sequence,
+        resyncs: true,
+        on_unquorate: OnUnquorate::Run,
+        write_timeout: Duration::from_secs(5),
+        probe: None,
+    }
+}
+
+/// Compiles the recorder once.
+fn recorder() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let build = || {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let dir = std::env::current_exe().unwrap().with_file_name("recorder");
+        std::fs::create_dir_all(&dir).unwrap();
+        let library = dir.join("libtwinhub_recorder.so");
+        // Tests run in processes of their own and share the folder: each builds aside and renames.
+        let aside = dir.join(format!("recorder.{}.so", std::process::id()));
+        let output = Compiler::new("cc")
+            .args([
+                "-std=c11",
+                "-O1",
+                "-Wall",
+                "-Wextra",
+                "-Werror",
+                "-shared",
+                "-fPIC",
+                "-fvisibility=hidden",
+            ])
+            .arg("-I")
+            .arg(home.join("../../sdk/contract/include"))
+            .arg("-o")
+            .arg(&aside)
+            .arg(home.join("tests/fixtures/recorder.c"))
+            .output()
+            .expect("the C compiler `cc` is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        std::fs::rename(&aside, &library).unwrap();
+        library
+    };
+    BUILT.get_or_init(build).clone()
+}
+
+struct NoFiles;
+
+impl ItemSource for NoFiles {
+    fn read(&self, _: &str) -> Result<Vec<u8>, ItemSourceError> {
+        Ok(Vec::new())
+    }
+}
+
+const GROUP: &str = "site";
+const SITE: &str = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\", \"backup\", \"spare\"]\n\
+    [nodes.main]\nlinks = [\"127.0.0.1:1\"]\n[nodes.backup]\nlinks = [\"127.0.0.1:2\"]\n\
+    [nodes.spare]\nlinks = [\"127.0.0.1:3\"]\n";

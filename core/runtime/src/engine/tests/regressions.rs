@@ -1,0 +1,87 @@
+//! Faults that were found once, at the level where they can be seen.
+
+use twinhub_contract::role;
+use twinhub_model::{Outcome, Record, Value};
+
+use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
+
+fn hot() -> Spec {
+    Spec { standby: role::HOT, ..Spec::new("mqtt") }
+}
+
+#[test]
+fn what_only_the_standby_heard_is_replayed_and_what_both_heard_is_not() {
+    let (mut main, mut backup) = pair(&[hot()]);
+    main.publish(0, 1);
+    backup.receive(0, 1);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.receive(0, 2);
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), [Value::I64(1), Value::I64(2)]);
+}
+
+/// A broker delivers what it kept for a session as soon as the node is back, before the node has the journal:
+/// the active node dealt with it long ago.
+#[test]
+fn a_backlog_that_comes_before_the_journal_is_not_replayed_as_new() {
+    let mut main = Bench::new(0, &[hot()]);
+    main.become_active(epoch(0, 1));
+    for value in 1..=3 {
+        main.publish(0, value);
+    }
+    let mut backup = Bench::new(1, &[hot()]);
+    backup.receive(0, 1);
+    backup.receive(0, 2);
+    follow(&mut main, &mut backup, epoch(0, 1));
+    // The last of the backlog comes after the copy.
+    backup.receive(0, 3);
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.value(0), Value::I64(3));
+    let replayed: Vec<_> = backup.journaled(0);
+    assert_eq!(replayed, [Value::Null; 0], "nothing of it is new");
+    assert_eq!(backup.calls().iter().filter(|call| call.contains("write 1=1")).count(), 0);
+}
+
+/// The result of the older command was lost with the main; its value must not come back behind the newer one.
+#[test]
+fn a_command_in_doubt_is_not_written_again_behind_a_newer_one() {
+    let (mut main, mut backup) = pair(&[Spec { config: ",\"mute\":true", ..Spec::new("plc") }]);
+    main.publish(0, 10);
+    carry_until(&mut main, &mut backup, "the first command", |main, backup| {
+        main.calls().contains(&"plc write 1=10".to_owned()) && main.last() == backup.last()
+    });
+    // The device obeyed and the answer was lost: the backup has the intent without a result.
+    assert!(!backup.records().iter().any(|record| matches!(record, Record::Result(_))));
+
+    // The backup takes over; a newer value drives the item before the one in doubt is settled.
+    backup.forget_calls();
+    backup.activate(epoch(1, 2), false);
+    backup.publish(0, 20);
+    backup.wait("the newer command", |bench| bench.calls().contains(&"plc write 1=20".to_owned()));
+    backup.wait("nothing in doubt", |bench| bench.engine.recovering.is_empty());
+    backup.turn();
+    let written: Vec<_> = backup.calls().into_iter().filter(|call| call.contains("write")).collect();
+    assert_eq!(written, ["plc write 1=20"], "the older one is not written again");
+    let superseded = backup
+        .records()
+        .into_iter()
+        .filter(|record| matches!(record, Record::Result(result) if result.outcome == Outcome::Superseded));
+    assert_eq!(superseded.count(), 1, "{:?}", backup.records());
+}
+
+#[test]
+fn a_driving_value_drives_once_after_a_takeover_without_an_answer() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    main.publish(0, 10);
+    carry_until(&mut main, &mut backup, "the result", |main, backup| {
+        main.records().iter().any(|record| matches!(record, Record::Result(_)))
+            && main.last() == backup.last()
+    });
+    backup.forget_calls();
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 10);
+    backup.turn();
+    assert!(!backup.calls().iter().any(|call| call.contains("write")), "{:?}", backup.calls());
+    backup.publish(0, 11);
+    backup.wait("the next value", |bench| bench.calls().contains(&"plc write 1=11".to_owned()));
+}

@@ -1,0 +1,54 @@
+//! What is fixed about an interface once the node runs.
+
+use std::time::Duration;
+
+use twinhub_config::OnUnquorate;
+use twinhub_loader::ItemSpec;
+
+/// What an interface's outputs wait for after an unclean takeover.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing: the sink fences.
+    None,
+    /// As long as an output of the node before may be under way.
+    For(Duration),
+    /// The whole guard time of the group.
+    Whole,
+}
+
+/// Its place when roles change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Sequence {
+    /// Whether it claims what only one node can hold.
+    pub(crate) exclusive: bool,
+    /// Its order class: lower ones open first.
+    pub(crate) order: u8,
+    /// Whether its link is cut when the lease is lost: its sink compares no epoch.
+    pub(crate) cut_on_loss: bool,
+}
+
+/// What is fixed about an interface once the node runs.
+#[derive(Debug, Clone)]
+pub(crate) struct InterfaceSetup {
+    pub(crate) id: String,
+    pub(crate) plugin: String,
+    /// Handle of its first item; the others follow.
+    pub(crate) base: u32,
+    pub(crate) items: Vec<ItemSpec>,
+    pub(crate) config_json: String,
+    /// Role code while inactive.
+    pub(crate) standby_role: u32,
+    /// Whether it switches with the group; if not it is always active.
+    pub(crate) relevant: bool,
+    /// Whether and how long outputs wait after an unclean takeover.
+    pub(crate) guard: Guard,
+    pub(crate) required: bool,
+    pub(crate) sequence: Sequence,
+    /// Whether it reads everything anew when its role becomes active, so that the first it says is an image.
+    pub(crate) resyncs: bool,
+    /// What it does without a majority.
+    pub(crate) on_unquorate: OnUnquorate,
+    pub(crate) write_timeout: Duration,
+    /// `host:port` that accepts a connection where the field side is well.
+    pub(crate) probe: Option<String>,
+}
