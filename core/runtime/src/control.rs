@@ -148,6 +148,7 @@ struct Control {
 /// Work for the thread that writes the role file.
 struct Store {
     payload: Vec<u8>,
+    format: u16,
     group: String,
     ticket: u64,
 }
@@ -362,8 +363,11 @@ impl Control {
             Action::Persist { ticket, state } => {
                 self.state.groups.insert(name.to_owned(), state);
                 match minicbor::to_vec(&self.state) {
-                    // The storage thread lives as long as this one.
-                    Ok(payload) => drop(self.storage.send(Store { payload, group: name.to_owned(), ticket })),
+                    Ok(payload) => {
+                        let (format, group) = (self.state.file_format(), name.to_owned());
+                        // The storage thread lives as long as this one.
+                        drop(self.storage.send(Store { payload, format, group, ticket }));
+                    }
                     Err(error) => tracing::error!(%error, "role state cannot be encoded"),
                 }
             }
@@ -442,8 +446,8 @@ impl Control {
 fn spawn_storage(mut file: RoleFile, control: ControlSender) -> std::sync::mpsc::Sender<Store> {
     let (sender, receiver) = std::sync::mpsc::channel::<Store>();
     let spawned = std::thread::Builder::new().name("role-file".to_owned()).spawn(move || {
-        while let Ok(Store { payload, group, ticket }) = receiver.recv() {
-            let result = file.store(&payload).map_err(|error| error.to_string());
+        while let Ok(Store { payload, format, group, ticket }) = receiver.recv() {
+            let result = file.store_in(&payload, format).map_err(|error| error.to_string());
             control.tell(Told::Persisted { group, ticket, result });
         }
     });

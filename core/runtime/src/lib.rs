@@ -38,7 +38,7 @@ pub mod pki;
 mod probe;
 mod protocol;
 pub mod resign;
-mod roles;
+pub mod roles;
 mod setup;
 mod shared;
 pub mod stream;

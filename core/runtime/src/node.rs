@@ -256,7 +256,7 @@ fn open_role_file(options: &NodeOptions, cluster: u64) -> Result<(RoleFile, Role
     state.incarnation = Incarnation(state.incarnation.0 + 1);
     let payload = minicbor::to_vec(&state)
         .map_err(|error| StartError::Config(format!("the role state cannot be encoded: {error}")))?;
-    file.store(&payload)?;
+    file.store_in(&payload, state.file_format())?;
     Ok((file, state))
 }
 

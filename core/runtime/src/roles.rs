@@ -9,39 +9,51 @@ use twinhub_wire::{FRAME_HEADER_BYTES, Kind, write_frame};
 
 /// What the role file holds.
 #[derive(Debug, Clone, Default, Encode, Decode)]
-pub(crate) struct RoleState {
+pub struct RoleState {
     /// Layout of this state.
     #[n(0)]
-    pub(crate) format: u16,
+    pub format: u16,
     /// The cluster's id.
     #[n(1)]
-    pub(crate) cluster: u64,
+    pub cluster: u64,
     /// The node's name.
     #[n(2)]
-    pub(crate) node: String,
+    pub node: String,
     /// Process starts so far.
     #[n(3)]
-    pub(crate) incarnation: Incarnation,
+    pub incarnation: Incarnation,
     /// Per group.
     #[n(4)]
-    pub(crate) groups: BTreeMap<String, StoredState>,
+    pub groups: BTreeMap<String, StoredState>,
+}
+
+impl RoleState {
+    /// The oldest format of a role file whose readers understand this state: one that does not know the record of
+    /// the voters would let a voter that is absent vote, and count majorities by the configuration.
+    pub fn file_format(&self) -> u16 {
+        let records = self.groups.values().filter_map(|group| group.members.as_ref());
+        let mut changed = records.filter(|members| !members.absent.is_empty() || members.before.is_some());
+        if changed.next().is_some() { 2 } else { 1 }
+    }
 }
 
 /// A message of one group, as a control frame carries it.
 #[derive(Debug, Clone, Encode, Decode)]
-pub(crate) struct GroupMessage {
+pub struct GroupMessage {
+    /// The group.
     #[n(0)]
-    pub(crate) group: String,
+    pub group: String,
+    /// What is said.
     #[n(1)]
-    pub(crate) message: Message,
+    pub message: Message,
     /// How long a grant of this group lasts, for a witness without configuration; 0 from a witness.
     #[n(2)]
-    pub(crate) lease_ms: u32,
+    pub lease_ms: u32,
 }
 
 impl GroupMessage {
     /// The control frame of a connection that speaks this protocol; `None` if that has no such message.
-    pub(crate) fn frame(&self, protocol: u16) -> Option<Vec<u8>> {
+    pub fn frame(&self, protocol: u16) -> Option<Vec<u8>> {
         let message = self.message.clone().in_protocol(protocol)?;
         let body = GroupMessage { group: self.group.clone(), message, lease_ms: self.lease_ms };
         let encoded = minicbor::to_vec(&body).expect("a vector takes every byte and no field can fail");

@@ -263,7 +263,7 @@ fn may_be_missed(voter: &Voter) -> bool {
 fn store(file: &mut RoleFile, state: &RoleState) -> Result<(), StartError> {
     let payload = minicbor::to_vec(state)
         .map_err(|error| StartError::Config(format!("the role state cannot be encoded: {error}")))?;
-    file.store(&payload)?;
+    file.store_in(&payload, state.file_format())?;
     Ok(())
 }
 

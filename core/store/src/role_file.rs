@@ -6,6 +6,9 @@
 //! ```
 //! A store writes the slot that does not hold the newest generation and syncs it. The file gets its name
 //! only when its first slot is complete, so a file without a readable slot was damaged later.
+//!
+//! The format says which versions may read the payload: one that meets a slot of a later format refuses the
+//! file. So a payload is stored in the oldest format whose readers understand it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -37,6 +40,8 @@ pub struct RoleFile {
     generation: u64,
     /// The slot that holds the newest generation.
     newest: usize,
+    /// The format of each slot; 0 if it holds nothing.
+    formats: [u16; 2],
 }
 
 impl RoleFile {
@@ -77,27 +82,45 @@ impl RoleFile {
             }
         }
         bytes.truncate(length);
-        let (newest, slot, note) = choose(&path, &bytes)?;
+        let Choice { newest, slot, note, formats } = choose(&path, &bytes)?;
         let payload = (slot.generation > 0).then_some(slot.payload);
-        let role_file = RoleFile { path, file, medium, generation: slot.generation, newest };
+        let role_file = RoleFile { path, file, medium, generation: slot.generation, newest, formats };
         Ok((role_file, Loaded { payload, note }))
     }
 
-    /// Stores `payload`; when this returns, it survives a power failure.
+    /// Stores `payload` for readers of every version; when this returns, it survives a power failure.
     ///
     /// # Errors
     /// [`StoreError::TooLarge`], or [`StoreError::Io`]; the payload stored before is then still there.
     pub fn store(&mut self, payload: &[u8]) -> Result<(), StoreError> {
+        self.store_in(payload, FORMAT_MIN)
+    }
+
+    /// As [`RoleFile::store`], for readers that know this format.
+    ///
+    /// # Errors
+    /// As [`RoleFile::store`].
+    pub fn store_in(&mut self, payload: &[u8], format: u16) -> Result<(), StoreError> {
+        self.store_once(payload, format)?;
+        if self.formats[1 - self.newest] > format {
+            // The slot before would still keep out who may read this one.
+            self.store_once(payload, format)?;
+        }
+        Ok(())
+    }
+
+    fn store_once(&mut self, payload: &[u8], format: u16) -> Result<(), StoreError> {
         if payload.len() > ROLE_PAYLOAD_BYTES_MAX {
             return Err(StoreError::TooLarge { bytes: payload.len(), max: ROLE_PAYLOAD_BYTES_MAX });
         }
         let generation = self.generation + 1;
         let target = 1 - self.newest;
-        let bytes = encode_slot(generation, payload);
+        let bytes = encode_slot(generation, payload, format);
         let (_, result) = write_all_at(&*self.medium, &self.file, &bytes, (target * SLOT_BYTES) as u64);
         result.map_err(io_error("write", &self.path))?;
         self.medium.sync(&self.file).map_err(io_error("sync", &self.path))?;
         (self.generation, self.newest) = (generation, target);
+        self.formats[target] = format;
         Ok(())
     }
 
@@ -110,7 +133,16 @@ impl RoleFile {
 #[derive(Debug)]
 struct Slot {
     generation: u64,
+    format: u16,
     payload: Vec<u8>,
+}
+
+/// The slot that counts.
+struct Choice {
+    newest: usize,
+    slot: Slot,
+    note: Option<String>,
+    formats: [u16; 2],
 }
 
 /// Writes the whole file under another name first, so that the real name never shows a half-made file.
@@ -129,7 +161,7 @@ fn create(path: &Path, medium: &dyn Medium) -> Result<File, StoreError> {
         Err(error) => return Err(io_error("replace", &draft)(error)),
     }
     let file = medium.create(&draft).map_err(io_error("create", &draft))?;
-    let mut bytes = encode_slot(0, &[]);
+    let mut bytes = encode_slot(0, &[], FORMAT_MIN);
     bytes.resize(2 * SLOT_BYTES, 0);
     write_all_at(medium, &file, &bytes, 0).1.map_err(io_error("write", &draft))?;
     medium.sync(&file).map_err(io_error("sync", &draft))?;
@@ -138,17 +170,20 @@ fn create(path: &Path, medium: &dyn Medium) -> Result<File, StoreError> {
     Ok(file)
 }
 
-fn choose(path: &Path, bytes: &[u8]) -> Result<(usize, Slot, Option<String>), StoreError> {
+fn choose(path: &Path, bytes: &[u8]) -> Result<Choice, StoreError> {
     let read = |index: usize| {
         let start = (index * SLOT_BYTES).min(bytes.len());
         let end = (start + SLOT_BYTES).min(bytes.len());
         decode_slot(path, &bytes[start..end])
     };
-    match (read(0)?, read(1)?) {
-        (Ok(first), Ok(second)) if second.generation > first.generation => Ok((1, second, None)),
-        (Ok(first), Ok(_)) => Ok((0, first, None)),
-        (Ok(first), Err(why)) => Ok((0, first, note(path, 1, &why))),
-        (Err(why), Ok(second)) => Ok((1, second, note(path, 0, &why))),
+    let slots = [read(0)?, read(1)?];
+    let formats = slots.each_ref().map(|slot| slot.as_ref().map_or(0, |slot| slot.format));
+    let choice = |newest, slot, note| Ok(Choice { newest, slot, note, formats });
+    match slots.into() {
+        (Ok(first), Ok(second)) if second.generation > first.generation => choice(1, second, None),
+        (Ok(first), Ok(_)) => choice(0, first, None),
+        (Ok(first), Err(why)) => choice(0, first, note(path, 1, &why)),
+        (Err(why), Ok(second)) => choice(1, second, note(path, 0, &why)),
         (Err(first), Err(second)) => Err(StoreError::Damaged {
             path: path.to_owned(),
             what: format!("slot 0 {}, slot 1 {}", first.words(), second.words()),
@@ -185,11 +220,11 @@ impl Unreadable {
     }
 }
 
-fn encode_slot(generation: u64, payload: &[u8]) -> Vec<u8> {
+fn encode_slot(generation: u64, payload: &[u8], format: u16) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("payloads are shorter than a slot");
     let mut bytes = vec![0; SLOT_HEADER_BYTES + payload.len()];
     bytes[0..8].copy_from_slice(MAGIC);
-    bytes[8..10].copy_from_slice(&FORMAT.to_le_bytes());
+    bytes[8..10].copy_from_slice(&format.to_le_bytes());
     bytes[12..16].copy_from_slice(&length.to_le_bytes());
     bytes[16..24].copy_from_slice(&generation.to_le_bytes());
     bytes[SLOT_HEADER_BYTES..].copy_from_slice(payload);
@@ -229,13 +264,16 @@ fn decode_slot(path: &Path, slot: &[u8]) -> Result<Result<Slot, Unreadable>, Sto
         return Err(StoreError::NewerFormat { path: path.to_owned(), got, known: FORMAT });
     }
     let generation = u64::from_le_bytes(header[16..24].try_into().expect("eight bytes"));
-    Ok(Ok(Slot { generation, payload: payload.to_vec() }))
+    Ok(Ok(Slot { generation, format: got, payload: payload.to_vec() }))
 }
 
 const SLOT_BYTES: usize = 4096;
 const SLOT_HEADER_BYTES: usize = 32;
 const MAGIC: &[u8; 8] = b"TWHROLE\n";
-const FORMAT: u16 = 1;
+/// The newest format that can be read.
+const FORMAT: u16 = 2;
+/// The oldest one, which every version reads.
+const FORMAT_MIN: u16 = 1;
 
 #[cfg(test)]
 mod tests {
