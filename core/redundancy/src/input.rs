@@ -64,9 +64,15 @@ pub enum Input {
         config_matches: bool,
     },
     /// This node's journal holds records that the active one's does not.
-    Diverged,
+    Diverged {
+        /// The last position that both have.
+        common: Position,
+    },
     /// The active node acknowledged the merge.
-    MergeDone,
+    MergeDone {
+        /// How many records of this node alone were set aside.
+        set_aside: u64,
+    },
     /// [`crate::Action::Activate`] is done.
     GatesOpen,
     /// A step of [`crate::Action::Activate`] failed for a required interface.

@@ -41,8 +41,8 @@ pub enum Reason {
     QuorumRegained { votes: usize, needed: usize },
     Rejoined { voters_seen: usize, needed: usize },
     Vacant { epoch: Epoch, since_ms: u64 },
-    Diverged { position: Position },
-    Merged { position: Position },
+    Diverged { position: Position, common: Position },
+    Merged { position: Position, set_aside: u64 },
     MaintenanceOn { by_pin: bool },
     MaintenanceOff,
     Paused { version: u64 },
@@ -198,8 +198,12 @@ impl fmt::Display for Reason {
             Reason::Vacant { epoch, since_ms } => {
                 write!(f, "node {} gave up epoch {epoch} {since_ms} ms ago and nobody followed", epoch.rank())
             }
-            Reason::Diverged { position } => write!(f, "own journal forked, its end is {position}"),
-            Reason::Merged { position } => write!(f, "journals merged at {position}"),
+            Reason::Diverged { position, common } => {
+                write!(f, "own journal forked after {common}, its end is {position}")
+            }
+            Reason::Merged { position, set_aside } => {
+                write!(f, "journals agree at {position}, {set_aside} records of this node alone set aside")
+            }
             Reason::MaintenanceOn { by_pin: false } => f.write_str("operator ordered maintenance"),
             Reason::MaintenanceOn { by_pin: true } => f.write_str("in maintenance since before the restart"),
             Reason::MaintenanceOff => f.write_str("operator ended maintenance"),

@@ -1,6 +1,6 @@
 //! Listening: messages of the others, and following the active node.
 
-use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
+use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 
 use super::{Machine, Urgent};
 use crate::ballot::is_sane;
@@ -230,7 +230,7 @@ impl Machine {
         let is_far = !config_matches || lag_records > limit_records.saturating_mul(2);
         if self.state == NodeState::Reconciling && is_close {
             // A complete copy of the active node's journal has no fork any more.
-            self.on_merge_done(now);
+            self.on_merge_done(0, now);
         } else if self.state == NodeState::Syncing && is_close {
             self.enter(NodeState::Standby, Reason::CaughtUp { lag_records, limit_records }, now);
         } else if self.state == NodeState::Standby && is_far && self.active.is_some() {
@@ -240,7 +240,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_diverged(&mut self, now: Moment) {
+    pub(super) fn on_diverged(&mut self, common: Position, now: Moment) {
         if self.tenure.is_some() {
             return;
         }
@@ -249,15 +249,15 @@ impl Machine {
             && let Some(active) = self.active
         {
             self.abandon_election(now);
-            self.enter(NodeState::Reconciling, Reason::Diverged { position: self.position }, now);
+            self.enter(NodeState::Reconciling, Reason::Diverged { position: self.position, common }, now);
             self.outputs.push_back(Action::Reconcile { active, epoch: self.followed });
         }
     }
 
-    pub(super) fn on_merge_done(&mut self, now: Moment) {
+    pub(super) fn on_merge_done(&mut self, set_aside: u64, now: Moment) {
         self.may_have_diverged = false;
         if self.state == NodeState::Reconciling {
-            self.enter(NodeState::Standby, Reason::Merged { position: self.position }, now);
+            self.enter(NodeState::Standby, Reason::Merged { position: self.position, set_aside }, now);
             self.outputs.push_back(Action::Standby { active: self.active, epoch: self.followed });
         }
     }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, Severity, Value};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
     EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
@@ -24,6 +24,7 @@ use crate::data;
 use crate::peer::Link;
 use crate::setup::LAG_LIMIT_RECORDS;
 
+mod fork;
 mod ring;
 
 /// Telegrams that a ring keeps.
@@ -60,6 +61,8 @@ pub(crate) struct Replication {
     acked_at: Moment,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
+    /// Records of this node alone that were set aside since it was in sync last.
+    set_aside: Option<u64>,
     sent: u64,
     received: u64,
 }
@@ -89,6 +92,7 @@ impl Replication {
             acked_at: Moment::ZERO,
             last_ack: None,
             reported_lag: None,
+            set_aside: None,
             sent: 0,
             received: 0,
         }
@@ -371,32 +375,6 @@ impl Engine {
         }
     }
 
-    /// This node's journal has records that the active one lacks: they are kept in a file of their own.
-    fn set_aside(&mut self, common: Position) {
-        let last = self.journal.last();
-        match self.journal.truncate_after(common) {
-            Ok(fork) => {
-                let files = fork.map_or_else(String::new, |fork| {
-                    fork.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
-                });
-                let text = format!(
-                    "records after {common} up to {last} were written on this node only; kept in: {files}"
-                );
-                tracing::warn!(group = %self.group, text, "journal forked");
-                self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
-                self.tell(Input::LogPosition { mine: self.journal.last() });
-                let (last, first) = (self.journal.last(), self.journal.first());
-                if let (Some(peer), Some(receiver)) =
-                    (self.replication.following, self.replication.receiver.as_mut())
-                {
-                    let want = receiver.restart(last, first);
-                    self.send(peer, &want);
-                }
-            }
-            Err(error) => self.journal_failed(&error),
-        }
-    }
-
     /// Feeds followers, acknowledges to the active node, reports how well this node follows.
     pub(crate) fn replicate(&mut self, now: Moment) {
         if self.is_writer() {
@@ -445,6 +423,7 @@ impl Engine {
             return;
         }
         self.replication.reported_lag = Some(lag);
+        self.tell_agreed();
         let config_matches = self
             .shared
             .info(twinhub_redundancy::VoterId::Node(peer))

@@ -202,7 +202,7 @@ impl World {
                 let position = self.sites.get(&id).map_or(Position::START, |site| site.position);
                 self.input(id, Input::Drained { position });
             }
-            Step::Merged => self.input(id, Input::MergeDone),
+            Step::Merged => self.input(id, Input::MergeDone { set_aside: 0 }),
         }
     }
 

@@ -108,8 +108,8 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => (0u64..9).prop_map(|ticket| Input::Persisted { ticket }),
         1 => (0u64..5000, any::<bool>())
             .prop_map(|(lag_records, config_matches)| Input::Synced { lag_records, config_matches }),
-        1 => Just(Input::Diverged),
-        1 => Just(Input::MergeDone),
+        1 => any_epoch().prop_map(|epoch| Input::Diverged { common: Position::new(epoch, 3) }),
+        1 => any::<u64>().prop_map(|set_aside| Input::MergeDone { set_aside }),
         1 => Just(Input::GatesOpen),
         1 => Just(Input::GatesClosed),
         1 => Just(Input::Drained { position: Position::START }),

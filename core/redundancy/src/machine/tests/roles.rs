@@ -45,8 +45,8 @@ fn the_state_diagram_can_be_walked() {
     step(&mut bench, &|b| b.wait(1350));
     step(&mut bench, &|b| b.input(Input::GatesClosed));
     step(&mut bench, &|b| b.beat(B, NodeState::Active, epoch_of(B, 9)));
-    step(&mut bench, &|b| b.input(Input::Diverged));
-    step(&mut bench, &|b| b.input(Input::MergeDone));
+    step(&mut bench, &|b| b.input(Input::Diverged { common: Position::START }));
+    step(&mut bench, &|b| b.input(Input::MergeDone { set_aside: 2 }));
     step(&mut bench, &|b| b.input(Input::Operator(Order::Maintenance(true))));
     step(&mut bench, &|b| b.input(Input::Operator(Order::Maintenance(false))));
     step(&mut bench, &|b| b.input(Input::SelfCheckFailed { what: "disk full".to_owned() }));

@@ -306,9 +306,9 @@ fn a_node_that_fails_its_self_check_stops_and_frees_its_grant() {
 
 #[test]
 fn a_fork_ends_with_the_merge_or_with_a_complete_copy() {
-    for end in [Input::MergeDone, Input::Synced { lag_records: 3, config_matches: true }] {
+    for end in [Input::MergeDone { set_aside: 0 }, Input::Synced { lag_records: 3, config_matches: true }] {
         let mut bench = Bench::standby();
-        bench.input(Input::Diverged);
+        bench.input(Input::Diverged { common: Position::START });
         assert_eq!(bench.machine.state(), NodeState::Reconciling);
         assert!(bench.actions.contains(&Action::Reconcile { active: A, epoch: epoch_of(A, 1) }));
         bench.input(Input::Synced { lag_records: 5000, config_matches: true });

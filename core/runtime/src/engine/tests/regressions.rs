@@ -2,6 +2,7 @@
 
 use twinhub_contract::role;
 use twinhub_model::{Outcome, Record, Value};
+use twinhub_redundancy::Input;
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
 
@@ -84,4 +85,44 @@ fn a_driving_value_drives_once_after_a_takeover_without_an_answer() {
     assert!(!backup.calls().iter().any(|call| call.contains("write")), "{:?}", backup.calls());
     backup.publish(0, 11);
     backup.wait("the next value", |bench| bench.calls().contains(&"plc write 1=11".to_owned()));
+}
+
+/// What the lost main had written alone is set aside, reported with its numbers, and does not come back.
+#[test]
+fn a_node_whose_journal_forked_says_so_and_when_it_agrees_again() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    main.publish(0, 1);
+    main.publish(1, 5);
+    carry_until(&mut main, &mut backup, "the values", |main, backup| main.last() == backup.last());
+    let common = main.last();
+    // The main writes on alone, and loses its lease.
+    main.publish(0, 66);
+    main.publish(1, 67);
+    main.wait("its own records", |bench| bench.last() > common);
+    let own = main.last();
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 2);
+    follow(&mut backup, &mut main, epoch(1, 2));
+    let about_forks: Vec<_> = main
+        .said
+        .iter()
+        .filter(|input| {
+            matches!(input, Input::Diverged { .. } | Input::MergeDone { .. } | Input::Synced { .. })
+        })
+        .cloned()
+        .collect();
+    let set_aside = own.seq - common.seq;
+    assert!(set_aside >= 1);
+    let expected = [
+        Input::Diverged { common },
+        Input::MergeDone { set_aside },
+        Input::Synced { lag_records: 0, config_matches: true },
+    ];
+    assert_eq!(about_forks, expected);
+    assert_eq!((main.value(0), main.value(1)), (Value::I64(2), Value::I64(5)), "as on the active node");
+    assert_eq!(main.engine.tracker.open().count(), 0, "a command of its own is none any more");
+    let text = format!("{set_aside} records after {common} up to {own} were written on this node only");
+    assert!(main.events().iter().any(|event| event.starts_with(&text)), "{:?}", main.events());
 }

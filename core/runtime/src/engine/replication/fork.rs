@@ -1,0 +1,45 @@
+//! Records that only this node has: it wrote them, and another node became active without them.
+//!
+//! They are set aside in files of their own and reported, never overwritten; the role machine knows that this
+//! node is no candidate until its journal agrees with the active one's again.
+
+use twinhub_model::{Position, Severity};
+use twinhub_redundancy::Input;
+
+use crate::engine::Engine;
+
+impl Engine {
+    /// This node's journal has records that the active one lacks: they are kept in a file of their own.
+    pub(super) fn set_aside(&mut self, common: Position) {
+        let last = self.journal.last();
+        self.tell(Input::Diverged { common });
+        match self.journal.truncate_after(common) {
+            Ok(fork) => {
+                let records = fork.as_ref().map_or(0, |fork| fork.records);
+                let files = fork.map_or_else(String::new, |fork| {
+                    fork.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+                });
+                let text = format!(
+                    "{records} records after {common} up to {last} were written on this node only; kept in: {files}"
+                );
+                tracing::warn!(group = %self.group, text, "journal forked");
+                self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
+                self.replication.reported_lag = None;
+                let set_aside = self.replication.set_aside.unwrap_or(0).saturating_add(records);
+                self.replication.set_aside = Some(set_aside);
+                self.tell(Input::LogPosition { mine: self.journal.last() });
+                // Table and tracker hold what was set aside: only a full copy says what holds instead.
+                self.on_resync();
+            }
+            Err(error) => self.journal_failed(&error),
+        }
+    }
+
+    /// After a fork: the journal agrees with the active node's again.
+    pub(super) fn tell_agreed(&mut self) {
+        if let Some(set_aside) = self.replication.set_aside.take() {
+            self.tell(Input::LogPosition { mine: self.journal.last() });
+            self.tell(Input::MergeDone { set_aside });
+        }
+    }
+}
