@@ -186,9 +186,13 @@ impl Ballot {
         }
     }
 
-    /// Whether the asker takes others for voters than they are by a newer record.
+    /// Whether the asker takes others for voters than they are by a newer record. One that knows of no record, as
+    /// one of the version before, takes those of the configuration: right as long as nobody is absent.
     fn is_outdated(&self, members: Option<&Members>) -> bool {
-        members.map(|members| members.stamp).unwrap_or_default() < self.members.stamp
+        match members {
+            Some(members) => members.stamp < self.members.stamp,
+            None => !self.members.absent.is_empty() || self.members.before.is_some(),
+        }
     }
 
     fn verdict(

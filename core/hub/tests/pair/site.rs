@@ -1,0 +1,232 @@
+//! A pair with its witness on one machine: every process with the product's own executable.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Nothing here takes longer unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+pub(crate) struct Node {
+    pub(crate) name: &'static str,
+    web: u16,
+    pub(crate) child: Child,
+}
+
+pub(crate) struct Pair {
+    pub(crate) dir: TempDir,
+    pub(crate) nodes: Vec<Node>,
+    /// Who is run as a process of the version before.
+    pub(crate) old: BTreeSet<&'static str>,
+}
+
+impl Pair {
+    pub(crate) fn start() -> Pair {
+        Pair::start_old(&[])
+    }
+
+    /// A pair of which these are processes of the version before.
+    pub(crate) fn start_old(old: &[&'static str]) -> Pair {
+        let [witness] = free_ports();
+        let witness_line = format!("witness = \"127.0.0.1:{witness}\"");
+        let mut pair = Pair::start_site(&["main", "backup"], &witness_line, old);
+        let listen = format!("127.0.0.1:{witness}");
+        pair.spawn("witness", witness, &["witness", "--listen", &listen]);
+        pair
+    }
+
+    pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
+        Pair::start_site(names, witness, &[])
+    }
+
+    fn start_site(names: &[&'static str], witness: &str, old: &[&'static str]) -> Pair {
+        let dir = tempfile::tempdir().unwrap();
+        let mut nodes = String::new();
+        let mut webs = Vec::new();
+        for name in names {
+            let [link, web] = free_ports();
+            writeln!(nodes, "[nodes.{name}]\nlinks = [\"127.0.0.1:{link}\"]\nweb = \"127.0.0.1:{web}\"")
+                .unwrap();
+            webs.push((*name, web));
+        }
+        let config = format!(
+            "version = 1\nsite = \"pair\"\n[cluster]\nnodes = {names:?}\nprofile = \"normal\"\n\
+             failback = \"manual\"\n{witness}\n{nodes}\
+             [web]\ntoken_file = \"token\"\n\
+             [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nitems = \"sim1.csv\"\nsettings = {{ interval_ms = 50 }}\n"
+        );
+        std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
+        std::fs::write(dir.path().join("token"), "0123456789abcdef0123456789abcdef").unwrap();
+        let items =
+            "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
+        std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
+        let mut pair = Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect() };
+        for (name, web) in webs {
+            pair.spawn(name, web, &["run", "--node", name]);
+        }
+        pair
+    }
+
+    /// Kills a node's supervisor and hub process together, as if its machine died.
+    pub(crate) fn kill(&mut self, name: &str) {
+        let hub = self.hub(name);
+        let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
+        child.kill().unwrap();
+        // The kernel may have ended it with its supervisor.
+        kill_process(hub, Signal::KILL).ok();
+        child.wait().unwrap();
+    }
+
+    pub(crate) fn restart(&mut self, name: &'static str) {
+        let at = self.nodes.iter().position(|found| found.name == name).unwrap();
+        let web = self.nodes.remove(at).web;
+        self.spawn(name, web, &["run", "--node", name]);
+    }
+
+    pub(crate) fn restart_witness(&mut self) {
+        let at = self.nodes.iter().position(|found| found.name == "witness").unwrap();
+        let port = self.nodes.remove(at).web;
+        self.spawn("witness", port, &["witness", "--listen", &format!("127.0.0.1:{port}")]);
+    }
+
+    fn spawn(&mut self, name: &'static str, web: u16, args: &[&str]) {
+        let log = self.dir.path().join(format!("{name}.log"));
+        let log = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut command = if self.old.contains(name) { self.old_command() } else { self.command() };
+        let child = command.args(args).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        self.nodes.push(Node { name, web, child });
+    }
+
+    /// A process that speaks the protocol of the version before: this executable, or the one that
+    /// `TWINHUB_OLD_EXECUTABLE` names, to try a release for real.
+    fn old_command(&self) -> Command {
+        let Some(executable) = std::env::var_os("TWINHUB_OLD_EXECUTABLE") else {
+            let mut command = self.command();
+            command.env("TWINHUB_PROTOCOL_MAX", "1");
+            return command;
+        };
+        self.command_of(Path::new(&executable))
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_twinhub")))
+    }
+
+    fn command_of(&self, executable: &Path) -> Command {
+        let mut command = Command::new(executable);
+        command.arg("--root").arg(self.dir.path()).arg("--plugins").arg(plugins());
+        for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL", "TWINHUB_LOG"] {
+            command.env_remove(variable);
+        }
+        command
+    }
+
+    pub(crate) fn ask(&self, node: &str, args: &[&str]) -> Output {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let url = format!("http://127.0.0.1:{web}");
+        self.command().args(args).args(["--output", "json", "--url", &url]).output().unwrap()
+    }
+
+    pub(crate) fn json(&self, node: &str, args: &[&str]) -> Value {
+        serde_json::from_slice(&self.ask(node, args).stdout).unwrap_or_default()
+    }
+
+    /// What a person reads.
+    pub(crate) fn table(&self, node: &str, args: &[&str]) -> String {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let url = format!("http://127.0.0.1:{web}");
+        let output = self.command().args(args).args(["--url", &url]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn metrics(&self, node: &str) -> String {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let mut stream = TcpStream::connect(("127.0.0.1", web)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    pub(crate) fn state(&self, node: &str) -> String {
+        let status = self.json(node, &["status"]);
+        status["groups"][0]["state"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// First part of the epoch `counter.rank`.
+    pub(crate) fn counter(&self, node: &str) -> u64 {
+        let status = self.json(node, &["status"]);
+        let epoch = status["groups"][0]["epoch"].as_str().unwrap_or_default().to_owned();
+        epoch.split('.').next().and_then(|counter| counter.parse().ok()).unwrap_or(0)
+    }
+
+    pub(crate) fn hub(&self, node: &str) -> Pid {
+        let supervisor = self.nodes.iter().find(|found| found.name == node).unwrap().child.id();
+        let children = format!("/proc/{supervisor}/task/{supervisor}/children");
+        let children = std::fs::read_to_string(children).unwrap();
+        Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
+    }
+
+    pub(crate) fn stop(&mut self, name: &str) -> i32 {
+        let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::TERM).unwrap();
+        let status = child.wait().unwrap();
+        status.code().unwrap_or_else(|| -status.signal().unwrap_or_default())
+    }
+
+    pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&Pair) -> bool) {
+        let begun = Instant::now();
+        while !is_so(self) {
+            assert!(begun.elapsed() < PATIENCE, "{what} did not come\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    pub(crate) fn logs(&self) -> String {
+        let log = |node: &Node| {
+            let text = std::fs::read_to_string(self.dir.path().join(format!("{}.log", node.name)));
+            format!("--- {}\n{}", node.name, text.unwrap_or_default())
+        };
+        self.nodes.iter().map(log).collect()
+    }
+}
+
+impl Drop for Pair {
+    /// A hub process ends with its supervisor.
+    fn drop(&mut self) {
+        for node in &mut self.nodes {
+            node.child.kill().ok();
+            node.child.wait().ok();
+        }
+    }
+}
+
+/// Ports that were free a moment ago.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    std::array::from_fn(|index| held[index].local_addr().unwrap().port())
+}
+
+/// The directory of the built plugin.
+fn plugins() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "twinhub-sim"])
+            .status()
+            .unwrap();
+        assert!(built.success());
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debug")
+    })
+}
