@@ -37,6 +37,5 @@ fn assert_breaks(rules: Changes) {
         panic!("{ONE_HOLDER} was not broken by {rules:?} in {} states", checker.unique_state_count())
     });
     let steps = path.into_actions();
-    println!("{} steps: {steps:?}", steps.len());
     assert!(steps.len() > 3, "a promise that breaks by itself says nothing about the rule: {steps:?}");
 }
