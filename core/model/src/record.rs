@@ -65,6 +65,8 @@ impl SampleFlags {
     pub const MIRROR: SampleFlags = SampleFlags(1 << 7);
     /// Only the quality is new; the value is the item's last one.
     pub const QUALITY_ONLY: SampleFlags = SampleFlags(1 << 8);
+    /// Older than what is known of the item: for the history, and for links only if every one counts.
+    pub const OLD: SampleFlags = SampleFlags(1 << 9);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: SampleFlags) -> bool {

@@ -36,5 +36,5 @@ pub use batch::EntryBatch;
 pub use error::ReplicaError;
 pub use message::{MESSAGE_BYTES_MAX, Message};
 pub use receiver::{Receiver, ReceiverAction, ReceiverState};
-pub use ring::{Ring, RingEntry, RingLimits, RingStats};
+pub use ring::{Ring, RingEntry, RingLimits, RingStats, Uncovered};
 pub use sender::{Relation, Sender, SenderOptions, SenderState, SnapshotHead, TailEnd, TailRead, TailSource};

@@ -33,6 +33,17 @@ pub struct RingEntry {
     pub source: Timestamp,
     /// When this node received it.
     pub received: Moment,
+    /// Whether every one of its item counts, also an equal one.
+    pub is_event: bool,
+}
+
+/// A telegram that the journal did not bring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Uncovered {
+    /// The telegram.
+    pub entry: RingEntry,
+    /// Whether the journal brought a telegram of the same item that was received after it.
+    pub is_overtaken: bool,
 }
 
 /// Counters of a [`Ring`] since its start.
@@ -59,6 +70,8 @@ pub struct Ring {
     /// Numbers of the uncovered slots of each item.
     uncovered: BTreeMap<ItemId, VecDeque<u64>>,
     uncovered_count: usize,
+    /// Number of the newest covered telegram of each item.
+    covered: BTreeMap<ItemId, u64>,
     bytes: usize,
     early: VecDeque<Option<RingEntry>>,
     early_front: u64,
@@ -75,6 +88,7 @@ impl Ring {
             front: 0,
             uncovered: BTreeMap::new(),
             uncovered_count: 0,
+            covered: BTreeMap::new(),
             bytes: 0,
             early: VecDeque::new(),
             early_front: 0,
@@ -92,6 +106,8 @@ impl Ring {
     pub fn push(&mut self, entry: RingEntry) {
         if self.take_early(&entry) {
             self.stats.covered += 1;
+            // It would have had the next number.
+            self.note_covered(entry.item, self.front + self.slots.len() as u64);
             return;
         }
         self.bytes += value_bytes(&entry.value);
@@ -113,8 +129,15 @@ impl Ring {
             return false;
         }
         let source = sample.source.or(sample.server);
-        let wanted = RingEntry { item: sample.item, value: sample.value.clone(), source, received: now };
+        let wanted = RingEntry {
+            item: sample.item,
+            value: sample.value.clone(),
+            source,
+            received: now,
+            is_event: false,
+        };
         if let Some(number) = self.find(&wanted) {
+            self.note_covered(sample.item, number);
             self.clear_slot(number);
             self.stats.covered += 1;
             return true;
@@ -152,10 +175,17 @@ impl Ring {
     }
 
     /// Takes all uncovered telegrams in the order of receipt, for replay at a takeover. Empties the ring.
-    pub fn drain_uncovered(&mut self) -> Vec<RingEntry> {
-        let entries = self.slots.drain(..).flatten().collect();
+    pub fn drain_uncovered(&mut self) -> Vec<Uncovered> {
+        let covered = &self.covered;
+        let numbered = (self.front..).zip(self.slots.drain(..));
+        let left = numbered.filter_map(|(number, slot)| {
+            let entry = slot?;
+            let is_overtaken = covered.get(&entry.item).is_some_and(|newest| *newest > number);
+            Some(Uncovered { entry, is_overtaken })
+        });
+        let left = left.collect();
         self.clear();
-        entries
+        left
     }
 
     /// Settles a telegram that the journal already brought, without keeping it if it did not; returns whether
@@ -177,6 +207,7 @@ impl Ring {
         self.front += self.slots.len() as u64;
         self.slots.clear();
         self.uncovered.clear();
+        self.covered.clear();
         self.uncovered_count = 0;
         self.bytes = 0;
         self.early_front += self.early.len() as u64;
@@ -192,6 +223,11 @@ impl Ring {
     /// Counters.
     pub const fn stats(&self) -> RingStats {
         self.stats
+    }
+
+    fn note_covered(&mut self, item: ItemId, number: u64) {
+        let newest = self.covered.entry(item).or_insert(number);
+        *newest = number.max(*newest);
     }
 
     fn find(&self, wanted: &RingEntry) -> Option<u64> {
@@ -296,7 +332,8 @@ mod tests {
 
     fn heard(item: u32, value: u64, ms: u64) -> RingEntry {
         let source = Timestamp(i64::try_from(ms).unwrap() * 1_000_000);
-        RingEntry { item: ItemId(item), value: Value::U64(value), source, received: Moment::from_millis(ms) }
+        let received = Moment::from_millis(ms);
+        RingEntry { item: ItemId(item), value: Value::U64(value), source, received, is_event: false }
     }
 
     fn replicated(item: u32, value: u64, ms: i64) -> Sample {
@@ -330,9 +367,29 @@ mod tests {
         assert!(ring.cover(&replicated(1, 7, 12), now));
         assert!(!ring.cover(&replicated(3, 7, 12), now));
         assert_eq!(ring.uncovered(), 3);
-        let left = ring.drain_uncovered();
+        let left: Vec<_> = ring.drain_uncovered().into_iter().map(|left| left.entry).collect();
         assert_eq!(left, [heard(2, 7, 11), heard(1, 8, 13), heard(1, 7, 14)]);
         assert_eq!((ring.uncovered(), ring.stats().covered), (0, 2));
+    }
+
+    #[test]
+    fn a_telegram_before_one_that_the_journal_has_is_overtaken() {
+        let mut ring = Ring::new(LIMITS);
+        let overtaken = |ring: &mut Ring| {
+            ring.drain_uncovered().into_iter().map(|left| left.is_overtaken).collect::<Vec<_>>()
+        };
+        let now = Moment::from_millis(50);
+        for (item, value, ms) in [(1, 5, 10), (2, 5, 10), (1, 6, 11), (1, 7, 12)] {
+            ring.push(heard(item, value, ms));
+        }
+        ring.cover(&replicated(1, 6, 11), now);
+        assert_eq!(overtaken(&mut ring), [true, false, false]);
+        // The journal was faster than the own receiver.
+        ring.push(heard(1, 5, 10));
+        ring.cover(&replicated(1, 6, 11), now);
+        ring.push(heard(1, 6, 12));
+        ring.push(heard(1, 7, 13));
+        assert_eq!(overtaken(&mut ring), [true, false]);
     }
 
     #[test]
@@ -349,7 +406,8 @@ mod tests {
         assert!(!ring.cover(&replicated(1, 7, 1000), Moment::from_millis(1000)));
         ring.push(heard(1, 7, 1001));
         ring.push(heard(1, 7, 1002));
-        assert_eq!(ring.drain_uncovered(), [heard(1, 7, 1002)]);
+        let left: Vec<_> = ring.drain_uncovered().into_iter().map(|left| left.entry).collect();
+        assert_eq!(left, [heard(1, 7, 1002)]);
         assert_eq!(ring.stats().covered, 1);
     }
 

@@ -199,7 +199,10 @@ impl Port {
                 continue;
             }
             let item = ItemId(self.setup.base + update.item);
-            let flags = SampleFlags(update.flags);
+            let mut flags = SampleFlags(update.flags);
+            if self.setup.edges.contains(&update.item) {
+                flags = flags.with(SampleFlags::EVENT);
+            }
             let mut value = to_value(&update.value);
             if flags.contains(SampleFlags::QUALITY_ONLY) {
                 value = self.table.read(item).value;

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, oneshot};
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, SampleFlags};
 
 use crate::clock;
 use crate::inbox::{Inbox, Job, ReadAnswer};
@@ -197,6 +197,8 @@ impl Stream {
         let table = &self.table;
         samples
             .iter()
+            // What is older than what was shown is for the history.
+            .filter(|sample| !sample.flags.contains(SampleFlags::OLD))
             .filter(|sample| table.key(sample.item).starts_with(&self.filter.prefix))
             .filter(|sample| !self.shown.get(&sample.item).is_some_and(|shown| is_in(sample, shown)))
             .map(|sample| stream_item(table, sample))

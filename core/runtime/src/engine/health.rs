@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use twinhub_contract::{role, state};
-use twinhub_model::{Moment, Sample, Severity, Value};
+use twinhub_model::{Moment, Sample, SampleFlags, Severity, Value};
 use twinhub_redundancy::{Health, Input, InterfaceSight, Sight};
 
 use super::Engine;
@@ -55,7 +55,10 @@ impl HealthLook {
     pub(crate) fn hear(&mut self, samples: &[Sample], now: Moment) {
         for watch in &mut self.watches {
             let item = watch.item;
-            for sample in samples.iter().filter(|sample| sample.item == item) {
+            for sample in samples
+                .iter()
+                .filter(|sample| sample.item == item && !sample.flags.contains(SampleFlags::OLD))
+            {
                 watch.hear(&sample.value, sample.quality, now);
             }
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use twinhub_contract::code;
 use twinhub_loader::{ValueOut, WriteReq};
-use twinhub_model::{ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
+use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted, outcome_of};
 use super::streams::{CURSOR_INTERVAL, Stream, batch_of};
@@ -81,10 +81,15 @@ impl Engine {
             }
             // After a takeover the image that a plugin reads may repeat what was commanded before.
             let may_repeat = self.routes.is_first_word(sample.item);
+            let is_old = sample.flags.contains(SampleFlags::OLD);
             while let Some(number) = next {
                 next = self.routes.next(number);
                 let Some(value) = self.routes.pass(number, &sample.value, position, now) else { continue };
                 let route = self.routes.get(number);
+                // What sets a state is not set back; a stream and what moves a step take every one.
+                if is_old && !route.stream && route.kind == IntentKind::Set {
+                    continue;
+                }
                 if may_repeat && !route.stream && self.was_commanded(route.to, &value) {
                     continue;
                 }
@@ -187,11 +192,13 @@ impl Engine {
     }
 }
 
-/// Whether links carry this sample: a value that is not bad, and not only a new quality of the one before.
+/// Whether links carry this sample: a value that is not bad, not only a new quality of the one before, and not older
+/// than what was carried, unless every one counts.
 pub(crate) fn is_carried(sample: &Sample) -> bool {
     !sample.quality.is_bad()
         && sample.value != Value::Null
         && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
+        && (!sample.flags.contains(SampleFlags::OLD) || sample.flags.contains(SampleFlags::EVENT))
 }
 
 pub(crate) fn to_contract(value: &Value) -> ValueOut<'_> {

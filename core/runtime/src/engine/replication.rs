@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, Value};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, SampleFlags, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
     EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
@@ -347,7 +347,10 @@ impl Engine {
     }
 
     pub(crate) fn store_samples(&self, samples: &[Sample]) {
-        for sample in samples.iter().filter(|sample| sample.item.index() < self.table.len()) {
+        let is_present = |sample: &&Sample| {
+            sample.item.index() < self.table.len() && !sample.flags.contains(SampleFlags::OLD)
+        };
+        for sample in samples.iter().filter(is_present) {
             self.table.store(
                 sample.item,
                 &sample.value,

@@ -194,24 +194,28 @@ impl Engine {
 
     /// What the ring received and the node before did not journal goes through the same door as live values.
     fn replay_ring(&mut self) {
-        let samples = newest_of_each(self.replication.drain_ring());
+        let mut samples = self.replication.drain_ring();
+        mark_old(&mut samples);
         self.replay(samples);
     }
 
-    /// Values of a hot interface that this node received while it was no active one go through the same door.
+    /// Values of a hot interface that this node received while it was no active one go through the same door: all
+    /// to the journal, the newest to table and links, and every one to links if every one counts.
     pub(crate) fn replay(&mut self, samples: Vec<Sample>) {
         let mut changed = Vec::new();
         for mut sample in samples {
             sample.flags = sample.flags.with(SampleFlags::REPLAY);
-            let stored = self.table.store(
-                sample.item,
-                &sample.value,
-                sample.quality,
-                sample.source,
-                sample.server,
-                sample.flags,
-            );
-            if stored || sample.flags.contains(SampleFlags::EVENT) {
+            let is_old = sample.flags.contains(SampleFlags::OLD);
+            let stored = !is_old
+                && self.table.store(
+                    sample.item,
+                    &sample.value,
+                    sample.quality,
+                    sample.source,
+                    sample.server,
+                    sample.flags,
+                );
+            if stored || is_old || sample.flags.contains(SampleFlags::EVENT) {
                 changed.push(sample);
             }
         }
@@ -449,14 +453,13 @@ impl Engine {
     }
 }
 
-/// The last sample of each item, events all, in order of arrival.
-fn newest_of_each(samples: Vec<Sample>) -> Vec<Sample> {
+/// Marks what is older than another sample of its item as that, unless every one counts.
+fn mark_old(samples: &mut [Sample]) {
     let mut seen = BTreeSet::new();
-    let mut kept: Vec<Sample> = samples
-        .into_iter()
-        .rev()
-        .filter(|sample| sample.flags.contains(SampleFlags::EVENT) || seen.insert(sample.item))
-        .collect();
-    kept.reverse();
-    kept
+    for sample in samples.iter_mut().rev() {
+        let is_last = seen.insert(sample.item);
+        if !is_last && !sample.flags.contains(SampleFlags::EVENT) {
+            sample.flags = sample.flags.with(SampleFlags::OLD);
+        }
+    }
 }

@@ -3,3 +3,4 @@
 mod bench;
 mod order;
 mod regressions;
+mod values;

@@ -1,5 +1,6 @@
 //! What is fixed about an interface once the node runs.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_config::OnUnquorate;
@@ -43,6 +44,8 @@ pub(crate) struct InterfaceSetup {
     /// Whether and how long outputs wait after an unclean takeover.
     pub(crate) guard: Guard,
     pub(crate) required: bool,
+    /// Items of which every value counts, also an equal one, by their place in the interface.
+    pub(crate) edges: BTreeSet<u32>,
     pub(crate) sequence: Sequence,
     /// Whether it reads everything anew when its role becomes active, so that the first it says is an image.
     pub(crate) resyncs: bool,

@@ -247,6 +247,13 @@ impl Planner<'_> {
                 (Fence::Bounded | Fence::None, _) => Guard::Whole,
             },
             required: config.required,
+            edges: config
+                .items
+                .iter()
+                .zip(0..)
+                .filter(|(item, _)| item.edge)
+                .map(|(_, place)| place)
+                .collect(),
             sequence: Sequence {
                 exclusive: mb.fence == Fence::Exclusive || !mb.exclusive.is_empty(),
                 order: order_class(mb.order),

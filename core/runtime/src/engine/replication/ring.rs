@@ -3,7 +3,7 @@
 
 use twinhub_contract::role;
 use twinhub_model::{ItemId, Moment, Quality, Sample, SampleFlags};
-use twinhub_replica::RingEntry;
+use twinhub_replica::{RingEntry, Uncovered};
 
 use super::{EXPECTED_MAX, Replication};
 use crate::clock;
@@ -22,13 +22,14 @@ impl Replication {
         self.ring
             .drain_uncovered()
             .into_iter()
-            .map(|entry| Sample {
+            .map(|Uncovered { entry, is_overtaken }| Sample {
                 item: entry.item,
                 value: entry.value,
                 quality: Quality::GOOD,
                 source: entry.source,
                 server,
-                flags: SampleFlags::default(),
+                flags: flags_if(entry.is_event, SampleFlags::EVENT)
+                    .with(flags_if(is_overtaken, SampleFlags::OLD)),
             })
             .collect()
     }
@@ -92,6 +93,7 @@ impl Engine {
                 value: sample.value.clone(),
                 source: sample.source.or(sample.server),
                 received: now,
+                is_event: sample.flags.contains(SampleFlags::EVENT),
             };
             // Before this node has the journal, what a sink kept for it cannot be told from what is new.
             let in_sync = self.replication.reported_lag.is_some();
@@ -102,4 +104,8 @@ impl Engine {
             }
         }
     }
+}
+
+fn flags_if(is_so: bool, flags: SampleFlags) -> SampleFlags {
+    if is_so { flags } else { SampleFlags::default() }
 }

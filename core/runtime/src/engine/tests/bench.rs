@@ -203,6 +203,12 @@ impl Bench {
         self.job(Job::Published { samples: vec![sample] });
     }
 
+    /// A value of an item of which every one counts, heard by a standby interface.
+    pub(crate) fn receive_edge(&mut self, item: u32, value: i64) {
+        let flags = SampleFlags::EVENT;
+        self.job(Job::Received { samples: vec![Sample { flags, ..sample(item, value) }] });
+    }
+
     /// A value that a standby interface hears.
     pub(crate) fn receive(&mut self, item: u32, value: i64) {
         self.job(Job::Received { samples: vec![sample(item, value)] });
@@ -375,6 +381,7 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         relevant: true,
         guard: spec.guard,
         required: spec.required,
+        edges: std::collections::BTreeSet::new(),
         sequence: spec.sequence,
         resyncs: true,
         on_unquorate: OnUnquorate::Run,

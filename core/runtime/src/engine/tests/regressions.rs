@@ -126,3 +126,43 @@ fn a_node_whose_journal_forked_says_so_and_when_it_agrees_again() {
     let text = format!("{set_aside} records after {common} up to {own} were written on this node only");
     assert!(main.events().iter().any(|event| event.starts_with(&text)), "{:?}", main.events());
 }
+
+#[test]
+fn a_replay_gives_all_to_the_history_and_the_newest_to_links_but_all_where_every_one_counts() {
+    let (mut main, mut backup) = pair(&[hot(), Spec { standby: role::HOT, ..Spec::new("door") }]);
+    // The main heard the second value of each and not the first; what follows it heard no more.
+    main.publish(0, 2);
+    main.publish(2, 2);
+    backup.receive(0, 1);
+    backup.receive(0, 2);
+    backup.receive_edge(2, 1);
+    backup.receive_edge(2, 2);
+    carry_until(&mut main, &mut backup, "the values", |main, backup| {
+        main.calls().len() >= 6 && main.last() == backup.last()
+    });
+    for value in [3, 4] {
+        backup.receive(0, value);
+        backup.receive_edge(2, value);
+    }
+    backup.receive_edge(2, 4);
+    backup.forget_calls();
+    backup.become_active(epoch(1, 2));
+    backup.wait("the last output", |bench| {
+        bench.calls().iter().filter(|call| call.ends_with("write 1=4")).count() >= 2
+    });
+    let values = |values: &[i64]| values.iter().map(|value| Value::I64(*value)).collect::<Vec<_>>();
+    assert_eq!(backup.journaled(0), values(&[2, 1, 3, 4]), "all are in the history");
+    assert_eq!(backup.journaled(2), values(&[2, 1, 3, 4, 4]));
+    assert_eq!((backup.value(0), backup.value(2)), (Value::I64(4), Value::I64(4)));
+    let driven = |id: &str| {
+        let prefix = format!("{id} write 1=");
+        backup
+            .calls()
+            .iter()
+            .filter_map(|call| call.strip_prefix(&prefix)?.parse().ok())
+            .collect::<Vec<i64>>()
+    };
+    assert_eq!(driven("mqtt"), [4], "an older value drives nothing");
+    let doors = driven("door");
+    assert!(!doors.contains(&1) && doors.last() == Some(&4), "no state is set back: {doors:?}");
+}

@@ -1,0 +1,64 @@
+//! What plugins publish, and what becomes of it.
+
+use twinhub_contract::role;
+use twinhub_model::{Quality, Record, Sample, SampleFlags, Value};
+
+use super::bench::{Bench, Spec, epoch};
+
+/// What a plugin says when it becomes active, as it stands in the journal.
+fn journal_of(says: &'static str) -> (Bench, Vec<(Value, Quality, bool)>) {
+    let mut bench = Bench::new(0, &[Spec { config: says, ..Spec::new("plc") }]);
+    bench.become_active(epoch(0, 1));
+    let samples = bench.records().into_iter().filter_map(|record| match record {
+        Record::Samples(samples) => Some(samples.to_vec()),
+        Record::Dictionary(_)
+        | Record::Intent(_)
+        | Record::Result(_)
+        | Record::Delivered(_)
+        | Record::Event(_)
+        | Record::Role(_) => None,
+    });
+    let brief =
+        |sample: Sample| (sample.value, sample.quality, sample.flags.contains(SampleFlags::QUALITY_ONLY));
+    let samples = samples.flatten().map(brief).collect();
+    (bench, samples)
+}
+
+#[test]
+fn a_quality_alone_keeps_the_value_is_journaled_and_drives_nothing() {
+    let bad = Quality(twinhub_contract::quality::BAD);
+    let (mut bench, samples) = journal_of(",\"says\":\"7bg\"");
+    let seven = || Value::I64(7);
+    assert_eq!(
+        samples,
+        [(seven(), Quality::GOOD, false), (seven(), bad, true), (seven(), Quality::GOOD, true)]
+    );
+    bench.wait("the output of the value", |bench| bench.calls().contains(&"plc write 1=7".to_owned()));
+    bench.turn();
+    let writes = bench.calls().into_iter().filter(|call| call.contains("write")).count();
+    assert_eq!(writes, 1, "a quality drives no link: {:?}", bench.calls());
+
+    let (bench, samples) = journal_of(",\"says\":\"7b\"");
+    assert_eq!(samples, [(seven(), Quality::GOOD, false), (seven(), bad, true)]);
+    let shown = bench.engine.table.read(twinhub_model::ItemId(0));
+    assert_eq!((shown.value, shown.quality), (seven(), bad));
+}
+
+#[test]
+fn a_quality_alone_says_nothing_of_an_item_without_a_value() {
+    let (bench, samples) = journal_of(",\"says\":\"b\"");
+    assert_eq!(samples, []);
+    assert_eq!(bench.value(0), Value::Null);
+    let (_, samples) = journal_of(",\"says\":\"b7b\"");
+    assert_eq!(samples.len(), 2, "{samples:?}");
+}
+
+/// The items of a standby are those of the active node.
+#[test]
+fn a_quality_alone_from_a_standby_changes_nothing() {
+    let spec = Spec { standby: role::HOT, config: ",\"says\":\"7b\"", ..Spec::new("mqtt") };
+    let mut bench = Bench::new(1, &[spec]);
+    bench.turn();
+    let shown = bench.engine.table.read(twinhub_model::ItemId(0));
+    assert_eq!((shown.value, shown.quality), (Value::Null, Quality::BAD_WAITING));
+}
