@@ -16,7 +16,7 @@ use crate::hash::Fnv;
 use crate::link::Linker;
 use crate::load::{ItemSource, ItemSourceError, Loaded};
 use crate::site::{
-    Cluster, Evidence, Floating, Group, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
+    Cluster, Evidence, Group, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
     TimerOverrides, Web, Witness,
 };
 use crate::tree::{Kind, Place, Step, Tree};
@@ -195,15 +195,6 @@ impl Assembly<'_> {
             file::Witness::Etcd(etcd) => Witness::Etcd(self.etcd(etcd, cluster.profile)),
         });
         self.votes(cluster);
-        let floating = cluster.floating.as_ref().map(|floating| {
-            self.error(
-                &["cluster".into(), "floating".into()],
-                "a floating address is not in this version".to_owned(),
-                "not yet possible",
-                "remove it; clients find the active node by `/health/active` or by both addresses",
-            );
-            Floating { address: floating.address.clone(), device: floating.device.clone() }
-        });
         for (index, host) in cluster.evidence.reference_hosts.iter().enumerate() {
             if host.is_empty() || host.chars().any(|c| c.is_whitespace() || c.is_control()) {
                 let place = ["cluster".into(), "evidence".into(), "reference_hosts".into(), index.into()];
@@ -223,7 +214,6 @@ impl Assembly<'_> {
             evidence: Evidence { reference_hosts: cluster.evidence.reference_hosts.clone() },
             failback: cluster.failback,
             hold_back: span(cluster.hold_back.as_ref(), Duration::from_secs(60)),
-            floating,
         }
     }
 
@@ -282,10 +272,10 @@ impl Assembly<'_> {
             names
         };
         let mut groups: Vec<Group> = Vec::new();
-        let wants_default =
-            file.interface.iter().any(|interface| interface.group.as_deref().unwrap_or(GROUP) == GROUP);
+        let wants_default = file.cluster.floating.is_some()
+            || file.interface.iter().any(|interface| interface.group.as_deref().unwrap_or(GROUP) == GROUP);
         if file.group.is_empty() || (wants_default && !file.group.iter().any(|group| group.id == GROUP)) {
-            groups.push(Group { id: GROUP.to_owned(), nodes: all() });
+            groups.push(Group { id: GROUP.to_owned(), nodes: all(), floating: None });
         }
         for (index, group) in file.group.iter().enumerate() {
             let place = ["group".into(), index.into(), "id".into()];
@@ -312,8 +302,9 @@ impl Assembly<'_> {
                     self.error(&place, format!("node `{name}` is there twice"), "again", help);
                 }
             }
-            groups.push(Group { id: group.id.clone(), nodes });
+            groups.push(Group { id: group.id.clone(), nodes, floating: None });
         }
+        self.floating(file, &mut groups);
         groups
     }
 
@@ -530,7 +521,7 @@ fn bytes(given: Option<&file::Size>, default: u64) -> u64 {
     given.and_then(|size| size_bytes(&size.0)).unwrap_or(default)
 }
 
-const GROUP: &str = "site";
+pub(crate) const GROUP: &str = "site";
 const WEB_DEFAULT: &str = "127.0.0.1:8620";
 const TIMER_MIN: Duration = Duration::from_millis(1);
 const TIMER_MAX: Duration = Duration::from_secs(3600);

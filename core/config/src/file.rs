@@ -77,7 +77,7 @@ pub struct Cluster {
     /// How long the main must be well before the role comes back to it. Default `60s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_back: Option<Span>,
-    /// An address that moves with the role.
+    /// An address that moves with the role of the group `site`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floating: Option<Floating>,
 }
@@ -183,8 +183,16 @@ pub struct Evidence {
 pub struct Floating {
     /// Address with prefix length, `10.0.0.50/24`.
     pub address: String,
-    /// Network device, `eth0`.
-    pub device: String,
+    /// Network device, `eth0`. Default: on each node the one whose network the address is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// How often a move is announced to the neighbors. Default 8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub announcements: Option<u32>,
+    /// Between two announcements. Default `500ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval: Option<Span>,
 }
 
 /// Timers that differ from the profile; all are checked against each other.
@@ -268,6 +276,9 @@ pub struct Group {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16))]
     pub nodes: Option<Vec<String>>,
+    /// An address that moves with the role of this group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floating: Option<Floating>,
 }
 
 /// A configured plugin instance.

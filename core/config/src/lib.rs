@@ -16,6 +16,7 @@ mod diagnostic;
 mod duration;
 mod etcd;
 pub mod file;
+mod floating;
 mod hash;
 pub mod items;
 mod link;

@@ -1,6 +1,7 @@
 //! A checked configuration.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,8 +138,6 @@ pub struct Cluster {
     pub failback: Failback,
     /// How long the main must be well before the role comes back.
     pub hold_back: Duration,
-    /// An address that moves with the role.
-    pub floating: Option<Floating>,
 }
 
 /// Timers that differ from the profile.
@@ -200,10 +199,16 @@ pub struct Evidence {
 /// An address that moves with the role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Floating {
-    /// Address with prefix length.
-    pub address: String,
-    /// Network device.
-    pub device: String,
+    /// The address.
+    pub address: IpAddr,
+    /// How many bits of it name the network.
+    pub prefix: u8,
+    /// Network device; without one each node takes the device whose network the address is in.
+    pub device: Option<String>,
+    /// How often a move is announced to the neighbors.
+    pub announcements: u32,
+    /// Between two announcements.
+    pub interval: Duration,
 }
 
 /// A machine.
@@ -241,6 +246,8 @@ pub struct Group {
     pub id: String,
     /// Names of the nodes in their order for this group.
     pub nodes: Vec<String>,
+    /// An address that moves with its role.
+    pub floating: Option<Floating>,
 }
 
 /// A configured plugin instance.

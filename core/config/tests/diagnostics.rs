@@ -77,8 +77,19 @@ faults! {
     a_pair_without_witness_is_warned: with("witness = \"127.0.0.1:7630\"\n", "site = 1\n");
     an_incomplete_etcd_is_refused:
         with("witness = \"127.0.0.1:7630\"", "witness = { etcd = [\"https://a:2379\", \"b:2379\"], user = \"hub\", key = \"k.pem\" }");
-    a_floating_address_is_not_in_this_version:
-        with("witness = \"127.0.0.1:7630\"", "floating = { address = \"10.0.0.50/24\", device = \"eth0\" }");
+    a_floating_address_without_its_network_is_refused: floating("address = \"10.0.0.50\", device = \"eth0\"");
+    a_floating_address_of_all_hosts_is_refused: floating("address = \"10.0.0.255/24\"");
+    a_floating_address_of_a_node_is_refused: floating("address = \"127.0.0.1/8\"");
+    a_floating_address_with_wild_numbers_is_refused:
+        floating("address = \"fd00::50/64\", device = \"a/b\", announcements = 0, interval = \"1ms\"");
+    a_floating_address_of_two_groups_is_refused: format!(
+        "{}\n[[group]]\nid = \"energy\"\nfloating = {{ address = \"10.0.0.50/16\" }}",
+        floating("address = \"10.0.0.50/24\"")
+    );
+    a_second_floating_address_of_a_group_is_refused: format!(
+        "{}\n[[group]]\nid = \"site\"\nfloating = {{ address = \"10.0.0.51/24\" }}",
+        floating("address = \"10.0.0.50/24\"")
+    );
     a_witness_of_the_wrong_type_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = 7");
     an_unknown_etcd_key_is_refused: with("witness = \"127.0.0.1:7630\"", "witness = { etdc = [] }");
     timers_are_checked_against_each_other:
@@ -321,6 +332,10 @@ fn schema_and_reference_name_every_key() {
     assert_eq!(schema["additionalProperties"], false);
     assert_eq!(schema["$defs"]["Cluster"]["additionalProperties"], false);
     assert_ne!(schema["$defs"]["Interface"]["properties"]["settings"]["additionalProperties"], false);
+}
+
+fn floating(keys: &str) -> String {
+    with("witness = \"127.0.0.1:7630\"", &format!("witness = \"127.0.0.1:7630\"\nfloating = {{ {keys} }}"))
 }
 
 fn with(from: &str, to: &str) -> String {

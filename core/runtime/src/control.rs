@@ -16,8 +16,9 @@ use thread_priority::{
     set_thread_priority_and_policy, thread_native_id,
 };
 use tokio::sync::mpsc;
+use twinhub_floating::Keeper;
 use twinhub_model::Moment;
-use twinhub_redundancy::{Action, Input, Machine, Message, Order, Output, PathId, VoterId};
+use twinhub_redundancy::{Action, Input, Machine, Message, NodeState, Order, Output, PathId, VoterId};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind};
 
@@ -81,6 +82,8 @@ pub(crate) struct Group {
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) wake: Moment,
     pub(crate) running_order: Option<(u64, Order, Moment)>,
+    /// Holds the address that moves with the role.
+    pub(crate) floating: Option<Keeper>,
 }
 
 /// What the control thread is made of.
@@ -246,6 +249,10 @@ impl Control {
                 self.shared.set_info(peer, info);
                 self.links.insert((peer, path), link);
                 self.tell_all(&Input::PathUp { peer, path: PathId(path) });
+                // A part of the network is back that may have heard another node.
+                for floating in self.groups.values().filter_map(|group| group.floating.as_ref()) {
+                    floating.announce();
+                }
             }
             LinkEvent::Measured { peer, path, measured } => {
                 self.shared.set_path(peer, path, |status| status.measured(measured));
@@ -294,7 +301,12 @@ impl Control {
 
     fn on_told(&mut self, told: Told) {
         match told {
-            Told::Engine { group, input } => self.turn(&group, Some(input)),
+            Told::Engine { group, input } => {
+                if matches!(input, Input::Drained { .. }) {
+                    self.release_floating(&group);
+                }
+                self.turn(&group, Some(input));
+            }
             Told::Order { group, order, by, operation } => {
                 tracing::info!(group, %order, by, "operator order");
                 if let Some(state) = self.groups.get_mut(&group) {
@@ -316,6 +328,13 @@ impl Control {
             Told::Shutdown => {
                 self.tell_all(&Input::Shutdown);
             }
+        }
+    }
+
+    /// Before the token goes to the next node.
+    fn release_floating(&self, name: &str) {
+        if let Some(floating) = self.groups.get(name).and_then(|group| group.floating.as_ref()) {
+            floating.release();
         }
     }
 
@@ -394,6 +413,9 @@ impl Control {
             }
             Action::CloseGates { epoch, reason, abort_links } => {
                 group.gate.close();
+                if let Some(floating) = &group.floating {
+                    floating.release();
+                }
                 group.inbox.push(Job::Close { epoch, reason, abort_links });
             }
             Action::Standby { active, epoch } => group.inbox.push(Job::Follow { active, epoch }),
@@ -410,8 +432,16 @@ impl Control {
                 );
                 group.inbox.push(Job::Quorum { epoch, quorate, reason });
             }
-            Action::State { from, to, reason } => self.state_changed(name, from.name(), to.name(), &reason),
             Action::Members { reason, .. } => self.members_changed(name, &reason),
+            Action::State { from, to, reason } => {
+                match (&group.floating, to) {
+                    (Some(floating), NodeState::Active) => floating.hold(),
+                    // Until the outputs are idle.
+                    (None, _) | (Some(_), NodeState::Draining) => {}
+                    (Some(floating), _) => floating.release(),
+                }
+                self.state_changed(name, from.name(), to.name(), &reason);
+            }
             Action::Alarm { reason } => {
                 let text = self.shared.say(&reason);
                 tracing::error!(group = name, reason = text, "an operator should look");

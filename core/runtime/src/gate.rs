@@ -6,6 +6,7 @@
 //! again, so a gate that moved in between gives no permit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use twinhub_model::{Epoch, Moment};
 
@@ -44,6 +45,11 @@ impl Gate {
         self.lease_end(epoch).filter(|end| now < *end)
     }
 
+    /// How long the gate stays open if its lease is not renewed; `None` when it is closed.
+    pub fn remaining(&self, now: Moment) -> Option<Duration> {
+        self.permit(self.epoch(), now).map(|end| end.since(now))
+    }
+
     /// The epoch the gate is open for; [`Epoch::NONE`] when closed.
     pub fn epoch(&self) -> Epoch {
         Epoch(self.epoch.load(Ordering::Acquire))
@@ -65,8 +71,10 @@ mod tests {
         assert_eq!(gate.permit(epoch, Moment(10)), None);
         assert_eq!(gate.permit(epoch.next_for(NodeRank(1)), Moment(1)), None);
         assert_eq!(gate.permit(Epoch::NONE, Moment(1)), None);
+        assert_eq!(gate.remaining(Moment(7)), Some(Duration::from_nanos(3)));
         gate.close();
         assert_eq!(gate.permit(epoch, Moment(1)), None);
+        assert_eq!(gate.remaining(Moment(1)), None);
     }
 
     #[test]

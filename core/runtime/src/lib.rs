@@ -25,6 +25,7 @@ mod engine;
 mod error;
 mod etcd;
 mod evidence;
+pub mod floating;
 pub mod gate;
 pub mod handle;
 mod inbox;

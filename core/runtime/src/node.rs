@@ -21,6 +21,7 @@ use crate::engine::Engine;
 use crate::error::StartError;
 use crate::etcd::Attendance;
 use crate::evidence;
+use crate::floating;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
 use crate::inbox::Inbox;
@@ -133,9 +134,10 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             .map_err(|source| StartError::Thread { what: "an engine", source })?;
         engines.push(thread);
         inboxes.insert(group.id.clone(), Arc::clone(&inbox));
+        let floating = floating::start(group, &shared, &gate, &inbox)?;
         groups.insert(
             group.id.clone(),
-            Group { machine, gate, inbox, wake: clock::now(), running_order: None },
+            Group { machine, gate, inbox, wake: clock::now(), running_order: None, floating },
         );
     }
     let tests = PathTests::new(endpoint.clone(), everyone_but(&site, rank));

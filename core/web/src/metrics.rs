@@ -79,6 +79,7 @@ impl Collector for Page {
         let encoder = &mut encoder;
         self.build(encoder)?;
         self.roles(encoder)?;
+        self.floating(encoder)?;
         self.peers(encoder)?;
         self.sync(encoder)?;
         self.interfaces(encoder)?;
@@ -96,6 +97,29 @@ impl Page {
         let hash = &self.0.cluster.config_hash;
         build.row(&[("version", &self.0.cluster.version), ("config_hash", hash)], 1_i64);
         build.gauge(encoder)
+    }
+
+    fn floating(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut held = Family::new(
+            node,
+            "twinhub_floating_held",
+            "Whether this node holds the group's floating address",
+        );
+        let mut conflicts = Family::new(
+            node,
+            "twinhub_floating_conflicts",
+            "How often another host claimed the group's floating address",
+        );
+        for group in &self.0.cluster.groups {
+            if let Some(floating) = &group.floating {
+                let label = [("group", group.id.as_str())];
+                held.row(&label, i64::from(floating.state == "held"));
+                conflicts.row(&label, floating.conflicts);
+            }
+        }
+        held.gauge(encoder)?;
+        conflicts.counter(encoder)
     }
 
     fn roles(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -389,7 +413,7 @@ const INTERFACE_STATES: [&str; 6] = ["stopped", "connecting", "ok", "degraded", 
 mod tests {
     use std::collections::BTreeMap;
 
-    use twinhub_runtime::view::{ClusterView, GroupView, InterfaceView, NodeView, PathView};
+    use twinhub_runtime::view::{ClusterView, FloatingView, GroupView, InterfaceView, NodeView, PathView};
 
     use super::*;
 
@@ -412,6 +436,7 @@ mod tests {
             epoch: "17.0".into(),
             state: "active".into(),
             nodes: vec![peer],
+            floating: Some(FloatingView { state: "held".into(), conflicts: 2, ..FloatingView::default() }),
             ..GroupView::default()
         };
         let interface = InterfaceView {
@@ -448,6 +473,8 @@ mod tests {
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"active\"} 1",
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"standby\"} 0",
             "twinhub_epoch{node=\"main\",group=\"site\"} 17",
+            "twinhub_floating_held{node=\"main\",group=\"site\"} 1",
+            "twinhub_floating_conflicts_total{node=\"main\",group=\"site\"} 2",
             "twinhub_takeovers_total{node=\"main\",reason=\"peer_silent\"} 2",
             "twinhub_takeover_duration_seconds{node=\"main\"} 0.31",
             "twinhub_detection_duration_seconds{node=\"main\"} 1.25",

@@ -126,6 +126,40 @@ impl Lab {
         self.cut_one_way(other, one, net)
     }
 
+    /// Parts the LAN into these machines and the others: the switch passes nothing between the two sides, no ARP
+    /// either.
+    pub fn part(&self, side: &[Machine]) -> Result<()> {
+        let ports = |inside: bool| -> Vec<String> {
+            let there = Machine::ALL.into_iter().filter(|machine| machine.is_on(Net::Lan));
+            there
+                .filter(|machine| side.contains(machine) == inside)
+                .map(|machine| port(machine, Net::Lan))
+                .collect()
+        };
+        let (these, those) = (ports(true).join(", "), ports(false).join(", "));
+        let rules = format!(
+            "add table bridge {TABLE}; add chain bridge {TABLE} {CHAIN} {{ type filter hook forward priority 0 ; }}; \
+             add rule bridge {TABLE} {CHAIN} iifname {{ {these} }} oifname {{ {those} }} drop; \
+             add rule bridge {TABLE} {CHAIN} iifname {{ {those} }} oifname {{ {these} }} drop"
+        );
+        self.run(SWITCH, &["nft", &rules])
+    }
+
+    /// Joins what was parted.
+    pub fn join(&self) -> Result<()> {
+        self.run(SWITCH, &["nft", &format!("delete table bridge {TABLE}")])
+    }
+
+    /// Takes a port of the switch down, as a pulled plug does at the switch's end.
+    pub fn unplug(&self, machine: Machine, net: Net) -> Result<()> {
+        self.run(SWITCH, &["ip", "link", "set", &port(machine, net), "down"])
+    }
+
+    /// A program on a machine, to its end.
+    pub fn call(&self, machine: Machine, words: &[&str]) -> Result<()> {
+        self.run(machine.word(), words)
+    }
+
     /// Undoes every cut at a machine's and the others' filters.
     pub fn heal(&self) -> Result<()> {
         for machine in Machine::ALL {
@@ -135,7 +169,7 @@ impl Lab {
     }
 
     fn plug_in(&self, machine: Machine, net: Net) -> Result<()> {
-        let port = format!("{}-{}", net.device(), machine.word());
+        let port = port(machine, net);
         let (inside, switch) = (self.namespace(machine), self.namespace_of(SWITCH));
         ip(&[
             "link",
@@ -217,7 +251,8 @@ impl Machine {
 }
 
 impl Net {
-    fn device(self) -> &'static str {
+    /// The network device that leads there, the same on every machine.
+    pub fn device(self) -> &'static str {
         match self {
             Self::Lan => "lan0",
             Self::Cable => "cable0",
@@ -232,6 +267,11 @@ impl Net {
             Self::Field => 2,
         }
     }
+}
+
+/// Where a machine is plugged into a switch.
+fn port(machine: Machine, net: Net) -> String {
+    format!("{}-{}", net.device(), machine.word())
 }
 
 fn ip(words: &[&str]) -> Result<()> {

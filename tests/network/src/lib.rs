@@ -9,9 +9,13 @@
 mod error;
 mod lab;
 mod pair;
+mod ping;
+mod turn;
 mod verdict;
 
 pub use error::{Error, Result};
 pub use lab::{Lab, Machine, Net};
 pub use pair::Pair;
+pub use ping::{Ping, Responder};
+pub use turn::{guarded, print};
 pub use verdict::Verdict;

@@ -29,6 +29,11 @@ pub struct Pair {
 impl Pair {
     /// Builds the plant and the site; starts the device and no node yet.
     pub fn prepare(profile: Profile) -> Result<Self> {
+        Self::prepare_with(profile, "")
+    }
+
+    /// The same with more lines in the section `[cluster]`.
+    pub fn prepare_with(profile: Profile, cluster: &str) -> Result<Self> {
         let lab = Lab::build()?;
         let artifacts = Artifacts::built_for_tests()?;
         let folder = tempfile::Builder::new().prefix("twinhub-").tempdir().map_err(Error::io("folder"))?;
@@ -38,7 +43,7 @@ impl Pair {
                 .and_then(|()| fs::write(&path, text))
                 .map_err(Error::io(path.display().to_string()))
         };
-        write(etc.join("twinhub.toml"), &configuration(profile))?;
+        write(etc.join("twinhub.toml"), &configuration(profile, cluster))?;
         write(etc.join("items/plc1.csv"), ITEMS)?;
         let options = DeviceOptions {
             address: Machine::Field.address(Net::Field),
@@ -52,7 +57,12 @@ impl Pair {
 
     /// Starts witness, main and backup and waits until the pair is whole and outputs flow.
     pub fn start(profile: Profile) -> Result<Self> {
-        let mut pair = Self::prepare(profile)?;
+        Self::start_with(profile, "")
+    }
+
+    /// The same with more lines in the section `[cluster]`.
+    pub fn start_with(profile: Profile, cluster: &str) -> Result<Self> {
+        let mut pair = Self::prepare_with(profile, cluster)?;
         for machine in [Machine::Witness, Machine::Main, Machine::Backup] {
             pair.run(machine)?;
         }
@@ -240,7 +250,7 @@ impl Drop for Pair {
     }
 }
 
-fn configuration(profile: Profile) -> String {
+fn configuration(profile: Profile, cluster: &str) -> String {
     let node = |machine: Machine| {
         format!(
             "[nodes.{}]\nlinks = [\"{}:{LINK_PORT}\", \"{}:{LINK_PORT}\"]\nweb = \"127.0.0.1:{WEB_PORT}\"\n",
@@ -258,6 +268,7 @@ nodes = ["main", "backup"]
 profile = "{profile}"
 failback = "manual"
 witness = "{witness}:{WITNESS_PORT}"
+{cluster}
 
 {main}
 {backup}

@@ -2,12 +2,11 @@
 //! judge: the role is where it belongs, never two writers, nothing old after something new, and silence of who is not
 //! active. How long it took is printed; it is asserted where a limit follows from the timers.
 
-use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
 use twinhub_conformance::Profile;
-use twinhub_network::{Error, Machine, Net, Pair, Result};
+use twinhub_network::{Machine, Net, Pair, Result, guarded, print};
 use twinhub_peers::{Signal, monotonic_ns};
 
 use Machine::{Backup, Field, Main, Witness};
@@ -208,25 +207,6 @@ fn check(name: &str, fault: impl FnOnce(&mut Pair) -> Result<()>) {
         assert!(changes <= 1, "the writer changed {changes} times\n{}", pair.logs());
         Ok(())
     });
-}
-
-/// One pair at a time: two would fight for the processors, and the timers are real.
-fn guarded(name: &str, play: impl FnOnce() -> Result<()>) {
-    let path = std::env::temp_dir().join("twinhub-conformance.lock");
-    let turn = File::create(&path).and_then(|turn| turn.lock().map(|()| turn));
-    match turn.map_err(Error::io("the lock of the machine")).and_then(|_turn| play()) {
-        Ok(()) => {}
-        Err(Error::NotPermitted(why)) => print(&format!("{name} skipped: {why}")),
-        Err(error) => panic!("{name}: {error}"),
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    reason = "figures and the reason of a skip are for who reads the test's output"
-)]
-fn print(text: &str) {
-    eprintln!("{text}");
 }
 
 /// Until a node has to say or do something.

@@ -54,6 +54,7 @@ pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
     };
     if let Some(site) = &site {
         found.extend(check_plugins(site, &paths));
+        found.extend(check_floating(site));
     }
     let is_bad = found.iter().any(|found| found.severity == Severity::Error);
     let code = if is_bad { Code::Configuration } else { Code::Ok };
@@ -78,6 +79,20 @@ pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
     })?;
     Ok(code)
 }
+
+/// Whether this user may change addresses, if there are any to move.
+fn check_floating(site: &Site) -> Option<Diagnostic> {
+    let missing = twinhub_floating::missing_capabilities();
+    let is_wanted = site.groups.iter().any(|group| group.floating.is_some());
+    (is_wanted && !missing.is_empty()).then(|| {
+        let message = format!("there is a floating address, and this user lacks {}", missing.join(" and "));
+        Diagnostic::warning(message).help(FLOATING_HELP)
+    })
+}
+
+/// How a process comes to change addresses.
+pub(crate) const FLOATING_HELP: &str = "fine if the hub runs as root or from the unit that comes with it, which has \
+                                        both; otherwise run `setcap cap_net_admin,cap_net_raw+ep` on the executable";
 
 fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use twinhub_config::{Node, Severity, Site};
+use twinhub_floating::Address;
 use twinhub_runtime::view::ClusterView;
 
-use super::check::check_plugins;
+use super::check::{FLOATING_HELP, check_plugins};
 use crate::cli::{DoctorArgs, Global};
 use crate::client::Client;
 use crate::exit::{Code, Failure, Outcome};
@@ -72,6 +73,7 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs, answer: Answer) -> Outcome
             state(&node.name, &paths, &mut report);
             ports(global, node, &mut report);
         }
+        floating(site, &mut report);
         others(site, args.node.as_deref(), &mut report);
     }
     clock(&mut report);
@@ -294,6 +296,26 @@ fn is_own_hub(global: &Global, node: &Node) -> bool {
 
 fn port_of(address: &str) -> &str {
     address.rsplit_once(':').map_or("8620", |(_, port)| port)
+}
+
+/// Whether the addresses that move with roles can be held on this machine.
+fn floating(site: &Site, report: &mut Report) {
+    for floating in site.groups.iter().filter_map(|group| group.floating.as_ref()) {
+        let address = Address { ip: floating.address, prefix: floating.prefix };
+        match twinhub_floating::find_device(&address, floating.device.as_deref()) {
+            Ok(device) => report.ok("floating address", format!("{address} goes on {}", device.name)),
+            Err(error) => report.fail(
+                "floating address",
+                error.to_string(),
+                "correct `floating` in the configuration, or the network of this machine",
+            ),
+        }
+        let missing = twinhub_floating::missing_capabilities();
+        if !missing.is_empty() {
+            let found = format!("{address}: this user lacks {}", missing.join(" and "));
+            report.fail("floating address", found, FLOATING_HELP);
+        }
+    }
 }
 
 fn others(site: &Site, own: Option<&str>, report: &mut Report) {

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView, HealthPartView, NodeView, VotersView};
+use twinhub_runtime::view::{ClusterView, FloatingView, GroupView, HealthPartView, NodeView, VotersView};
 
 use crate::cli::{Global, StatusArgs};
 use crate::client::Client;
@@ -106,7 +106,8 @@ fn group_text(group: &GroupView) -> String {
         .collect();
     let parts =
         group.nodes.iter().flat_map(|node| node.health.iter().map(move |part| part_text(&node.name, part)));
-    let lost: String = lost + &parts.collect::<String>();
+    let floating = group.floating.as_ref().map(floating_text).unwrap_or_default();
+    let lost: String = lost + &parts.collect::<String>() + &floating;
     format!(
         "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}{voters}\n{}{lost}",
         group.id,
@@ -126,6 +127,13 @@ fn health_text(node: &NodeView) -> String {
         (Some(score), Some(proven)) if proven < score => format!("{score}, {proven} proven"),
         (Some(score), _) => score.to_string(),
     }
+}
+
+/// Where the floating address is, as the node that was asked sees it.
+fn floating_text(floating: &FloatingView) -> String {
+    let device = if floating.device.is_empty() { String::new() } else { format!(" on {}", floating.device) };
+    let error = floating.error.as_ref().map(|error| format!(": {}", plain(error))).unwrap_or_default();
+    format!("\nfloating address {}{device} {}{error}", floating.address, floating.state)
 }
 
 fn part_text(node: &str, part: &HealthPartView) -> String {

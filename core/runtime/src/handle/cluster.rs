@@ -73,6 +73,7 @@ impl Handle {
                 .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
             position: status.position.to_string(),
             nodes,
+            floating: status.floating,
         }
     }
 

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use super::stop_signal;
+use twinhub_floating::Address;
 use twinhub_runtime::Resigner;
 
 use crate::cli::{Global, RunArgs};
@@ -35,7 +36,7 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
         let begun = Instant::now();
         let mut child = spawn()?;
         // While the process starts: what is wrong with the configuration is its to say.
-        let resigner = prepare(global, &args.node);
+        let (resigner, floating) = prepare(global, &args.node);
         let happened = tokio::select! {
             status = child.wait() => Happened::Ended(status),
             signal = &mut stop => Happened::ToldToStop(signal.unwrap_or("no signals")),
@@ -45,12 +46,13 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
             Happened::Ended(status) => status.map_err(|error| internal(&error))?,
         };
         let ran = begun.elapsed();
+        remove_floating(&floating);
         if status.success() {
             // It handed over by itself.
             return Ok(Code::Ok);
         }
         // At the very first start there were no certificates yet.
-        if let Some(resigner) = resigner.or_else(|| prepare(global, &args.node)) {
+        if let Some(resigner) = resigner.or_else(|| prepare(global, &args.node).0) {
             resign(&resigner, &args.node).await;
             resigner.close().await;
         }
@@ -72,15 +74,27 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
     }
 }
 
-/// Makes ready what is to be said when the hub process dies.
-fn prepare(global: &Global, node: &str) -> Option<Resigner> {
+/// Makes ready what is to be said when the hub process dies, and what is to be taken off this machine then.
+fn prepare(global: &Global, node: &str) -> (Option<Resigner>, Vec<Address>) {
     let paths = Paths::of(global);
-    let site = twinhub_config::load_cluster(&paths.config).ok()?;
-    match Resigner::new(&site, node, &paths.node_state(node), &paths.pki) {
+    let Ok(site) = twinhub_config::load_cluster(&paths.config) else { return (None, Vec::new()) };
+    let resigner = match Resigner::new(&site, node, &paths.node_state(node), &paths.pki) {
         Ok(resigner) => Some(resigner),
         Err(error) => {
             tracing::debug!(node, %error, "no word is ready for the end of the hub process");
             None
+        }
+    };
+    (resigner, twinhub_runtime::floating::addresses(&site))
+}
+
+/// Takes off what a dead hub process held. Without the right to, the kernel lets it expire after a few seconds.
+fn remove_floating(addresses: &[Address]) {
+    for address in addresses {
+        match twinhub_floating::remove(address) {
+            Ok(0) => {}
+            Ok(_) => tracing::warn!(%address, "floating address of the dead hub process removed"),
+            Err(error) => tracing::error!(%address, %error, "floating address of the dead hub process"),
         }
     }
 }
