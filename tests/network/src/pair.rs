@@ -202,6 +202,14 @@ impl Pair {
         fs::read_to_string(self.log(machine)).unwrap_or_default()
     }
 
+    /// What the kernel of a machine says of its addresses on a network.
+    pub fn addresses(&self, machine: Machine, net: Net) -> String {
+        let list =
+            || std::process::Command::new("ip").args(["-o", "address", "show", "dev", net.device()]).output();
+        let output = self.lab.inside(machine, list).ok().and_then(std::result::Result::ok);
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
     /// Folder of the site.
     pub fn root(&self) -> &Path {
         self.folder.path()
@@ -253,7 +261,7 @@ impl Drop for Pair {
 fn configuration(profile: Profile, cluster: &str) -> String {
     let node = |machine: Machine| {
         format!(
-            "[nodes.{}]\nlinks = [\"{}:{LINK_PORT}\", \"{}:{LINK_PORT}\"]\nweb = \"127.0.0.1:{WEB_PORT}\"\n",
+            "[nodes.{}]\nlinks = [\"{}:{LINK_PORT}\", \"{}:{LINK_PORT}\"]\nweb = \"0.0.0.0:{WEB_PORT}\"\n",
             machine.word(),
             machine.address(Net::Lan),
             machine.address(Net::Cable)

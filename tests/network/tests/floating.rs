@@ -159,11 +159,7 @@ fn check(name: &str, fault: impl FnOnce(&mut Pair, &Ping, &[Responder; 2]) -> Re
 
 /// Whether the kernel of a machine has the address.
 fn has_address(pair: &Pair, machine: Machine) -> bool {
-    let listed = pair.lab().inside(machine, || {
-        std::process::Command::new("ip").args(["-o", "address", "show", "dev", Net::Lan.device()]).output()
-    });
-    let text = listed.ok().and_then(std::result::Result::ok).map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&text).contains("inet 10.77.0.50/24")
+    pair.addresses(machine, Net::Lan).contains("inet 10.77.0.50/24")
 }
 
 /// State and error, as the node shows them.

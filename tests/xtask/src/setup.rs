@@ -127,8 +127,15 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 4] =
-    [("mosquitto", "mosquitto"), ("etcd", "etcd-server"), ("ip", "iproute2"), ("nft", "nftables")];
+const PROGRAMS: [(&str, &str); 7] = [
+    ("mosquitto", "mosquitto"),
+    ("etcd", "etcd-server"),
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    ("keepalived", "keepalived"),
+    ("haproxy", "haproxy"),
+    ("curl", "curl"),
+];
 /// Must be the version named in the matrix.
 const PYMODBUS: &str = "3.16.1";
 /// Later Modbus nodes fetch a package from outside the npm registry.
