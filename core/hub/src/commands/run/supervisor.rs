@@ -116,6 +116,10 @@ fn spawn() -> Result<Child, Failure> {
         .arg(format!("--child={}", std::process::id()))
         // Many short-lived threads of plugins would otherwise each keep a heap of their own.
         .env("MALLOC_ARENA_MAX", "1")
+        // Large blocks go back when they are free. Left alone, the allocator raises the limit to the largest block
+        // that was ever free, a plugin library read at start, and keeps all up to that size.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072")
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
         .stdin(Stdio::null())
         .kill_on_drop(true);
     command.spawn().map_err(|error| internal(&error))
