@@ -12,6 +12,7 @@
 
 mod field;
 mod net;
+mod queue;
 mod random;
 mod runner;
 mod site;

@@ -1,6 +1,6 @@
 //! A network that does what networks do.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_redundancy::VoterId;
@@ -36,12 +36,11 @@ pub struct Net {
     /// Applies to every message.
     pub quality: Quality,
     cut: BTreeSet<(VoterId, VoterId)>,
-    sent: BTreeMap<(VoterId, VoterId), u64>,
 }
 
 impl Default for Net {
     fn default() -> Self {
-        Net { quality: Quality::GOOD, cut: BTreeSet::new(), sent: BTreeMap::new() }
+        Net { quality: Quality::GOOD, cut: BTreeSet::new() }
     }
 }
 
@@ -62,13 +61,13 @@ impl Net {
     }
 
     /// After which times a message arrives: never, once or twice.
-    pub fn deliveries(&mut self, from: VoterId, to: VoterId, random: &mut Random) -> Vec<Duration> {
-        *self.sent.entry((from, to)).or_default() += 1;
+    pub fn deliveries(&mut self, from: VoterId, to: VoterId, random: &mut Random) -> [Option<Duration>; 2] {
         if !self.is_open(from, to) || random.percent(self.quality.loss_percent) {
-            return Vec::new();
+            return [None, None];
         }
         let spread = self.quality.delay_max.saturating_sub(self.quality.delay_min);
-        let copies = 1 + usize::from(random.percent(self.quality.duplicate_percent));
-        (0..copies).map(|_| self.quality.delay_min + random.up_to(spread)).collect()
+        let is_doubled = random.percent(self.quality.duplicate_percent);
+        let first = self.quality.delay_min + random.up_to(spread);
+        [Some(first), is_doubled.then(|| self.quality.delay_min + random.up_to(spread))]
     }
 }

@@ -85,12 +85,18 @@ pub struct Site {
     pub frozen_until: u64,
     /// Its output gate.
     pub gate: Gate,
+    /// Whether a next write is planned, as always while the gate is open.
+    pub is_writing: bool,
     /// Whom it replicates from.
     pub follows: Option<NodeRank>,
     /// The end of its journal.
     pub position: Position,
+    /// What the process was told of that end.
+    pub position_told: Position,
     /// What its reference hosts and field probes say.
     pub evidence: bool,
+    /// What the process was told of them, and when it is told again.
+    pub evidence_told: (bool, u64),
     /// The greatest epoch it granted to anybody, as told.
     pub told: Epoch,
     /// The moment of the last wake-up that was planned.

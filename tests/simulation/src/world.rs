@@ -1,17 +1,17 @@
 //! Everything together, in virtual time.
 
-use std::cmp::{Ordering, Reverse};
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 use twinhub_redundancy::{
-    Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Setup,
+    Action, Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Setup,
     StoredState, Timers, VoterId, VoterOutput,
 };
 
 use crate::field::{Field, Finding, instant};
 use crate::net::{Net, Quality};
+use crate::queue::Queue;
 use crate::random::Random;
 use crate::site::{Clock, Gate, Life, Site};
 
@@ -46,8 +46,11 @@ pub struct World {
     /// Operators force failovers, or did before everything healed.
     may_be_forced: bool,
     random: Random,
-    queue: BinaryHeap<Reverse<Due>>,
-    sequence: u64,
+    queue: Queue<Event>,
+    /// What a machine wants; empty between two inputs.
+    wanted: Vec<Action>,
+    /// Somebody's lease changed, or two had one: only then can there be two holders.
+    is_lease_new: bool,
     story: VecDeque<String>,
 }
 
@@ -121,8 +124,9 @@ impl World {
             events: 0,
             may_be_forced: plan.faults.force,
             random,
-            queue: BinaryHeap::new(),
-            sequence: 0,
+            queue: Queue::new(),
+            wanted: Vec::new(),
+            is_lease_new: false,
             story: VecDeque::new(),
         };
         for id in world.ids() {
@@ -130,7 +134,6 @@ impl World {
             world.push(at, Event::Restart { site: id });
             let tick = world.random.below(world.lease() / 15);
             world.push(at + tick, Event::Chores { site: id });
-            world.push(at + tick, Event::Write { site: id });
         }
         world
     }
@@ -138,12 +141,13 @@ impl World {
     /// Lets this much true time go by.
     pub fn advance(&mut self, nanos: u64) {
         let end = self.now + nanos;
-        while self.queue.peek().is_some_and(|Reverse(due)| due.at <= end) {
-            let Some(Reverse(Due { at, event, .. })) = self.queue.pop() else { break };
+        while let Some((at, event)) = self.queue.pop_until(end) {
             self.now = self.now.max(at);
             self.events += 1;
             self.serve(event);
-            self.observe();
+            if self.is_lease_new {
+                self.observe();
+            }
         }
         self.now = end;
         self.observe();
@@ -261,8 +265,7 @@ impl World {
     }
 
     fn push(&mut self, at: u64, event: Event) {
-        self.sequence += 1;
-        self.queue.push(Reverse(Due { at, sequence: self.sequence, event }));
+        self.queue.push(at, event);
     }
 
     fn setup(&self, me: VoterId) -> Setup {
@@ -332,7 +335,7 @@ impl World {
         for output in outputs {
             match output {
                 VoterOutput::Persist { ticket, state } => self.store(id, ticket, state),
-                VoterOutput::Reply { to, message } => self.transmit(id, to, &message),
+                VoterOutput::Reply { to, message } => self.transmit(id, to, message),
             }
         }
     }
@@ -343,7 +346,7 @@ impl World {
         let shown = site.clock.at(self.now);
         let Life::Node(machine) = &mut site.life else { return };
         machine.handle_input(input, shown);
-        let mut actions = Vec::new();
+        let mut actions = std::mem::take(&mut self.wanted);
         let wake = loop {
             match machine.poll_output(shown) {
                 Output::Action(action) => actions.push(action),
@@ -357,16 +360,20 @@ impl World {
         } else {
             site.wake = site.wake.min(wake);
         }
-        for action in actions {
+        for action in actions.drain(..) {
             self.carry_out(id, action);
         }
+        self.wanted = actions;
     }
 
-    fn transmit(&mut self, from: VoterId, to: VoterId, message: &Message) {
-        self.check_promise(from, message);
-        for delay in self.net.deliveries(from, to, &mut self.random) {
-            let at = self.now + nanos(delay);
-            self.push(at, Event::Deliver { to, from, message: message.clone() });
+    fn transmit(&mut self, from: VoterId, to: VoterId, message: Message) {
+        self.check_promise(from, &message);
+        let [first, second] = self.net.deliveries(from, to, &mut self.random);
+        if let Some(delay) = second {
+            self.push(self.now + nanos(delay), Event::Deliver { to, from, message: message.clone() });
+        }
+        if let Some(delay) = first {
+            self.push(self.now + nanos(delay), Event::Deliver { to, from, message });
         }
     }
 
@@ -385,6 +392,7 @@ impl World {
     /// Looks at everything from outside.
     fn observe(&mut self) {
         let count = self.sites.values().filter(|site| site.holds_lease(self.now)).count();
+        self.is_lease_new = count > 1;
         if count < 2 {
             return;
         }
@@ -410,34 +418,6 @@ impl World {
         }
     }
 }
-
-/// An event and when it happens; of two at the same time, the one that was planned first.
-#[derive(Debug)]
-struct Due {
-    at: u64,
-    sequence: u64,
-    event: Event,
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (self.at, self.sequence).cmp(&(other.at, other.sequence))
-    }
-}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other).is_eq()
-    }
-}
-
-impl Eq for Due {}
 
 impl Event {
     /// The site that has to do something for it.
@@ -472,9 +452,12 @@ fn new_site(id: VoterId, random: &mut Random) -> Site {
         incarnation: Incarnation(0),
         frozen_until: 0,
         gate: Gate::default(),
+        is_writing: false,
         follows: None,
         position: Position::START,
+        position_told: Position::START,
         evidence: true,
+        evidence_told: (true, 0),
         told: Epoch::NONE,
         wake: 0,
         acted_until: 0,

@@ -27,12 +27,12 @@ fn a_forgetting_voter_breaks_its_promise() {
 
 #[test]
 fn a_forgetting_voter_makes_two_holders() {
-    find(400, without(Sabotage::ForgettingVoter), Finding::TwoHolders);
+    find(4000, without(Sabotage::ForgettingVoter), Finding::TwoHolders);
 }
 
 #[test]
 fn a_voter_that_grants_at_once_after_its_restart_makes_two_holders() {
-    find(400, without(Sabotage::GrantAtOnce), Finding::TwoHolders);
+    find(4000, without(Sabotage::GrantAtOnce), Finding::TwoHolders);
 }
 
 #[test]

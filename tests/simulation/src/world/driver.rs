@@ -36,6 +36,8 @@ impl World {
         site.gate = Gate::default();
         site.follows = None;
         site.wake = 0;
+        site.position_told = Position::START;
+        site.evidence_told = (true, 0);
         site.unsynced.clear();
         site.disk_busy_until = self.now;
         let incarnation = site.incarnation;
@@ -67,13 +69,14 @@ impl World {
 
     pub(super) fn carry_out(&mut self, id: VoterId, action: Action) {
         match action {
-            Action::Send { to, message } => self.transmit(id, to, &message),
+            Action::Send { to, message } => self.transmit(id, to, message),
             Action::Persist { ticket, state } => self.store(id, ticket, state),
             Action::Lease { epoch, until } => {
                 if let Some(site) = self.sites.get_mut(&id) {
                     site.gate.epoch = epoch;
                     site.gate.until = until;
                 }
+                self.is_lease_new = true;
             }
             Action::Activate { epoch, guard_until, unquorate, reason, .. } => {
                 *self.won.entry(reason.kind()).or_default() += 1;
@@ -194,6 +197,9 @@ impl World {
                 });
                 if is_current {
                     site.gate.is_open = true;
+                    if !std::mem::replace(&mut site.is_writing, true) {
+                        self.push(self.now, Event::Write { site: id });
+                    }
                     self.input(id, Input::GatesOpen);
                 }
             }
@@ -208,7 +214,7 @@ impl World {
 
     /// What a hub does all the time: replicate, look at the world.
     pub(super) fn on_chores(&mut self, id: VoterId) {
-        let again = self.now + self.lease() / 15;
+        let again = self.now + nanos(self.timers.heartbeat);
         self.push(again, Event::Chores { site: id });
         let Some(site) = self.sites.get(&id) else { return };
         if site.machine().is_none() {
@@ -226,17 +232,32 @@ impl World {
             }
             self.input(id, Input::Synced { lag_records: 0, config_matches: true });
         }
-        let mine = self.sites.get(&id).map_or(Position::START, |site| site.position);
-        self.input(id, Input::LogPosition { mine });
-        self.input(
-            id,
-            Input::Evidence { reference_ok: evidence, field_ok_percent: if evidence { 100 } else { 0 } },
-        );
+        let Some(site) = self.sites.get_mut(&id) else { return };
+        let (mine, is_moved) = (site.position, site.position_told != site.position);
+        let (told, until) = site.evidence_told;
+        let is_due = self.now >= until || evidence != told;
+        site.position_told = mine;
+        if is_due {
+            let pause = nanos(self.timers.evidence_age) / 4;
+            site.evidence_told = (evidence, self.now + pause);
+        }
+        if is_moved {
+            self.input(id, Input::LogPosition { mine });
+        }
+        if is_due {
+            let field_ok_percent = if evidence { 100 } else { 0 };
+            self.input(id, Input::Evidence { reference_ok: evidence, field_ok_percent });
+        }
     }
 
     /// The permit is taken.
     pub(super) fn on_write(&mut self, id: VoterId) {
-        let pause = nanos(self.random.up_to(self.timers.lease / 10)) + 1_000_000;
+        let Some(site) = self.sites.get_mut(&id) else { return };
+        site.is_writing = site.gate.is_open;
+        if !site.is_writing {
+            return;
+        }
+        let pause = nanos(self.random.up_to(self.timers.lease / 5)) + 1_000_000;
         self.push(self.now + pause, Event::Write { site: id });
         let Some(site) = self.sites.get_mut(&id) else { return };
         let epoch = site.gate.epoch;

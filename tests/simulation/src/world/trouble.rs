@@ -1,6 +1,5 @@
 //! What goes wrong, and when.
 
-use std::cmp::Reverse;
 use std::time::Duration;
 
 use twinhub_model::NodeRank;
@@ -21,7 +20,7 @@ impl World {
     pub fn without(plan: Plan, seed: u64, rank: u8) -> World {
         let mut world = World::new(Plan { faults: Faults::NONE, ..plan }, seed);
         let site = VoterId::Node(NodeRank(rank));
-        world.queue.retain(|Reverse(due)| !matches!(due.event, Event::Restart { site: id } if id == site));
+        world.queue.retain(|event| !matches!(event, Event::Restart { site: id } if *id == site));
         world
     }
 
@@ -149,7 +148,7 @@ impl World {
         {
             // The supervisor's word comes late or not at all, and not everywhere.
             for to in self.ids() {
-                for delay in self.net.deliveries(id, to, &mut self.random) {
+                for delay in self.net.deliveries(id, to, &mut self.random).into_iter().flatten() {
                     let at = self.now + nanos(delay) + self.random.below(lease / 2);
                     let message = Message::Resigned { node, epoch, incarnation };
                     self.push(at, Event::Deliver { to, from: id, message });
