@@ -3,6 +3,7 @@
 
 mod site;
 mod upgrade;
+mod voters;
 
 use std::time::{Duration, Instant};
 

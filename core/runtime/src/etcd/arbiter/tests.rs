@@ -466,3 +466,51 @@ fn a_key_that_was_deleted_or_restored_gives_no_vote_for_a_lease() {
     world.at_once(&Move::Campaign(1));
     assert!(world.now < world.nodes[1].held_until);
 }
+
+/// Who votes is part of the ballot: whoever reads the key knows it, and a key that was lost does not bring older voters
+/// back.
+#[test]
+fn the_record_of_the_voters_lies_in_the_key() {
+    let (one, other) = (NodeRank(0), NodeRank(1));
+    let epoch = Epoch::new(1, one);
+    let record = Members {
+        stamp: twinhub_redundancy::Stamp { epoch, revision: 2 },
+        absent: vec![twinhub_redundancy::Absence {
+            voter: VoterId::Node(other),
+            ground: twinhub_redundancy::Ground::Drained,
+            hold: false,
+            process: None,
+        }],
+        before: None,
+    };
+    let ask = |epoch, members| Message::Campaign {
+        epoch,
+        round: 1,
+        incarnation: Incarnation(1),
+        token: None,
+        members,
+    };
+    let arbiter = |rank| Arbiter::new("site", 1, rank, Incarnation(1), LEASE);
+    let at = Moment::from_millis;
+
+    let mut holder = arbiter(one);
+    holder.observed(None, at(0)).unwrap();
+    let Step::Write { value, .. } = holder.ask(&ask(epoch, Some(record.clone())), at(1_000)) else {
+        panic!("a grant is written first");
+    };
+    let grant = Message::Grant { epoch, round: 1, members: Some(record.stamp) };
+    assert_eq!(holder.written(7), vec![grant]);
+
+    let mut rival = arbiter(other);
+    rival.observed(Some((7, value)), at(1_000)).unwrap();
+    let refused = |arbiter: &mut Arbiter, now| {
+        let Step::Say(Message::Refuse { members, .. }) = arbiter.ask(&ask(Epoch::new(2, other), None), now)
+        else {
+            panic!("older voters are refused");
+        };
+        members
+    };
+    assert_eq!(refused(&mut rival, at(9_000)), Some(record.clone()));
+    rival.observed(None, at(10_000)).unwrap();
+    assert_eq!(refused(&mut rival, at(20_000)), Some(record));
+}
