@@ -115,6 +115,8 @@ pub struct Machine {
 
     tenure: Option<Tenure>,
     gates_closed: bool,
+    /// Peers that were silent for a lease or longer and are heard again, with the time in milliseconds.
+    returned: BTreeMap<VoterId, u64>,
     /// Records of the last tenure may be missing on, or conflict with, the active node.
     may_have_diverged: bool,
     handoff: Option<Handoff>,
@@ -203,6 +205,7 @@ impl Machine {
             urgent: None,
             tenure: None,
             gates_closed: true,
+            returned: BTreeMap::new(),
             may_have_diverged: false,
             handoff: None,
             moves: std::iter::repeat_n(now, usize::from(stored.flap_moves.min(setup.timers.flap_moves)))

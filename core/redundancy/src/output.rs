@@ -105,6 +105,13 @@ pub enum Action {
         /// Why.
         reason: Reason,
     },
+    /// Tell everyone again who acts: this node kept the role while another one could not hear it.
+    Announce {
+        /// The epoch.
+        epoch: Epoch,
+        /// Why.
+        reason: Reason,
+    },
     /// The state changed: for log, status, history, metrics.
     State {
         /// Before.

@@ -40,6 +40,7 @@ pub enum Reason {
     Unquorate { policy: Policy, silent_ms: u64, limit_ms: u64 },
     QuorumRegained { votes: usize, needed: usize },
     Rejoined { voters_seen: usize, needed: usize },
+    Healed { node: NodeRank, silent_ms: u64 },
     Vacant { epoch: Epoch, since_ms: u64 },
     Diverged { position: Position, common: Position },
     Merged { position: Position, set_aside: u64 },
@@ -88,6 +89,7 @@ impl Reason {
             Reason::Unquorate { .. } => "unquorate",
             Reason::QuorumRegained { .. } => "quorum_regained",
             Reason::Rejoined { .. } => "rejoined",
+            Reason::Healed { .. } => "healed",
             Reason::Vacant { .. } => "vacant",
             Reason::Diverged { .. } => "diverged",
             Reason::Merged { .. } => "merged",
@@ -191,6 +193,9 @@ impl fmt::Display for Reason {
             ),
             Reason::QuorumRegained { votes, needed } => {
                 write!(f, "majority is back: {votes} votes, {needed} needed")
+            }
+            Reason::Healed { node, silent_ms } => {
+                write!(f, "node {node} is heard again after {silent_ms} ms, it may have told others who acts")
             }
             Reason::Rejoined { voters_seen, needed } => {
                 write!(f, "{voters_seen} voters seen again, {needed} needed")

@@ -433,6 +433,10 @@ impl Control {
                 group.inbox.push(Job::Quorum { epoch, quorate, reason });
             }
             Action::Members { reason, .. } => self.members_changed(name, &reason),
+            Action::Announce { epoch, reason } => {
+                tracing::info!(group = name, %epoch, reason = self.shared.say(&reason), "announcing again");
+                group.inbox.push(Job::Announce { epoch });
+            }
             Action::State { from, to, reason } => {
                 match (&group.floating, to) {
                     (Some(floating), NodeState::Active) => floating.hold(),

@@ -246,6 +246,7 @@ impl Engine {
             Job::Quorum { epoch, quorate, reason } => self.on_quorum(epoch, quorate, &reason),
             Job::Drain { epoch, to, deadline, reason } => self.on_drain(epoch, to, deadline, &reason),
             Job::Close { epoch, reason, abort_links } => self.on_close(epoch, &reason, abort_links),
+            Job::Announce { epoch } => self.on_announce(epoch),
             Job::Follow { active, epoch } => self.on_follow(active, epoch),
             Job::Command(command) => self.on_command(command),
             Job::PeerUp { peer, link } => self.on_peer_up(peer, link),

@@ -45,6 +45,8 @@ pub(crate) enum Job {
     Drain { epoch: Epoch, to: Option<NodeRank>, deadline: Moment, reason: Reason },
     /// Stop acting at once.
     Close { epoch: Epoch, reason: Reason, abort_links: bool },
+    /// Tell everyone again who acts.
+    Announce { epoch: Epoch },
     /// Follow this node.
     Follow { active: Option<NodeRank>, epoch: Epoch },
     /// Someone wants an item written.

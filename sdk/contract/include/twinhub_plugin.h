@@ -285,7 +285,9 @@ typedef struct twinhub_plugin {
   /* [control] Changes the role. `epoch` never falls; a smaller one is answered with E_STALE_EPOCH. From the moment this
    * is called with a role below ACTIVE, nothing new is sent. A change down completes only when outputs in flight are
    * finished, or reported as unfinished (write_done with E_TIMEOUT). After deadline_ns the hub goes on without the
-   * plugin. After an error the instance is in the lower one of the two roles. */
+   * plugin. After an error the instance is in the lower one of the two roles. The role and epoch that the instance
+   * has already ask it to announce itself again (a retained topic, a service level), since another node may have
+   * spoken in between; nothing else changes. */
   int32_t (*set_role)(const struct twinhub_plugin *plugin, uint64_t op, uint32_t role, uint64_t epoch,
                       int64_t deadline_ns);
 

@@ -16,7 +16,12 @@ use super::tenure::millis;
 impl Machine {
     pub(super) fn on_message(&mut self, from: VoterId, path: PathId, message: Message, now: Moment) {
         let Some(view) = self.peers.get_mut(&from) else { return };
+        let silent = view.heard.map(|heard| now.since(heard));
         view.heard = Some(now);
+        if let Some(silent) = silent.filter(|silent| *silent >= self.setup.timers.lease) {
+            self.returned.insert(from, u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
+        }
+        let Some(view) = self.peers.get_mut(&from) else { return };
         if view.paths.len() < PATHS_MAX || view.paths.contains_key(&path) {
             view.paths.entry(path).or_default().heard = Some(now);
         }
@@ -127,9 +132,20 @@ impl Machine {
             self.lose_active(now);
             self.follow(now);
         }
+        if let Some(silent_ms) = self.returned.remove(&from).filter(|_| !is_new) {
+            self.announce_again(node, silent_ms);
+        }
         if is_new {
             // A process that has just come up should not have to wait for the next one.
             self.beat(now);
+        }
+    }
+
+    /// A node that ran on unheard may have told the world that it acts. A process that was started anew has not.
+    fn announce_again(&mut self, node: NodeRank, silent_ms: u64) {
+        if let (NodeState::Active, Some(tenure)) = (self.state, &self.tenure) {
+            let reason = Reason::Healed { node, silent_ms };
+            self.outputs.push_back(Action::Announce { epoch: tenure.epoch, reason });
         }
     }
 

@@ -400,6 +400,20 @@ impl Engine {
         }
     }
 
+    /// Orders the role that interfaces have already, which makes them announce themselves again. One that only
+    /// polls has told nobody anything.
+    pub(crate) fn on_announce(&mut self, epoch: Epoch) {
+        if !matches!(self.phase, Phase::Active { epoch: acting } if acting == epoch) {
+            return;
+        }
+        for number in self.relevant().filter(|number| !self.down.contains(number) && !self.is_off(*number)) {
+            let interface = &self.interfaces[number];
+            if !interface.port.setup.resyncs {
+                interface.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
+            }
+        }
+    }
+
     fn finish_activation(&mut self) {
         let Phase::Activating(activation) = &self.phase else { return };
         if !activation.left.is_empty() {

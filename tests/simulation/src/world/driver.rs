@@ -136,6 +136,9 @@ impl World {
             Action::Quorum { epoch, quorate, reason, .. } => {
                 self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
             }
+            Action::Announce { epoch, reason } => {
+                self.note(&format!("{id} epoch {epoch} announced: {reason}"));
+            }
             Action::Members { members, reason } => self.on_members(id, &members, &reason),
             Action::Alarm { reason } => self.note(&format!("{id} alarm: {reason}")),
             Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),

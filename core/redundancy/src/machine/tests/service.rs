@@ -289,6 +289,45 @@ fn a_node_that_gave_the_role_away_for_its_health_gets_it_back_when_it_has_proven
     assert_eq!(bench.machine.state(), NodeState::Draining);
 }
 
+#[test]
+fn who_kept_the_role_while_another_was_not_heard_announces_itself_again() {
+    let announced = |bench: &Bench| {
+        let reasons = bench.actions.iter().filter_map(|action| match action {
+            Action::Announce { epoch, reason } if *epoch == bench.machine.epoch() => Some(reason.to_string()),
+            _ => None,
+        });
+        reasons.collect::<Vec<_>>()
+    };
+    let alone = |bench: &mut Bench, ms| {
+        for _ in 0..ms / 100 {
+            bench.wait(100);
+            bench.grant_from(VoterId::Witness);
+        }
+    };
+    let mut bench = Bench::active();
+    alone(&mut bench, 1_000);
+    bench.beat(B, NodeState::Standby, bench.machine.epoch());
+    assert_eq!(announced(&bench), [""; 0], "silence shorter than a lease tells nobody anything");
+    alone(&mut bench, 3_000);
+    assert_eq!(bench.machine.state(), NodeState::Active);
+    bench.beat(B, NodeState::Isolated, bench.machine.epoch());
+    bench.beat(B, NodeState::Standby, bench.machine.epoch());
+    let said = "node 1 is heard again after 3000 ms, it may have told others who acts";
+    assert_eq!(announced(&bench), [said], "once");
+
+    let mut bench = Bench::active();
+    alone(&mut bench, 3_000);
+    let mut heartbeat = bench.heartbeat(NodeState::Joining, Epoch::NONE);
+    heartbeat.incarnation = Incarnation(2);
+    bench.hear(NODE_B, Message::Heartbeat(heartbeat));
+    assert_eq!(announced(&bench), [""; 0], "a new process has told nobody");
+
+    let mut bench = Bench::standby();
+    bench.wait(3_000);
+    bench.beat(A, NodeState::Active, epoch_of(A, 1));
+    assert_eq!(announced(&bench), [""; 0], "a standby has nothing to announce");
+}
+
 fn failing(interface: &str, sight: Sight) -> Health {
     let (interface, cause) = (interface.to_owned(), "no answer".to_owned());
     Health::of([InterfaceSight { interface, required: true, sight, disputed: false, cause }])

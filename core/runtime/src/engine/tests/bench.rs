@@ -42,6 +42,8 @@ pub(crate) struct Spec {
     pub(crate) sequence: Sequence,
     pub(crate) required: bool,
     pub(crate) guard: Guard,
+    /// Whether it polls, and reads everything anew when it becomes active.
+    pub(crate) resyncs: bool,
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -54,6 +56,7 @@ impl Spec {
             sequence: Sequence { exclusive: false, order: 0, cut_on_loss: true },
             required: true,
             guard: Guard::None,
+            resyncs: true,
             config: "",
         }
     }
@@ -383,7 +386,7 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         required: spec.required,
         edges: std::collections::BTreeSet::new(),
         sequence: spec.sequence,
-        resyncs: true,
+        resyncs: spec.resyncs,
         on_unquorate: OnUnquorate::Run,
         write_timeout: Duration::from_secs(5),
         probe: None,

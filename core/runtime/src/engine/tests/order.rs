@@ -9,6 +9,7 @@ use twinhub_redundancy::Input;
 use super::bench::{Bench, Spec, carry, carry_until, epoch, pair};
 use crate::clock;
 use crate::engine::steps::Step;
+use crate::inbox::Job;
 use crate::instance::{Guard, Sequence};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -211,4 +212,22 @@ fn drained(bench: &Bench) -> Option<Position> {
         .said
         .iter()
         .find_map(|input| if let Input::Drained { position } = input { Some(*position) } else { None })
+}
+
+#[test]
+fn a_node_that_kept_the_role_lets_those_announce_again_that_others_hear() {
+    let specs = [Spec { resyncs: false, ..Spec::new("mqtt") }, Spec::new("plc")];
+    let mut main = Bench::new(0, &specs);
+    main.become_active(epoch(0, 1));
+    main.forget_calls();
+    main.job(Job::Announce { epoch: epoch(0, 9) });
+    main.job(Job::Announce { epoch: epoch(0, 1) });
+    main.wait("the announcement", |bench| !bench.calls().is_empty());
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    main.job(Job::Announce { epoch: epoch(0, 1) });
+    main.wait("the inactive role", |bench| bench.calls().contains(&"mqtt warm".to_owned()));
+    let of_mqtt: Vec<_> = main.calls().into_iter().filter(|call| call.starts_with("mqtt")).collect();
+    assert_eq!(of_mqtt, ["mqtt active", "mqtt cold", "mqtt warm"]);
+    assert!(!main.calls().contains(&"plc active".to_owned()), "who polls has told nobody");
 }
