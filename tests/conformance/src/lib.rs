@@ -40,4 +40,5 @@ pub use scenario::{Outcome, Scenario};
 pub use site::SitePlan;
 pub use stage::{Stage, StageOptions};
 pub use story::{StoryOptions, run_story};
+pub use table::{milliseconds, percentile, table};
 pub use traffic::Traffic;

@@ -1,7 +1,7 @@
 //! Plain text tables.
 
 /// Aligns cells under their heads; numbers stand right.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = head
         .iter()
         .enumerate()
@@ -27,7 +27,7 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// Milliseconds, or a dash.
-pub(crate) fn milliseconds(value: Option<f64>) -> String {
+pub fn milliseconds(value: Option<f64>) -> String {
     value
         .map_or_else(|| "-".to_owned(), |ms| if ms < 100.0 { format!("{ms:.1}") } else { format!("{ms:.0}") })
 }
@@ -39,7 +39,7 @@ pub(crate) fn milliseconds(value: Option<f64>) -> String {
     clippy::cast_precision_loss,
     reason = "a rank among some hundred values"
 )]
-pub(crate) fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
+pub fn percentile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     sorted.get((share * last as f64).ceil() as usize).copied()
 }

@@ -155,6 +155,11 @@ impl Lab {
         self.run(SWITCH, &["ip", "link", "set", &port(machine, net), "down"])
     }
 
+    /// The port is up again.
+    pub fn plug(&self, machine: Machine, net: Net) -> Result<()> {
+        self.run(SWITCH, &["ip", "link", "set", &port(machine, net), "up"])
+    }
+
     /// A program on a machine, to its end.
     pub fn call(&self, machine: Machine, words: &[&str]) -> Result<()> {
         self.run(machine.word(), words)

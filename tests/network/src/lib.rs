@@ -6,6 +6,7 @@
 //! executable in it, which poll a Modbus device and write what they read back to it. The device's own log, with time
 //! and source address of each request, is the judge.
 
+mod bench;
 mod error;
 mod lab;
 mod pair;
@@ -13,6 +14,7 @@ mod ping;
 mod turn;
 mod verdict;
 
+pub use bench::{FailoverOptions, bench_failover, bench_stability};
 pub use error::{Error, Result};
 pub use lab::{Lab, Machine, Net};
 pub use pair::Pair;

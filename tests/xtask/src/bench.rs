@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::setup;
 use crate::steps::{Failure, Result, run};
 use crate::story;
-use crate::workspace::{cargo, root};
+use crate::workspace::{build, cargo, root};
 
 /// `cargo xtask bench NAME`.
 pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
@@ -14,6 +14,11 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
         "takeover" => {
             setup::install_peers()?;
             story::program("twinhub-measure", &[&["takeover"], rest].concat(), true)
+        }
+        "failover" => {
+            setup::install_peers()?;
+            build(&["twinhub-network"], true)?;
+            story::program("twinhub-failover", rest, true)
         }
         "gateway" => {
             setup::install_peers()?;
@@ -44,7 +49,7 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
 
 /// All that can be asked for.
 pub(crate) fn names() -> Vec<String> {
-    let mut names = vec!["takeover".to_owned(), "gateway".to_owned()];
+    let mut names = vec!["takeover".to_owned(), "failover".to_owned(), "gateway".to_owned()];
     names.extend(crate_benches().into_iter().map(|(_, bench)| bench));
     names
 }

@@ -1,0 +1,35 @@
+//! What is asked for on the command line.
+
+use std::time::Duration;
+
+use twinhub_conformance::{Error, Profile, Result};
+
+/// What is measured.
+#[derive(Clone, Debug)]
+pub struct FailoverOptions {
+    /// Faults of each kind.
+    pub rounds: u32,
+    /// Profiles.
+    pub profiles: Vec<Profile>,
+    /// Instead of faults: how long no role may move under load.
+    pub stability: Option<Duration>,
+}
+
+impl FailoverOptions {
+    /// Reads `--rounds N --profile P --stability MINUTES`.
+    pub fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self { rounds: 10, profiles: vec![Profile::Lan, Profile::Normal], stability: None };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?;
+            let number = || value.parse::<u32>().map_err(|_| Error::Usage(format!("`{value}` is no number")));
+            match word.as_str() {
+                "--rounds" => options.rounds = number()?,
+                "--profile" => options.profiles = vec![value.parse()?],
+                "--stability" => options.stability = Some(Duration::from_secs(60 * u64::from(number()?))),
+                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+            }
+        }
+        Ok(options)
+    }
+}
