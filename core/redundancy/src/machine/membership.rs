@@ -30,6 +30,8 @@ pub(super) struct Membership {
     running: Option<Running>,
     /// Since when an absent voter is ready to vote again.
     ready_since: BTreeMap<VoterId, Moment>,
+    /// Absent voters that could not be taken in, and until when that is not tried again.
+    paused: BTreeMap<VoterId, Moment>,
     /// This process stops, and waits at most until then to be let go.
     leaves_at: Option<Moment>,
     /// Absent voters that were silent since they are absent.
@@ -115,6 +117,7 @@ impl Machine {
         let absent: Vec<VoterId> = self.members().absent.iter().map(|absence| absence.voter).collect();
         self.membership.ready_since.retain(|voter, _| absent.contains(voter));
         self.membership.were_away.retain(|voter| absent.contains(voter));
+        self.membership.paused.retain(|voter, _| absent.contains(voter));
     }
 
     /// The newest record may be on disk: from here on it is told, and the own disk counts.
@@ -396,6 +399,10 @@ impl Machine {
         if let Some(why) = self.unreadiness(voter, self.clock) {
             return Some(why);
         }
+        if let Some(until) = self.membership.paused.get(&voter).filter(|until| self.clock < **until) {
+            let pause_ms = millis(*until, self.clock);
+            return Some(format!("{voter} was too slow to store the change: tried again in {pause_ms} ms"));
+        }
         if !self.is_back(absence) {
             return Some(format!("{voter} still runs: it is taken in when it has stopped and is back"));
         }
@@ -440,7 +447,9 @@ impl Machine {
             if now >= heard + self.setup.timers.lease {
                 self.membership.were_away.insert(voter);
             }
-            if !absence.hold && self.is_back(absence) && self.unreadiness(voter, now).is_none() {
+            let is_paused = self.membership.paused.get(&voter).is_some_and(|until| now < *until);
+            if !absence.hold && !is_paused && self.is_back(absence) && self.unreadiness(voter, now).is_none()
+            {
                 self.membership.ready_since.entry(voter).or_insert(now);
             } else {
                 self.membership.ready_since.remove(&voter);
@@ -487,6 +496,8 @@ impl Machine {
         // Everyone who votes by the record before, by the change or by this needs a majority of the voters before.
         let back = self.members().changed(epoch, running.was);
         self.adopt_members(back.settled_at_once());
+        // Who was too slow is likely to be so again: not every lease has such a change in it.
+        self.membership.paused.insert(voter, now + self.setup.timers.lease * PAUSE_LEASES);
         let why = format!(
             "{votes} of {needed} voters stored it in {} ms: one that did not may run an older version",
             millis(now, running.since)
@@ -525,3 +536,6 @@ impl Machine {
         fresh.chain(std::iter::once(self.setup.me)).collect()
     }
 }
+
+/// How many leases a voter waits that could not be taken in.
+const PAUSE_LEASES: u32 = 20;

@@ -247,6 +247,29 @@ fn a_voter_that_comes_in_and_goes_silent_costs_no_lease() {
 }
 
 #[test]
+fn a_voter_that_is_too_slow_is_not_tried_all_the_time() {
+    let mut bench = shrunk_to_one();
+    bench.wait(5_000);
+    for _ in 0..400 {
+        bench.wait(100);
+        bench.beat(B, NodeState::Standby, bench.machine.epoch());
+        bench.hear(WITNESS, status(Some(2)));
+        for voter in [NODE_B, WITNESS] {
+            if bench.machine.members().before.is_none() {
+                bench.grant_from(voter);
+            } else {
+                bench.grant_without_members(voter);
+            }
+        }
+    }
+    let kept =
+        |action: &&Action| matches!(action, Action::Members { reason: Reason::MembersKept { .. }, .. });
+    let times = bench.actions.iter().filter(kept).count();
+    assert!((2..=4).contains(&times), "two voters in forty seconds: {times}");
+    assert_eq!((bench.machine.state(), bench.machine.counts()), (NodeState::Active, (1, 3)));
+}
+
+#[test]
 fn the_next_holder_finishes_what_the_one_before_began() {
     let joint = Members::default().changed(epoch_of(B, 1), without(&[WITNESS]).absent);
     let mut bench = Bench::with(
