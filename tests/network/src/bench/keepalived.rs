@@ -47,7 +47,8 @@ impl Keepalived {
 
     /// The last lines of both logs.
     pub(super) fn logs(&self) -> String {
-        self.running.iter().map(|(name, process)| format!("{name}: {}\n", process.log_tail())).collect()
+        let logs = self.running.iter().map(|(name, process)| format!("{name}: {}", process.log_tail()));
+        logs.collect::<Vec<_>>().join("\n")
     }
 
     /// SIGKILL to all of it on a machine, without waiting for the end.
