@@ -437,3 +437,6 @@ fn jittered(backoff: Duration) -> Duration {
     let noise = crate::clock::now().0 % 1024;
     half + half * u32::try_from(noise).unwrap_or(0) / 1024
 }
+
+#[cfg(test)]
+mod tests;

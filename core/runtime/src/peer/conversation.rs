@@ -16,7 +16,7 @@ use crate::clock;
 const CONTROL_QUEUE: usize = 64;
 /// Frames waiting for one data connection; the sender stops above.
 const DATA_QUEUE: usize = 16;
-/// How often a control connection's path is measured.
+/// How often a connection's path is measured.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Carries frames both ways until the connection ends; says why it did.
@@ -44,7 +44,8 @@ pub(super) async fn converse(
     tokio::select! {
         why = write(output, outgoing, manner) => why,
         why = talk.read(input, &weak) => why,
-        () = probe(&weak), if manner.channel == Channel::Control => {
+        // It also keeps a data connection alive that has nothing to carry.
+        () = probe(&weak) => {
             Loss { cause: LossCause::Other, error: "replaced".to_owned() }
         }
     }
