@@ -462,6 +462,7 @@ impl Machine {
             config_hash: self.config_hash,
             score: self.health.score(),
             proven: Some(self.health.least()),
+            protected: Some(self.is_protected()),
             active: self.active(),
             unquorate: self.is_unquorate(),
             hold: self.pins.hold,

@@ -281,6 +281,10 @@ pub struct Heartbeat {
     /// Whom it takes for voters, as far as that is on disk.
     #[n(12)]
     pub members: Option<Members>,
+    /// Whether it acts with a majority behind it and a standby that could take over at once; a node of a version
+    /// that does not say leaves it open.
+    #[n(13)]
+    pub protected: Option<bool>,
 }
 
 /// The word of a holder that it closed its gates for good in this epoch.

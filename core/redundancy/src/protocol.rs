@@ -12,6 +12,8 @@ use crate::message::{Heartbeat, Message};
 
 /// The protocol that brought [`Heartbeat::proven`].
 const PROVEN_SINCE: u16 = 2;
+/// The protocol that brought [`Heartbeat::protected`].
+const PROTECTED_SINCE: u16 = 2;
 /// The protocol that brought the record of the voters and what changes it.
 const MEMBERS_SINCE: u16 = 2;
 
@@ -84,10 +86,12 @@ impl Heartbeat {
             hold: _,
             proven,
             members,
+            protected,
         } = self;
         Heartbeat {
             proven: proven.filter(|_| protocol >= PROVEN_SINCE),
             members: members.filter(|_| protocol >= MEMBERS_SINCE),
+            protected: protected.filter(|_| protocol >= PROTECTED_SINCE),
             ..self
         }
     }

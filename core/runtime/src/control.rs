@@ -235,7 +235,13 @@ impl Control {
         match event {
             LinkEvent::Up { link, info } => {
                 let (peer, path) = (link.peer, link.path);
-                tracing::info!(%peer, path, version = info.version, protocol = info.protocol, "peer link up");
+                tracing::info!(
+                    peer = info.name,
+                    path,
+                    version = info.version,
+                    protocol = info.protocol,
+                    "peer link up"
+                );
                 let own = self.shared.site.nodes.get(usize::from(self.shared.rank.0));
                 let accepted_on = own.and_then(|node| node.links.get(usize::from(path))).cloned();
                 self.shared.set_path(peer, path, |status| {
@@ -279,12 +285,19 @@ impl Control {
                     }
                     Err(error) => {
                         self.shared.count_unreadable(peer);
-                        tracing::debug!(%peer, %error, "unreadable control message");
+                        let peer = self.shared.say(&peer);
+                        tracing::debug!(peer, %error, "unreadable control message");
                     }
                 }
             }
             LinkEvent::Skipped { peer, frames } => {
-                self.shared.count_dropped(peer, DropCause::Unknown, frames);
+                if self.shared.count_dropped(peer, DropCause::Unknown, frames) == frames {
+                    let peer = self.shared.say(&peer);
+                    tracing::info!(
+                        peer,
+                        "it says things that only its newer version knows: left out and counted"
+                    );
+                }
             }
         }
     }
@@ -294,7 +307,12 @@ impl Control {
         if let Message::Resigned { node, epoch, incarnation } = *message
             && peer == VoterId::Node(node)
         {
-            tracing::info!(%peer, incarnation = incarnation.0, "its supervisor says that the process is dead");
+            let name = self.shared.name_of(node);
+            tracing::info!(
+                peer = name,
+                incarnation = incarnation.0,
+                "its supervisor says that the process is dead"
+            );
             self.turn(group, Some(Input::Resigned { node, epoch, incarnation }));
         }
     }
@@ -308,7 +326,7 @@ impl Control {
                 self.turn(&group, Some(input));
             }
             Told::Order { group, order, by, operation } => {
-                tracing::info!(group, %order, by, "operator order");
+                tracing::info!(group, order = self.shared.say(&order), by, "operator order");
                 if let Some(state) = self.groups.get_mut(&group) {
                     state.running_order = Some((operation, order, clock::now()));
                 }
@@ -466,7 +484,8 @@ impl Control {
             }
             Action::Abort { reason } => {
                 group.gate.close();
-                tracing::error!(group = name, %reason, "gates cannot be closed: ending the process");
+                let reason = self.shared.say(&reason);
+                tracing::error!(group = name, reason, "gates cannot be closed: ending the process");
                 std::process::abort();
             }
             Action::Stopped => {

@@ -87,7 +87,8 @@ impl Data {
                     }
                     Err(error) => {
                         self.shared.count_unreadable(VoterId::Node(peer));
-                        tracing::warn!(%peer, error, "unreadable replication message");
+                        let peer = self.shared.name_of(peer);
+                        tracing::warn!(peer, error, "unreadable replication message");
                     }
                 }
             }

@@ -92,7 +92,13 @@ pub(crate) async fn attend(attendance: Attendance, mut client: Client, events: m
                 let (sender, incoming) = mpsc::channel(QUEUE);
                 let up = LinkEvent::Up {
                     link: Link { peer: VoterId::Witness, path: 0, protocol: PROTOCOL, sender },
-                    info: PeerInfo { version, config_hash: 0, protocol: PROTOCOL, is_newer: false },
+                    info: PeerInfo {
+                        name: "etcd".to_owned(),
+                        version,
+                        config_hash: 0,
+                        protocol: PROTOCOL,
+                        is_newer: false,
+                    },
                 };
                 if events.send(up).await.is_err() {
                     return;

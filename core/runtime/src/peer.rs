@@ -69,6 +69,7 @@ pub(crate) struct Link {
 /// What a peer said of itself.
 #[derive(Debug, Clone)]
 pub(crate) struct PeerInfo {
+    pub(crate) name: String,
     pub(crate) version: String,
     pub(crate) config_hash: u64,
     /// The protocol both sides agreed on.
@@ -239,8 +240,9 @@ pub(crate) async fn accept(
                     drop(word::hear(stream, voter, &info, &events).await);
                 }
                 Ok(Ok(Some((stream, voter, path, info)))) => {
+                    let peer = info.name.clone();
                     let loss = converse(stream, voter, path, info, manner, &events).await;
-                    tracing::info!(peer = %voter, path, error = loss.error, "peer link down");
+                    tracing::info!(peer, path, error = loss.error, "peer link down");
                     // A closed receiver means the node is stopping.
                     drop(events.send(LinkEvent::Down { peer: voter, path, loss }).await);
                 }
@@ -416,6 +418,7 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
     let theirs = Hello::decode(frame.body).map_err(io::Error::other)?;
     let protocol = negotiate(&mine, &theirs).map_err(io::Error::other)?;
     let info = PeerInfo {
+        name: theirs.from.clone(),
         version: theirs.version.clone(),
         config_hash: theirs.config_hash,
         protocol,

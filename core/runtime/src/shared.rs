@@ -302,9 +302,12 @@ impl Shared {
         self.lock().infos.get(&peer).cloned()
     }
 
-    /// Counts messages of a peer that were left out.
-    pub(crate) fn count_dropped(&self, peer: VoterId, cause: DropCause, messages: u64) {
-        *self.lock().dropped.entry((peer, cause)).or_default() += messages;
+    /// Counts messages of a peer that were left out; returns how many those are by now.
+    pub(crate) fn count_dropped(&self, peer: VoterId, cause: DropCause, messages: u64) -> u64 {
+        let mut state = self.lock();
+        let count = state.dropped.entry((peer, cause)).or_default();
+        *count += messages;
+        *count
     }
 
     /// Counts a message that cannot be read: a newer peer may say what is unknown here.

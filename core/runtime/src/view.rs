@@ -39,7 +39,7 @@ pub struct GroupView {
     pub active: Option<String>,
     /// State of this node for the group.
     pub state: String,
-    /// Whether a majority stands behind the active node.
+    /// Whether the active node has a majority behind it and a standby in sync that could take over at once.
     pub protected: bool,
     /// Whether two nodes could be active at once (only without a witness).
     pub split_possible: bool,

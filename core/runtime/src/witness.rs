@@ -104,7 +104,8 @@ pub async fn run_witness(
     let (events, mut happened) = mpsc::channel(1024);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(peer::accept(endpoint, listener, manner, events, None));
-    let mut witness = Witness { voters: BTreeMap::new(), cluster, links: BTreeMap::new(), file, state };
+    let (voters, links, names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let mut witness = Witness { voters, cluster, links, names, file, state };
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
@@ -124,15 +125,28 @@ struct Witness {
     voters: BTreeMap<String, (Duration, Voter)>,
     cluster: u64,
     links: BTreeMap<(VoterId, u8), Link>,
+    /// As the nodes call themselves.
+    names: BTreeMap<VoterId, String>,
     file: RoleFile,
     state: RoleState,
 }
 
 impl Witness {
+    fn name_of(&self, peer: VoterId) -> String {
+        self.names.get(&peer).cloned().unwrap_or_else(|| peer.to_string())
+    }
+
     fn on_link(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up { link, info } => {
-                tracing::info!(peer = %link.peer, path = link.path, version = info.version, protocol = info.protocol, "peer link up");
+                tracing::info!(
+                    peer = info.name,
+                    path = link.path,
+                    version = info.version,
+                    protocol = info.protocol,
+                    "peer link up"
+                );
+                self.names.insert(link.peer, info.name);
                 self.links.insert((link.peer, link.path), link);
             }
             LinkEvent::Down { peer, path, .. } => {
@@ -165,7 +179,13 @@ impl Witness {
                 && let Some((_, voter)) = self.voters.get_mut(group)
             {
                 let freed = voter.resigned(node, incarnation);
-                tracing::info!(%peer, incarnation = incarnation.0, freed, "its supervisor says that the process is dead");
+                let peer = self.name_of(peer);
+                tracing::info!(
+                    peer,
+                    incarnation = incarnation.0,
+                    freed,
+                    "its supervisor says that the process is dead"
+                );
             }
             return;
         }
@@ -186,7 +206,8 @@ impl Witness {
         while let Some(output) = outputs.pop_front() {
             match output {
                 VoterOutput::Persist { ticket, state } => {
-                    tracing::info!(group, promised = %state.promised, "promise");
+                    let to = state.grant.map(|grant| self.name_of(VoterId::Node(grant.node)));
+                    tracing::info!(group, promised = %state.promised, to, "promise");
                     self.state.groups.insert(group.to_owned(), state);
                     // A promise that is not on disk is not spoken; the candidate asks again.
                     if let Err(error) = store(&mut self.file, &self.state) {

@@ -128,8 +128,11 @@ impl Page {
             Family::new(node, "twinhub_node_state", "State of this node for a group: 1 for the one it is in");
         let mut epoch = Family::new(node, "twinhub_epoch", "Counter of the fencing number in force");
         let mut paused = Family::new(node, "twinhub_paused", "Whether role changes are paused");
-        let mut protected =
-            Family::new(node, "twinhub_protected", "Whether a majority stands behind the active node");
+        let mut protected = Family::new(
+            node,
+            "twinhub_protected",
+            "Whether the active node has a majority and a standby in sync that could take over",
+        );
         let mut score = Family::new(
             node,
             "twinhub_health_score",

@@ -79,11 +79,14 @@ impl Pair {
 
     /// Kills a node's supervisor and hub process together, as if its machine died.
     pub(crate) fn kill(&mut self, name: &str) {
-        let hub = self.hub(name);
+        // The witness has no hub process.
+        let hub = (name != "witness").then(|| self.hub(name));
         let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
         child.kill().unwrap();
         // The kernel may have ended it with its supervisor.
-        kill_process(hub, Signal::KILL).ok();
+        if let Some(hub) = hub {
+            kill_process(hub, Signal::KILL).ok();
+        }
         child.wait().unwrap();
     }
 
@@ -175,6 +178,16 @@ impl Pair {
         let children = format!("/proc/{supervisor}/task/{supervisor}/children");
         let children = std::fs::read_to_string(children).unwrap();
         Pid::from_raw(children.split_whitespace().next().unwrap().parse().unwrap()).unwrap()
+    }
+
+    /// Its supervisor, or the witness.
+    pub(crate) fn pid(&self, name: &str) -> Pid {
+        let child = &self.nodes.iter().find(|found| found.name == name).unwrap().child;
+        Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap()
+    }
+
+    pub(crate) fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default()
     }
 
     pub(crate) fn stop(&mut self, name: &str) -> i32 {

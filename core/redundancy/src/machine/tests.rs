@@ -139,6 +139,7 @@ impl Bench {
             config_hash: 1,
             score: 100,
             proven: self.proven,
+            protected: Some(state == NodeState::Active),
             active: (epoch != Epoch::NONE).then_some(epoch.rank()),
             unquorate: false,
             hold: Hold::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twinhub_model::{Moment, NodeRank};
+use twinhub_model::{Event, Moment, NodeRank, Severity};
 use twinhub_redundancy::{Machine, Members, MembersChange, Order, Reason, VoterId};
 
 use super::{Control, ORDER_MAX};
@@ -17,7 +17,15 @@ impl Control {
         let epoch = group.machine.epoch();
         let reason = self.shared.say(reason);
         tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason, "role");
-        let at = clock::utc().to_string();
+        let now = clock::utc();
+        let at = now.to_string();
+        self.shared.remember_event(&Event {
+            severity: Severity::Info,
+            source: name.into(),
+            code: "TH-ROLE-004".into(),
+            text: format!("{}: {from} > {to}: {reason}", self.shared.node).into(),
+            at: now,
+        });
         self.shared.remember_role(RoleChangeView {
             at: at.clone(),
             group: name.to_owned(),
@@ -103,11 +111,12 @@ impl Control {
             machine.is_protected()
         } else {
             let heartbeat = active.and_then(|node| machine.peers().get(&VoterId::Node(node)));
-            let is_quorate = heartbeat
-                .and_then(|peer| peer.heartbeat.as_ref())
-                .is_some_and(|heartbeat| !heartbeat.unquorate);
-            // Of two voters neither can act without the other.
-            is_quorate && (machine.members().absent.is_empty() || machine.counts().0 > 2)
+            let told = heartbeat.and_then(|peer| peer.heartbeat.as_ref());
+            // One of the version before says only whether a majority stands behind it. Of two voters neither can
+            // act without the other.
+            let guess = !told.is_some_and(|heartbeat| heartbeat.unquorate)
+                && (machine.members().absent.is_empty() || machine.counts().0 > 2);
+            told.is_some_and(|heartbeat| heartbeat.protected.unwrap_or(guess))
         };
         let voters = voters(machine, &self.shared);
         self.shared.update_group(name, |status| {
@@ -158,6 +167,10 @@ impl Control {
                     let revision = group.machine.members().stamp.revision;
                     format!("{voters} of {configured} voters, revision {revision}, after {took_ms} ms")
                 }
+                Order::Failover { .. } if group.machine.is_unquorate() => format!(
+                    "`{who}` is active, after {took_ms} ms, without a majority: see to it that no other node acts \
+                     until the status says `protected`"
+                ),
                 Order::Switchover { .. }
                 | Order::Failover { .. }
                 | Order::Pause

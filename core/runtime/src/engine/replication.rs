@@ -159,7 +159,8 @@ impl Engine {
         if self.replication.following == active && self.replication.receiver.is_some() {
             return;
         }
-        tracing::debug!(group = %self.group, ?active, %epoch, "following");
+        let active_name = active.map(|node| self.shared.name_of(node));
+        tracing::debug!(group = %self.group, active = active_name, %epoch, "following");
         self.replication.following = active;
         self.replication.senders.clear();
         self.replication.receiver = None;
@@ -202,7 +203,7 @@ impl Engine {
                     .entry(peer)
                     .or_insert_with(|| Sender::new(SenderOptions::default()));
                 if let Err(error) = sender.handle(message, &mut source) {
-                    tracing::warn!(%peer, %error, "replication");
+                    tracing::warn!(peer = self.shared.name_of(peer), %error, "replication");
                     self.replication.senders.remove(&peer);
                 }
             }
@@ -224,7 +225,7 @@ impl Engine {
         match receiver.handle(message) {
             Ok(action) => self.do_receiver(peer, action),
             Err(error) => {
-                tracing::warn!(%peer, %error, "replication: asking again");
+                tracing::warn!(peer = self.shared.name_of(peer), %error, "replication: asking again");
                 self.ask();
             }
         }

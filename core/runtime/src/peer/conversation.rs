@@ -103,9 +103,6 @@ impl Talk<'_> {
             }
             let frames = reader.skipped() - skipped;
             if frames > 0 {
-                if skipped == 0 {
-                    tracing::info!(peer = %self.peer, path = self.path, "the peer says things that only its newer version knows: left out");
-                }
                 skipped = reader.skipped();
                 if self.events.send(LinkEvent::Skipped { peer: self.peer, frames }).await.is_err() {
                     return Loss { cause: LossCause::Other, error: "stopping".to_owned() };

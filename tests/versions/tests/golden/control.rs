@@ -61,7 +61,7 @@ fn the_hello_and_the_probe_have_the_same_bytes_and_meaning_in_each_version() {
 #[test]
 fn a_message_of_the_version_before_is_read_as_one_without_what_is_new() {
     let Message::Heartbeat(old) = heartbeat().in_protocol(PROTOCOL_MIN).unwrap() else { unreachable!() };
-    assert_eq!((old.proven, old.members), (None, None));
+    assert_eq!((old.proven, old.members, old.protected), (None, None, None));
     assert_eq!(heartbeat().in_protocol(PROTOCOL).unwrap(), heartbeat());
     assert_eq!(Message::Leave { incarnation: Incarnation(1) }.in_protocol(PROTOCOL_MIN), None);
 }
@@ -138,6 +138,7 @@ fn heartbeat() -> Message {
         hold: Hold { version: 3, on: true },
         proven: Some(80),
         members: Some(members()),
+        protected: Some(true),
     })
 }
 

@@ -194,6 +194,7 @@ fn any_message() -> impl Strategy<Value = Message> {
                     config_hash: 1,
                     score,
                     proven: unquorate.then_some(score),
+                    protected: unquorate.then_some(score > 50),
                     active: Some(epoch.rank()),
                     unquorate,
                     hold: Hold { version: sequence % 4, on: unquorate },
