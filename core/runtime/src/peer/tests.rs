@@ -75,6 +75,7 @@ fn a_data_connection_without_data_is_not_taken_for_dead() {
         let (events, mut happened) = mpsc::channel(64);
         let peer = |rank| VoterId::Node(NodeRank(rank));
         let info = || PeerInfo {
+            name: "main".to_owned(),
             version: String::new(),
             config_hash: 1,
             protocol: twinhub_wire::PROTOCOL,
