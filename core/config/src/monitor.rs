@@ -1,4 +1,4 @@
-//! Checks what is watched of an interface: its monitored items and its probe.
+//! Checks what is watched of an interface: its monitored items and its probe; and what it cannot promise.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use twinhub_model::ItemKey;
 
 use crate::assemble::{Assembly, span};
 use crate::check::with_nearest;
-use crate::file::{self, MonitorWhen};
+use crate::file::{self, AckAfter, MonitorWhen};
 use crate::link::scalar_value;
 use crate::site::{Item, Monitor, Trigger};
 use crate::tree::Step;
@@ -85,6 +85,14 @@ impl Assembly<'_> {
         for (index, form) in file.interface.iter().enumerate() {
             if let Some(probe) = &form.probe {
                 self.address(&["interface".into(), index.into(), "probe".into()], probe);
+            }
+            if form.ack_after == Some(AckAfter::Peer) {
+                let message =
+                    format!("inputs of `{}` are acknowledged when this node has taken them", form.id);
+                let help =
+                    "leave it out: what the other node hears itself covers a takeover of hot interfaces";
+                let place = ["interface".into(), index.into(), "ack_after".into()];
+                self.warn(&place, message, "`peer` is not in this version", help);
             }
         }
         for (name, node) in &file.nodes {

@@ -14,6 +14,17 @@ fn a_configuration_without_faults_has_no_warnings() {
 }
 
 #[test]
+fn an_acknowledgement_by_the_peer_is_warned_of_as_it_is_not_given() {
+    let text = with("plugin = \"modbus\"", "plugin = \"modbus\"\nack_after = \"peer\"");
+    let warnings = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert!(
+        warning.to_string().contains("`plc1` are acknowledged when this node has taken them"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn every_trigger_can_be_written() {
     let text = with(
         "plugin = \"modbus\"",
