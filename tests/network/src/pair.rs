@@ -72,6 +72,11 @@ impl Pair {
 
     /// Starts the process of a machine.
     pub fn run(&mut self, machine: Machine) -> Result<()> {
+        self.run_with(machine, &[])
+    }
+
+    /// The same with variables in its environment.
+    pub fn run_with(&mut self, machine: Machine, variables: &[(&str, &Path)]) -> Result<()> {
         let mut command = self.lab.command(machine, self.artifacts.hub());
         command.current_dir(self.folder.path()).arg("--root").arg(self.folder.path());
         command.arg("--plugins").arg(self.artifacts.folder());
@@ -83,6 +88,7 @@ impl Pair {
         } else {
             command.args(["run", "--node", machine.word()]);
         }
+        command.envs(variables.iter().copied());
         let process = Process::spawn(machine.word(), command, &self.log(machine))?;
         self.processes.insert(machine.word(), process);
         Ok(())
