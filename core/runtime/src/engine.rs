@@ -305,7 +305,11 @@ impl Engine {
                 cursor = *position;
             }
             match state.resume {
-                Some(resume) if resume > cursor => cursor = resume,
+                Some(resume) if resume > cursor => {
+                    // What stood there came as a copy, which lives in memory, or was deleted for its age.
+                    self.replication.lacks_copy = true;
+                    cursor = resume;
+                }
                 Some(_) => break,
                 None if state.caught_up || entries.is_empty() => break,
                 None => {}
@@ -315,6 +319,10 @@ impl Engine {
             if self.table.quality(item).is_good() {
                 self.table.requalify(item, twinhub_model::Quality::UNCERTAIN_LAST_USABLE);
             }
+        }
+        if self.replication.lacks_copy {
+            let first = self.journal.first();
+            tracing::info!(group = %self.group, %first, "the journal does not begin at the beginning: a full copy is asked for");
         }
         self.tell(Input::LogPosition { mine: self.journal.last() });
     }

@@ -61,6 +61,8 @@ pub(crate) struct Replication {
     acked_at: Moment,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
+    /// The journal goes on behind a full copy, or behind what was deleted: it alone does not give the values.
+    pub(crate) lacks_copy: bool,
     /// Records of this node alone that were set aside since it was in sync last.
     set_aside: Option<u64>,
     sent: u64,
@@ -92,6 +94,7 @@ impl Replication {
             acked_at: Moment::ZERO,
             last_ack: None,
             reported_lag: None,
+            lacks_copy: false,
             set_aside: None,
             sent: 0,
             received: 0,
@@ -182,6 +185,9 @@ impl Engine {
 
     /// Asks the active node for what this one lacks.
     fn ask(&mut self) {
+        if self.replication.lacks_copy {
+            return self.on_resync();
+        }
         let Some(peer) = self.replication.following else { return };
         let (last, first) = (self.journal.last(), self.journal.first());
         let hash = self.replication.config_hash;
@@ -246,6 +252,7 @@ impl Engine {
                 if let Err(error) = self.journal.restart_at(at) {
                     self.journal_failed(&error);
                 }
+                self.replication.lacks_copy = false;
                 tracing::info!(group = %self.group, %at, "the full copy is complete");
             }
             ReceiverAction::AppendEntries { batch } => self.append_entries(&batch),

@@ -81,6 +81,12 @@ impl Engine {
             self.tell(Input::StepFailed { step: format!("journal: {error}") });
             return;
         }
+        if std::mem::take(&mut self.replication.lacks_copy) {
+            let text = "this node acts with the values of its own journal, which does not begin at the beginning (a full copy \
+                        was lost in a restart, or old records were deleted): items that did not change since are not known \
+                        until they are read";
+            self.event(Severity::Info, "journal", "TH-JOURNAL-004", text);
+        }
         self.replication.become_sender();
         let resyncing: Vec<_> = self
             .interfaces

@@ -74,12 +74,22 @@ pub(crate) struct Bench {
     sent: Option<mpsc::Receiver<Vec<u8>>>,
     reader: FrameReader,
     log: PathBuf,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Bench {
     pub(crate) fn new(rank: u8, specs: &[Spec]) -> Bench {
-        let dir = tempfile::tempdir().unwrap();
+        Bench::open(tempfile::tempdir().unwrap(), rank, specs)
+    }
+
+    /// The same node as a new process: what was in memory is gone.
+    pub(crate) fn restarted(self, specs: &[Spec]) -> Bench {
+        let Bench { engine, rank, dir, .. } = self;
+        drop(engine);
+        Bench::open(dir, rank.0, specs)
+    }
+
+    fn open(dir: tempfile::TempDir, rank: u8, specs: &[Spec]) -> Bench {
         let log = dir.path().join("calls");
         let rank = NodeRank(rank);
         let keys = specs
@@ -130,7 +140,7 @@ impl Bench {
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);
         let mut bench =
-            Bench { engine, rank, inbox, gate, told, said: Vec::new(), sent: None, reader, log, _dir: dir };
+            Bench { engine, rank, inbox, gate, told, said: Vec::new(), sent: None, reader, log, dir };
         bench.wait("plugins are loaded", |bench| bench.said.contains(&Input::Loaded));
         bench
     }

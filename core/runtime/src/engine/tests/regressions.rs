@@ -166,3 +166,27 @@ fn a_replay_gives_all_to_the_history_and_the_newest_to_links_but_all_where_every
     let doors = driven("door");
     assert!(!doors.contains(&1) && doors.last() == Some(&4), "no state is set back: {doors:?}");
 }
+
+/// A copy lives in memory. A standby that restarts behind it has a journal that goes on where the copy ended, and
+/// fetches it again before it says that it is in sync.
+#[test]
+fn a_standby_that_restarts_behind_a_full_copy_fetches_it_again() {
+    let specs = [Spec::new("plc"), Spec::new("door")];
+    let mut main = Bench::new(0, &specs);
+    main.become_active(epoch(0, 1));
+    main.publish(0, 7);
+    main.wait("the value before the copy", |bench| bench.value(0) == Value::I64(7));
+    let mut backup = Bench::new(1, &specs);
+    follow(&mut main, &mut backup, epoch(0, 1));
+    main.publish(2, 9);
+    carry_until(&mut main, &mut backup, "the value after the copy", |main, backup| {
+        main.value(2) == Value::I64(9) && main.last() == backup.last()
+    });
+    assert_eq!((backup.value(0), backup.value(2)), (Value::I64(7), Value::I64(9)));
+    backup.wait("its disk", |bench| bench.engine.journal.durable() == bench.last());
+
+    let mut backup = backup.restarted(&specs);
+    assert_eq!((backup.value(0), backup.value(2)), (Value::Null, Value::I64(9)), "the copy was in memory");
+    follow(&mut main, &mut backup, epoch(0, 1));
+    assert_eq!((backup.value(0), backup.value(2)), (Value::I64(7), Value::I64(9)));
+}
