@@ -6,6 +6,7 @@ use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
 
 use crate::members::Members;
 use crate::message::{Message, RefusalCause, TransferToken};
+use crate::rule::Rule;
 use crate::setup::{Setup, VoterId};
 use crate::stored::{Grant, StoredState};
 
@@ -36,7 +37,11 @@ impl Ballot {
         Ballot {
             promised: stored.promised,
             grant: stored.grant,
-            until: if stored.grant.is_some() { now + lease } else { Moment::ZERO },
+            until: if stored.grant.is_some() && Rule::FreshAfterRestart.holds() {
+                now + lease
+            } else {
+                Moment::ZERO
+            },
             lease,
             electorate: setup.nodes.iter().filter(|info| info.votes).map(|info| info.node).collect(),
             members: stored.members.clone().unwrap_or_default(),
@@ -123,7 +128,8 @@ impl Ballot {
 
     /// Frees the grant of a process that is known to be dead. The promise stays.
     pub(crate) fn resign(&mut self, node: NodeRank, incarnation: Incarnation) -> bool {
-        let frees = self.grant.is_some_and(|grant| grant.node == node && grant.incarnation <= incarnation);
+        let is_of_dead = |grant: Grant| grant.incarnation <= incarnation || !Rule::WordOfThisProcess.holds();
+        let frees = self.grant.is_some_and(|grant| grant.node == node && is_of_dead(grant));
         if frees {
             self.grant = None;
             self.until = Moment::ZERO;
@@ -160,7 +166,11 @@ impl Ballot {
             return Some(RefusalCause::Promised);
         }
         match self.holder(now) {
-            Some(holder) if holder != asker.node && !self.is_released(holder, asker, token) => {
+            Some(holder)
+                if holder != asker.node
+                    && !self.is_released(holder, asker, token)
+                    && Rule::OneGrant.holds() =>
+            {
                 Some(RefusalCause::Granted)
             }
             Some(_) | None => None,

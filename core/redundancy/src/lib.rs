@@ -46,6 +46,7 @@ mod output;
 mod peer;
 mod protocol;
 mod reason;
+mod rule;
 mod setup;
 mod state;
 mod stored;
@@ -60,6 +61,8 @@ pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferT
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView};
 pub use reason::Reason;
+#[cfg(twinhub_sabotage)]
+pub use rule::Rule;
 pub use setup::{Failback, NodeInfo, Policy, Setup, SetupError, VOTERS_MAX, VoterId};
 pub use state::NodeState;
 pub use stored::{Grant, Hold, Pins, StoredState};

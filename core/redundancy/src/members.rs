@@ -14,6 +14,7 @@ use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation};
 
 use crate::ballot::is_sane;
+use crate::rule::Rule;
 use crate::setup::{Setup, VOTERS_MAX, VoterId};
 
 /// Orders the records of a group: the one of the later holder is newer, and of one holder the later one.
@@ -247,7 +248,7 @@ impl Electorate {
 }
 
 fn majority(set: &BTreeSet<VoterId>) -> usize {
-    set.len() / 2 + 1
+    if Rule::Majority.holds() { set.len() / 2 + 1 } else { set.len().div_ceil(2) }
 }
 
 /// A change each second for millions of years.

@@ -7,6 +7,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use twinhub_model::NodeRank;
 
+use crate::rule::Rule;
 use crate::timers::Timers;
 
 /// One group on one node, or on a witness.
@@ -48,7 +49,8 @@ impl Setup {
 
     /// Whether this is a pair in which nobody can break a tie.
     pub fn is_pair_without_witness(&self) -> bool {
-        !self.witness && self.voters().count() == 2
+        let is_pair = !self.witness && self.voters().count() == 2;
+        is_pair || !Rule::NoSelfPromotion.holds()
     }
 
     /// The place of `node` in the group's order.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rule::Rule;
+
 use serde::{Deserialize, Serialize};
 
 /// A set of times for one kind of network.
@@ -150,7 +152,7 @@ impl Timers {
 
     /// `L_h`: how long the holder counts its lease from the moment it asked for it.
     pub fn hold(&self) -> Duration {
-        self.lease.saturating_sub(self.margin)
+        if Rule::Margin.holds() { self.lease.saturating_sub(self.margin) } else { self.lease }
     }
 
     /// Checks the timers against each other and against the longest time an output of an interface

@@ -182,6 +182,24 @@ fn code_without_memory_safety_stands_only_in_three_crates() {
 }
 
 #[test]
+fn nothing_but_one_command_takes_safety_rules_away() {
+    // In two parts, so that this file does not name the switch either.
+    let switch = ["twinhub_", "sabotage"].concat();
+    let named: Vec<String> = twinhub_tidy::files()
+        .into_iter()
+        .filter(|name| twinhub_tidy::text(name).is_some_and(|text| text.contains(&switch)))
+        .collect();
+    let allowed = [
+        "Cargo.toml",
+        "core/redundancy/src/lib.rs",
+        "core/redundancy/src/rule.rs",
+        "tests/simulation/tests/rules.rs",
+        "tests/xtask/src/test.rs",
+    ];
+    assert_eq!(named, allowed, "the switch is set by `cargo xtask sim --sabotage` alone");
+}
+
+#[test]
 fn every_crate_inherits_lints_licence_and_version() {
     let mut findings = Vec::new();
     for package in &metadata().packages {

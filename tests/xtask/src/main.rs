@@ -66,4 +66,5 @@ const USAGE: &str = "cargo xtask COMMAND
   bench NAME                              takeover, failover, gateway, or a benchmark of a crate
   sim [SEED]                              seeded simulation of the redundancy machine
   sim --seeds N [--hours H]               the same for N seeds of H hours each, on all cores
+  sim --sabotage                          takes away one safety rule at a time: some seed must notice
   dist                                    release archive under target/dist";

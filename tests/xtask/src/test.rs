@@ -3,7 +3,7 @@
 use crate::matrix;
 use crate::setup;
 use crate::steps::{Failure, Result, Steps, output, run};
-use crate::workspace::{AROUND, PRODUCT, build, cargo};
+use crate::workspace::{AROUND, PRODUCT, build, cargo, target_dir};
 
 /// `cargo xtask test`.
 pub(crate) fn test(filter: &[&str]) -> Result<()> {
@@ -18,6 +18,7 @@ pub(crate) fn ci() -> Result<()> {
     if test_steps(&mut steps, &[]) {
         lint_steps(&mut steps);
         steps.step("simulated hours", || simulation(&["--seeds", "3000"]));
+        steps.step("simulation without rules", || simulation(&["--sabotage"]));
         steps.step("documentation", || {
             run(cargo()
                 .args(["doc", "--workspace", "--no-deps", "--locked"])
@@ -37,6 +38,9 @@ pub(crate) fn lint() -> Result<()> {
 
 /// `cargo xtask sim`.
 pub(crate) fn simulation(rest: &[&str]) -> Result<()> {
+    if rest == ["--sabotage"] {
+        return simulation_without_rules();
+    }
     if rest.first().is_some_and(|word| word.starts_with("--")) {
         return simulated_hours(rest);
     }
@@ -51,6 +55,15 @@ pub(crate) fn simulation(rest: &[&str]) -> Result<()> {
         cargo.env("TWINHUB_SEED", seed);
     }
     run(&mut cargo)
+}
+
+/// Takes away one safety rule at a time and fails if no seed notices. The switch exists only in this build, which has a
+/// folder of its own so that nothing else is ever made with it.
+fn simulation_without_rules() -> Result<()> {
+    let mut cargo = cargo();
+    cargo.args(["test", "--release", "--package", "twinhub-simulation", "--test", "rules", "--target-dir"]);
+    cargo.arg(target_dir().join("sabotage")).args(["--", "--nocapture"]);
+    run(cargo.env("RUSTFLAGS", "--cfg twinhub_sabotage"))
 }
 
 /// Every invariant at once, in as many worlds and for as long as asked.

@@ -11,6 +11,7 @@ use crate::agenda::Timer;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
 use crate::reason::Reason;
+use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::stored::Grant;
@@ -318,7 +319,8 @@ impl Machine {
         if campaign.epoch != epoch {
             return;
         }
-        let Some((sent, votes)) = campaign.rounds.vote(round, from) else { return };
+        let Some((asked, votes)) = campaign.rounds.vote(round, from) else { return };
+        let sent = if Rule::CountFromQuestion.holds() { asked } else { now };
         if !self.electorate.wins(votes) || sent + hold <= now {
             return;
         }
@@ -429,7 +431,7 @@ impl Machine {
         self.outputs.push_back(Action::Activate {
             epoch,
             transfer: campaign.token.is_some(),
-            guard_until: if is_clean { now } else { now + timers.guard },
+            guard_until: if is_clean || !Rule::Guard.holds() { now } else { now + timers.guard },
             unquorate: alone.is_some(),
             reason: campaign.why.clone(),
             continues_from: campaign.token.map(|token| token.position),

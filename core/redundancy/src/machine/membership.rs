@@ -14,6 +14,7 @@ use crate::members::{Absence, Electorate, Ground, Members, MembersChange, Stamp}
 use crate::message::Message;
 use crate::output::Action;
 use crate::reason::Reason;
+use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;
 
@@ -76,7 +77,8 @@ impl Machine {
 
     /// Whether two nodes vote and nobody can break a tie between them.
     pub(super) fn is_pair(&self) -> bool {
-        self.setup.is_pair_without_witness() && self.electorate.everyone().len() == 2
+        let is_pair = self.setup.is_pair_without_witness() && self.electorate.everyone().len() == 2;
+        is_pair || !Rule::NoSelfPromotion.holds()
     }
 
     /// Whether the voters that answer could carry on without this node.

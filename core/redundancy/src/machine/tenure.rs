@@ -11,6 +11,7 @@ use crate::members::Electorate;
 use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
 use crate::output::Action;
 use crate::reason::Reason;
+use crate::rule::Rule;
 use crate::setup::{Policy, VoterId};
 use crate::state::NodeState;
 
@@ -168,7 +169,7 @@ impl Machine {
         tenure.granted.insert(from);
         let Some((sent, votes)) = tenure.rounds.vote(round, from) else { return };
         // The voters count from when they were asked, the holder from when it asked, which is earlier.
-        let end = sent + hold;
+        let end = if Rule::CountFromQuestion.holds() { sent + hold } else { now + hold };
         let (has_majority, (votes, needed)) = (self.electorate.wins(votes), self.electorate.tally(votes));
         if !has_majority || end <= now || end < tenure.lease_end {
             return;
