@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod log;
+mod pins;
 mod site;
 mod upgrade;
 mod voters;
