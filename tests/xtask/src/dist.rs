@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 23] = [
+const CONTENT: [&str; 26] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -19,6 +19,9 @@ const CONTENT: [&str; 23] = [
     "sdk/contract/include/twinhub_plugin.h",
     "examples/c-plugin/README.md",
     "examples/c-plugin/hello.c",
+    "examples/load-balancer/README.md",
+    "examples/load-balancer/haproxy.cfg",
+    "examples/load-balancer/keepalived.conf",
     "examples/pair/README.md",
     "examples/pair/twinhub.toml",
     "examples/pair/items/mqtt1.csv",
