@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use crate::check::{check_document, with_nearest};
+use crate::assembly::{Assembly, GROUP, Loaded, span};
+use crate::check::check_document;
 use crate::describe::{cached, size_bytes};
-use crate::diagnostic::{Diagnostic, Failure, Severity, Source};
+use crate::diagnostic::{Diagnostic, Failure, Source, with_nearest};
 use crate::duration::parse_duration;
 use crate::file::{self, File};
 use crate::hash::Fnv;
+use crate::item_source::{ItemSource, ItemSourceError};
 use crate::link::Linker;
-use crate::load::{ItemSource, ItemSourceError, Loaded};
 use crate::site::{
     Cluster, Evidence, Group, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
     TimerOverrides, Web, Witness,
@@ -45,38 +46,7 @@ pub(crate) fn file_of(source: &Source, tree: &Tree) -> Result<(File, Vec<Diagnos
     }
 }
 
-pub(crate) struct Assembly<'a> {
-    pub(crate) source: &'a Source,
-    pub(crate) tree: &'a Tree,
-    pub(crate) found: Vec<Diagnostic>,
-}
-
 impl Assembly<'_> {
-    pub(crate) fn error(&mut self, path: &[Step<'_>], message: String, label: &str, help: impl Into<String>) {
-        let span = self.tree.span_of(path);
-        self.found.push(Diagnostic::error(message).at(self.source, span, label).help(help));
-    }
-
-    pub(crate) fn warn(&mut self, path: &[Step<'_>], message: String, label: &str, help: impl Into<String>) {
-        let span = self.tree.span_of(path);
-        self.found.push(Diagnostic::warning(message).at(self.source, span, label).help(help));
-    }
-
-    /// The line of what is at that path.
-    pub(crate) fn line(&self, path: &[Step<'_>]) -> u32 {
-        self.source.line_and_column(self.tree.span_of(path).start).0
-    }
-
-    pub(crate) fn end(self, site: Site) -> Result<Loaded, Failure> {
-        let (errors, warnings): (Vec<_>, Vec<_>) =
-            self.found.into_iter().partition(|found| found.severity == Severity::Error);
-        if errors.is_empty() {
-            Ok(Loaded { site, warnings })
-        } else {
-            Err(Failure::new(errors.into_iter().chain(warnings).collect()))
-        }
-    }
-
     pub(crate) fn site(&mut self, file: &File, source: &dyn ItemSource) -> Site {
         let nodes = self.nodes(file);
         let cluster = self.cluster(file);
@@ -512,16 +482,10 @@ fn hash_item(hash: &mut Fnv, item: &Item) {
     }
 }
 
-/// What the schema check has refused already counts as not given.
-pub(crate) fn span(given: Option<&file::Span>, default: Duration) -> Duration {
-    given.and_then(|span| parse_duration(&span.0)).unwrap_or(default)
-}
-
 fn bytes(given: Option<&file::Size>, default: u64) -> u64 {
     given.and_then(|size| size_bytes(&size.0)).unwrap_or(default)
 }
 
-pub(crate) const GROUP: &str = "site";
 const WEB_DEFAULT: &str = "127.0.0.1:8620";
 const TIMER_MIN: Duration = Duration::from_millis(1);
 const TIMER_MAX: Duration = Duration::from_secs(3600);

@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::Value as Json;
 
 use crate::describe::size_bytes;
-use crate::diagnostic::{Diagnostic, Source, nearest};
+use crate::diagnostic::{Diagnostic, Source, with_nearest};
 use crate::duration::{DURATION_HELP, parse_duration};
 use crate::items::OWN_COLUMNS;
 use crate::site::Interface;
@@ -60,24 +60,6 @@ pub fn check_settings(interface: &Interface, schema: &Json) -> Vec<Diagnostic> {
 /// Everything in the document that the schema does not allow.
 pub(crate) fn check_document(source: &Source, tree: &Tree, schema: &Json) -> Vec<Diagnostic> {
     Check { source, root: schema, found: Vec::new(), secrets: false }.run(tree, "")
-}
-
-/// `Did you mean`, then all names.
-pub(crate) fn with_nearest<'a>(
-    text: &str,
-    names: impl Iterator<Item = &'a str>,
-    rest: impl FnOnce(String) -> String,
-) -> String {
-    let names: Vec<&str> = names.collect();
-    let meant = nearest(text, names.iter().copied());
-    let shown = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    let more = if names.len() > NAMES_MAX {
-        format!(" and {} more", names.len() - NAMES_MAX)
-    } else {
-        String::new()
-    };
-    let rest = rest(format!("{shown}{more}"));
-    meant.map_or(rest.clone(), |meant| format!("did you mean `{meant}`? {rest}"))
 }
 
 struct Check<'a> {
@@ -405,4 +387,3 @@ fn type_help(schema: &Json, expected: &[&str]) -> String {
 }
 
 const DEPTH_MAX: usize = 64;
-const NAMES_MAX: usize = 24;

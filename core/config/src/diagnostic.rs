@@ -295,6 +295,26 @@ fn distance(a: &str, b: &str) -> usize {
 
 const COMPARED_CHARS_MAX: usize = 128;
 
+/// `Did you mean`, then all names.
+pub(crate) fn with_nearest<'a>(
+    text: &str,
+    names: impl Iterator<Item = &'a str>,
+    rest: impl FnOnce(String) -> String,
+) -> String {
+    let names: Vec<&str> = names.collect();
+    let meant = nearest(text, names.iter().copied());
+    let shown = names.iter().take(NAMES_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > NAMES_MAX {
+        format!(" and {} more", names.len() - NAMES_MAX)
+    } else {
+        String::new()
+    };
+    let rest = rest(format!("{shown}{more}"));
+    meant.map_or(rest.clone(), |meant| format!("did you mean `{meant}`? {rest}"))
+}
+
+const NAMES_MAX: usize = 24;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! Checks an etcd cluster that is named as the witness.
 
-use crate::assemble::Assembly;
+use crate::assembly::Assembly;
 use crate::file;
 use crate::site::{Etcd, Profile};
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::assemble::{Assembly, GROUP, span};
+use crate::assembly::{Assembly, GROUP, span};
 use crate::file;
 use crate::site::{Floating, Group};
 use crate::tree::Step;

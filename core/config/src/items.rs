@@ -9,8 +9,7 @@ use std::sync::Arc;
 
 use twinhub_model::ItemKey;
 
-use crate::check::with_nearest;
-use crate::diagnostic::{Diagnostic, Failure, Severity, Source};
+use crate::diagnostic::{Diagnostic, Failure, Severity, Source, with_nearest};
 use crate::site::{Access, Item};
 
 /// Columns of every items file, whatever the plugin.

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod assemble;
+mod assembly;
 mod check;
 mod describe;
 mod diagnostic;
@@ -18,6 +19,7 @@ mod etcd;
 pub mod file;
 mod floating;
 mod hash;
+mod item_source;
 pub mod items;
 mod link;
 mod load;
@@ -27,11 +29,13 @@ mod site;
 mod tree;
 mod votes;
 
+pub use assembly::Loaded;
 pub use check::{check_columns, check_settings};
 pub use describe::{reference, schema};
 pub use diagnostic::{Diagnostic, Failure, Severity, Source, nearest};
 pub use duration::{duration_text, parse_duration};
-pub use load::{Directory, ItemSource, ItemSourceError, Loaded, load, load_cluster, parse};
+pub use item_source::{ItemSource, ItemSourceError};
+pub use load::{Directory, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, Interface,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use twinhub_model::{Convert, IntentKind, ItemKey, Value};
 
-use crate::assemble::{Assembly, span};
-use crate::check::with_nearest;
+use crate::assembly::{Assembly, span};
+use crate::diagnostic::with_nearest;
 use crate::duration::parse_duration;
 use crate::file;
 use crate::site::{Interface, Item, Link, LinkEnd, Site};

@@ -3,39 +3,12 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use crate::assemble::{Assembly, assemble, file_of};
+use crate::assemble::{assemble, file_of};
+use crate::assembly::{Assembly, Loaded};
 use crate::diagnostic::{Diagnostic, Failure, Source};
+use crate::item_source::{ITEMS_BYTES_MAX, ItemSource, ItemSourceError};
 use crate::site::Site;
 use crate::tree::Tree;
-
-/// Where items files come from.
-pub trait ItemSource {
-    /// The bytes of the items file with that name, as the configuration writes it.
-    ///
-    /// # Errors
-    /// [`ItemSourceError`].
-    fn read(&self, name: &str) -> Result<Vec<u8>, ItemSourceError>;
-}
-
-/// Why an items file could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ItemSourceError {
-    /// There is none, or it may not be read.
-    #[error("cannot read {path}: {source}")]
-    Io {
-        /// The file.
-        path: String,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// More than 256 MiB.
-    #[error("{path} is larger than {} MiB", ITEMS_BYTES_MAX >> 20)]
-    TooLarge {
-        /// The file.
-        path: String,
-    },
-}
 
 /// Items files in a directory.
 #[derive(Debug, Clone)]
@@ -60,15 +33,6 @@ impl ItemSource for NoItems {
     fn read(&self, _: &str) -> Result<Vec<u8>, ItemSourceError> {
         Ok(Vec::new())
     }
-}
-
-/// A configuration that can be used.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The configuration.
-    pub site: Site,
-    /// What is probably not meant.
-    pub warnings: Vec<Diagnostic>,
 }
 
 /// Reads `twinhub.toml` and the items files beside it.
@@ -147,5 +111,3 @@ pub(crate) fn read_limited(path: &Path, limit: u64) -> std::io::Result<Option<Ve
 }
 
 const CONFIG_BYTES_MAX: u64 = 4 << 20;
-/// The largest items file.
-pub(crate) const ITEMS_BYTES_MAX: u64 = 256 << 20;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use twinhub_model::ItemKey;
 
-use crate::assemble::{Assembly, span};
-use crate::check::with_nearest;
+use crate::assembly::{Assembly, span};
+use crate::diagnostic::with_nearest;
 use crate::file::{self, AckAfter, MonitorWhen};
 use crate::link::scalar_value;
 use crate::site::{Item, Monitor, Trigger};

@@ -1,6 +1,6 @@
 //! Warns of voters that cannot break a tie.
 
-use crate::assemble::Assembly;
+use crate::assembly::Assembly;
 use crate::diagnostic::Severity;
 use crate::file;
 

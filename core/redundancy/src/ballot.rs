@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
 
+use crate::epoch::is_of;
 use crate::members::Members;
 use crate::message::{Message, RefusalCause, TransferToken};
 use crate::rule::Rule;
@@ -243,23 +244,10 @@ impl Ballot {
     }
 }
 
-/// Whether an epoch belongs to this node and can be counted on from.
-fn is_of(epoch: Epoch, node: NodeRank) -> bool {
-    epoch.rank() == node && is_sane(epoch)
-}
-
-/// Whether an epoch is one that elections can have reached: a number beyond comes from a fault, and
-/// believing it would leave no number to follow it.
-pub(crate) fn is_sane(epoch: Epoch) -> bool {
-    epoch.counter() <= EPOCH_COUNTER_MAX
-}
-
-/// A thousand elections each second for eight thousand years.
-const EPOCH_COUNTER_MAX: u64 = 1 << 48;
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::epoch::EPOCH_COUNTER_MAX;
     use crate::setup::tests::pair_with_witness;
 
     const A: NodeRank = NodeRank(0);

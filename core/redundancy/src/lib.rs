@@ -36,6 +36,7 @@
 
 mod agenda;
 mod ballot;
+mod epoch;
 mod health;
 mod input;
 mod machine;

@@ -13,7 +13,7 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation};
 
-use crate::ballot::is_sane;
+use crate::epoch::is_sane;
 use crate::rule::Rule;
 use crate::setup::{Setup, VOTERS_MAX, VoterId};
 

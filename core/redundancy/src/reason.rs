@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
+use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 
 use crate::members::Ground;
 use crate::setup::{Policy, VoterId};
@@ -242,4 +242,9 @@ impl fmt::Display for Reason {
             Reason::MembersKept { voter, why } => write!(f, "the vote of {voter} stays as it was: {why}"),
         }
     }
+}
+
+/// Milliseconds from `earlier` to `later`.
+pub(crate) fn millis(later: Moment, earlier: Moment) -> u64 {
+    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
 }

@@ -30,7 +30,7 @@ use crate::control::ControlSender;
 use crate::error::CommandError;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job, ReadAnswer};
-use crate::instance::Interface;
+use crate::instance::{Interface, ROLE_MAX};
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use commands::Commands;
@@ -48,6 +48,7 @@ use watch::Watch;
 
 pub(crate) mod commands;
 pub(crate) mod deactivation;
+pub(crate) mod effect;
 pub(crate) mod health;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
@@ -426,13 +427,13 @@ impl Engine {
         }
         match self.acting_epoch() {
             Some(epoch) if !self.is_off(interface) => {
-                target.set_role(role::ACTIVE, epoch, clock::now() + takeover::ROLE_MAX);
+                target.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
             }
             Some(_) | None => {
                 target.set_role(
                     target.port.setup.standby_role,
                     self.last_epoch(),
-                    clock::now() + takeover::ROLE_MAX,
+                    clock::now() + ROLE_MAX,
                 );
             }
         }

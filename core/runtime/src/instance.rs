@@ -29,6 +29,8 @@ pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
 
 /// Loading, starting and taking items may take this long together.
 const START_MAX: Duration = Duration::from_secs(10);
+/// A plugin gets this long to become active.
+pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
 /// After this a call that should have returned within a millisecond is reported.
 const CALL_WARN: Duration = Duration::from_millis(10);
 /// Restarts of a faulted instance within [`RESTART_WINDOW`] before it stays down.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use twinhub_model::{Epoch, Moment, NodeRank, Position};
 
 use super::election::Election;
-use super::tenure::millis;
 use super::{Machine, Urgent};
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::setup::{NodeInfo, Policy, VoterId};
 use crate::state::NodeState;
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use twinhub_model::{Epoch, Moment};
 
-use super::tenure::{Rounds, Tenure, millis};
+use super::tenure::{Rounds, Tenure};
 use super::{Machine, Urgent};
 use crate::agenda::Timer;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;

@@ -3,15 +3,13 @@
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 
 use super::{Machine, Urgent};
-use crate::ballot::is_sane;
+use crate::epoch::is_sane;
 use crate::message::{Heartbeat, Message, PathId};
 use crate::output::Action;
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::stored::Hold;
-
-use super::tenure::millis;
 
 impl Machine {
     pub(super) fn on_message(&mut self, from: VoterId, path: PathId, message: Message, now: Moment) {

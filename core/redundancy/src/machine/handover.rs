@@ -5,12 +5,11 @@ use std::time::Duration;
 use twinhub_model::{Moment, NodeRank, Position};
 
 use super::Machine;
-use super::tenure::millis;
 use crate::agenda::Timer;
 use crate::health::SCORE_MAX;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::setup::{Failback, VoterId};
 use crate::state::NodeState;
 

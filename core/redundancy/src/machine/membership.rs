@@ -8,12 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use twinhub_model::{Epoch, Incarnation, Moment};
 
 use super::Machine;
-use super::tenure::millis;
 use crate::input::Order;
 use crate::members::{Absence, Electorate, Ground, Members, MembersChange, Stamp};
 use crate::message::Message;
 use crate::output::Action;
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;

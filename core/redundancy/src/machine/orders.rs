@@ -2,11 +2,10 @@
 
 use twinhub_model::{Moment, NodeRank};
 
-use super::tenure::millis;
 use super::{Machine, Urgent};
 use crate::input::Order;
 use crate::message::{Message, MoveCause};
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::stored::Hold;

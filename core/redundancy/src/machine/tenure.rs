@@ -10,7 +10,7 @@ use crate::agenda::Timer;
 use crate::members::Electorate;
 use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
 use crate::output::Action;
-use crate::reason::Reason;
+use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::{Policy, VoterId};
 use crate::state::NodeState;
@@ -378,11 +378,6 @@ impl Machine {
         let heard = self.setup.voters().filter_map(|id| self.peers.get(&id)?.heard);
         heard.max().unwrap_or(self.started)
     }
-}
-
-/// Milliseconds from `earlier` to `later`.
-pub(super) fn millis(later: Moment, earlier: Moment) -> u64 {
-    u64::try_from(later.since(earlier).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// More rounds than can be answered within a lease.

@@ -12,7 +12,7 @@ use twinhub_model::{
 };
 
 use super::Engine;
-use super::outputs::to_contract;
+use super::effect::{outcome_of, to_contract};
 use crate::clock;
 use crate::error::CommandError;
 use crate::inbox::Command;
@@ -282,15 +282,6 @@ impl Engine {
     /// Re-issues a command of the node before, under a new intent.
     pub(crate) fn reissue(&mut self, item: ItemId, value: Value, cause: Position, origin: Arc<str>) {
         self.command(item, Wanted { value, kind: IntentKind::Set, cause, origin, reply: None });
-    }
-}
-
-pub(crate) fn outcome_of(result: i32) -> Outcome {
-    match result {
-        code::OK => Outcome::Done,
-        code::TIMEOUT => Outcome::InDoubt,
-        code::NOT_ACTIVE | code::STALE_EPOCH => Outcome::Fenced,
-        other => Outcome::Refused(other),
     }
 }
 

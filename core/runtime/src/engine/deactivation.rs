@@ -18,9 +18,9 @@ use twinhub_model::{Epoch, Moment, NodeRank, Position, Severity};
 use twinhub_redundancy::{Input, Reason};
 
 use super::steps::Step;
-use super::takeover::ROLE_MAX;
 use super::{Engine, Phase};
 use crate::clock;
+use crate::instance::ROLE_MAX;
 
 /// Of the time for a drain this much is kept for letting go of links.
 const LEAVE_MIN: Duration = Duration::from_millis(100);

@@ -12,10 +12,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_contract::code;
-use twinhub_loader::{ValueOut, WriteReq};
+use twinhub_loader::WriteReq;
 use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
 
-use super::commands::{Sent, Wanted, outcome_of};
+use super::commands::{Sent, Wanted};
+use super::effect::{is_carried, outcome_of};
 use super::streams::{CURSOR_INTERVAL, Stream, batch_of};
 use super::{Engine, Phase};
 use crate::clock;
@@ -189,28 +190,5 @@ impl Engine {
             Guard::For(in_flight) => now >= self.guard_until.before(self.guard.saturating_sub(in_flight)),
             Guard::Whole => now >= self.guard_until,
         }
-    }
-}
-
-/// Whether links carry this sample: a value that is not bad, not only a new quality of the one before, and not older
-/// than what was carried, unless every one counts.
-pub(crate) fn is_carried(sample: &Sample) -> bool {
-    !sample.quality.is_bad()
-        && sample.value != Value::Null
-        && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
-        && (!sample.flags.contains(SampleFlags::OLD) || sample.flags.contains(SampleFlags::EVENT))
-}
-
-pub(crate) fn to_contract(value: &Value) -> ValueOut<'_> {
-    match value {
-        Value::Null => ValueOut::Null,
-        Value::Bool(value) => ValueOut::Bool(*value),
-        Value::I64(value) => ValueOut::I64(*value),
-        Value::U64(value) => ValueOut::U64(*value),
-        Value::F64(value) => ValueOut::F64(*value),
-        Value::Str(value) => ValueOut::Str(value),
-        Value::Bytes(value) => ValueOut::Bytes(value),
-        Value::Time(value) => ValueOut::Time(*value),
-        Value::Json(value) => ValueOut::Json(value),
     }
 }

@@ -12,9 +12,9 @@ use twinhub_model::{Epoch, ItemId, Quality, Severity};
 use twinhub_redundancy::Reason;
 
 use super::Engine;
-use super::takeover::ROLE_MAX;
 use crate::clock;
 use crate::error::CommandError;
+use crate::instance::ROLE_MAX;
 
 /// What the journal calls acting without a majority.
 pub(crate) const ALONE: &str = "active without a majority";

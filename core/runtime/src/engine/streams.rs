@@ -9,7 +9,7 @@ use twinhub_loader::WriteReq;
 use twinhub_model::{Delivered, ItemId, Moment, Position, Record, Sample, Value};
 
 use super::Engine;
-use super::outputs::{is_carried, to_contract};
+use super::effect::{is_carried, to_contract};
 use crate::clock;
 use crate::inbox::STREAM_BIT;
 

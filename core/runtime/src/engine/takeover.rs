@@ -21,9 +21,8 @@ use super::quorum::ALONE;
 use super::steps::Step;
 use super::{Engine, Phase};
 use crate::clock;
+use crate::instance::ROLE_MAX;
 
-/// A plugin gets this long to become active.
-pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
 /// A stage of the activation that has not answered holds up the next one for this long.
 const STAGE_MAX: Duration = Duration::from_secs(1);
 /// A command in doubt waits this long for the device to be read.
