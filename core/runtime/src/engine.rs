@@ -430,11 +430,7 @@ impl Engine {
                 target.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
             }
             Some(_) | None => {
-                target.set_role(
-                    target.port.setup.standby_role,
-                    self.last_epoch(),
-                    clock::now() + ROLE_MAX,
-                );
+                target.set_role(target.port.setup.standby_role, self.last_epoch(), clock::now() + ROLE_MAX);
             }
         }
     }
