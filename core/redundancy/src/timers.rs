@@ -165,7 +165,7 @@ impl Timers {
         let most = [
             ("heartbeat at most lease / 6", "heartbeat", self.heartbeat, self.lease / 6),
             ("renew at most lease / 3", "renew", self.renew, self.lease / 3),
-            ("margin below lease / 2", "margin", self.margin, self.lease / 2),
+            ("margin at most lease / 2", "margin", self.margin, self.lease / 2),
         ];
         let least = [
             ("heartbeat at least 1 ms", "heartbeat", self.heartbeat, MILLISECOND),
@@ -210,7 +210,71 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// A profile with three of its timers changed, most of them a little.
+    fn timers() -> impl Strategy<Value = (Timers, Duration)> {
+        let change = (0..10_usize, 1..300_u64);
+        (0..ALL.len(), prop::collection::vec(change, 3), 0..400_u64).prop_map(
+            |(profile, changes, in_flight)| {
+                let mut timers = Timers::of(ALL[profile]);
+                for (which, percent) in changes {
+                    let timer = match which {
+                        0 => &mut timers.heartbeat,
+                        1 => &mut timers.lease,
+                        2 => &mut timers.renew,
+                        3 => &mut timers.margin,
+                        4 => &mut timers.guard,
+                        5 => &mut timers.stagger,
+                        6 => &mut timers.start,
+                        7 => &mut timers.ring,
+                        8 => &mut timers.drain,
+                        _ => &mut timers.evidence_age,
+                    };
+                    *timer = Duration::from_micros(u64::try_from(timer.as_micros()).unwrap() * percent / 100);
+                }
+                (timers, Duration::from_millis(in_flight))
+            },
+        )
+    }
+
+    /// The rules of the design, written down once more and in another way: by name of the timer they limit.
+    fn broken(t: &Timers, in_flight: Duration) -> Vec<&'static str> {
+        let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+        let least = 0.000_001;
+        let rules = [
+            ("heartbeat", ms(t.heartbeat) * 6.0 > ms(t.lease) + least || ms(t.heartbeat) < 1.0),
+            ("renew", ms(t.renew) * 3.0 > ms(t.lease) + least || ms(t.renew) < 1.0),
+            ("slack", ms(t.slack) < 1.0),
+            (
+                "margin",
+                ms(t.margin) * 2.0 > ms(t.lease) + least
+                    || ms(t.margin) < 0.02 * ms(t.lease) + ms(t.slack) - least,
+            ),
+            ("guard", t.guard < in_flight),
+            ("stagger", ms(t.stagger) < 2.0 * ms(t.round_trip) + 5.0 - least),
+            ("start", ms(t.start) < 2.0 * ms(t.lease) - least),
+            ("ring", ms(t.ring) < 2.0 * (ms(t.lease) + ms(t.guard)) - least),
+            ("drain", ms(t.drain) < 2.0 * ms(t.round_trip) - least),
+            ("evidence_age", ms(t.evidence_age) < 2.0 * ms(t.heartbeat) - least),
+        ];
+        rules.into_iter().filter(|(_, is_broken)| *is_broken).map(|(name, _)| name).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_keeps_every_rule_and_what_is_refused_names_one_that_is_broken(
+            (timers, in_flight) in timers(),
+        ) {
+            let broken = broken(&timers, in_flight);
+            match timers.check(in_flight) {
+                Ok(()) => prop_assert_eq!(broken, Vec::<&str>::new()),
+                Err(rule) => prop_assert!(broken.contains(&rule.left_name), "{rule}: {broken:?}"),
+            }
+        }
+    }
 
     const ALL: [Profile; 4] = [Profile::Lan, Profile::Fast, Profile::Normal, Profile::Wan];
 

@@ -94,7 +94,7 @@ impl World {
 
     /// A world in which all processes start at about the same time.
     pub fn new(plan: Plan, seed: u64) -> World {
-        let mut timers = Timers::of(plan.profile);
+        let mut timers = plan.all_timers();
         match plan.sabotage {
             Sabotage::NoMargin => timers.margin = Duration::ZERO,
             Sabotage::NoGuard => timers.guard = Duration::ZERO,

@@ -17,9 +17,9 @@ const FORBIDDEN: [Finding; 7] = [
 ];
 
 /// Mostly changes of the voters, with everything that can come between them.
-fn busy(plan: Plan) -> Plan {
+fn busy(plan: &Plan) -> Plan {
     let faults = Faults { noise: false, slow_disks: false, blindness: false, orders: false, ..Faults::ALL };
-    Plan { faults, storm_leases: 400, ..plan }
+    Plan { faults, storm_leases: 400, ..*plan }
 }
 
 #[test]
@@ -28,7 +28,7 @@ fn voters_change_safely_in_any_storm() {
         [Plan::pair(), Plan::three(), Plan { nodes: 4, ..Plan::pair() }, Plan { nodes: 5, ..Plan::three() }]
     {
         check("voters", 6, |_| plan, &FORBIDDEN);
-        check("voters", 6, |_| busy(plan), &FORBIDDEN);
+        check("voters", 6, |_| busy(&plan), &FORBIDDEN);
     }
 }
 
@@ -36,7 +36,7 @@ fn voters_change_safely_in_any_storm() {
 fn the_storms_shrink_and_grow_voters() {
     let mut seen: BTreeMap<&str, u64> = BTreeMap::new();
     // A change that is taken back needs a voter that dies while it comes in: rare, and tried by the unit tests.
-    for world in check("voters", 10, |_| busy(Plan::pair()), &FORBIDDEN) {
+    for world in check("voters", 10, |_| busy(&Plan::pair()), &FORBIDDEN) {
         for (reason, times) in world.field.members {
             *seen.entry(reason).or_default() += times;
         }
@@ -76,6 +76,6 @@ fn a_main_alone_acts_on_and_acts_again() {
 /// The checks can fail: a voter that forgets who votes is noticed.
 #[test]
 fn a_voter_that_forgets_who_votes_lets_the_wrong_ones_win() {
-    let plan = |_| Plan { sabotage: Sabotage::ForgettingVoters, ..busy(Plan::pair()) };
+    let plan = |_| Plan { sabotage: Sabotage::ForgettingVoters, ..busy(&Plan::pair()) };
     find(400, plan, Finding::VotersBroken);
 }

@@ -318,6 +318,6 @@ struct Timers;
 
 impl Timers {
     fn guard_of(world: &World) -> Duration {
-        twinhub_redundancy::Timers::of(world.plan.profile).guard
+        world.plan.all_timers().guard
     }
 }

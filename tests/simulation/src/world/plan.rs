@@ -88,6 +88,8 @@ pub struct Plan {
     pub policy: Policy,
     /// The timers.
     pub profile: Profile,
+    /// Timers of their own, in place of those of the profile.
+    pub timers: Option<Timers>,
     /// What may go wrong.
     pub faults: Faults,
     /// For how many leases it goes wrong.
@@ -104,10 +106,16 @@ impl Plan {
             witness: true,
             policy: Policy::Evidence,
             profile: Profile::Normal,
+            timers: None,
             faults: Faults::ALL,
             storm_leases: 60,
             sabotage: Sabotage::None,
         }
+    }
+
+    /// The timers of every site.
+    pub fn all_timers(&self) -> Timers {
+        self.timers.unwrap_or_else(|| Timers::of(self.profile))
     }
 
     /// A pair without a witness.
@@ -123,7 +131,7 @@ impl Plan {
     /// The same, with trouble for so many hours.
     #[must_use]
     pub fn for_hours(self, hours: u32) -> Plan {
-        let leases = 3_600_000 / Timers::of(self.profile).lease.as_millis().max(1);
+        let leases = 3_600_000 / self.all_timers().lease.as_millis().max(1);
         let storm_leases = u32::try_from(leases).unwrap_or(u32::MAX).saturating_mul(hours);
         Plan { storm_leases, ..self }
     }
