@@ -61,6 +61,8 @@ pub(crate) struct Replication {
     acked_at: Moment,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
+    /// The role machine is to hear of the lag though it did not change.
+    tell_lag_again: bool,
     /// The journal goes on behind a full copy, or behind what was deleted: it alone does not give the values.
     pub(crate) lacks_copy: bool,
     /// Records of this node alone that were set aside since it was in sync last.
@@ -94,6 +96,7 @@ impl Replication {
             acked_at: Moment::ZERO,
             last_ack: None,
             reported_lag: None,
+            tell_lag_again: false,
             lacks_copy: false,
             set_aside: None,
             sent: 0,
@@ -159,6 +162,8 @@ impl Engine {
             self.phase = Phase::Standby;
         }
         let active = active.filter(|node| *node != self.replication.me);
+        // Data may have come before the role machine asked for it, which then did not hear that it is complete.
+        self.replication.tell_lag_again = true;
         if self.replication.following == active && self.replication.receiver.is_some() {
             return;
         }
@@ -430,9 +435,12 @@ impl Engine {
         let mine = self.journal.last();
         let lag = if theirs.epoch == mine.epoch { theirs.seq.saturating_sub(mine.seq) } else { 0 };
         let is_behind = lag > LAG_LIMIT_RECORDS;
-        if self.replication.reported_lag.is_some_and(|last| (last > LAG_LIMIT_RECORDS) == is_behind) {
+        let is_known =
+            self.replication.reported_lag.is_some_and(|last| (last > LAG_LIMIT_RECORDS) == is_behind);
+        if is_known && !self.replication.tell_lag_again {
             return;
         }
+        self.replication.tell_lag_again = false;
         self.replication.reported_lag = Some(lag);
         self.tell_agreed();
         let config_matches = self

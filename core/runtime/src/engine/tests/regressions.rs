@@ -190,3 +190,14 @@ fn a_standby_that_restarts_behind_a_full_copy_fetches_it_again() {
     follow(&mut main, &mut backup, epoch(0, 1));
     assert_eq!((backup.value(0), backup.value(2)), (Value::I64(7), Value::I64(9)));
 }
+
+/// The connection is faster than the role machine: it joins after maintenance, and everything is here already.
+#[test]
+fn a_standby_that_has_everything_says_so_each_time_it_is_to_follow() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    backup.said.clear();
+    backup.follow(main.rank, epoch(0, 1));
+    carry_until(&mut main, &mut backup, "in sync again", |_, backup| {
+        backup.said.contains(&Input::Synced { lag_records: 0, config_matches: true })
+    });
+}
