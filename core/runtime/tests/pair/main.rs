@@ -1,25 +1,25 @@
 //! Two nodes and a witness in one process, with real connections, journals and plugin libraries.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod majority;
+mod site;
+
 use std::collections::BTreeMap;
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use twinhub_runtime::{Handle, NodeOptions, Order, StreamFilter, WitnessOptions, pki, run_witness, start};
+use twinhub_runtime::{Handle, Order, StreamFilter};
 
-/// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+use site::{Pair, shutdown, start_node, wait};
+
+/// The counter of the simulated interface as `node` knows it.
+fn count(node: &Handle) -> u64 {
+    node.item("sim1/count").and_then(|item| item.value.as_u64()).unwrap_or(0)
+}
 
 #[test]
 fn the_main_becomes_active_and_the_backup_follows_every_value() {
     let pair = Pair::start();
     wait(|| pair.main.is_active() && pair.backup.is_standby(), "main active, backup standby");
-    let counted = |node: &Handle| node.item("sim1/count").and_then(|item| item.value.as_u64()).unwrap_or(0);
-    wait(|| counted(&pair.main) > 3 && counted(&pair.backup) > 3, "the counter on both nodes");
+    wait(|| count(&pair.main) > 3 && count(&pair.backup) > 3, "the counter on both nodes");
     let view = pair.backup.cluster();
     assert_eq!(view.groups[0].active.as_deref(), Some("main"));
     assert_eq!(pair.backup.interfaces()[0].role, "hot");
@@ -88,20 +88,15 @@ fn a_stream_goes_on_from_its_cursor_on_the_other_node() {
 
 #[test]
 fn a_node_that_comes_back_finds_what_it_missed() {
-    let pair = Pair::start();
+    let mut pair = Pair::start();
     wait(|| pair.main.is_active() && pair.backup.is_standby(), "main active, backup standby");
-    let Pair { dir, main, backup, stop_witness, witness } = pair;
-    shutdown(&backup);
-    drop(backup);
-    wait(|| main.item("sim1/count").and_then(|item| item.value.as_u64()).unwrap_or(0) > 10, "values go on");
-    let backup = start_node(dir.path(), "backup");
-    wait(|| backup.is_standby(), "the backup is a standby again");
-    let ahead = main.item("sim1/count").and_then(|item| item.value.as_u64()).unwrap_or(0);
-    wait(
-        || backup.item("sim1/count").and_then(|item| item.value.as_u64()).unwrap_or(0) >= ahead,
-        "the backup has caught up",
-    );
-    Pair { dir, main, backup, stop_witness, witness }.stop();
+    shutdown(&pair.backup);
+    wait(|| count(&pair.main) > 10, "values go on");
+    pair.backup = start_node(pair.dir.path(), "backup");
+    wait(|| pair.backup.is_standby(), "the backup is a standby again");
+    let ahead = count(&pair.main);
+    wait(|| count(&pair.backup) >= ahead, "the backup has caught up");
+    pair.stop();
 }
 
 #[test]
@@ -163,14 +158,6 @@ fn groups_share_the_load_and_move_by_themselves_or_together() {
     pair.stop();
 }
 
-struct Pair {
-    dir: TempDir,
-    main: Handle,
-    backup: Handle,
-    stop_witness: tokio::sync::oneshot::Sender<()>,
-    witness: std::thread::JoinHandle<()>,
-}
-
 /// A group that prefers the backup, so that the load is shared.
 const ENERGY: &str = r#"
 [[group]]
@@ -183,113 +170,3 @@ plugin = "sim"
 items = "sim1.csv"
 settings = { interval_ms = 20, batch = 1 }
 "#;
-
-impl Pair {
-    fn start() -> Pair {
-        Pair::start_with("")
-    }
-
-    fn start_with(more: &str) -> Pair {
-        let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<u16> = free_ports(5);
-        let config = format!(
-            r#"
-version = 1
-site = "Test"
-[cluster]
-nodes = ["main", "backup"]
-profile = "fast"
-witness = "127.0.0.1:{witness}"
-failback = "manual"
-[nodes.main]
-links = ["127.0.0.1:{main}"]
-web = "127.0.0.1:{web1}"
-[nodes.backup]
-links = ["127.0.0.1:{backup}"]
-web = "127.0.0.1:{web2}"
-[[interface]]
-id = "sim1"
-plugin = "sim"
-items = "sim1.csv"
-settings = {{ interval_ms = 20, batch = 1 }}
-{more}"#,
-            witness = ports[0],
-            main = ports[1],
-            backup = ports[2],
-            web1 = ports[3],
-            web2 = ports[4],
-        );
-        std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
-        let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
-        std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
-        pki::ensure(&dir.path().join("pki"), &["main", "backup", "witness"]).unwrap();
-        let (stop_witness, stopped) = tokio::sync::oneshot::channel::<()>();
-        let options = WitnessOptions {
-            listen: format!("127.0.0.1:{}", ports[0]),
-            state_dir: dir.path().join("witness"),
-            pki_dir: dir.path().join("pki"),
-        };
-        let witness = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(run_witness(options, async { drop(stopped.await) })).unwrap();
-        });
-        let main = start_node(dir.path(), "main");
-        let backup = start_node(dir.path(), "backup");
-        Pair { dir, main, backup, stop_witness, witness }
-    }
-
-    fn stop(self) {
-        shutdown(&self.main);
-        shutdown(&self.backup);
-        self.stop_witness.send(()).ok();
-        self.witness.join().unwrap();
-    }
-}
-
-fn start_node(dir: &Path, node: &str) -> Handle {
-    let site = twinhub_config::load(&dir.join("twinhub.toml")).unwrap().site;
-    start(NodeOptions {
-        site,
-        node: node.to_owned(),
-        state_dir: dir.join("state").join(node),
-        plugin_dirs: vec![plugins()],
-        pki_dir: dir.join("pki"),
-        config_dir: dir.to_owned(),
-    })
-    .unwrap()
-}
-
-fn shutdown(node: &Handle) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(node.shutdown());
-}
-
-/// Builds the simulated interface once and says where it is.
-fn plugins() -> PathBuf {
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "twinhub-sim"])
-            .status()
-            .unwrap();
-        assert!(status.success(), "the simulated interface does not build");
-        let mut dir = std::env::current_exe().unwrap();
-        dir.pop();
-        dir.pop();
-        dir
-    })
-    .clone()
-}
-
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
-}
-
-fn wait(done: impl Fn() -> bool, what: &str) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "did not happen within {} s: {what}", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}

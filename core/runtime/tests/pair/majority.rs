@@ -1,16 +1,11 @@
 //! A node that acts without a majority holds interfaces back as they say, and lets them go when one is back.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::path::Path;
 
 use twinhub_runtime::view::InterfaceView;
-use twinhub_runtime::{Handle, NodeOptions, pki, start};
+use twinhub_runtime::{Handle, pki};
 
-/// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::site::{free_ports, shutdown, start_node, wait};
 
 const INTERFACES: &str = r#"
 [[interface]]
@@ -69,8 +64,8 @@ fn without_a_majority_interfaces_read_only_or_are_off_until_it_is_back() {
     wait(|| count("silent/count") > 0 && interface(&main, "silent").role == "active", "the interface is on");
     wait(|| set(&main, "silent/echo").is_ok(), "a command to the interface that was off");
 
-    runtime.block_on(backup.shutdown());
-    runtime.block_on(main.shutdown());
+    shutdown(&backup);
+    shutdown(&main);
 }
 
 fn interface(node: &Handle, id: &str) -> InterfaceView {
@@ -78,8 +73,7 @@ fn interface(node: &Handle, id: &str) -> InterfaceView {
 }
 
 fn write_site(dir: &Path) {
-    let listeners: Vec<TcpListener> = (0..4).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    let port = |number: usize| listeners[number].local_addr().unwrap().port();
+    let ports = free_ports(4);
     let config = format!(
         r#"
 version = 1
@@ -96,45 +90,10 @@ web = "127.0.0.1:{}"
 links = ["127.0.0.1:{}"]
 web = "127.0.0.1:{}"
 {INTERFACES}"#,
-        port(0),
-        port(1),
-        port(2),
-        port(3),
+        ports[0], ports[1], ports[2], ports[3],
     );
     std::fs::write(dir.join("twinhub.toml"), config).unwrap();
     let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
     std::fs::write(dir.join("items.csv"), items).unwrap();
     pki::ensure(&dir.join("pki"), &["main", "backup"]).unwrap();
-}
-
-fn start_node(dir: &Path, node: &str) -> Handle {
-    let site = twinhub_config::load(&dir.join("twinhub.toml")).unwrap().site;
-    start(NodeOptions {
-        site,
-        node: node.to_owned(),
-        state_dir: dir.join("state").join(node),
-        plugin_dirs: vec![plugins()],
-        pki_dir: dir.join("pki"),
-        config_dir: dir.to_owned(),
-    })
-    .unwrap()
-}
-
-/// Builds the simulated interface and says where it is.
-fn plugins() -> PathBuf {
-    let status =
-        Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "twinhub-sim"]).status().unwrap();
-    assert!(status.success(), "the simulated interface does not build");
-    let mut dir = std::env::current_exe().unwrap();
-    dir.pop();
-    dir.pop();
-    dir
-}
-
-fn wait(done: impl Fn() -> bool, what: &str) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "did not happen within {} s: {what}", PATIENCE.as_secs());
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
