@@ -57,7 +57,7 @@ fn join(command: &str, words: &[&str]) -> String {
 const USAGE: &str = "cargo xtask COMMAND
 
   demo [--story] [--headless] [--nodes N] [--release]   a main/backup pair with simulators around it
-  setup                                   installs what the tests need: mosquitto, etcd, Python peers
+  setup                                   installs what the tests need: brokers, balancers, etcd, Python peers
   test [FILTER]                           setup, then builds and tests everything
   ci                                      test, formatting, lints, documentation, matrix
   lint                                    formatting and lints only

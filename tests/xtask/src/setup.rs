@@ -1,4 +1,4 @@
-//! Installs what the tests need beside Rust: mosquitto, etcd and the Python peers.
+//! Installs what the tests need beside Rust: the programs of [`PROGRAMS`] and the Python peers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
