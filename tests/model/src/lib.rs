@@ -11,17 +11,29 @@
 //!
 //! [`Changes`] is a model of its own: how voters are shrunk and grown, without time.
 //!
-//! One tick stands for a third of a voter's lease. What is not in the model: pre-votes, the transfer token,
-//! more than two nodes, the log, and a guest whose clock stops; the simulation covers the first three.
+//! One tick stands for a third of a voter's lease. Tests call [`assert_holds`], which visits every state and knows their
+//! number, and [`assert_breaks`], which finds the shortest way to two holders or a stale write in rules with one missing.
+//!
+//! # Planned moves
+//! [`Rules::HANDOVER`]: a holder stops and gives a token to the other node. The token is a fact, not a message: from then
+//! on it may arrive at any time and any number of times, also after crashes and elections, with or without what is on its
+//! way having been waited for. A bearer asks for votes with it whenever it likes, which is more than the product does.
+//! Shown is that a voter may free a grant for a token of the epoch it promised and must refuse one that was overtaken.
+//! Not shown is that the journal of the bearer has everything, which is no matter of votes.
+//!
+//! # What is not in the models
+//! Pre-votes, more than two nodes, the log, and a guest whose clock stops; the simulation covers the first two.
 #![warn(missing_docs)]
 
 mod members;
 mod rules;
 mod state;
+mod verdict;
 
 pub use members::{Changes, Polls, Question, Record, Turn};
-pub use rules::{Flight, LEASE, Restart, Rules, Sink};
+pub use rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens};
 pub use state::{Move, Packet, State};
+pub use verdict::{assert_breaks, assert_holds};
 
 /// At most one node holds a lease that has not ended.
 pub const ONE_HOLDER: &str = "one unexpired lease holder";
@@ -33,3 +45,5 @@ pub const NO_STALE_WRITE: &str = "no write of an older epoch after a newer one";
 pub const ACTS_ALONE: &str = "a node acts alone";
 /// A write of node 1 follows one of node 0: the rules are not safe because nothing ever happens.
 pub const FAILOVER: &str = "the role moves";
+/// A token moves the role while the lease that it was given for would still run: what a planned move is for.
+pub const HANDED_OVER: &str = "the role is handed over";

@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::state::{Move, State};
-use crate::{FAILOVER, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER};
+use crate::{FAILOVER, HANDED_OVER, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER};
 
 /// What a voter does about its stored grant when it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,9 +34,40 @@ pub enum Sink {
     ComparesEpochs,
 }
 
+/// What voters do about the token of a holder that gave the role away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tokens {
+    /// Nobody gives any.
+    Off,
+    /// One of the epoch that was promised frees the grant; one that a later epoch has overtaken is refused.
+    OfThisEpoch,
+    /// One that was overtaken frees nothing, but its bearer is granted what is free.
+    Overtaken,
+    /// One that freed a grant once does so again.
+    Twice,
+    /// Any frees the grant of the node that gave it.
+    OfAnyEpoch,
+}
+
+/// When a holder gives its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Giver {
+    /// When it has stopped, and waited for a tick for what is on its way; the token says if that was not enough.
+    Waits,
+    /// When it has stopped; the token says whether something may still be on its way.
+    Hurries,
+    /// When it has stopped; the token always says that nothing is on its way.
+    SaysDrained,
+    /// Before it has stopped.
+    ActsOn,
+}
+
 /// The rules, and the bounds of what is looked at.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule or a bound of its own")]
 pub struct Rules {
+    /// How many nodes there are, 2 or 3; each votes.
+    pub nodes: u8,
     /// Whether a witness votes.
     pub witness: bool,
     /// How many votes win.
@@ -51,12 +82,20 @@ pub struct Rules {
     pub guard: u8,
     /// How long writes are on their way.
     pub flight: Flight,
+    /// A candidate asks others only with an epoch that its own vote has promised it; if not, more can happen.
+    pub own_vote_first: bool,
     /// What the plant does.
     pub sink: Sink,
+    /// What voters do about tokens.
+    pub tokens: Tokens,
+    /// When tokens are given.
+    pub giver: Giver,
     /// A voter that promised this much starts no further election.
     pub epochs: u8,
     /// How many crashes there may be.
     pub crashes: u8,
+    /// Whether writes are looked at; if not, there are far fewer states.
+    pub watches_writes: bool,
     /// Whether writes of node 1 after node 0 are looked for.
     pub watches_failover: bool,
 }
@@ -67,6 +106,7 @@ pub const LEASE: u8 = 3;
 impl Rules {
     /// The rules of the product: pair with witness, margin, promises on disk, restart wait, guard.
     pub const PRODUCT: Rules = Rules {
+        nodes: 2,
         witness: true,
         votes_needed: 2,
         hold: LEASE - 1,
@@ -74,15 +114,33 @@ impl Rules {
         restart: Restart::Waits,
         guard: 1,
         flight: Flight::AtMost(1),
+        own_vote_first: false,
         sink: Sink::Blind,
+        tokens: Tokens::Off,
+        giver: Giver::Waits,
         epochs: 3,
         crashes: 1,
+        watches_writes: true,
         watches_failover: false,
     };
 
+    /// The same, with planned moves: the holder gives the role to the other node, and its token arrives at any time
+    /// and any number of times, or never.
+    pub const HANDOVER: Rules = Rules { tokens: Tokens::OfThisEpoch, own_vote_first: true, ..Rules::PRODUCT };
+
     /// How many voters there are.
     pub fn voters(&self) -> usize {
-        if self.witness { 3 } else { 2 }
+        usize::from(self.nodes) + usize::from(self.witness)
+    }
+
+    /// Whose epoch it is.
+    pub(crate) fn owner(&self, epoch: u8) -> u8 {
+        epoch % self.nodes
+    }
+
+    /// To whom the holder of this epoch gives the role.
+    pub(crate) fn heir(&self, epoch: u8) -> u8 {
+        (epoch + 1) % self.nodes
     }
 }
 
@@ -108,6 +166,7 @@ impl Model for Rules {
             Property::always(ONE_OWNER, |_: &Rules, state: &State| !state.is_epoch_shared),
             Property::always(NO_STALE_WRITE, |_: &Rules, state: &State| !state.is_stale_write_accepted),
             Property::sometimes(FAILOVER, |_: &Rules, state: &State| state.has_moved),
+            Property::sometimes(HANDED_OVER, |_: &Rules, state: &State| state.is_handed_over()),
         ]
     }
 }

@@ -1,17 +1,21 @@
 //! One state of the model, and what can happen in it.
 
-use crate::rules::{Flight, LEASE, Restart, Rules, Sink};
+use crate::rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens};
 
 /// Everything there is. Plain arrays, as half a million of these are made per check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a finding or a fact of its own")]
 pub struct State {
     voters: [Voter; 3],
-    nodes: [Node; 2],
+    nodes: [Node; 3],
     /// Sorted, so that the same messages are the same state.
     wire: [Option<Packet>; 2],
     /// Who was active in each epoch, one more than its number; 0 is nobody.
     owners: [u8; EPOCHS],
+    /// One bit per epoch whose holder gave its token, which arrives whenever it likes.
+    tokens: u16,
+    /// Those of them that say that nothing is on its way.
+    drained: u16,
     newest_write: u8,
     crashes: u8,
     has_main_written: bool,
@@ -28,6 +32,8 @@ struct Voter {
     promised: u8,
     /// Who was granted it, and for how many ticks from now.
     granted: Option<(u8, u8)>,
+    /// The token that freed a grant; kept only by those who take it twice.
+    taken: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -47,6 +53,8 @@ struct Lease {
     drift: u8,
     /// How long writes still wait.
     guard: u8,
+    /// The epoch of the token that it was won with, or 0.
+    token: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,6 +63,8 @@ struct Round {
     /// One bit per voter that granted.
     votes: u8,
     age: u8,
+    /// The epoch of the token that is shown, or 0.
+    token: u8,
 }
 
 /// A message; all are sent at the start of a round and carry its age.
@@ -70,6 +80,8 @@ pub enum Packet {
         epoch: u8,
         /// Ticks since the round was sent.
         age: u8,
+        /// The epoch of the token that is shown, or 0.
+        token: u8,
     },
     /// From a voter to a node: granted.
     Grant {
@@ -94,6 +106,20 @@ pub enum Move {
     },
     /// A node asks all voters.
     Ask(u8),
+    /// A node gives the role away.
+    Give {
+        /// The node.
+        node: u8,
+        /// Nothing of it is on its way.
+        is_drained: bool,
+    },
+    /// A node has a token, and asks all voters with it.
+    Bear {
+        /// The node.
+        node: u8,
+        /// The epoch that was given away.
+        token: u8,
+    },
     /// A message arrives. Loss needs no move: a message may stay until it is too old.
     Deliver(Packet),
     /// A voter crashes and is back at once.
@@ -110,9 +136,20 @@ impl State {
         self.nodes.iter().filter(|node| node.lease.is_some()).count()
     }
 
+    /// Whether a node acts by a token while another one's grant would still run.
+    pub fn is_handed_over(&self) -> bool {
+        let has_token = |node: &Node| node.lease.is_some_and(|lease| lease.token != 0);
+        let heirs = (0..).zip(&self.nodes).filter(|(_, node)| has_token(node));
+        let is_other = |heir: u8| {
+            let mut grants = self.voters.iter().filter_map(|voter| voter.granted);
+            grants.any(|(holder, _)| holder != heir)
+        };
+        heirs.map(|(heir, _)| heir).any(is_other)
+    }
+
     pub(crate) fn moves(&self, rules: &Rules, moves: &mut Vec<Move>) {
         moves.push(Move::Tick { slow: 0 });
-        for (index, node) in (0..).zip(&self.nodes) {
+        for (index, node) in (0..rules.nodes).zip(&self.nodes) {
             if node.lease.is_some_and(|lease| lease.drift > 0) {
                 moves.push(Move::Tick { slow: 1 << index });
             }
@@ -121,8 +158,15 @@ impl State {
             let promised = self.voters[usize::from(index)].promised;
             if may_ask && (node.lease.is_some() || promised < rules.epochs) {
                 moves.push(Move::Ask(index));
+                moves.extend(self.tokens_of(rules, index).map(|token| Move::Bear { node: index, token }));
             }
-            if node.lease.is_some_and(|lease| lease.guard == 0) && node.write.is_none() {
+            if rules.tokens != Tokens::Off
+                && node.lease.is_some_and(|lease| self.tokens & 1 << lease.epoch == 0)
+            {
+                moves.extend([true, false].map(|is_drained| Move::Give { node: index, is_drained }));
+            }
+            let may_write = rules.watches_writes && node.lease.is_some_and(|lease| lease.guard == 0);
+            if may_write && node.write.is_none() {
                 moves.push(Move::Check(index));
             }
             if node.write.is_some() {
@@ -139,7 +183,9 @@ impl State {
         let mut next = *self;
         match step {
             Move::Tick { slow } => next.tick(rules, slow),
-            Move::Ask(node) => next.ask(rules, node),
+            Move::Ask(node) => next.ask(rules, node, 0)?,
+            Move::Bear { node, token } => next.ask(rules, node, token)?,
+            Move::Give { node, is_drained } => next.give(rules, node, is_drained)?,
             Move::Deliver(packet) => {
                 next.take_off_wire(packet);
                 next.deliver(rules, packet);
@@ -183,31 +229,58 @@ impl State {
         self.sort_wire();
     }
 
+    /// The tokens that a node can show: any that it was given, and as a holder the one it won with.
+    fn tokens_of(&self, rules: &Rules, node: u8) -> impl Iterator<Item = u8> {
+        let (tokens, rules, lease) = (self.tokens, *rules, self.nodes[usize::from(node)].lease);
+        let is_given = move |epoch: &u8| tokens & 1 << epoch != 0 && rules.heir(*epoch) == node;
+        (1..=MAX_EPOCH).filter(is_given).filter(move |token| lease.is_none_or(|lease| lease.token == *token))
+    }
+
+    /// The role is given away once per epoch. A node that has stopped has no questions open either.
+    fn give(&mut self, rules: &Rules, index: u8, is_drained: bool) -> Option<()> {
+        let node = &mut self.nodes[usize::from(index)];
+        let epoch = node.lease?.epoch;
+        match rules.giver {
+            Giver::Waits | Giver::Hurries if is_drained && node.write.is_some() => return None,
+            Giver::Waits if node.write.is_some_and(|(_, age)| age == 0) => return None,
+            Giver::Waits | Giver::Hurries | Giver::SaysDrained => (node.lease, node.round) = (None, None),
+            Giver::ActsOn => {}
+        }
+        self.tokens |= 1 << epoch;
+        self.drained |= u16::from(is_drained) << epoch;
+        Some(())
+    }
+
     /// A holder asks to keep its epoch, anyone else for the next one of its own.
-    fn ask(&mut self, rules: &Rules, node: u8) {
-        let promised = self.voters[usize::from(node)].promised;
+    fn ask(&mut self, rules: &Rules, node: u8, token: u8) -> Option<()> {
+        let own = self.voters[usize::from(node)];
+        let promised = own.promised.max(token);
         let epoch = match self.nodes[usize::from(node)].lease {
             Some(lease) => lease.epoch,
-            None => (promised / 2 + 1) * 2 + node,
+            None => (promised / rules.nodes + 1) * rules.nodes + node,
         };
-        self.nodes[usize::from(node)].round = Some(Round { epoch, votes: 0, age: 0 });
+        if rules.own_vote_first && !own.grants(rules, node, epoch, token) {
+            return None;
+        }
+        self.nodes[usize::from(node)].round = Some(Round { epoch, votes: 0, age: 0, token });
         for voter in (0..3).take(rules.voters()) {
-            let packet = Packet::Ask { node, voter, epoch, age: 0 };
+            let packet = Packet::Ask { node, voter, epoch, age: 0, token };
             if voter == node {
                 self.deliver(rules, packet);
             } else {
                 self.put_on_wire(packet);
             }
         }
+        Some(())
     }
 
     fn deliver(&mut self, rules: &Rules, packet: Packet) {
         match packet {
-            Packet::Ask { node, voter: index, epoch, age } => {
+            Packet::Ask { node, voter: index, epoch, age, token } => {
                 let voter = &mut self.voters[usize::from(index)];
-                let is_free = voter.granted.is_none_or(|(holder, _)| holder == node);
-                if epoch >= voter.promised && is_free {
-                    *voter = Voter { promised: epoch, granted: Some((node, LEASE)) };
+                if voter.grants(rules, node, epoch, token) {
+                    let taken = if rules.tokens == Tokens::Twice { token.max(voter.taken) } else { 0 };
+                    *voter = Voter { promised: epoch, granted: Some((node, LEASE)), taken };
                     let grant = Packet::Grant { voter: index, node, epoch, age };
                     if index == node {
                         self.deliver(rules, grant);
@@ -230,8 +303,10 @@ impl State {
             return;
         }
         // The lease counts from the moment the round was sent.
-        let guard = node.lease.map_or(rules.guard, |lease| lease.guard);
-        node.lease = Some(Lease { epoch, left: rules.hold - age, drift: rules.drift, guard });
+        let is_clean = round.token != 0 && self.drained & 1 << round.token != 0;
+        let guard = if is_clean { 0 } else { rules.guard };
+        let (guard, token) = node.lease.map_or((guard, round.token), |lease| (lease.guard, lease.token));
+        node.lease = Some(Lease { epoch, left: rules.hold - age, drift: rules.drift, guard, token });
         let owner = &mut self.owners[usize::from(epoch)];
         if *owner != 0 && *owner != index + 1 {
             self.is_epoch_shared = true;
@@ -293,6 +368,28 @@ impl State {
     }
 }
 
+impl Voter {
+    /// Whether the node is granted the epoch. A question that was granted before is granted again.
+    fn grants(self, rules: &Rules, node: u8, epoch: u8, token: u8) -> bool {
+        let is_overtaken = token != 0 && token < self.promised;
+        let is_of = |holder| token != 0 && rules.owner(token) == holder;
+        let frees = |holder| match rules.tokens {
+            Tokens::Off => false,
+            Tokens::OfThisEpoch | Tokens::Overtaken => token == self.promised && is_of(holder),
+            Tokens::Twice => (token == self.promised || token == self.taken) && is_of(holder),
+            Tokens::OfAnyEpoch => is_of(holder),
+        };
+        let is_refused = epoch > self.promised
+            && match rules.tokens {
+                Tokens::Off | Tokens::OfThisEpoch => is_overtaken,
+                Tokens::Twice => is_overtaken && token != self.taken,
+                Tokens::Overtaken | Tokens::OfAnyEpoch => false,
+            };
+        let is_free = self.granted.is_none_or(|(holder, _)| holder == node || frees(holder));
+        epoch >= self.promised && !is_refused && is_free
+    }
+}
+
 impl Packet {
     fn older(self, limit: u8) -> Option<Packet> {
         let mut packet = self;
@@ -304,3 +401,4 @@ impl Packet {
 
 /// More epochs than the bounds allow to reach.
 const EPOCHS: usize = 12;
+const MAX_EPOCH: u8 = 11;
