@@ -1,5 +1,6 @@
 //! From received messages to values of items.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap};
 
 use crate::item::Spec;
@@ -77,9 +78,10 @@ struct Target {
 
 impl Inputs {
     /// Builds the tables for `items`. With `mirror`, written topics with `QoS` 1 or 2 are read back too.
-    pub fn build<'a>(items: impl Iterator<Item = (u32, &'a Spec)>, mirror: bool) -> Self {
+    pub fn build(items: impl Iterator<Item = (u32, impl Borrow<Spec>)>, mirror: bool) -> Self {
         let mut inputs = Self::default();
         for (item, spec) in items {
+            let spec = spec.borrow();
             if let Some(filter) = &spec.filter {
                 inputs.add_input(item, filter, spec);
             }

@@ -39,7 +39,7 @@ impl Path {
         let Some(mut rest) = text.strip_prefix('$') else {
             return match text {
                 "" => Err(wrong("it is empty")),
-                _ => Ok(Self(vec![Step::Key(text.into())])),
+                _ => Ok(Self::key(text)),
             };
         };
         let mut steps = Vec::new();
@@ -72,6 +72,11 @@ impl Path {
             }
         }
         Ok(Self(steps))
+    }
+
+    /// One key of the top-level object.
+    pub fn key(key: &str) -> Self {
+        Self(vec![Step::Key(key.into())])
     }
 
     /// The steps.

@@ -21,6 +21,7 @@ pub mod config;
 pub mod driver;
 pub mod input;
 pub mod item;
+mod items;
 pub mod jsonpath;
 pub mod link;
 pub mod output;

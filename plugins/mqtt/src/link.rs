@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::config::{Settings, Version};
 use crate::input::{Inputs, Update};
 use crate::item::Spec;
+use crate::items::Items;
 use crate::output::{Batch, Outputs};
 use crate::packet::{OFFLINE, ONLINE, Qos};
 use crate::payload::Value;
@@ -71,7 +72,7 @@ pub struct Link {
     pub(crate) session: RefCell<Session>,
     inputs: RefCell<Inputs>,
     outputs: RefCell<Outputs>,
-    items: RefCell<BTreeMap<u32, Spec>>,
+    items: RefCell<Items>,
     is_stale: Cell<bool>,
     is_subscription_stale: Cell<bool>,
     role: Cell<Role>,
@@ -104,7 +105,7 @@ impl Link {
         Rc::new(Self {
             session: RefCell::new(Session::new(limits, first_id)),
             inputs: RefCell::default(),
-            outputs: RefCell::new(Outputs::build(std::iter::empty(), &settings)),
+            outputs: RefCell::new(Outputs::build(std::iter::empty::<(u32, Spec)>(), &settings)),
             settings,
             items: RefCell::default(),
             is_stale: Cell::new(false),
@@ -130,7 +131,7 @@ impl Link {
 
     /// Adds or replaces items.
     pub fn add_items(&self, items: impl IntoIterator<Item = (u32, Spec)>) {
-        self.items.borrow_mut().extend(items);
+        self.items.borrow_mut().add(items);
         self.is_stale.set(true);
         self.is_subscription_stale.set(true);
         self.wake.notify_one();
@@ -138,10 +139,7 @@ impl Link {
 
     /// Removes items.
     pub fn remove_items(&self, items: impl IntoIterator<Item = u32>) {
-        let mut known = self.items.borrow_mut();
-        for item in items {
-            known.remove(&item);
-        }
+        self.items.borrow_mut().remove(&items.into_iter().collect());
         self.is_stale.set(true);
         self.is_subscription_stale.set(true);
         self.wake.notify_one();
@@ -274,9 +272,8 @@ impl Link {
     fn refresh(&self) {
         if self.is_stale.replace(false) {
             let items = self.items.borrow();
-            let all = || items.iter().map(|(item, spec)| (*item, spec));
-            *self.inputs.borrow_mut() = Inputs::build(all(), self.settings.mirror);
-            *self.outputs.borrow_mut() = Outputs::build(all(), &self.settings);
+            *self.inputs.borrow_mut() = Inputs::build(items.iter(), self.settings.mirror);
+            *self.outputs.borrow_mut() = Outputs::build(items.iter(), &self.settings);
         }
     }
 
@@ -326,8 +323,8 @@ impl Link {
     /// Items that read, without those of refused filters.
     pub(crate) fn reading_items(&self, refused: &[String]) -> Vec<u32> {
         let items = self.items.borrow();
-        let reads = |spec: &Spec| spec.filter.as_ref().is_some_and(|filter| !refused.contains(filter));
-        items.iter().filter(|(_, spec)| reads(spec)).map(|(item, _)| *item).collect()
+        let is_read = |filter: &str| !refused.iter().any(|refused| refused == filter);
+        items.filters().filter(|(_, filter)| is_read(filter)).map(|(item, _)| item).collect()
     }
 
     /// Numbers of the input side since the tables were built.

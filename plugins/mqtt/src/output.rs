@@ -1,5 +1,6 @@
 //! From writes to messages. Writes of one batch to items of the same topic with a `json` cell become one message.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
@@ -83,7 +84,7 @@ impl std::fmt::Debug for Batch {
 
 impl Outputs {
     /// Builds the tables for `items`.
-    pub fn build<'a>(items: impl Iterator<Item = (u32, &'a Spec)>, settings: &Settings) -> Self {
+    pub fn build(items: impl Iterator<Item = (u32, impl Borrow<Spec>)>, settings: &Settings) -> Self {
         let mut outputs = Self {
             targets: Vec::new(),
             hint: 0,
@@ -96,6 +97,7 @@ impl Outputs {
             size_max: (settings.packet_size_bytes_max as usize / 2).min(BLOCK_BYTES_MAX),
         };
         for (item, spec) in items {
+            let spec = spec.borrow();
             let Some(name) = &spec.topic else { continue };
             let topic = outputs.topic(name);
             let place = match &spec.json {

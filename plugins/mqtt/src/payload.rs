@@ -78,12 +78,12 @@ pub enum Kind {
     Any,
     /// Yes or no.
     Bool,
-    /// Whole number from `min` to `max`.
+    /// Whole number.
     Int {
-        /// Lowest.
-        min: i64,
-        /// Highest.
-        max: u64,
+        /// Its width: 8 to 64.
+        bits: u8,
+        /// Whether it can be negative.
+        is_signed: bool,
     },
     /// Number.
     Float,
@@ -98,17 +98,18 @@ pub enum Kind {
 impl Kind {
     /// Reads a `type` cell; unknown words mean any type, the hub has checked them already.
     pub fn parse(text: &str) -> Self {
-        let int = |min, max| Self::Int { min, max };
+        let signed = |bits| Self::Int { bits, is_signed: true };
+        let unsigned = |bits| Self::Int { bits, is_signed: false };
         match text.to_ascii_lowercase().as_str() {
             "bool" | "boolean" => Self::Bool,
-            "i8" | "int8" => int(i8::MIN.into(), 127),
-            "u8" | "uint8" => int(0, 255),
-            "i16" | "int16" => int(i16::MIN.into(), 32_767),
-            "u16" | "uint16" => int(0, 65_535),
-            "i32" | "int32" => int(i32::MIN.into(), 2_147_483_647),
-            "u32" | "uint32" => int(0, 4_294_967_295),
-            "i64" | "int64" | "int" => int(i64::MIN, i64::MAX.unsigned_abs()),
-            "u64" | "uint64" => int(0, u64::MAX),
+            "i8" | "int8" => signed(8),
+            "u8" | "uint8" => unsigned(8),
+            "i16" | "int16" => signed(16),
+            "u16" | "uint16" => unsigned(16),
+            "i32" | "int32" => signed(32),
+            "u32" | "uint32" => unsigned(32),
+            "i64" | "int64" | "int" => signed(64),
+            "u64" | "uint64" => unsigned(64),
             "f32" | "f64" | "float32" | "float64" | "float" | "double" | "number" => Self::Float,
             "string" | "str" | "text" => Self::Text,
             "bytes" => Self::Bytes,
@@ -143,7 +144,11 @@ impl Kind {
                 Value::Str(text) => parse_bool(&text).map(Value::Bool).ok_or(Error::Type),
                 Value::Null | Value::Bytes(_) | Value::Json(_) => Err(Error::Type),
             },
-            Self::Int { min, max } => whole(&value, min, max),
+            Self::Int { bits, is_signed: true } => {
+                let max = i64::MAX >> spare(bits);
+                whole(&value, -max - 1, max.unsigned_abs())
+            }
+            Self::Int { bits, is_signed: false } => whole(&value, 0, u64::MAX >> spare(bits)),
             Self::Float => match number_of(&value)? {
                 Value::I64(number) => Ok(Value::F64(int_to_float(number))),
                 #[expect(clippy::cast_precision_loss, reason = "an item of type float accepts the rounding")]
@@ -327,6 +332,11 @@ fn number_of(value: &Value) -> Result<Value, Error> {
         Value::Str(text) => parse_number(text.trim()).ok_or(Error::Type),
         Value::Null | Value::Bytes(_) | Value::Json(_) => Err(Error::Type),
     }
+}
+
+/// How many of 64 bits a whole number of this width does not use.
+fn spare(bits: u8) -> u8 {
+    64_u8.saturating_sub(bits).min(63)
 }
 
 fn whole(value: &Value, min: i64, max: u64) -> Result<Value, Error> {
