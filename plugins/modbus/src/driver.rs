@@ -114,9 +114,10 @@ impl Driver {
             self.inbox.role_reached.set(version);
             self.inbox.reached.notify_one();
         }
-        if self.points_version != self.inbox.points_version.get() {
+        // A standby that reads nothing needs no plan, and items may come in several calls before it does.
+        if self.role >= Role::Hot && self.points_version != self.inbox.points_version.get() {
             self.points_version = self.inbox.points_version.get();
-            let points = self.inbox.points.borrow().values().cloned().collect();
+            let points = Rc::clone(&self.inbox.points.borrow());
             self.image.plan(points, &self.settings);
         }
     }

@@ -1,6 +1,7 @@
 //! The items with their poll cycles, and what the hub was last told about them.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::burst::Span;
 use crate::codec::Datum;
 use crate::config::{Publish, Settings};
+use crate::inbox::Points;
 use crate::planner::{Block, plan, split};
 use crate::point::Point;
 
@@ -95,7 +97,7 @@ pub(crate) struct Unit {
 /// All items of the interface.
 #[derive(Debug)]
 pub(crate) struct Image {
-    pub(crate) points: Vec<Point>,
+    pub(crate) points: Rc<Points>,
     pub(crate) classes: Vec<Class>,
     pub(crate) units: BTreeMap<u8, Unit>,
     /// What was last published of each point: quality and registers.
@@ -107,12 +109,12 @@ pub(crate) struct Image {
 impl Image {
     pub(crate) fn new(publisher: Publisher, mode: Publish) -> Self {
         publisher.set_linger(LINGER);
-        let (points, classes, units, last) = (Vec::new(), Vec::new(), BTreeMap::new(), Vec::new());
+        let (points, classes, units, last) = (Rc::default(), Vec::new(), BTreeMap::new(), Vec::new());
         Self { points, classes, units, last, publisher, mode }
     }
 
     /// Plans the cycles for new items; all are due at once.
-    pub(crate) fn plan(&mut self, points: Vec<Point>, settings: &Settings) {
+    pub(crate) fn plan(&mut self, points: Rc<Points>, settings: &Settings) {
         let mut classes: BTreeMap<Duration, Vec<usize>> = BTreeMap::new();
         for (index, point) in points.iter().enumerate() {
             if let Some(period) = point.period {
@@ -130,7 +132,7 @@ impl Image {
         };
         self.classes = classes.into_iter().map(class).collect();
         let mut units = BTreeMap::new();
-        for point in &points {
+        for point in points.iter() {
             units.entry(point.unit).or_insert_with(|| {
                 self.units.remove(&point.unit).unwrap_or_else(|| Unit {
                     backoff: Backoff::new(settings.config.backoff_min.0, settings.config.backoff_max.0),

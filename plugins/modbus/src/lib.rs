@@ -69,15 +69,16 @@ impl Plugin for Modbus {
         let mut refused = Vec::new();
         {
             let mut points = self.inbox.points.borrow_mut();
-            for item in remove {
-                points.remove(&item.0);
+            let points = Rc::make_mut(&mut points);
+            if !remove.is_empty() {
+                points.remove(&remove.into_iter().map(|item| item.0).collect());
             }
             for def in add {
                 match Point::parse(def.item.0, &def.address, &self.settings) {
                     Ok(mut point) => {
                         // The hub's word on access counts, the row's is where it comes from.
                         point.is_writable &= def.access.is_writable();
-                        points.insert(def.item.0, point);
+                        points.insert(point);
                     }
                     Err(error) => {
                         self.cx.publisher().push(Update::bad(def.item, Quality::BAD_CONFIGURATION));
@@ -85,6 +86,7 @@ impl Plugin for Modbus {
                     }
                 }
             }
+            points.shrink_to_fit();
         }
         self.inbox.points_version.set(self.inbox.points_version.get() + 1);
         self.inbox.changed.notify_one();
@@ -168,7 +170,7 @@ impl Plugin for Modbus {
 impl Modbus {
     fn job(&self, item: Item, value: &Value) -> Result<(Point, Payload)> {
         let points = self.inbox.points.borrow();
-        let point = points.get(&item.0).ok_or_else(|| Error::invalid("no such item"))?;
+        let point = points.get(item.0).ok_or_else(|| Error::invalid("no such item"))?;
         if !point.is_writable {
             return Err(Error::invalid("the item is read only"));
         }
