@@ -66,15 +66,20 @@ impl Site {
         Ok(site)
     }
 
+    /// That no node has this name, with those that there are.
+    pub fn unknown_node(&self, name: &str) -> UnknownNode {
+        UnknownNode {
+            name: name.to_owned(),
+            known: self.nodes.iter().map(|node| node.name.clone()).collect(),
+        }
+    }
+
     /// As [`Site::for_node`], in place: item lists are long.
     ///
     /// # Errors
     /// [`UnknownNode`].
     pub fn apply_node(&mut self, name: &str) -> Result<(), UnknownNode> {
-        let node = self.node(name).ok_or_else(|| UnknownNode {
-            name: name.to_owned(),
-            known: self.nodes.iter().map(|node| node.name.clone()).collect(),
-        })?;
+        let node = self.node(name).ok_or_else(|| self.unknown_node(name))?;
         let overrides = node.overrides.clone();
         for interface in &mut self.interfaces {
             if let Some(change) = overrides.get(&interface.id) {

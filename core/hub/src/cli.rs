@@ -165,9 +165,9 @@ pub(crate) struct RunArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct WitnessArgs {
-    /// Address to listen on
-    #[arg(long, value_name = "HOST:PORT", default_value = "0.0.0.0:7621")]
-    pub(crate) listen: String,
+    /// Address to listen on [default: every address, at the port of `witness` in the configuration, else 7621]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use twinhub_config::UnknownNode;
+
 use crate::pki::PkiError;
 
 /// Why a node or a witness could not start.
@@ -77,11 +79,8 @@ pub enum CommandError {
         group: String,
     },
     /// No such node.
-    #[error("there is no node `{node}`")]
-    UnknownNode {
-        /// The name.
-        node: String,
-    },
+    #[error(transparent)]
+    UnknownNode(#[from] UnknownNode),
     /// This node does not act.
     #[error("this node is not active{}", match .active { Some(name) => format!(", `{name}` is"), None => String::from(" and knows no active node") })]
     NotActive {
@@ -139,7 +138,7 @@ impl CommandError {
             CommandError::Timeout { .. } => "TH-ITEM-005",
             CommandError::Busy => "TH-ITEM-006",
             CommandError::NotActive { .. } => "TH-NODE-001",
-            CommandError::UnknownNode { .. } => "TH-NODE-002",
+            CommandError::UnknownNode(_) => "TH-NODE-002",
             CommandError::UnknownGroup { .. } => "TH-NODE-003",
             CommandError::OrderRefused { .. } => "TH-NODE-004",
             CommandError::Stopping => "TH-NODE-005",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 use twinhub_config::{Node, Severity, Site};
 use twinhub_floating::Address;
-use twinhub_runtime::view::ClusterView;
+use twinhub_runtime::view::{ClusterView, GroupView};
 
 use super::check::{FLOATING_HELP, check_plugins};
 use crate::cli::{DoctorArgs, Global};
@@ -71,7 +71,11 @@ pub(crate) fn run(global: &Global, args: &DoctorArgs, answer: Answer) -> Outcome
         certificates(site, &own, &paths, &mut report);
         for node in &own {
             state(&node.name, &paths, &mut report);
-            ports(global, node, &mut report);
+            let running = running(global, node);
+            ports(node, running.is_some(), &mut report);
+            for group in running.iter().flat_map(|view| &view.groups) {
+                roles(&node.name, group, &mut report);
+            }
         }
         floating(site, &mut report);
         others(site, args.node.as_deref(), &mut report);
@@ -258,14 +262,14 @@ fn journal(node: &str, dir: &Path, report: &mut Report) {
     report.ok("journal", format!("{node}: {files} files, {} KiB", bytes >> 10));
 }
 
-fn ports(global: &Global, node: &Node, report: &mut Report) {
+fn ports(node: &Node, is_running: bool, report: &mut Report) {
     for (what, address) in
         std::iter::once(("web", &node.web)).chain(node.listen.iter().map(|link| ("peer", link)))
     {
         match TcpListener::bind(address) {
             Ok(_) => report.ok("ports", format!("{}: {what} {address} is free", node.name)),
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                if is_own_hub(global, node) {
+                if is_running {
                     report.ok("ports", format!("{}: {what} {address} is used by its hub", node.name));
                 } else {
                     report.fail(
@@ -287,11 +291,44 @@ fn ports(global: &Global, node: &Node, report: &mut Report) {
     }
 }
 
-/// Whether the node's web address is answered by a hub that has its name.
-fn is_own_hub(global: &Global, node: &Node) -> bool {
+/// What the node says of the cluster, if its web address is answered by a hub that has its name.
+fn running(global: &Global, node: &Node) -> Option<ClusterView> {
     let url = format!("http://127.0.0.1:{}", port_of(&node.web));
     let cluster = Client::at(global, &url).and_then(|client| client.get::<ClusterView>("/api/v1/cluster"));
-    cluster.is_ok_and(|cluster| cluster.node == node.name)
+    cluster.ok().filter(|cluster| cluster.node == node.name)
+}
+
+/// Whether a running node could lose its main, and why not.
+fn roles(node: &str, group: &GroupView, report: &mut Report) {
+    let about = format!("{node}: group {}", group.id);
+    let advice = "`twinhub status` shows who is in which state and why";
+    match &group.active {
+        Some(active) if group.protected => report.ok("roles", format!("{about}: {active} active, protected")),
+        Some(active) => {
+            report.warn("roles", format!("{about}: {active} active, not protected"), advice);
+        }
+        None => report.fail("roles", format!("{about}: nobody is known to be active"), advice),
+    }
+    let voters = &group.voters;
+    if !voters.shrunk.is_empty() {
+        let shrunk: Vec<&str> = voters.shrunk.iter().map(|shrunk| shrunk.name.as_str()).collect();
+        let found = format!(
+            "{about}: {} of {} vote, {} shrunk",
+            voters.voting,
+            voters.configured,
+            shrunk.join(" and ")
+        );
+        let advice = "they vote again by themselves when they are back; held ones after `twinhub grow NAME`";
+        report.warn("voters", found, advice);
+    }
+    if group.paused {
+        report.warn("roles", format!("{about}: paused, no role moves"), "`twinhub resume` lets roles move");
+    }
+    if let Some(floating) = &group.floating
+        && let Some(error) = &floating.error
+    {
+        report.fail("floating address", format!("{about}: {error}"), "see `floating` in `twinhub status`");
+    }
 }
 
 fn port_of(address: &str) -> &str {

@@ -72,6 +72,14 @@ fn a_pair_is_run_asked_switched_crashed_and_stopped() {
     pair.wait("main standby once more", |pair| pair.state("main") == "standby");
     let wrong = pair.ask("main", &["switchover", "--to", "nobody"]);
     assert_eq!(wrong.status.code(), Some(1), "{wrong:?}");
+    let said = String::from_utf8_lossy(&wrong.stderr);
+    assert!(said.contains("no node is called `nobody`: the nodes are main, backup"), "{said}");
+
+    // A full copy comes from the active node, which has nowhere to fetch one.
+    let refused = pair.ask("backup", &["resync"]);
+    assert_eq!(refused.status.code(), Some(3), "{refused:?}");
+    assert_eq!(pair.json("main", &["resync"])["state"], "done");
+    pair.wait("main standby with a full copy", |pair| pair.state("main") == "standby");
 
     // A killed hub process is started again by its supervisor and rejoins. Who acts then depends on whether it is
     // back before its lease ends; that one acts and the other follows does not.

@@ -154,10 +154,23 @@ impl Handle {
         let shared = &self.0.shared;
         let operation = shared.begin_operation(shared.say(&Order::Resync), groups);
         for group in groups {
-            if let Some(inbox) = self.0.inboxes.get(group) {
-                inbox.push(Job::Resync);
+            match shared.group(group).active {
+                Some(active) if active == shared.rank => {
+                    let text =
+                        format!("{} is active, its copy is the one that counts: ask a standby", shared.node);
+                    shared.end_operation(operation, group, false, &text);
+                }
+                Some(_) => {
+                    if let Some(inbox) = self.0.inboxes.get(group) {
+                        inbox.push(Job::Resync);
+                    }
+                    shared.end_operation(operation, group, true, "a full copy is on its way");
+                }
+                None => {
+                    let text = "no node is known to be active that could send a full copy";
+                    shared.end_operation(operation, group, false, text);
+                }
             }
-            shared.end_operation(operation, group, true, "a full copy is on its way");
         }
         operation
     }
@@ -180,7 +193,7 @@ impl Handle {
             .iter()
             .find(|node| node.name == name)
             .map(|node| NodeRank(node.rank))
-            .ok_or_else(|| CommandError::UnknownNode { node: name.to_owned() })
+            .ok_or_else(|| self.site().unknown_node(name).into())
     }
 
     /// What became of an order.

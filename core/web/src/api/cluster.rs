@@ -143,10 +143,14 @@ pub(crate) async fn grow(
     give(&web, peer, &body, &Order::Grow { voter })
 }
 
+fn unknown_node(web: &Web, name: &str) -> Problem {
+    Problem::not_found("TH-NODE-002", web.handle.site().unknown_node(name).to_string())
+}
+
 /// Where the web interface of `node` is, if it is another one than this.
 fn elsewhere(web: &Web, node: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(node) = node.filter(|node| *node != web.handle.node_name()) else { return Ok(None) };
-    let unknown = || Problem::not_found("TH-NODE-002", format!("there is no node `{node}`"));
+    let unknown = || unknown_node(web, node);
     let url = web.handle.web_url(node).ok_or_else(unknown)?;
     if headers.contains_key(forward::FORWARDED) {
         let detail =
@@ -300,7 +304,7 @@ fn details(web: &Web, name: &str) -> Result<NodeDetails, Problem> {
         .filter(|(_, node)| node.name == name)
         .collect();
     let Some((_, first)) = views.first().cloned() else {
-        return Err(Problem::not_found("TH-NODE-002", format!("there is no node `{name}`")));
+        return Err(unknown_node(web, name));
     };
     let groups = views
         .into_iter()
@@ -347,7 +351,7 @@ pub(crate) async fn test_node(
     let cluster = web.handle.cluster();
     let is_witness = name == "witness" && cluster.witness.is_some();
     if !is_witness && web.handle.site().node(&name).is_none() {
-        return Err(Problem::not_found("TH-NODE-002", format!("there is no node `{name}`")));
+        return Err(unknown_node(&web, &name));
     }
     let paths = web.handle.test_paths(&name).await;
     Ok(Json(NodeTest { name, from: cluster.node, config_hash: cluster.config_hash, paths }))
