@@ -1,6 +1,6 @@
 //! Exhaustive model of the lease, epoch and guard rules.
 //!
-//! The model is small enough to visit every state: two nodes, maybe a witness, two messages on the wire,
+//! The model is small enough to visit every state: two nodes and maybe a witness, or three nodes, few messages on the wire,
 //! clocks that differ by one tick per lease, crashes of any voter, and writes that are checked at one time
 //! and arrive at another. [`Rules`] says which of the rules of the product hold; the checker then looks for
 //! a way, any way, to break one of three promises:
@@ -21,8 +21,13 @@
 //! Shown is that a voter may free a grant for a token of the epoch it promised and must refuse one that was overtaken.
 //! Not shown is that the journal of the bearer has everything, which is no matter of votes.
 //!
+//! # Three nodes
+//! [`Rules::THREE_NODES`]: no witness, any two nodes are the majority, each votes for itself before it asks others, up to
+//! two of the three crash and come back with what they had stored. More nodes and tokens between more than two are left
+//! to the simulation: a majority is the same thing there.
+//!
 //! # What is not in the models
-//! Pre-votes, more than two nodes, the log, and a guest whose clock stops; the simulation covers the first two.
+//! Pre-votes, the log, and a guest whose clock stops; the simulation covers the first.
 #![warn(missing_docs)]
 
 mod members;
@@ -45,5 +50,7 @@ pub const NO_STALE_WRITE: &str = "no write of an older epoch after a newer one";
 pub const ACTS_ALONE: &str = "a node acts alone";
 /// A write of node 1 follows one of node 0: the rules are not safe because nothing ever happens.
 pub const FAILOVER: &str = "the role moves";
+/// Two nodes have won an epoch: the same for models without writes.
+pub const ANOTHER_WINS: &str = "another node wins";
 /// A token moves the role while the lease that it was given for would still run: what a planned move is for.
 pub const HANDED_OVER: &str = "the role is handed over";

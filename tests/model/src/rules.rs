@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::state::{Move, State};
-use crate::{FAILOVER, HANDED_OVER, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER};
+use crate::{ANOTHER_WINS, FAILOVER, HANDED_OVER, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER};
 
 /// What a voter does about its stored grant when it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,8 @@ pub struct Rules {
     pub epochs: u8,
     /// How many crashes there may be.
     pub crashes: u8,
+    /// How many messages may be on the wire; one more is lost.
+    pub in_flight: usize,
     /// Whether writes are looked at; if not, there are far fewer states.
     pub watches_writes: bool,
     /// Whether writes of node 1 after node 0 are looked for.
@@ -120,6 +122,7 @@ impl Rules {
         giver: Giver::Waits,
         epochs: 3,
         crashes: 1,
+        in_flight: 2,
         watches_writes: true,
         watches_failover: false,
     };
@@ -127,6 +130,17 @@ impl Rules {
     /// The same, with planned moves: the holder gives the role to the other node, and its token arrives at any time
     /// and any number of times, or never.
     pub const HANDOVER: Rules = Rules { tokens: Tokens::OfThisEpoch, own_vote_first: true, ..Rules::PRODUCT };
+
+    /// Three nodes and no witness: any two of them are the majority.
+    pub const THREE_NODES: Rules = Rules {
+        nodes: 3,
+        witness: false,
+        own_vote_first: true,
+        epochs: 6,
+        in_flight: 4,
+        watches_writes: false,
+        ..Rules::PRODUCT
+    };
 
     /// How many voters there are.
     pub fn voters(&self) -> usize {
@@ -166,6 +180,7 @@ impl Model for Rules {
             Property::always(ONE_OWNER, |_: &Rules, state: &State| !state.is_epoch_shared),
             Property::always(NO_STALE_WRITE, |_: &Rules, state: &State| !state.is_stale_write_accepted),
             Property::sometimes(FAILOVER, |_: &Rules, state: &State| state.has_moved),
+            Property::sometimes(ANOTHER_WINS, |_: &Rules, state: &State| state.has_changed_hands()),
             Property::sometimes(HANDED_OVER, |_: &Rules, state: &State| state.is_handed_over()),
         ]
     }

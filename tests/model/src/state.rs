@@ -9,7 +9,7 @@ pub struct State {
     voters: [Voter; 3],
     nodes: [Node; 3],
     /// Sorted, so that the same messages are the same state.
-    wire: [Option<Packet>; 2],
+    wire: [Option<Packet>; IN_FLIGHT_MAX],
     /// Who was active in each epoch, one more than its number; 0 is nobody.
     owners: [u8; EPOCHS],
     /// One bit per epoch whose holder gave its token, which arrives whenever it likes.
@@ -134,6 +134,12 @@ impl State {
     /// How many nodes hold a lease that has not ended.
     pub fn holders(&self) -> usize {
         self.nodes.iter().filter(|node| node.lease.is_some()).count()
+    }
+
+    /// Whether two nodes have won an epoch.
+    pub fn has_changed_hands(&self) -> bool {
+        let mut winners = self.owners.iter().filter(|owner| **owner != 0);
+        winners.next().is_some_and(|first| winners.any(|owner| owner != first))
     }
 
     /// Whether a node acts by a token while another one's grant would still run.
@@ -268,7 +274,7 @@ impl State {
             if voter == node {
                 self.deliver(rules, packet);
             } else {
-                self.put_on_wire(packet);
+                self.put_on_wire(rules, packet);
             }
         }
         Some(())
@@ -285,7 +291,7 @@ impl State {
                     if index == node {
                         self.deliver(rules, grant);
                     } else {
-                        self.put_on_wire(grant);
+                        self.put_on_wire(rules, grant);
                     }
                 }
             }
@@ -344,8 +350,9 @@ impl State {
     }
 
     /// A full wire loses the message, like any wire may.
-    fn put_on_wire(&mut self, packet: Packet) {
-        if self.wire.contains(&Some(packet)) {
+    fn put_on_wire(&mut self, rules: &Rules, packet: Packet) {
+        let is_full = self.wire.iter().flatten().count() >= rules.in_flight;
+        if is_full || self.wire.contains(&Some(packet)) {
             return;
         }
         if let Some(slot) = self.wire.iter_mut().find(|slot| slot.is_none()) {
@@ -402,3 +409,4 @@ impl Packet {
 /// More epochs than the bounds allow to reach.
 const EPOCHS: usize = 12;
 const MAX_EPOCH: u8 = 11;
+const IN_FLIGHT_MAX: usize = 4;
