@@ -158,6 +158,9 @@ pub(crate) struct RunArgs {
     /// Run the hub in this process; whatever started it restarts it after a crash
     #[arg(long)]
     pub(crate) no_supervisor: bool,
+    /// Leave a hub process alone that was stopped (SIGSTOP), which is killed and started again otherwise
+    #[arg(long, conflicts_with = "no_supervisor")]
+    pub(crate) keep_stopped: bool,
     /// Process id of the supervisor, set by it
     #[arg(long, hide = true, value_name = "PID", conflicts_with = "no_supervisor")]
     pub(crate) child: Option<i32>,

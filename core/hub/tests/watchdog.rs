@@ -1,6 +1,8 @@
-//! A process that cannot close its gates in time ends itself: seen from outside, with a plugin that never lets go.
+//! A process that cannot close its gates in time ends itself, and one that was stopped is ended by its supervisor: seen
+//! from outside, with a plugin that writes down its calls.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -33,6 +35,73 @@ fn a_plugin_that_does_not_let_go_ends_the_process_and_nothing_else_does() {
     assert!(well.log().contains("links cut"), "{}", well.log());
 }
 
+#[test]
+fn a_hub_process_that_was_stopped_is_killed_at_once_and_another_acts() {
+    let node = Node::start("");
+    let before = node.hub().unwrap();
+    kill_process(before, Signal::STOP).unwrap();
+    node.wait("another process acts", |node| node.hub().is_some_and(|hub| hub != before) && node.is_active());
+    assert!(node.log().contains("the hub process was stopped and is killed"), "{}", node.log());
+    assert!(node.log().contains("signal: 9"), "{}", node.log());
+}
+
+#[test]
+fn a_stopped_hub_process_is_left_alone_if_its_owner_says_so() {
+    let node = Node::start_with("", &["--keep-stopped"]);
+    let before = node.hub().unwrap();
+    kill_process(before, Signal::STOP).unwrap();
+    let until = Instant::now() + LEASE;
+    node.wait("the lease to end", |_| Instant::now() > until);
+    kill_process(before, Signal::CONT).unwrap();
+    node.wait("it acts again in a new epoch", |node| node.is_active() && node.epoch() > 1);
+    assert_eq!(node.hub(), Some(before), "{}", node.log());
+}
+
+/// A debugger attaches by a stop, too, which the kernel shows only to the debugger.
+#[test]
+fn a_hub_process_that_a_debugger_holds_is_left_alone() {
+    let node = Node::start("");
+    let before = node.hub().unwrap();
+    let tracer = node.dir.path().join("tracer");
+    compile("hub/tests/fixtures/tracer.c", &tracer, &[]);
+    let mut debugger = Command::new(&tracer)
+        .arg(before.as_raw_pid().to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = String::new();
+    BufReader::new(debugger.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    if said.trim() == "not permitted" {
+        debugger.wait().unwrap();
+        skip("this machine permits no debugger here");
+        return;
+    }
+    assert_eq!(said.trim(), "holds");
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", before.as_raw_pid())).unwrap();
+    assert!(state.contains(") t "), "the debugger does not hold it: {state}");
+    let until = Instant::now() + Duration::from_millis(500);
+    node.wait("the supervisor to be told, if it is", |_| Instant::now() > until);
+    drop(debugger.stdin.take());
+    assert!(debugger.wait().unwrap().success());
+    node.wait("it acts", Node::is_active);
+    assert_eq!(node.hub(), Some(before), "{}", node.log());
+    assert!(!node.log().contains("was stopped"), "{}", node.log());
+}
+
+#[test]
+fn a_terminal_suspends_neither_process() {
+    let node = Node::start("");
+    let before = node.hub().unwrap();
+    let supervisor = node.supervisor();
+    for process in [supervisor, before] {
+        kill_process(process, Signal::TSTP).unwrap();
+    }
+    let until = Instant::now() + LEASE;
+    node.wait("the lease to end if it were not renewed", |_| Instant::now() > until);
+    assert_eq!((node.hub(), node.is_active(), node.epoch()), (Some(before), true, 1), "{}", node.log());
+}
+
 /// A site of one node, whose own vote is the majority.
 struct Node {
     dir: TempDir,
@@ -42,6 +111,10 @@ struct Node {
 
 impl Node {
     fn start(setting: &str) -> Node {
+        Node::start_with(setting, &[])
+    }
+
+    fn start_with(setting: &str, options: &[&str]) -> Node {
         let dir = tempfile::tempdir().unwrap();
         let [link, web] = free_ports();
         build_recorder(dir.path());
@@ -60,6 +133,7 @@ impl Node {
             .arg("--plugins")
             .arg(dir.path())
             .args(["run", "--node", "main"])
+            .args(options)
             .env_remove("TWINHUB_LOG")
             .stdout(Stdio::null())
             .stderr(log)
@@ -70,13 +144,17 @@ impl Node {
         node
     }
 
-    /// Freezes the hub process for longer than its lease; says which it was and how long after it ended, if it did.
+    /// Freezes supervisor and hub process, as a machine that stands still, for longer than the lease; says which hub
+    /// process it was and how long after it ended, if it did.
     fn lose_lease(&mut self) -> (Pid, Option<Duration>) {
-        let hub = self.hub().unwrap();
+        let (supervisor, hub) = (self.supervisor(), self.hub().unwrap());
+        kill_process(supervisor, Signal::STOP).unwrap();
         kill_process(hub, Signal::STOP).unwrap();
         let until = Instant::now() + LEASE;
         self.wait("the lease to end", |_| Instant::now() > until);
+        // The hub first: a supervisor that finds it stopped would kill it.
         kill_process(hub, Signal::CONT).unwrap();
+        kill_process(supervisor, Signal::CONT).unwrap();
         let woken = Instant::now();
         let mut ended = None;
         self.wait("the end of the process, or of the matter", |node| {
@@ -110,6 +188,10 @@ impl Node {
         let status = self.status();
         let epoch = status["groups"][0]["epoch"].as_str().unwrap_or_default().to_owned();
         epoch.split('.').next().and_then(|counter| counter.parse().ok()).unwrap_or(0)
+    }
+
+    fn supervisor(&self) -> Pid {
+        Pid::from_child(&self.child)
     }
 
     fn hub(&self) -> Option<Pid> {
@@ -151,14 +233,27 @@ fn free_ports<const N: usize>() -> [u16; N] {
 
 /// The plugin that writes down its calls, and answers none of the role that its settings call `stuck`.
 fn build_recorder(dir: &Path) {
+    let library = ["-shared", "-fPIC", "-fvisibility=hidden"];
+    compile("runtime/tests/fixtures/recorder.c", &dir.join("libtwinhub_recorder.so"), &library);
+}
+
+/// A source below `core`.
+fn compile(source: &str, output: &Path, options: &[&str]) {
     let core = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let output = Command::new("cc")
-        .args(["-std=c11", "-O1", "-shared", "-fPIC", "-fvisibility=hidden", "-I"])
+    let compiled = Command::new("cc")
+        .args(["-std=c11", "-O1"])
+        .args(options)
+        .arg("-I")
         .arg(core.join("../sdk/contract/include"))
         .arg("-o")
-        .arg(dir.join("libtwinhub_recorder.so"))
-        .arg(core.join("runtime/tests/fixtures/recorder.c"))
+        .arg(output)
+        .arg(core.join(source))
         .output()
         .expect("the C compiler `cc` is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+}
+
+#[expect(clippy::print_stderr, reason = "the reason of a skip is for who reads the test's output")]
+fn skip(why: &str) {
+    eprintln!("skipped: {why}");
 }

@@ -45,6 +45,7 @@ impl Pair {
         };
         write(etc.join("twinhub.toml"), &configuration(profile, cluster))?;
         write(etc.join("items/plc1.csv"), ITEMS)?;
+        fs::create_dir(folder.path().join("plugins")).map_err(Error::io("folder of plugins"))?;
         let options = DeviceOptions {
             address: Machine::Field.address(Net::Field),
             port: DEVICE_PORT,
@@ -72,21 +73,26 @@ impl Pair {
 
     /// Starts the process of a machine.
     pub fn run(&mut self, machine: Machine) -> Result<()> {
-        self.run_with(machine, &[])
+        self.run_with(machine, &[], &[])
     }
 
-    /// The same with variables in its environment.
-    pub fn run_with(&mut self, machine: Machine, variables: &[(&str, &Path)]) -> Result<()> {
+    /// The same with variables in its environment and more options of `run`.
+    pub fn run_with(
+        &mut self,
+        machine: Machine,
+        variables: &[(&str, &Path)],
+        options: &[&str],
+    ) -> Result<()> {
         let mut command = self.lab.command(machine, self.artifacts.hub());
         command.current_dir(self.folder.path()).arg("--root").arg(self.folder.path());
-        command.arg("--plugins").arg(self.artifacts.folder());
+        command.arg("--plugins").arg(self.artifacts.folder()).arg("--plugins").arg(self.plugins());
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL"] {
             command.env_remove(variable);
         }
         if machine == Machine::Witness {
             command.args(["witness", "--listen", &format!("{}:{WITNESS_PORT}", machine.address(Net::Lan))]);
         } else {
-            command.args(["run", "--node", machine.word()]);
+            command.args(["run", "--node", machine.word()]).args(options);
         }
         command.envs(variables.iter().copied());
         let process = Process::spawn(machine.word(), command, &self.log(machine))?;
@@ -120,11 +126,20 @@ impl Pair {
         Ok(at)
     }
 
-    /// A signal to supervisor and hub.
-    pub fn signal(&self, machine: Machine, signal: Signal) -> Result<u64> {
+    /// SIGSTOP to supervisor and hub, as if the machine stood still.
+    pub fn freeze(&self, machine: Machine) -> Result<u64> {
         let at = monotonic_ns();
         for pid in tree(self.pid(machine)?) {
-            signal_process(pid, signal)?;
+            signal_process(pid, Signal::STOP)?;
+        }
+        Ok(at)
+    }
+
+    /// SIGCONT, the hub first: a supervisor that finds it stopped would kill it.
+    pub fn thaw(&self, machine: Machine) -> Result<u64> {
+        let at = monotonic_ns();
+        for pid in tree(self.pid(machine)?).into_iter().rev() {
+            signal_process(pid, Signal::CONT)?;
         }
         Ok(at)
     }
@@ -214,6 +229,18 @@ impl Pair {
             || std::process::Command::new("ip").args(["-o", "address", "show", "dev", net.device()]).output();
         let output = self.lab.inside(machine, list).ok().and_then(std::result::Result::ok);
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
+    /// Where plugins of a test are found beside the product's.
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    /// Changes the configuration before the nodes are started.
+    pub fn configure(&self, change: impl FnOnce(&str) -> String) -> Result<()> {
+        let path = self.folder.path().join("etc/twinhub/twinhub.toml");
+        let text = fs::read_to_string(&path).map_err(Error::io("the configuration"))?;
+        fs::write(&path, change(&text)).map_err(Error::io("the configuration"))
     }
 
     /// Folder of the site.

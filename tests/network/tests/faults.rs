@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use twinhub_conformance::Profile;
 use twinhub_network::{Machine, Net, Pair, Result, guarded, print};
-use twinhub_peers::{Signal, monotonic_ns};
+use twinhub_peers::monotonic_ns;
 
 use Machine::{Backup, Field, Main, Witness};
 
@@ -40,10 +40,10 @@ fn the_backup_acts_when_the_hub_process_of_the_main_dies() {
 #[test]
 fn a_main_that_was_stopped_for_five_seconds_writes_nothing_when_it_wakes() {
     check("stopped 5 s", |pair| {
-        let at = pair.signal(Main, Signal::STOP)?;
+        let at = pair.freeze(Main)?;
         moved(pair, at)?;
         thread::sleep(FROZEN.saturating_sub(Duration::from_nanos(monotonic_ns() - at)));
-        let woken = pair.signal(Main, Signal::CONT)?;
+        let woken = pair.thaw(Main)?;
         pair.wait_state(Main, "standby", LIMIT)?;
         pair.wait_writes(Backup, woken, LIMIT)?;
         assert_eq!(pair.verdict().writes_of(Main, woken), 0, "the woken main wrote");

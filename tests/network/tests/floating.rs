@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use twinhub_conformance::Profile;
 use twinhub_network::{Machine, Net, Pair, Ping, Responder, Result, guarded, print};
-use twinhub_peers::{Signal, monotonic_ns, wait_until};
+use twinhub_peers::{monotonic_ns, wait_until};
 
 use Machine::{Backup, Client, Main, Witness};
 
@@ -47,11 +47,11 @@ fn a_planned_switchover_takes_the_address_along() {
 #[test]
 fn a_frozen_main_loses_the_address_and_does_not_take_it_back_when_it_wakes() {
     check("floating: stopped", |pair, ping, _| {
-        let at = pair.signal(Main, Signal::STOP)?;
+        let at = pair.freeze(Main)?;
         moved(pair, ping, at)?;
         // Its kernel runs on, and knows that nobody renews the address.
         wait_until("the address is off the frozen main", LIMIT, || !has_address(pair, Main))?;
-        let woken = pair.signal(Main, Signal::CONT)?;
+        let woken = pair.thaw(Main)?;
         pair.wait_state(Main, "standby", LIMIT)?;
         ping.wait_answer(Backup, monotonic_ns(), LIMIT)?;
         assert_eq!(ping.answers_of(Main, woken), 0, "the woken main answered at the address");

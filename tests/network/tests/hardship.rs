@@ -87,7 +87,7 @@ fn a_disk_that_takes_two_seconds_moves_no_role() {
         let slow = pair.root().join("slow");
         pair.run(Witness)?;
         for machine in [Main, Backup] {
-            pair.run_with(machine, &[("LD_PRELOAD", &library), ("SLOW_DISK", &slow)])?;
+            pair.run_with(machine, &[("LD_PRELOAD", &library), ("SLOW_DISK", &slow)], &[])?;
         }
         pair.wait_in_sync(Main)?;
         let from = monotonic_ns();

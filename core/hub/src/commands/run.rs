@@ -20,6 +20,14 @@ pub(crate) fn run(global: &Global, args: &RunArgs) -> Outcome {
     }
 }
 
+/// A terminal's Ctrl-Z stops neither process: a plant is not to be suspended by a slip, and what a hub process was about
+/// to send would leave when it goes on. Call it within a tokio runtime.
+pub(crate) fn refuse_suspension() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    // The handler stays when nobody listens any more.
+    signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw())).map(drop)
+}
+
 /// Ends with the first signal that asks the process to stop.
 pub(crate) async fn stop_signal() -> std::io::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};

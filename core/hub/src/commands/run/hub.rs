@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 use twinhub_runtime::{NodeOptions, StartError};
 use twinhub_web::WebOptions;
 
-use super::stop_signal;
+use super::{refuse_suspension, stop_signal};
 use crate::cli::Global;
 use crate::commands::matrix;
 use crate::exit::{Code, Failure, Outcome, chain};
@@ -41,6 +41,9 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
     runtime.block_on(async {
         // Watched from the start on, so that a stop while starting is not lost.
         let stop = tokio::spawn(stop_signal());
+        if let Err(error) = refuse_suspension() {
+            tracing::warn!(%error, "Ctrl-Z would stop this process");
+        }
         let listener = TcpListener::bind(&web_address).await.map_err(|error| {
             let text = format!(
                 "cannot listen on {web_address} for the web interface: {error}; is another hub running here?"

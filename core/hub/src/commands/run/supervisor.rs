@@ -1,12 +1,18 @@
 //! Starts the hub process again after a crash, and tells the voters that it is dead.
+//!
+//! A hub process that somebody stopped (SIGSTOP) counts as crashed: it may have been stopped between the question to
+//! its gate and the effect, which would leave when it goes on, however much later. The lease cannot reach it there;
+//! its parent can, and kills it. The order is safe without a clock: a rival's first grant is a margin away from any
+//! permit, and the kernel tells the parent at once. A debugger's stops are none of these and not seen here.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::process::{Child, Command};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
 
-use super::stop_signal;
+use super::{refuse_suspension, stop_signal};
 use twinhub_floating::Address;
 use twinhub_runtime::Resigner;
 
@@ -32,13 +38,16 @@ pub(super) fn run(global: &Global, args: &RunArgs) -> Outcome {
 async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
     let mut backoff = Backoff::default();
     let mut stop = std::pin::pin!(stop_signal());
+    let mut children = signal(SignalKind::child()).map_err(|error| internal(&error))?;
+    refuse_suspension().map_err(|error| internal(&error))?;
     loop {
         let begun = Instant::now();
         let mut child = spawn()?;
         // While the process starts: what is wrong with the configuration is its to say.
         let (resigner, floating) = prepare(global, &args.node);
+        let pid = pid_of(&child).filter(|_| !args.keep_stopped);
         let happened = tokio::select! {
-            status = child.wait() => Happened::Ended(status),
+            status = ended(&mut child, pid, &mut children, &args.node) => Happened::Ended(status),
             signal = &mut stop => Happened::ToldToStop(signal.unwrap_or("no signals")),
         };
         let status = match happened {
@@ -72,6 +81,41 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
             _ = &mut stop => return Ok(Code::Ok),
         }
     }
+}
+
+/// Waits for the end of the hub process, and makes one of a stop of it.
+async fn ended(
+    child: &mut Child,
+    pid: Option<Pid>,
+    children: &mut SignalStream,
+    node: &str,
+) -> std::io::Result<ExitStatus> {
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            _ = children.recv() => {
+                if let Some(pid) = pid && is_stopped(pid) {
+                    tracing::error!(
+                        node,
+                        "the hub process was stopped and is killed: what it was about to send must not leave late; \
+                         `--keep-stopped` leaves it alone"
+                    );
+                    // It may have ended by itself.
+                    kill_process(pid, Signal::KILL).ok();
+                }
+            }
+        }
+    }
+}
+
+/// Whether a child was stopped by a signal. The stops of a tracer are hidden from the parent by the kernel.
+fn is_stopped(pid: Pid) -> bool {
+    let asked = waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED | WaitIdOptions::NOHANG);
+    asked.is_ok_and(|found| found.is_some_and(|status| status.stopped()))
+}
+
+fn pid_of(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
 /// Makes ready what is to be said when the hub process dies, and what is to be taken off this machine then.
@@ -127,7 +171,7 @@ fn spawn() -> Result<Child, Failure> {
 
 async fn stop_child(mut child: Child, signal: &'static str) -> Outcome {
     tracing::info!(signal, "stopping");
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
+    if let Some(pid) = pid_of(&child) {
         // It may have ended by itself.
         kill_process(pid, Signal::TERM).ok();
     }
