@@ -95,7 +95,12 @@ impl Driver {
                 }
                 Role::Warm => {
                     self.session.forgive();
-                    self.cx.status(InterfaceState::Connecting, "standby: connecting");
+                    // The connection of the role before is kept, and nothing opens it again.
+                    if self.session.is_open() {
+                        self.cx.status(InterfaceState::Ok, "standby: connected");
+                    } else {
+                        self.cx.status(InterfaceState::Connecting, "standby: connecting");
+                    }
                 }
                 Role::Hot | Role::Active => {}
             }

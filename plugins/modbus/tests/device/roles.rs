@@ -65,6 +65,20 @@ fn a_warm_standby_holds_a_connection_and_sends_nothing() {
     assert_eq!(device.sessions(), 2);
 }
 
+/// A standby that calls itself connecting for ever proves no health, and gets no role for it.
+#[test]
+fn a_warm_standby_whose_connection_stands_says_so_after_each_change_of_role() {
+    let device = device();
+    let rig = Rig::new(device.address(), &json!({}), &items());
+    rig.role(Role::Warm);
+    rig.until("connected", |seen| seen.state() == Some(2));
+    for role in [Role::Warm, Role::Active, Role::Warm] {
+        rig.role(role);
+        rig.until("connected", |seen| seen.state() == Some(2));
+    }
+    assert_eq!(device.sessions(), 1);
+}
+
 #[test]
 fn a_warm_standby_probes_only_if_that_is_configured() {
     let device = device();
