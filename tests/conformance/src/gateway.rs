@@ -1,24 +1,22 @@
 //! `cargo xtask bench gateway`: 10,000 registers every 100 ms from Modbus to MQTT, beside Node-RED in the same run.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-use twinhub_peers::{Mosquitto, Observer, Port, Process, tree, wait_until};
+use twinhub_peers::{Mosquitto, Observer, Process, wait_until};
 
 use crate::artifacts::Artifacts;
 use crate::bench::load_average;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
+use crate::load::{Form, Load, READY_LIMIT};
 use crate::node_red;
 use crate::profile::Profile;
 use crate::site::SitePlan;
 use crate::table::table;
+use crate::usage::{Machine, Usage};
 
 /// What is measured.
 #[derive(Clone, Debug)]
@@ -56,9 +54,16 @@ impl GatewayOptions {
         Ok(options)
     }
 
-    /// Values per second if every one is delivered.
-    fn asked(&self) -> f64 {
-        f64::from(self.registers) * 1000.0 / Duration::from_millis(self.interval_ms).as_secs_f64() / 1000.0
+    fn load(&self) -> Load {
+        Load {
+            registers: self.registers,
+            change_ms: self.interval_ms,
+            poll_ms: self.interval_ms,
+            pipeline: self.pipeline,
+            form: Form::Blocks,
+            setpoints: 0,
+            standby: None,
+        }
     }
 }
 
@@ -74,7 +79,7 @@ struct Row {
 pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let artifacts = Artifacts::beside_this_program()?;
     let folder = tempfile::tempdir().map_err(Error::file("temporary folder"))?;
-    let (device, _device) = start_device(options, &artifacts, &folder)?;
+    let (device, _device) = options.load().start_device(&artifacts, folder.path())?;
     let busy = Machine::now();
     let mut rows = measure_hub(options, &artifacts, device, say)?;
     if let Some(installed) = &options.node_red {
@@ -98,10 +103,15 @@ pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Res
         say(&ratio(&rows[0], row));
     }
     say("repeat: cargo xtask bench gateway");
-    Ok(rows.first().is_some_and(|row| row.values_per_second >= options.asked() * 0.99))
+    Ok(rows.first().is_some_and(|row| row.values_per_second >= options.load().asked() * 0.99))
 }
 
 impl Row {
+    fn of(what: &str, values_per_second: f64, usage: &Usage) -> Self {
+        let (cpu_percent, rss_mib) = (usage.percent(), usage.rss_mib());
+        Self { what: what.to_owned(), values_per_second, cpu_percent, rss_mib }
+    }
+
     fn cells(&self, options: &GatewayOptions) -> Vec<String> {
         let per_rate = if self.values_per_second > 1.0 {
             format!("{:.2}", self.cpu_percent * 100_000.0 / self.values_per_second)
@@ -111,28 +121,12 @@ impl Row {
         vec![
             self.what.clone(),
             format!("{:.0}", self.values_per_second),
-            format!("{:.1}", self.values_per_second * 100.0 / options.asked()),
+            format!("{:.1}", self.values_per_second * 100.0 / options.load().asked()),
             format!("{:.1}", self.cpu_percent),
             per_rate,
             format!("{:.1}", self.rss_mib),
         ]
     }
-}
-
-fn start_device(
-    options: &GatewayOptions,
-    artifacts: &Artifacts,
-    folder: &TempDir,
-) -> Result<(SocketAddr, Process)> {
-    let port = Port::reserve()?;
-    let registers = options.registers;
-    let mut command = Command::new(artifacts.device());
-    command.args(["--no-log", "--port", &port.number().to_string(), "--registers", &registers.to_string()]);
-    command.args(["--changing", &format!("0:{registers}:{}", options.interval_ms)]);
-    let mut process = Process::spawn("modbus-device", command, &folder.path().join("device.log"))?;
-    let address = port.address();
-    process.ready("listens", READY_LIMIT, || std::net::TcpStream::connect(address).ok())?;
-    Ok((address, process))
 }
 
 fn measure_hub(
@@ -143,8 +137,8 @@ fn measure_hub(
 ) -> Result<Vec<Row>> {
     let broker = Mosquitto::start()?;
     let mut plan = SitePlan::new(Profile::Normal, 2)?;
-    plan.interfaces = interfaces(options, device, broker.address());
-    plan.items = items(options);
+    plan.interfaces = options.load().interfaces(device, broker.address());
+    plan.items = options.load().items();
     let mut cluster = Cluster::prepare(plan, artifacts)?;
     let observer = Observer::counting(broker.address(), "observer", "bench/#")?;
     say("gateway: the pair starts");
@@ -159,12 +153,11 @@ fn measure_hub(
     let before = observer.json_fields();
     let started = Instant::now();
     thread::sleep(Duration::from_secs(options.seconds));
-    let took = started.elapsed().as_secs_f64();
-    let values = rate(observer.json_fields() - before, took);
+    let values = per_second(observer.json_fields() - before, started.elapsed());
     let [active_usage, standby_usage] = busy;
     Ok(vec![
-        active_usage.row("Twinhub, active", values, took),
-        standby_usage.row("Twinhub, standby", 0.0, took),
+        Row::of("Twinhub, active", values, &active_usage),
+        Row::of("Twinhub, standby", 0.0, &standby_usage),
     ])
 }
 
@@ -180,87 +173,15 @@ fn measure_node_red(
     let flows = node_red::flows(device, broker.address(), options.registers, options.interval_ms);
     say("gateway: Node-RED starts");
     let process = node_red::start(installed, folder.path(), &flows)?;
-    wait_until("values of Node-RED", READY_LIMIT * 3, || observer.count() > 0)
-        .map_err(|_| Error::State(format!("no value of Node-RED\n{}", process.log_tail())))?;
+    wait_node_red(&process, || observer.count() > 0)?;
     say(&format!("gateway: measuring {} s", options.seconds));
     thread::sleep(SETTLE);
     let usage = Usage::of(process.pid());
     let before = observer.json_fields();
     let started = Instant::now();
     thread::sleep(Duration::from_secs(options.seconds));
-    let took = started.elapsed().as_secs_f64();
-    Ok(usage.row(
-        &format!("Node-RED {}", node_red::version(installed)),
-        rate(observer.json_fields() - before, took),
-        took,
-    ))
-}
-
-/// Processor time of a process and all below it at one moment.
-struct Usage {
-    root: u32,
-    ticks: u64,
-}
-
-impl Usage {
-    fn of(root: u32) -> Self {
-        Self { root, ticks: ticks(root) }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    fn row(&self, what: &str, values_per_second: f64, seconds: f64) -> Row {
-        let used = ticks(self.root).saturating_sub(self.ticks);
-        let cpu_percent = used as f64 * 100.0 / TICKS_PER_SECOND / seconds;
-        // A supervisor and its child share the pages of their program: they are there once.
-        let memory = tree(self.root).into_iter().map(resident_kib);
-        let (anonymous, file) = memory.fold((0, 0), |(a, f), (own, shared)| (a + own, f.max(shared)));
-        let rss_kib = anonymous + file;
-        Row { what: what.to_owned(), values_per_second, cpu_percent, rss_mib: rss_kib as f64 / 1024.0 }
-    }
-}
-
-/// Processor time of the whole machine since a moment.
-struct Machine {
-    ticks: f64,
-    at: Instant,
-}
-
-impl Machine {
-    fn now() -> Self {
-        Self { ticks: busy_ticks(), at: Instant::now() }
-    }
-
-    fn percent_since(&self) -> f64 {
-        (busy_ticks() - self.ticks) * 100.0 / TICKS_PER_SECOND / self.at.elapsed().as_secs_f64()
-    }
-}
-
-/// proc(5), `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
-fn busy_ticks() -> f64 {
-    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
-    let numbers = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
-    let fields = numbers.filter_map(|number| number.parse::<f64>().ok());
-    fields.enumerate().filter(|(place, _)| [0, 1, 2, 5, 6, 7].contains(place)).map(|(_, ticks)| ticks).sum()
-}
-
-/// proc(5), `/proc/pid/stat`: fields 14 and 15 are user and system time; the name in field 2 may hold anything.
-fn ticks(root: u32) -> u64 {
-    let of = |pid: u32| -> Option<u64> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-        Some(fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?)
-    };
-    tree(root).into_iter().filter_map(of).sum()
-}
-
-/// proc(5), `/proc/pid/status`: memory of its own, and pages of files.
-fn resident_kib(pid: u32) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let field = |name: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-    };
-    (field("RssAnon:") + field("RssShmem:"), field("RssFile:"))
+    let values = per_second(observer.json_fields() - before, started.elapsed());
+    Ok(Row::of(&format!("Node-RED {}", node_red::version(installed)), values, &usage))
 }
 
 /// How many times as much another gateway takes per value, in the same run.
@@ -275,53 +196,16 @@ fn ratio(own: &Row, other: &Row) -> String {
     )
 }
 
+/// Waits for the first value that Node-RED publishes.
+pub(crate) fn wait_node_red(process: &Process, arrived: impl FnMut() -> bool) -> Result<()> {
+    wait_until("values of Node-RED", READY_LIMIT * 3, arrived)
+        .map_err(|_| Error::State(format!("no value of Node-RED\n{}", process.log_tail())))
+}
+
+/// How many per second.
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn rate(count: u64, seconds: f64) -> f64 {
-    count as f64 / seconds
+pub(crate) fn per_second(count: u64, time: Duration) -> f64 {
+    count as f64 / time.as_secs_f64()
 }
 
-fn interfaces(options: &GatewayOptions, device: SocketAddr, broker: SocketAddr) -> String {
-    let pipeline = match options.pipeline {
-        // The default, which an older hub to compare with knows too.
-        1 => String::new(),
-        several => format!(", pipeline = {several}"),
-    };
-    format!(
-        r#"[[interface]]
-id = "plc1"
-plugin = "modbus"
-items = "items/plc1.csv"
-settings = {{ address = "{device}", unit = 1, poll = "{}ms", timeout = "500ms"{pipeline} }}
-
-[[interface]]
-id = "mqtt1"
-plugin = "mqtt"
-items = "items/mqtt1.csv"
-settings = {{ broker = "mqtt://{broker}", status_topic = "", qos = 0 }}
-
-[[link]]
-from = "plc1/r/*"
-to = "mqtt1/r/*"
-"#,
-        options.interval_ms
-    )
-}
-
-fn items(options: &GatewayOptions) -> Vec<(String, String)> {
-    let mut plc = "path,address,type,access,unit,description\n".to_owned();
-    let mut mqtt = "path,address,type,access,unit,description,json\n".to_owned();
-    for register in 0..options.registers {
-        let block = register / BLOCK;
-        let written = writeln!(plc, "r/{register},hr:{register},u16,r,,")
-            .and_then(|()| writeln!(mqtt, "r/{register},bench/b{block},u16,w,,,r{register}"));
-        written.expect("a String takes any text");
-    }
-    vec![("plc1.csv".to_owned(), plc), ("mqtt1.csv".to_owned(), mqtt)]
-}
-
-/// Registers in one request, and values in one message.
-pub(crate) const BLOCK: u16 = 125;
-const READY_LIMIT: Duration = Duration::from_secs(30);
 const SETTLE: Duration = Duration::from_secs(3);
-/// `getconf CLK_TCK` on every Linux in use.
-const TICKS_PER_SECOND: f64 = 100.0;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use twinhub_peers::{Port, Process};
 
 use crate::error::{Error, Result};
-use crate::gateway::BLOCK;
+use crate::load::BLOCK;
 
 /// One read and one message per block of registers.
 pub(crate) fn flows(device: SocketAddr, broker: SocketAddr, registers: u16, interval_ms: u64) -> Value {

@@ -106,6 +106,13 @@ impl Rest {
         answer(&url, sent)
     }
 
+    /// `POST /api/v1/items:bulk`.
+    pub fn write_bulk(&self, writes: &Value) -> Result<Value> {
+        let url = format!("{}/api/v1/items:bulk", self.base);
+        let sent = self.agent.post(&url).send_json(writes);
+        answer(&url, sent)
+    }
+
     fn get(&self, url: &str) -> Result<Value> {
         answer(url, self.agent.get(url).call())
     }

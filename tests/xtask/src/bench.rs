@@ -15,25 +15,25 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
             setup::install_peers()?;
             story::program("twinhub-measure", &[&["takeover"], rest].concat(), true)
         }
+        "standby" | "start" | "write" => {
+            setup::install_peers()?;
+            story::program("twinhub-measure", &[&[name], rest].concat(), true)
+        }
         "failover" => {
             setup::install_peers()?;
             build(&["twinhub-network"], true)?;
             story::program("twinhub-failover", rest, true)
         }
-        "gateway" => {
+        "gateway" | "flat-out" => {
             setup::install_peers()?;
             match setup::node_red() {
                 Ok(folder) => {
                     let folder = folder.to_string_lossy().into_owned();
-                    story::program(
-                        "twinhub-measure",
-                        &[&["gateway", "--node-red", &folder], rest].concat(),
-                        true,
-                    )
+                    story::program("twinhub-measure", &[&[name, "--node-red", &folder], rest].concat(), true)
                 }
                 Err(failure) => {
                     println!("bench: without Node-RED: {failure}");
-                    story::program("twinhub-measure", &[&["gateway"], rest].concat(), true)
+                    story::program("twinhub-measure", &[&[name], rest].concat(), true)
                 }
             }
         }
@@ -49,7 +49,7 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
 
 /// All that can be asked for.
 pub(crate) fn names() -> Vec<String> {
-    let mut names = vec!["takeover".to_owned(), "failover".to_owned(), "gateway".to_owned()];
+    let mut names: Vec<String> = WHOLE.map(str::to_owned).to_vec();
     names.extend(crate_benches().into_iter().map(|(_, bench)| bench));
     names
 }
@@ -72,6 +72,9 @@ fn crate_benches() -> Vec<(String, String)> {
     found.sort();
     found
 }
+
+/// Those of whole processes.
+const WHOLE: [&str; 7] = ["takeover", "failover", "gateway", "flat-out", "standby", "start", "write"];
 
 fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()

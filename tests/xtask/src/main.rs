@@ -63,7 +63,7 @@ const USAGE: &str = "cargo xtask COMMAND
   lint                                    formatting and lints only
   conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
   matrix build|verify                     regenerates or checks the compatibility matrix
-  bench NAME                              takeover, failover, gateway, or a benchmark of a crate
+  bench NAME                              takeover, failover, gateway, flat-out, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine
   sim --seeds N [--hours H]               the same for N seeds of H hours each, on all cores
   sim --sabotage                          takes away one safety rule at a time: some seed must notice

@@ -1,16 +1,17 @@
-//! `twinhub-measure conformance|takeover|gateway`: measured runs, started by `cargo xtask`.
+//! `twinhub-measure conformance|NAME`: measured runs, started by `cargo xtask`.
 
 use std::process::ExitCode;
 
 use twinhub_conformance::{
-    Error, GatewayOptions, TakeoverOptions, bench_gateway, bench_takeover, run_conformance,
+    Error, FlatOutOptions, GatewayOptions, StandbyOptions, StartOptions, TakeoverOptions, WriteOptions,
+    bench_flat_out, bench_gateway, bench_standby, bench_start, bench_takeover, bench_write, run_conformance,
 };
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first() {
         Some((command, rest)) => run(command, rest),
-        None => Err(Error::Usage("write conformance, takeover or gateway".to_owned())),
+        None => Err(Error::Usage(format!("write one of {NAMES}"))),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -27,9 +28,15 @@ fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
         "conformance" => run_conformance(rest, &mut say),
         "takeover" => bench_takeover(&TakeoverOptions::parse(rest)?, &mut say),
         "gateway" => bench_gateway(&GatewayOptions::parse(rest)?, &mut say),
-        other => Err(Error::Usage(format!("`{other}` is not known; write conformance, takeover or gateway"))),
+        "flat-out" => bench_flat_out(&FlatOutOptions::parse(rest)?, &mut say),
+        "standby" => bench_standby(&StandbyOptions::parse(rest)?, &mut say),
+        "start" => bench_start(&StartOptions::parse(rest)?, &mut say),
+        "write" => bench_write(&WriteOptions::parse(rest)?, &mut say),
+        other => Err(Error::Usage(format!("`{other}` is not known; write one of {NAMES}"))),
     }
 }
+
+const NAMES: &str = "conformance, takeover, gateway, flat-out, standby, start, write";
 
 #[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
 fn say(text: &str) {
