@@ -12,6 +12,7 @@ use crate::burst::{Answer, Span};
 use crate::config::Settings;
 use crate::image::{Data, Image, LINGER};
 use crate::inbox::Inbox;
+use crate::pace::Pace;
 use crate::session::{Fault, Pass, Reads, Session};
 
 /// State of the task.
@@ -25,6 +26,7 @@ pub(crate) struct Driver {
     pub(crate) role: Role,
     pub(crate) epoch: Epoch,
     pub(crate) lacks: Lacks,
+    pace: Pace,
     points_version: u64,
     steps: u32,
     counts: Counts,
@@ -58,6 +60,7 @@ impl Driver {
             role: Role::Cold,
             epoch: Epoch(0),
             lacks: Lacks::default(),
+            pace: Pace::new(settings.pipeline()),
             points_version: 0,
             steps: 0,
             counts: Counts::default(),
@@ -222,7 +225,7 @@ impl Driver {
     async fn poll(&mut self, class: usize, now: Instant) {
         let polled = &self.image.classes[class];
         let Some((_, cursor)) = polled.cycle else { return };
-        let Some((unit, spans)) = polled.burst(cursor, self.settings.pipeline()) else {
+        let Some((unit, spans)) = polled.burst(cursor, self.pace.most()) else {
             self.image.flush();
             let missed = self.image.classes[class].end(now);
             self.counts.overruns += missed;
@@ -351,6 +354,10 @@ impl Driver {
         };
         self.counts.exceptions += reads.answers.iter().filter(|answer| answer.is_err()).count() as u64;
         self.counts.timeouts += u64::from(matches!(reads.fault, Some(Fault::Timeout(_))));
+        if self.pace.heard(spans.len(), reads.heard()) {
+            let pipeline = self.settings.pipeline();
+            tracing::warn!(pipeline, "the device does not take several reads together: asked one at a time");
+        }
         reads
     }
 

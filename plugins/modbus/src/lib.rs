@@ -12,6 +12,7 @@ mod driver;
 mod image;
 mod inbox;
 mod output;
+mod pace;
 mod planner;
 mod point;
 mod session;

@@ -23,6 +23,7 @@ use twinhub_plugin::{Permit, Suppressed};
 use crate::backoff::Backoff;
 use crate::burst::{Answer, Burst, Span};
 use crate::config::Settings;
+use crate::pace::Heard;
 
 /// Why a request has no answer.
 #[derive(Debug, Error)]
@@ -69,6 +70,23 @@ pub(crate) struct Reads {
     pub(crate) answers: Vec<Answer>,
     /// Why the next one has none.
     pub(crate) fault: Option<Fault>,
+}
+
+impl Reads {
+    /// What this says of a device that was sent several together.
+    pub(crate) fn heard(&self) -> Heard {
+        match self.fault {
+            None => Heard::All,
+            Some(Fault::Timeout(_) | Fault::Closed(_) | Fault::Garbled(_)) => Heard::Broken,
+            Some(
+                Fault::Waiting
+                | Fault::Connect(_)
+                | Fault::Suppressed(_)
+                | Fault::Refused(_)
+                | Fault::Aborted,
+            ) => Heard::Nothing,
+        }
+    }
 }
 
 impl From<Fault> for Reads {

@@ -23,7 +23,7 @@ mod wait;
 pub use broker::{Broker, run_broker};
 pub use clock::monotonic_ns;
 pub use error::{Error, Result};
-pub use modbus::device::{Device, DeviceOptions, Quirks};
+pub use modbus::device::{Device, DeviceOptions, Quirks, Together};
 pub use modbus::frames::{Frames, Request, Response, WRITE_FUNCTIONS};
 pub use modbus::log::{DeviceLog, DeviceRequest};
 pub use mosquitto::Mosquitto;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
+use crate::modbus::device::Together;
 use crate::modbus::log::{DeviceRequest, read_lines};
 use crate::process::Process;
 
@@ -30,13 +31,27 @@ pub struct PymodbusOptions {
     pub registers: u16,
     /// A register that counts up by one per interval, from the start of the device.
     pub counter: Option<(u16, Duration)>,
+    /// Every register holds its own address plus the number of these intervals since the start of the device.
+    pub changing: Option<Duration>,
+    /// A register whose reads are answered with exception 4.
+    pub failing: Option<u16>,
+    /// What becomes of several requests in one segment. Left to itself, pymodbus answers the first, and keeps the others
+    /// until more bytes come.
+    pub together: Together,
     /// Whether reads are logged too, not only writes.
     pub log_reads: bool,
 }
 
 impl Default for PymodbusOptions {
     fn default() -> Self {
-        Self { registers: 200, counter: None, log_reads: true }
+        Self {
+            registers: 200,
+            counter: None,
+            changing: None,
+            failing: None,
+            together: Together::FirstOnly,
+            log_reads: true,
+        }
     }
 }
 
@@ -54,6 +69,17 @@ impl Pymodbus {
         command.arg("--log").arg(folder.path().join("requests.jsonl"));
         if let Some((register, interval)) = options.counter {
             command.arg("--counter").arg(format!("{register}:{}", interval.as_millis()));
+        }
+        if let Some(interval) = options.changing {
+            command.arg("--changing").arg(interval.as_millis().to_string());
+        }
+        if let Some(register) = options.failing {
+            command.arg("--failing").arg(register.to_string());
+        }
+        match options.together {
+            Together::FirstOnly => {}
+            Together::InOrder => drop(command.args(["--together", "in-order"])),
+            Together::Backwards => drop(command.args(["--together", "backwards"])),
         }
         if options.log_reads {
             command.arg("--log-reads");

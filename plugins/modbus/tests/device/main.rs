@@ -5,6 +5,7 @@
 mod guard;
 mod hostile;
 mod interop;
+mod pipeline;
 mod reads;
 mod rig;
 mod roles;

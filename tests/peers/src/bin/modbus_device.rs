@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use twinhub_peers::{Device, DeviceOptions};
+use twinhub_peers::{Device, DeviceOptions, Together};
 
 fn main() -> ExitCode {
     match parse(std::env::args().skip(1))
@@ -42,6 +42,14 @@ fn parse(mut words: impl Iterator<Item = String>) -> Result<DeviceOptions, Strin
             "--no-log" => options.keep_log = false,
             "--delay-ms" => options.quirks.delay = Duration::from_millis(number(&value()?)?),
             "--mute" => options.quirks.mute = true,
+            "--together" => {
+                options.quirks.together = match value()?.as_str() {
+                    "in-order" => Together::InOrder,
+                    "backwards" => Together::Backwards,
+                    "first-only" => Together::FirstOnly,
+                    other => return Err(format!("`{other}`: write in-order, backwards or first-only")),
+                };
+            }
             "--connections" => options.quirks.connections_max = Some(number(&value()?)?),
             "--exception" => {
                 let [function, code] = numbers(&value()?)?;
@@ -78,4 +86,4 @@ fn complain(text: &str) {
 
 const USAGE: &str = "usage: modbus-device [--port N] [--registers N] [--unit N] [--counter REGISTER:MS]
   [--changing FIRST:COUNT:MS] [--log FILE | --no-log] [--delay-ms N] [--mute] [--connections N]
-  [--exception FUNCTION:CODE]";
+  [--exception FUNCTION:CODE] [--together in-order|backwards|first-only]";

@@ -49,6 +49,22 @@ pub struct Quirks {
     pub exceptions: BTreeMap<u8, u8>,
     /// Connections beyond this number are closed at once.
     pub connections_max: Option<usize>,
+    /// What becomes of requests that come together.
+    pub together: Together,
+    /// A register, and the exception code for every request to it.
+    pub failing: Option<(u16, u8)>,
+}
+
+/// What becomes of requests that come together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Together {
+    /// All are answered in their order.
+    #[default]
+    InOrder,
+    /// All are answered, the last one first.
+    Backwards,
+    /// The first is answered; what comes together with it is lost.
+    FirstOnly,
 }
 
 impl Default for DeviceOptions {
@@ -318,12 +334,28 @@ fn serve(mut client: TcpStream, shared: &Shared) {
             if !quirks.delay.is_zero() {
                 thread::sleep(quirks.delay);
             }
-            let answer = match quirks.exceptions.get(&request.function) {
-                Some(code) => Err(*code),
+            let failing =
+                quirks.failing.filter(|(register, _)| request.covers(*register)).map(|(_, code)| code);
+            let answer = match quirks.exceptions.get(&request.function).copied().or(failing) {
+                Some(code) => Err(code),
                 None => shared.answer(&request),
             };
-            if !quirks.mute {
-                encode(&request, answer, &mut answers);
+            if quirks.mute {
+                continue;
+            }
+            match quirks.together {
+                Together::InOrder => encode(&request, answer, &mut answers),
+                Together::Backwards => {
+                    let mut before = Vec::new();
+                    encode(&request, answer, &mut before);
+                    before.append(&mut answers);
+                    answers = before;
+                }
+                Together::FirstOnly => {
+                    encode(&request, answer, &mut answers);
+                    // What came meanwhile is lost.
+                    frames = Frames::default();
+                }
             }
         }
         if frames.is_broken() || client.write_all(&answers).is_err() {

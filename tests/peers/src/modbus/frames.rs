@@ -110,6 +110,11 @@ impl Request {
         Self { transaction, unit, function, address, count, values, body: body.to_vec() }
     }
 
+    /// Whether it asks for or sets this register or coil.
+    pub fn covers(&self, address: u16) -> bool {
+        address.checked_sub(self.address).is_some_and(|offset| offset < self.count)
+    }
+
     /// Whether it changes something.
     pub fn is_write(&self) -> bool {
         WRITE_FUNCTIONS.contains(&self.function)
