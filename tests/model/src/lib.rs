@@ -21,6 +21,12 @@
 //! Shown is that a voter may free a grant for a token of the epoch it promised and must refuse one that was overtaken.
 //! Not shown is that the journal of the bearer has everything, which is no matter of votes.
 //!
+//! # The word that a process is dead
+//! [`Rules::RESIGNED`]: processes die or stop by themselves, and a word about it frees their grants, at any time and any
+//! number of times; what the dead process sent arrives after its death. A process that stopped by itself may win again.
+//! Shown is that a word may free the grants of the process that died, and of one that lives only up to the epoch in which
+//! it stopped. Not shown is that a supervisor waits for its process, which is its duty: without it there are two holders.
+//!
 //! # Three nodes
 //! [`Rules::THREE_NODES`]: no witness, any two nodes are the majority, each votes for itself before it asks others, up to
 //! two of the three crash and come back with what they had stored. More nodes and tokens between more than two are left
@@ -36,7 +42,7 @@ mod state;
 mod verdict;
 
 pub use members::{Changes, Polls, Question, Record, Turn};
-pub use rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens};
+pub use rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens, Words};
 pub use state::{Move, Packet, State};
 pub use verdict::{assert_breaks, assert_holds};
 

@@ -62,6 +62,22 @@ pub enum Giver {
     ActsOn,
 }
 
+/// What the word that a process is dead frees. It is spoken by the supervisor that waited for the process, or by the
+/// process itself when it stops for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// Nobody speaks any.
+    Off,
+    /// The grant of this process and of those before it, up to the epoch that the word names.
+    OfThisProcess,
+    /// Any grant of the node.
+    OfAnyProcess,
+    /// The grant of this process, but the word may be spoken while the process acts.
+    BeforeDeath,
+    /// The grant of this process in any epoch, also in one that it won after it said that it stopped.
+    OfAnyEpoch,
+}
+
 /// The rules, and the bounds of what is looked at.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a rule or a bound of its own")]
@@ -90,6 +106,8 @@ pub struct Rules {
     pub tokens: Tokens,
     /// When tokens are given.
     pub giver: Giver,
+    /// What the word that a process is dead frees.
+    pub words: Words,
     /// A voter that promised this much starts no further election.
     pub epochs: u8,
     /// How many crashes there may be.
@@ -120,6 +138,7 @@ impl Rules {
         sink: Sink::Blind,
         tokens: Tokens::Off,
         giver: Giver::Waits,
+        words: Words::Off,
         epochs: 3,
         crashes: 1,
         in_flight: 2,
@@ -130,6 +149,12 @@ impl Rules {
     /// The same, with planned moves: the holder gives the role to the other node, and its token arrives at any time
     /// and any number of times, or never.
     pub const HANDOVER: Rules = Rules { tokens: Tokens::OfThisEpoch, own_vote_first: true, ..Rules::PRODUCT };
+
+    /// The same, with the word that a process is dead, which arrives like a token: at any time and any number of times,
+    /// or never. What the dead process sent is still on its way, and no end of a lease lies between: the guard is a
+    /// tick longer than that way, as there is no first and second within a tick.
+    pub const RESIGNED: Rules =
+        Rules { words: Words::OfThisProcess, own_vote_first: true, guard: 2, ..Rules::PRODUCT };
 
     /// Three nodes and no witness: any two of them are the majority.
     pub const THREE_NODES: Rules = Rules {

@@ -1,6 +1,6 @@
 //! One state of the model, and what can happen in it.
 
-use crate::rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens};
+use crate::rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens, Words};
 
 /// Everything there is. Plain arrays, as half a million of these are made per check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -32,6 +32,8 @@ struct Voter {
     promised: u8,
     /// Who was granted it, and for how many ticks from now.
     granted: Option<(u8, u8)>,
+    /// Which process of that node; kept only where words are spoken, as is all about processes.
+    process: u8,
     /// The token that freed a grant; kept only by those who take it twice.
     taken: u8,
 }
@@ -43,6 +45,10 @@ struct Node {
     round: Option<Round>,
     /// A write whose permit was checked: its epoch, and how long ago.
     write: Option<(u8, u8)>,
+    /// How many processes of it have died.
+    process: u8,
+    /// The epoch in which this process said that it stopped, or 0.
+    resigned: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,6 +88,8 @@ pub enum Packet {
         age: u8,
         /// The epoch of the token that is shown, or 0.
         token: u8,
+        /// Which process of the node.
+        process: u8,
     },
     /// From a voter to a node: granted.
     Grant {
@@ -124,6 +132,15 @@ pub enum Move {
     Deliver(Packet),
     /// A voter crashes and is back at once.
     Crash(u8),
+    /// A process stops, says so, and goes on as one that holds no role.
+    Resign(u8),
+    /// A voter hears the word about a process of a node.
+    Hear {
+        /// The voter.
+        voter: u8,
+        /// The node.
+        node: u8,
+    },
     /// A node checks the permit of a write.
     Check(u8),
     /// The write arrives at the plant.
@@ -171,6 +188,9 @@ impl State {
             {
                 moves.extend([true, false].map(|is_drained| Move::Give { node: index, is_drained }));
             }
+            if rules.words != Words::Off && node.lease.is_some() {
+                moves.push(Move::Resign(index));
+            }
             let may_write = rules.watches_writes && node.lease.is_some_and(|lease| lease.guard == 0);
             if may_write && node.write.is_none() {
                 moves.push(Move::Check(index));
@@ -178,6 +198,9 @@ impl State {
             if node.write.is_some() {
                 moves.push(Move::Arrive(index));
             }
+        }
+        for (voter, ballot) in (0..).zip(&self.voters).filter(|(_, ballot)| self.is_freed(rules, **ballot)) {
+            moves.extend(ballot.granted.map(|(node, _)| Move::Hear { voter, node }));
         }
         moves.extend(self.wire.iter().flatten().map(|packet| Move::Deliver(*packet)));
         if self.crashes < rules.crashes {
@@ -197,6 +220,12 @@ impl State {
                 next.deliver(rules, packet);
             }
             Move::Crash(voter) => next.crash(rules, voter),
+            Move::Resign(node) => {
+                let node = &mut next.nodes[usize::from(node)];
+                node.resigned = node.lease?.epoch;
+                (node.lease, node.round) = (None, None);
+            }
+            Move::Hear { voter, .. } => next.voters[usize::from(voter)].free(),
             Move::Check(node) => {
                 let node = &mut next.nodes[usize::from(node)];
                 node.write = node.lease.map(|lease| (lease.epoch, 0));
@@ -208,7 +237,10 @@ impl State {
 
     fn tick(&mut self, rules: &Rules, slow: u8) {
         for voter in &mut self.voters {
-            voter.granted = voter.granted.and_then(|(node, left)| (left > 1).then_some((node, left - 1)));
+            match voter.granted {
+                Some((node, left)) if left > 1 => voter.granted = Some((node, left - 1)),
+                Some(_) | None => voter.free(),
+            }
         }
         for (index, node) in self.nodes.iter_mut().enumerate() {
             node.lease = node.lease.and_then(|mut lease| {
@@ -233,6 +265,20 @@ impl State {
             *slot = slot.and_then(|packet| packet.older(rules.hold));
         }
         self.sort_wire();
+    }
+
+    /// Whether a word that was spoken frees this grant. A process that is dead holds nothing in any epoch.
+    fn is_freed(&self, rules: &Rules, ballot: Voter) -> bool {
+        let Some((holder, _)) = ballot.granted else { return false };
+        let Node { process, resigned, lease, .. } = self.nodes[usize::from(holder)];
+        let is_dead = ballot.process < process || (resigned != 0 && ballot.promised <= resigned);
+        match rules.words {
+            Words::Off => false,
+            Words::OfThisProcess => is_dead,
+            Words::OfAnyProcess => is_dead || process != 0,
+            Words::BeforeDeath => is_dead || lease.is_some(),
+            Words::OfAnyEpoch => is_dead || resigned != 0,
+        }
     }
 
     /// The tokens that a node can show: any that it was given, and as a holder the one it won with.
@@ -260,6 +306,7 @@ impl State {
     /// A holder asks to keep its epoch, anyone else for the next one of its own.
     fn ask(&mut self, rules: &Rules, node: u8, token: u8) -> Option<()> {
         let own = self.voters[usize::from(node)];
+        let process = self.nodes[usize::from(node)].process;
         let promised = own.promised.max(token);
         let epoch = match self.nodes[usize::from(node)].lease {
             Some(lease) => lease.epoch,
@@ -270,7 +317,7 @@ impl State {
         }
         self.nodes[usize::from(node)].round = Some(Round { epoch, votes: 0, age: 0, token });
         for voter in (0..3).take(rules.voters()) {
-            let packet = Packet::Ask { node, voter, epoch, age: 0, token };
+            let packet = Packet::Ask { node, voter, epoch, age: 0, token, process };
             if voter == node {
                 self.deliver(rules, packet);
             } else {
@@ -282,11 +329,11 @@ impl State {
 
     fn deliver(&mut self, rules: &Rules, packet: Packet) {
         match packet {
-            Packet::Ask { node, voter: index, epoch, age, token } => {
+            Packet::Ask { node, voter: index, epoch, age, token, process } => {
                 let voter = &mut self.voters[usize::from(index)];
                 if voter.grants(rules, node, epoch, token) {
                     let taken = if rules.tokens == Tokens::Twice { token.max(voter.taken) } else { 0 };
-                    *voter = Voter { promised: epoch, granted: Some((node, LEASE)), taken };
+                    *voter = Voter { promised: epoch, granted: Some((node, LEASE)), process, taken };
                     let grant = Packet::Grant { voter: index, node, epoch, age };
                     if index == node {
                         self.deliver(rules, grant);
@@ -325,11 +372,14 @@ impl State {
         let voter = &mut self.voters[usize::from(index)];
         match rules.restart {
             Restart::Waits => voter.granted = voter.granted.map(|(node, _)| (node, LEASE)),
-            Restart::GrantsAtOnce => voter.granted = None,
+            Restart::GrantsAtOnce => voter.free(),
             Restart::Forgets => *voter = Voter::default(),
         }
         if let Some(node) = self.nodes.get_mut(usize::from(index)) {
-            *node = Node::default();
+            let is_named = rules.words != Words::Off;
+            // What the process sent is still on its way, which only matters to who takes over before its lease ends.
+            let write = node.write.filter(|_| is_named);
+            *node = Node { process: node.process + u8::from(is_named), write, ..Node::default() };
         }
     }
 
@@ -376,6 +426,10 @@ impl State {
 }
 
 impl Voter {
+    fn free(&mut self) {
+        (self.granted, self.process) = (None, 0);
+    }
+
     /// Whether the node is granted the epoch. A question that was granted before is granted again.
     fn grants(self, rules: &Rules, node: u8, epoch: u8, token: u8) -> bool {
         let is_overtaken = token != 0 && token < self.promised;
