@@ -380,11 +380,19 @@ fn contradictions(
     if let (Some(TakeoverMs { p99, .. }), Some(target)) = (&measured.takeover_ms, target) {
         #[expect(clippy::cast_precision_loss, reason = "targets are below a day")]
         let limit = measured.detection_ms_max + target as f64;
-        if *p99 > limit {
+        let resolution = measured.resolution_ms.unwrap_or(0.0);
+        let within =
+            if resolution > 0.0 { format!(", up to {resolution:.0} ms too long") } else { String::new() };
+        if *p99 - resolution > limit {
             found.push(format!(
-                "takeover took {p99:.0} ms (p99), declared are {limit:.0} ms: {:.0} ms for the protocol with profile \
-                 {}, {target} ms for the plugin",
+                "takeover took {p99:.0} ms (p99{within}), declared are {limit:.0} ms: {:.0} ms for the protocol with \
+                 profile {}, {target} ms for the plugin",
                 measured.detection_ms_max, result.profile
+            ));
+        }
+        if resolution > limit {
+            found.push(format!(
+                "measured to {resolution:.0} ms, which says nothing of the {limit:.0} ms that are declared"
             ));
         }
     }

@@ -165,7 +165,7 @@ fn inactive(inactive: Inactive) -> String {
 }
 
 /// Headings of a table of measurements, after the scenario.
-pub(crate) const COLUMNS: [&str; 14] = [
+pub(crate) const COLUMNS: [&str; 15] = [
     "Profile",
     "Standby",
     "Peer",
@@ -174,6 +174,7 @@ pub(crate) const COLUMNS: [&str; 14] = [
     "Takeover ms p50",
     "p99",
     "max",
+    "±",
     "Values lost",
     "doubled",
     "Commands doubled",
@@ -221,6 +222,7 @@ pub(crate) fn measured(line: &Line, found: &ScenarioCell) -> Vec<String> {
         time(times.map(|times| times.p50)),
         time(times.map(|times| times.p99)),
         time(times.map(|times| times.max)),
+        time(times.and(scenario.resolution_ms)),
         lost,
         scenario.values_doubled.to_string(),
         scenario.commands_doubled.to_string(),
@@ -297,7 +299,10 @@ real peer. A cell claims nothing that no run backs:
 
 Crash: the active node is killed (kill -9). Freeze: it is stopped (SIGSTOP) and woken after the takeover. Cut: the link
 between the nodes is cut. Planned: an operator switches over. Takeover is measured from outside, from the last action of
-the old node to the first of the new one.
+the old node to the first of the new one. A node is seen to act only when there is something to do: with values that
+change every 100 ms the last action may lie 100 ms before the fault, and as much is measured too much. That is the
+resolution, ±. A run contradicts what is declared if its p99 less the resolution is above it: the longest detection of the
+profile and the plugin's own time. `–` is a run of before the resolution was recorded, which is judged without it.
 ";
 
 /// Why writing into a string is no error case.

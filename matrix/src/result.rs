@@ -92,6 +92,11 @@ pub struct Scenario {
     /// taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takeover_ms: Option<TakeoverMs>,
+    /// How much longer than the takeover the measured time may be, in milliseconds: an outsider sees a node act only when
+    /// there is something to do, so the last action may lie that long before the fault. None in results of before it was
+    /// recorded, which are judged as if it were 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution_ms: Option<f64>,
     /// The longest time the redundancy protocol may need with this profile until a node may act; the plugin's declared
     /// target comes on top.
     pub detection_ms_max: f64,
@@ -211,6 +216,9 @@ impl Scenario {
         }
         if !self.detection_ms_max.is_finite() || self.detection_ms_max < 0.0 {
             found.push(format!("{name}: detection_ms_max is no time"));
+        }
+        if self.resolution_ms.is_some_and(|resolution| !resolution.is_finite() || resolution < 0.0) {
+            found.push(format!("{name}: resolution_ms is no time"));
         }
         if let Some(times) = &self.takeover_ms {
             if times.values.len() != self.runs as usize {

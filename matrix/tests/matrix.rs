@@ -81,6 +81,55 @@ fn figures_that_were_not_declared_contradict() {
 }
 
 #[test]
+fn a_takeover_is_judged_by_what_it_took_at_least() {
+    // Declared: 2000 ms for the protocol and 200 ms for the plugin.
+    let judged = |longest: f64, resolution_ms: Option<f64>| {
+        let site = Fixture::new();
+        let mut result = good(&site);
+        let run = result.scenarios.get_mut(&ScenarioName::Crash).unwrap();
+        run.takeover_ms = TakeoverMs::of(vec![1500.0, longest, 1600.0]);
+        run.resolution_ms = resolution_ms;
+        site.result("a.json", &result);
+        site.modbus().measured[0].scenarios[&ScenarioName::Crash].cell.clone()
+    };
+    assert_eq!(judged(2300.0, Some(100.0)).state, State::Verified);
+    assert_eq!(judged(2200.0, None).state, State::Verified);
+    for resolution in [None, Some(0.0), Some(99.0)] {
+        assert_eq!(judged(2300.0, resolution).state, State::Contradicted, "{resolution:?}");
+    }
+    assert_eq!(
+        judged(2301.0, Some(100.0)).reasons,
+        [
+            "takeover took 2301 ms (p99, up to 100 ms too long), declared are 2200 ms: 2000 ms for the protocol with \
+             profile normal, 200 ms for the plugin"
+        ]
+    );
+    // A clock of minutes shows nothing of seconds.
+    assert_eq!(
+        judged(1700.0, Some(60_000.0)).reasons,
+        ["measured to 60000 ms, which says nothing of the 2200 ms that are declared"]
+    );
+}
+
+#[test]
+fn the_resolution_is_shown_and_results_without_it_are_read() {
+    let site = Fixture::new();
+    let mut result = good(&site);
+    result.scenarios.get_mut(&ScenarioName::Crash).unwrap().resolution_ms = Some(100.0);
+    site.result("a.json", &result);
+    let text = std::fs::read_to_string(site.root().join("matrix/results/a.json")).unwrap();
+    assert_eq!(text.matches("resolution_ms").count(), 1, "left out where it is not known");
+    let markdown = site.matrix().markdown();
+    assert!(markdown.contains("| 1600 | 1700 | 1700 | 100 | 0 |"), "{markdown}");
+    assert!(markdown.contains("| 1600 | 1700 | 1700 | – | 0 |"), "{markdown}");
+
+    for wrong in [-1.0, -0.1] {
+        result.scenarios.get_mut(&ScenarioName::Crash).unwrap().resolution_ms = Some(wrong);
+        assert_eq!(result.problems(), ["crash: resolution_ms is no time"]);
+    }
+}
+
+#[test]
 fn a_loss_that_the_declaration_allows_is_no_contradiction() {
     let site = Fixture::new();
     let mut result = good(&site);
@@ -355,6 +404,7 @@ fn good(site: &Fixture) -> RunResult {
     let run = Scenario {
         runs: 3,
         takeover_ms: TakeoverMs::of(vec![1500.0, 1700.5, 1600.0]),
+        resolution_ms: None,
         detection_ms_max: 2000.0,
         values_lost: 0,
         values_lost_allowed: 0,

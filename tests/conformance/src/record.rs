@@ -16,11 +16,11 @@ use twinhub_matrix::{
 use crate::artifacts::Artifacts;
 use crate::bench::load_average;
 use crate::error::{Error, Result};
-use crate::field::DeviceKind;
+use crate::field::{COUNTER_INTERVAL, DeviceKind};
 use crate::figures::{IN_FLIGHT, Side};
 use crate::profile::Profile;
 use crate::scenario::{Outcome, Scenario};
-use crate::stage::{Stage, StageOptions};
+use crate::stage::{POLL_INTERVAL, Stage, StageOptions};
 use crate::table::{milliseconds, table};
 
 /// Collects outcomes of one stage.
@@ -160,6 +160,7 @@ impl Recorder {
         Some(Measured {
             runs: count,
             takeover_ms: if times.len() == runs.len() { TakeoverMs::of(times) } else { None },
+            resolution_ms: scenario.moves().then(|| resolution_of(subject).as_secs_f64() * 1000.0),
             detection_ms_max: detection.as_secs_f64() * 1000.0,
             values_lost: sum(&|outcome| outcome.figures.values_lost) + died,
             values_lost_allowed: died,
@@ -183,6 +184,11 @@ impl Recorder {
 
 fn side_of(subject: &Subject, outcome: &Outcome) -> Side {
     if subject.name == "modbus" { outcome.figures.modbus.clone() } else { outcome.figures.mqtt.clone() }
+}
+
+/// How far apart the actions are that an outsider sees: polls at the device, changes at the broker.
+fn resolution_of(subject: &Subject) -> Duration {
+    if subject.name == "modbus" { POLL_INTERVAL } else { COUNTER_INTERVAL }
 }
 
 fn died_because() -> String {

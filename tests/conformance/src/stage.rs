@@ -177,7 +177,7 @@ fn write_interfaces(field: &Field, text: &mut String) -> std::fmt::Result {
 id = "plc1"
 plugin = "modbus"
 items = "items/plc1.csv"
-settings = {{ address = "{}", unit = 1, poll = "20ms", timeout = "500ms" }}
+settings = {{ address = "{}", unit = 1, poll = "{}ms", timeout = "500ms" }}
 
 [[interface]]
 id = "mqtt1"
@@ -195,6 +195,7 @@ to = "plc1/setpoint"
 delivery = "command"
 "#,
         first.modbus.address(),
+        POLL_INTERVAL.as_millis(),
         first.mqtt.address()
     )
 }
@@ -211,6 +212,8 @@ fn items() -> Vec<(String, String)> {
     vec![("plc1.csv".to_owned(), plc.to_owned()), ("mqtt1.csv".to_owned(), mqtt)]
 }
 
+/// How often the device is polled.
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// More than a node does between two looks.
 const RECENT_EVENTS: usize = 500;
 const START_LIMIT: Duration = Duration::from_secs(30);
