@@ -56,8 +56,9 @@ pub struct Config {
     /// Pause between two requests, for slow devices and gateways. Default `0ms`.
     #[serde(default = "millis::<0>")]
     pub request_delay: Interval,
-    /// Idle time after which TCP asks the device whether it is still there. Default `10s`.
-    #[serde(default = "seconds::<10>")]
+    /// Idle time after which TCP asks the device whether it is still there. Default `4s`: with the answer awaited for
+    /// three more, a standby knows that its way is gone before the role moves to it for its health.
+    #[serde(default = "seconds::<4>")]
     pub keepalive: Interval,
     /// Longest time in which the device has to confirm on TCP level that it took a request; then the connection is
     /// given up, and the kernel delivers nothing later, also if this process has died. Default `250ms`.

@@ -119,6 +119,12 @@ impl Engine {
                     Sight::Failed
                 }
             }
+        } else if port.role() == role::WARM
+            && let Some(Err(why)) = &probed
+        {
+            // A link that nothing passes says that it stands for a while after the way has gone.
+            cause.clone_from(why);
+            Sight::Failed
         } else if is_connecting {
             let since = *self.health.connecting.entry(number).or_insert(now);
             if now.since(since) < CONNECT_MAX { Sight::Unknown } else { Sight::Failed }
