@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::TIME_NONE;
 
 /// Nanoseconds on `CLOCK_BOOTTIME`, the clock of all deadlines and leases. It goes on while the machine sleeps.
 pub fn boottime_ns() -> i64 {
-    nanoseconds(ClockId::Boottime)
+    nanoseconds(ClockId::CLOCK_BOOTTIME)
 }
 
 /// Nanoseconds since 1970 UTC, for `source_ns`.
 pub fn unix_ns() -> i64 {
-    nanoseconds(ClockId::Realtime)
+    nanoseconds(ClockId::CLOCK_REALTIME)
 }
 
 fn nanoseconds(clock: ClockId) -> i64 {
-    let time = clock_gettime(clock);
-    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    let time = clock_gettime(clock).expect("both clocks are as old as Linux 2.6.39");
+    time.tv_sec().saturating_mul(1_000_000_000).saturating_add(time.tv_nsec())
 }
 
 /// A point on `CLOCK_BOOTTIME`, or no limit.
