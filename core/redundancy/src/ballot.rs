@@ -5,7 +5,7 @@ use std::time::Duration;
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
 
 use crate::epoch::is_of;
-use crate::members::Members;
+use crate::members::SharedMembers;
 use crate::message::{Message, RefusalCause, TransferToken};
 use crate::rule::Rule;
 use crate::setup::{Setup, VoterId};
@@ -19,7 +19,7 @@ pub(crate) struct Ballot {
     until: Moment,
     lease: Duration,
     electorate: Vec<NodeRank>,
-    members: Members,
+    members: SharedMembers,
 }
 
 /// What a voter says to a question.
@@ -50,12 +50,12 @@ impl Ballot {
     }
 
     /// Who votes, as far as this voter knows.
-    pub(crate) fn members(&self) -> &Members {
+    pub(crate) fn members(&self) -> &SharedMembers {
         &self.members
     }
 
     /// Takes a newer record; whoever comes with an older one is refused from here on.
-    pub(crate) fn adopt(&mut self, members: Members) {
+    pub(crate) fn adopt(&mut self, members: SharedMembers) {
         assert!(members.stamp > self.members.stamp, "a voter never goes back to older voters");
         self.members = members;
     }
@@ -199,7 +199,7 @@ impl Ballot {
 
     /// Whether the asker takes others for voters than they are by a newer record. One that knows of no record, as
     /// one of the version before, takes those of the configuration: right as long as nobody is absent.
-    fn is_outdated(&self, members: Option<&Members>) -> bool {
+    fn is_outdated(&self, members: Option<&SharedMembers>) -> bool {
         match members {
             Some(members) => members.stamp < self.members.stamp,
             None => !self.members.absent.is_empty() || self.members.before.is_some(),
@@ -213,7 +213,7 @@ impl Ballot {
         now: Moment,
         refusal: Option<RefusalCause>,
         asker: Grant,
-        members: Option<&Members>,
+        members: Option<&SharedMembers>,
     ) -> Answer {
         let outdated = self.is_outdated(members).then_some(RefusalCause::NotYours);
         if let Some(cause) = refusal.or(outdated) {
@@ -248,6 +248,7 @@ impl Ballot {
 mod tests {
     use super::*;
     use crate::epoch::EPOCH_COUNTER_MAX;
+    use crate::members::Members;
     use crate::setup::tests::pair_with_witness;
 
     const A: NodeRank = NodeRank(0);
@@ -398,7 +399,7 @@ mod tests {
 
     #[test]
     fn who_comes_with_older_voters_is_refused_and_shown_the_newer_ones() {
-        let ask = |ballot: &mut Ballot, node, counter, members: Option<&Members>, ms| {
+        let ask = |ballot: &mut Ballot, node, counter, members: Option<&SharedMembers>, ms| {
             let (epoch, members) = (Epoch::new(counter, node), members.cloned());
             let message =
                 Message::Campaign { epoch, round: 1, incarnation: Incarnation(1), token: None, members };
@@ -410,7 +411,7 @@ mod tests {
             hold: false,
             process: None,
         };
-        let newer = Members::default().changed(Epoch::new(1, A), vec![absent]);
+        let newer: SharedMembers = Members::default().changed(Epoch::new(1, A), vec![absent]).into();
         let mut ballot = ballot(&StoredState::default());
         let answer = ask(&mut ballot, A, 1, Some(&newer), 0);
         assert!(is_granted(&answer) && answer.changed, "a newer record is stored before the answer");
@@ -432,7 +433,7 @@ mod tests {
     fn a_refused_question_changes_no_voters_and_neither_does_a_record_from_the_future() {
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 1, None, 0);
-        let newer = Members::default().changed(Epoch::new(9, A), Vec::new());
+        let newer: SharedMembers = Members::default().changed(Epoch::new(9, A), Vec::new()).into();
         let question = |node, counter| Message::Campaign {
             epoch: Epoch::new(counter, node),
             round: 1,
@@ -442,6 +443,6 @@ mod tests {
         };
         assert!(!is_granted(&ballot.answer(VoterId::Node(B), &question(B, 10), at(1)).unwrap()));
         assert!(is_granted(&ballot.answer(VoterId::Node(A), &question(A, 2), at(1)).unwrap()));
-        assert_eq!(ballot.members(), &Members::default());
+        assert_eq!(ballot.members(), &SharedMembers::default());
     }
 }

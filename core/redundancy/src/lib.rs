@@ -53,11 +53,12 @@ mod state;
 mod stored;
 mod timers;
 mod voter;
+mod voter_set;
 
 pub use health::{Health, HealthPart, InterfaceSight, SCORE_MAX, Sight};
 pub use input::{Input, Order};
 pub use machine::Machine;
-pub use members::{Absence, Ground, Members, MembersChange, Stamp};
+pub use members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp};
 pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView};

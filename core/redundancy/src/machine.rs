@@ -43,6 +43,7 @@ use crate::reason::Reason;
 use crate::setup::{Setup, VoterId};
 use crate::state::NodeState;
 use crate::stored::{Pins, StoredState};
+use crate::voter_set::VoterSet;
 
 mod candidacy;
 mod election;
@@ -96,7 +97,7 @@ pub struct Machine {
     followed: Epoch,
     /// When `active` last changed.
     active_changed: Moment,
-    /// Since when every voting node is there and none is active.
+    /// Since when, while this node looks for an active one, every voting node is there and none is active.
     complete_since: Option<Moment>,
     /// The greatest epoch seen anywhere.
     highest: Epoch,
@@ -379,10 +380,18 @@ impl Machine {
 
     /// Sets the timers that follow from the state as a whole.
     fn plan(&mut self, now: Moment) {
-        self.complete_since = if self.sees_everyone(now) { self.complete_since.or(Some(now)) } else { None };
-        match self.election_due(now) {
-            Some(at) => self.agenda.set(Timer::Election, at.max(now)),
-            None => self.agenda.clear(Timer::Election),
+        // Only who looks for an active node asks for it, and counts from when it began to look at the earliest.
+        let is_complete = self.state == NodeState::Joining && self.sees_everyone(now);
+        self.complete_since = if is_complete { self.complete_since.or(Some(now)) } else { None };
+        self.agenda.clear(Timer::Election);
+        if let Some(earliest) = self.election_earliest(now) {
+            // Whose turn it is among the candidates matters only if nothing else comes before.
+            let at = if earliest > now.max(self.agenda.next()) {
+                earliest
+            } else {
+                self.after_better_candidates(earliest, now).max(now)
+            };
+            self.agenda.set(Timer::Election, at);
         }
         match self.silence_due() {
             Some(at) => self.agenda.set(Timer::Silence, at.max(now + STEP)),
@@ -410,8 +419,7 @@ impl Machine {
 
     /// A node whose own timer was late may not accuse others of silence: their messages may wait unread.
     fn note_lateness(&mut self, input: &Input, now: Moment) {
-        let due = self.agenda.next();
-        if *input == Input::Tick && due + self.setup.timers.heartbeat < now {
+        if matches!(input, Input::Tick) && self.agenda.next() + self.setup.timers.heartbeat < now {
             self.accuse_after = now + self.setup.timers.renew;
         }
     }
@@ -504,8 +512,8 @@ impl Machine {
     }
 
     fn send_others(&mut self, message: &Message) {
-        let others: Vec<VoterId> = self.peers.keys().copied().collect();
-        for to in others {
+        let others: VoterSet = self.peers.keys().copied().collect();
+        for to in others.iter() {
             self.send(to, message.clone());
         }
     }

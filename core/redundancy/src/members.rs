@@ -6,8 +6,9 @@
 //! majorities. A voter that has a record refuses whoever comes with an older one and shows its own, so that
 //! nobody can win with a majority of voters that are not the voters any more.
 
-use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use serde::Serialize;
@@ -16,6 +17,7 @@ use twinhub_model::{Epoch, Incarnation};
 use crate::epoch::is_sane;
 use crate::rule::Rule;
 use crate::setup::{Setup, VOTERS_MAX, VoterId};
+use crate::voter_set::VoterSet;
 
 /// Orders the records of a group: the one of the later holder is newer, and of one holder the later one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
@@ -40,6 +42,49 @@ pub struct Members {
     /// Who did not vote before, while the change does not count yet.
     #[n(2)]
     pub before: Option<Vec<VoterId>>,
+}
+
+/// A record as it is kept and sent: it goes with most messages and hardly ever changes, so all of them share one.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct SharedMembers(Arc<Members>);
+
+impl fmt::Debug for SharedMembers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl From<Members> for SharedMembers {
+    fn from(members: Members) -> SharedMembers {
+        SharedMembers(Arc::new(members))
+    }
+}
+
+impl Deref for SharedMembers {
+    type Target = Members;
+
+    fn deref(&self) -> &Members {
+        &self.0
+    }
+}
+
+impl<C> Encode<C> for SharedMembers {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        encoder: &mut minicbor::Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        self.0.encode(encoder, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for SharedMembers {
+    fn decode(
+        decoder: &mut minicbor::Decoder<'b>,
+        context: &mut C,
+    ) -> Result<SharedMembers, minicbor::decode::Error> {
+        Members::decode(decoder, context).map(SharedMembers::from)
+    }
 }
 
 /// A voter that was shrunk.
@@ -154,11 +199,6 @@ impl Members {
             && before < VOTERS_MAX
     }
 
-    /// What is sent: nothing while the voters never changed.
-    pub(crate) fn told(&self) -> Option<Members> {
-        (self.stamp != Stamp::default()).then(|| self.clone())
-    }
-
     fn ids(&self) -> Vec<VoterId> {
         self.absent.iter().map(|absence| absence.voter).collect()
     }
@@ -187,6 +227,13 @@ impl Members {
     }
 }
 
+impl SharedMembers {
+    /// What is sent: nothing while the voters never changed.
+    pub(crate) fn told(&self) -> Option<SharedMembers> {
+        (self.stamp != Stamp::default()).then(|| self.clone())
+    }
+}
+
 impl Stamp {
     fn next(self, epoch: Epoch) -> Stamp {
         Stamp { epoch, revision: self.revision + 1 }
@@ -196,8 +243,8 @@ impl Stamp {
 /// Who votes by one record, and who voted before while that does not count yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Electorate {
-    voters: BTreeSet<VoterId>,
-    before: Option<BTreeSet<VoterId>>,
+    voters: VoterSet,
+    before: Option<VoterSet>,
 }
 
 impl Electorate {
@@ -207,18 +254,18 @@ impl Electorate {
     }
 
     /// Whether these votes are a majority, of both sets while the voters change.
-    pub(crate) fn wins(&self, votes: &BTreeSet<VoterId>) -> bool {
-        self.sets().all(|set| set.intersection(votes).count() >= majority(set))
+    pub(crate) fn wins(&self, votes: &VoterSet) -> bool {
+        self.sets().all(|set| set.in_common(votes) >= majority(set))
     }
 
     /// Whether no majority is left without these.
     pub(crate) fn is_blocked(&self, without: impl Fn(VoterId) -> bool) -> bool {
-        self.sets().any(|set| set.iter().filter(|voter| !without(**voter)).count() < majority(set))
+        self.sets().any(|set| set.iter().filter(|voter| !without(*voter)).count() < majority(set))
     }
 
     /// How many of these votes count, and how many are needed, in the set that is farther from its majority.
-    pub(crate) fn tally(&self, votes: &BTreeSet<VoterId>) -> (usize, usize) {
-        let counted = self.sets().map(|set| (set.intersection(votes).count(), majority(set)));
+    pub(crate) fn tally(&self, votes: &VoterSet) -> (usize, usize) {
+        let counted = self.sets().map(|set| (set.in_common(votes), majority(set)));
         counted.max_by_key(|(votes, needed)| needed.saturating_sub(*votes)).unwrap_or((0, 1))
     }
 
@@ -228,26 +275,26 @@ impl Electorate {
     }
 
     /// Who votes once the change counts.
-    pub(crate) fn voters(&self) -> &BTreeSet<VoterId> {
+    pub(crate) fn voters(&self) -> &VoterSet {
         &self.voters
     }
 
     /// Whether its vote counts once the change does.
     pub(crate) fn has(&self, voter: VoterId) -> bool {
-        self.voters.contains(&voter)
+        self.voters.contains(voter)
     }
 
     /// Everyone whose vote counts for anything.
-    pub(crate) fn everyone(&self) -> BTreeSet<VoterId> {
-        self.sets().flatten().copied().collect()
+    pub(crate) fn everyone(&self) -> VoterSet {
+        self.before.map_or(self.voters, |before| before.union(&self.voters))
     }
 
-    fn sets(&self) -> impl Iterator<Item = &BTreeSet<VoterId>> {
+    fn sets(&self) -> impl Iterator<Item = &VoterSet> {
         std::iter::once(&self.voters).chain(&self.before)
     }
 }
 
-fn majority(set: &BTreeSet<VoterId>) -> usize {
+fn majority(set: &VoterSet) -> usize {
     if Rule::Majority.holds() { set.len() / 2 + 1 } else { set.len().div_ceil(2) }
 }
 
@@ -290,14 +337,14 @@ mod tests {
         assert_eq!(alone.stamp.revision, 4);
         let electorate = Electorate::new(&setup, &joint);
         assert!(electorate.is_blocked(|voter| voter == W) && !electorate.is_blocked(|voter| voter == B));
-        assert_eq!(electorate.tally(&BTreeSet::from([A])), (1, 2));
+        assert_eq!(electorate.tally(&VoterSet::from_iter([A])), (1, 2));
     }
 
     #[test]
     fn a_record_of_nobody_elects_nobody() {
         let setup = group(W, 1, true);
         let nobody = Members { absent: absent(&[A, W]), ..Members::default() };
-        assert!(!Electorate::new(&setup, &nobody).wins(&BTreeSet::from([A, B, W])));
+        assert!(!Electorate::new(&setup, &nobody).wins(&VoterSet::from_iter([A, B, W])));
     }
 
     proptest! {
@@ -326,9 +373,9 @@ mod tests {
             let stages = [old, joint.clone(), joint.settled(epoch)];
             for (first, second) in [(0, 0), (0, 1), (1, 1), (1, 2), (2, 2), (0, 2)] {
                 let (first, second) = (Electorate::new(&setup, &stages[first]), Electorate::new(&setup, &stages[second]));
-                let (one, other): (BTreeSet<_>, BTreeSet<_>) = (of(one).collect(), of(other).collect());
+                let (one, other): (VoterSet, VoterSet) = (of(one).collect(), of(other).collect());
                 if first.wins(&one) && second.wins(&other) {
-                    prop_assert!(!one.is_disjoint(&other), "{one:?} {other:?}");
+                    prop_assert!(one.in_common(&other) > 0, "{one:?} {other:?}");
                 }
             }
         }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
-use crate::members::{Members, MembersChange, Stamp};
+use crate::members::{MembersChange, SharedMembers, Stamp};
 use crate::state::NodeState;
 use crate::stored::Hold;
 
@@ -29,7 +29,7 @@ pub enum Message {
         holder: Option<NodeRank>,
         /// Which record of the voters it has, as far as that is on disk.
         #[n(2)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
         /// Its process.
         #[n(3)]
         incarnation: Option<Incarnation>,
@@ -45,7 +45,7 @@ pub enum Message {
         round: u64,
         /// Whom the sender takes for voters.
         #[n(2)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
     },
     /// Answer to [`Message::PreVote`].
     #[n(3)]
@@ -70,7 +70,7 @@ pub enum Message {
         remaining_ms: u64,
         /// Which record of the voters the voter has.
         #[n(6)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
     },
     /// Grant me this epoch.
     #[n(4)]
@@ -89,7 +89,7 @@ pub enum Message {
         token: Option<TransferToken>,
         /// Whom the sender takes for voters.
         #[n(4)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
     },
     /// Keep my grant.
     #[n(5)]
@@ -105,7 +105,7 @@ pub enum Message {
         incarnation: Incarnation,
         /// Whom the sender takes for voters.
         #[n(3)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
     },
     /// Yes to [`Message::Campaign`] or [`Message::Renew`].
     #[n(6)]
@@ -140,7 +140,7 @@ pub enum Message {
         remaining_ms: u64,
         /// Which record of the voters the voter has.
         #[n(5)]
-        members: Option<Members>,
+        members: Option<SharedMembers>,
     },
     /// The holder stopped; the receiver named in the token may campaign at once.
     #[n(8)]
@@ -217,7 +217,7 @@ pub enum Message {
 
 impl Message {
     /// The record of the voters that comes with it.
-    pub(crate) fn members(&self) -> Option<&Members> {
+    pub(crate) fn members(&self) -> Option<&SharedMembers> {
         match self {
             Message::Heartbeat(heartbeat) => heartbeat.members.as_ref(),
             Message::VoterStatus { members, .. }
@@ -280,7 +280,7 @@ pub struct Heartbeat {
     pub proven: Option<u8>,
     /// Whom it takes for voters, as far as that is on disk.
     #[n(12)]
-    pub members: Option<Members>,
+    pub members: Option<SharedMembers>,
     /// Whether it acts with a majority behind it and a standby that could take over at once; a node of a version
     /// that does not say leaves it open.
     #[n(13)]

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 
-use crate::members::Members;
+use crate::members::SharedMembers;
 
 /// What the role file holds for one group. The default is a first start. How long a lease still runs is
 /// never stored: a restarted voter counts a stored grant as given at its start.
@@ -35,7 +35,7 @@ pub struct StoredState {
     pub flap_moves: u8,
     /// Who votes, if that ever changed.
     #[n(8)]
-    pub members: Option<Members>,
+    pub members: Option<SharedMembers>,
 }
 
 /// To whom a voter granted its promise.

@@ -13,6 +13,11 @@ use crate::state::NodeState;
 impl Machine {
     /// When this node should ask for the role; `None` while it should not.
     pub(super) fn election_due(&self, now: Moment) -> Option<Moment> {
+        self.election_earliest(now).map(|earliest| self.after_better_candidates(earliest, now))
+    }
+
+    /// The same for the first of the candidates.
+    pub(super) fn election_earliest(&self, now: Moment) -> Option<Moment> {
         let Election::Idle = self.election else { return None };
         if !self.may_ask() {
             return None;
@@ -40,12 +45,19 @@ impl Machine {
             Some(_) => vacant.max(free),
             None => vacant.max(free).max(self.accuse_after),
         };
-        let place = u32::try_from(self.place_among_candidates(now)).unwrap_or(u32::MAX);
+        Some(base)
+    }
+
+    /// When it is this node's turn, if it is the first one's at `earliest`.
+    pub(super) fn after_better_candidates(&self, earliest: Moment, now: Moment) -> Moment {
         let delay = match self.urgent {
             Some(Urgent::Operator { .. }) => Duration::ZERO,
-            Some(Urgent::Resigned { .. }) | None => timers.stagger.saturating_mul(place),
+            Some(Urgent::Resigned { .. }) | None => {
+                let place = u32::try_from(self.place_among_candidates(now)).unwrap_or(u32::MAX);
+                self.setup.timers.stagger.saturating_mul(place)
+            }
         };
-        Some((base + delay).max(self.ask_after))
+        (earliest + delay).max(self.ask_after)
     }
 
     /// After how much silence votes are asked for. The lease decides whether they are given: this only spares

@@ -1,6 +1,6 @@
 //! Getting the role: pre-vote, campaign, win.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Moment};
@@ -15,6 +15,7 @@ use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::stored::Grant;
+use crate::voter_set::VoterSet;
 
 /// How far an election of this node is.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub(super) enum Election {
     Asking {
         epoch: Epoch,
         round: u64,
-        yes: BTreeSet<VoterId>,
+        yes: VoterSet,
         no: BTreeMap<VoterId, u64>,
         why: Reason,
         force: bool,
@@ -99,16 +100,11 @@ impl Machine {
         self.rounds_asked += 1;
         let round = self.rounds_asked;
         self.election =
-            Election::Asking { epoch, round, yes: BTreeSet::new(), no: BTreeMap::new(), why, force };
+            Election::Asking { epoch, round, yes: VoterSet::default(), no: BTreeMap::new(), why, force };
         self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
         let message = Message::PreVote { epoch, round, members: self.told_members() };
-        let voters: Vec<VoterId> = self.setup.voters().collect();
-        for voter in voters {
-            if voter != self.setup.me {
-                self.send(voter, message.clone());
-            }
-        }
-        let members = self.members().told();
+        self.ask_voters(&message);
+        let members = self.ballot.members().told();
         if let Some(answer) =
             self.ballot.answer(self.setup.me, &Message::PreVote { epoch, round, members }, now)
         {
@@ -156,11 +152,11 @@ impl Machine {
         if granted {
             yes.insert(from);
             no.remove(&from);
-        } else if !yes.contains(&from) {
+        } else if !yes.contains(from) {
             no.insert(from, remaining_ms);
         }
         // A dead voter does not answer.
-        let is_lost = |voter| no.contains_key(&voter) || (dead == Some(voter) && !yes.contains(&voter));
+        let is_lost = |voter| no.contains_key(&voter) || (dead == Some(voter) && !yes.contains(voter));
         if self.electorate.wins(yes) {
             let why = why.clone();
             self.campaign(None, None, why, now);
@@ -226,7 +222,7 @@ impl Machine {
         if alone.is_some() {
             self.ballot.seize(epoch, asker, now);
         } else {
-            let members = self.members().told();
+            let members = self.ballot.members().told();
             let question =
                 Message::Campaign { epoch, round: 0, incarnation: self.incarnation, token, members };
             let answer = self.ballot.answer(self.setup.me, &question, now);
@@ -290,6 +286,14 @@ impl Machine {
         self.canvass(now);
     }
 
+    /// Asks everyone else who votes by the configuration.
+    fn ask_voters(&mut self, question: &Message) {
+        let voters: VoterSet = self.setup.voters().filter(|voter| *voter != self.setup.me).collect();
+        for voter in voters.iter() {
+            self.send(voter, question.clone());
+        }
+    }
+
     /// One round of a campaign; answers count from here.
     fn canvass(&mut self, now: Moment) {
         self.rounds_asked += 1;
@@ -300,13 +304,8 @@ impl Machine {
         let (epoch, token, incarnation) = (campaign.epoch, campaign.token, self.incarnation);
         self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
         let message = Message::Campaign { epoch, round, incarnation, token, members: self.told_members() };
-        let voters: Vec<VoterId> = self.setup.voters().collect();
-        for voter in voters {
-            if voter != self.setup.me {
-                self.send(voter, message.clone());
-            }
-        }
-        let members = self.members().told();
+        self.ask_voters(&message);
+        let members = self.ballot.members().told();
         let mine = Message::Campaign { epoch, round, incarnation, token, members };
         if let Some(answer) = self.ballot.answer(self.setup.me, &mine, now) {
             self.on_vote(self.setup.me, &answer.reply, now);

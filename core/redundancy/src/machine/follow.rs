@@ -6,6 +6,7 @@ use super::{Machine, Urgent};
 use crate::epoch::is_sane;
 use crate::message::{Heartbeat, Message, PathId};
 use crate::output::Action;
+use crate::peer::PathView;
 use crate::reason::{Reason, millis};
 use crate::setup::VoterId;
 use crate::state::NodeState;
@@ -16,12 +17,13 @@ impl Machine {
         let Some(view) = self.peers.get_mut(&from) else { return };
         let silent = view.heard.map(|heard| now.since(heard));
         view.heard = Some(now);
+        if let Some(known) = view.paths.get_mut(&path) {
+            known.heard = Some(now);
+        } else if view.paths.len() < PATHS_MAX {
+            view.paths.insert(path, PathView { heard: Some(now), ..PathView::default() });
+        }
         if let Some(silent) = silent.filter(|silent| *silent >= self.setup.timers.lease) {
             self.returned.insert(from, u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
-        }
-        let Some(view) = self.peers.get_mut(&from) else { return };
-        if view.paths.len() < PATHS_MAX || view.paths.contains_key(&path) {
-            view.paths.entry(path).or_default().heard = Some(now);
         }
         if let Some(members) = message.members() {
             self.learn_members(from, members, now);

@@ -1,5 +1,6 @@
 //! Giving the role away in order: drain, transfer token, hand-back, better health, shutdown.
 
+use std::fmt;
 use std::time::Duration;
 
 use twinhub_model::{Moment, NodeRank, Position};
@@ -36,36 +37,62 @@ pub(super) struct Since {
     at: Moment,
 }
 
+/// Why a node cannot take over; looked at with each heartbeat, put into words only when told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ineligible {
+    NotInGroup { node: NodeRank, group: String },
+    ThisNode { node: NodeRank },
+    Observer { node: NodeRank },
+    Shrunk { node: NodeRank },
+    Silent { node: NodeRank, silent_ms: u64, limit: Duration },
+    NoStandby { node: NodeRank, state: NodeState },
+    OtherConfiguration { node: NodeRank },
+}
+
+impl fmt::Display for Ineligible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ineligible::NotInGroup { node, group } => write!(f, "node {node} is not in group {group}"),
+            Ineligible::ThisNode { node } => write!(f, "node {node} is this node"),
+            Ineligible::Observer { node } => write!(f, "node {node} is an observer"),
+            Ineligible::Shrunk { node } => {
+                write!(f, "node {node} is shrunk: it may act when it votes again")
+            }
+            Ineligible::Silent { node, silent_ms, limit } => {
+                write!(f, "node {node} is silent for {silent_ms} ms, limit {} ms", limit.as_millis())
+            }
+            Ineligible::NoStandby { node, state } => write!(f, "node {node} is {state}, not standby"),
+            Ineligible::OtherConfiguration { node } => write!(f, "node {node} has another configuration"),
+        }
+    }
+}
+
 impl Machine {
     /// Why `node` cannot take over now; `None` if it can.
-    pub(super) fn ineligibility(&self, node: NodeRank, now: Moment) -> Option<String> {
+    pub(super) fn ineligibility(&self, node: NodeRank, now: Moment) -> Option<Ineligible> {
         let Some(info) = self.setup.nodes.iter().find(|info| info.node == node) else {
-            return Some(format!("node {node} is not in group {}", self.setup.group));
+            return Some(Ineligible::NotInGroup { node, group: self.setup.group.clone() });
         };
         if node == self.me {
-            return Some(format!("node {node} is this node"));
+            return Some(Ineligible::ThisNode { node });
         }
         if !info.votes {
-            return Some(format!("node {node} is an observer"));
+            return Some(Ineligible::Observer { node });
         }
         if !self.is_member(VoterId::Node(node)) {
-            return Some(format!("node {node} is shrunk: it may act when it votes again"));
+            return Some(Ineligible::Shrunk { node });
         }
         let view = self.peers.get(&VoterId::Node(node))?;
         let heard = view.heard.unwrap_or(self.started);
         let limit = self.setup.timers.lease;
         let Some(heartbeat) = view.heartbeat.as_ref().filter(|_| now < heard + limit) else {
-            return Some(format!(
-                "node {node} is silent for {} ms, limit {} ms",
-                millis(now, heard),
-                limit.as_millis()
-            ));
+            return Some(Ineligible::Silent { node, silent_ms: millis(now, heard), limit });
         };
         if heartbeat.state != NodeState::Standby {
-            return Some(format!("node {node} is {}, not standby", heartbeat.state));
+            return Some(Ineligible::NoStandby { node, state: heartbeat.state });
         }
         if heartbeat.config_hash != self.config_hash {
-            return Some(format!("node {node} has another configuration"));
+            return Some(Ineligible::OtherConfiguration { node });
         }
         None
     }

@@ -3,25 +3,27 @@
 //! Only a holder with a majority changes the record, one voter at a time. Its change counts when a majority of
 //! the voters before and one of those after have the record on disk; until then every renewal needs both.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 
 use twinhub_model::{Epoch, Incarnation, Moment};
 
 use super::Machine;
 use crate::input::Order;
-use crate::members::{Absence, Electorate, Ground, Members, MembersChange, Stamp};
+use crate::members::{Absence, Electorate, Ground, Members, MembersChange, SharedMembers, Stamp};
 use crate::message::Message;
 use crate::output::Action;
 use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;
+use crate::voter_set::VoterSet;
 
 /// What a machine knows about the record beside the record itself, which is the ballot's.
 #[derive(Debug, Default)]
 pub(super) struct Membership {
     /// The record as far as it is on disk: what may be told.
-    spoken: Members,
+    spoken: SharedMembers,
     /// The state that holds the newest record.
     ticket: u64,
     /// Who has the record with this stamp on disk.
@@ -35,7 +37,7 @@ pub(super) struct Membership {
     /// This process stops, and waits at most until then to be let go.
     leaves_at: Option<Moment>,
     /// Absent voters that were silent since they are absent.
-    were_away: BTreeSet<VoterId>,
+    were_away: VoterSet,
 }
 
 #[derive(Debug, Clone)]
@@ -47,8 +49,30 @@ struct Running {
     since: Moment,
 }
 
+/// Why an absent voter cannot vote again yet; looked at with each heartbeat, put into words only when told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unready {
+    Silent { voter: VoterId, silent_ms: u64 },
+    NoStandby { voter: VoterId, state: NodeState },
+    OtherConfiguration { voter: VoterId },
+    NotStored { voter: VoterId, revision: u64 },
+}
+
+impl fmt::Display for Unready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unready::Silent { voter, silent_ms } => write!(f, "{voter} is silent for {silent_ms} ms"),
+            Unready::NoStandby { voter, state } => write!(f, "{voter} is {state}, not standby"),
+            Unready::OtherConfiguration { voter } => write!(f, "{voter} has another configuration"),
+            Unready::NotStored { voter, revision } => {
+                write!(f, "{voter} has not stored revision {revision} yet")
+            }
+        }
+    }
+}
+
 impl Membership {
-    pub(super) fn new(stored: Option<&Members>) -> Membership {
+    pub(super) fn new(stored: Option<&SharedMembers>) -> Membership {
         Membership { spoken: stored.cloned().unwrap_or_default(), ..Membership::default() }
     }
 }
@@ -61,11 +85,11 @@ impl Machine {
 
     /// Everyone whose vote counts.
     pub fn voters(&self) -> impl Iterator<Item = VoterId> + '_ {
-        self.electorate.voters().iter().copied()
+        self.electorate.voters().iter()
     }
 
     /// What is told of the voters.
-    pub(super) fn told_members(&self) -> Option<Members> {
+    pub(super) fn told_members(&self) -> Option<SharedMembers> {
         self.membership.spoken.told()
     }
 
@@ -84,13 +108,13 @@ impl Machine {
     pub(super) fn could_go_on_without_me(&self, now: Moment) -> bool {
         self.members().absent.is_empty() || {
             let mut others = self.answering(now);
-            others.remove(&self.setup.me);
+            others.remove(self.setup.me);
             self.electorate.wins(&others)
         }
     }
 
     /// Takes a newer record from anybody, so that the next vote is asked for by it.
-    pub(super) fn learn_members(&mut self, from: VoterId, told: &Members, now: Moment) {
+    pub(super) fn learn_members(&mut self, from: VoterId, told: &SharedMembers, now: Moment) {
         if told.stamp <= self.members().stamp || !told.is_believable() {
             return;
         }
@@ -110,23 +134,25 @@ impl Machine {
         self.go_on_leaving(now);
     }
 
-    fn adopt_members(&mut self, members: Members) {
+    fn adopt_members(&mut self, members: SharedMembers) {
         self.ballot.adopt(members);
         self.electorate = Electorate::new(&self.setup, self.ballot.members());
         self.promise_ticket = self.persist();
         self.membership.ticket = self.promise_ticket;
         let absent: Vec<VoterId> = self.members().absent.iter().map(|absence| absence.voter).collect();
         self.membership.ready_since.retain(|voter, _| absent.contains(voter));
-        self.membership.were_away.retain(|voter| absent.contains(voter));
+        self.membership.were_away =
+            self.membership.were_away.iter().filter(|voter| absent.contains(voter)).collect();
         self.membership.paused.retain(|voter, _| absent.contains(voter));
     }
 
     /// The newest record may be on disk: from here on it is told, and the own disk counts.
     pub(super) fn on_members_stored(&mut self, now: Moment) {
-        if self.membership.spoken == *self.members() || !self.outbox.is_durable(self.membership.ticket) {
+        if self.membership.spoken == *self.ballot.members() || !self.outbox.is_durable(self.membership.ticket)
+        {
             return;
         }
-        self.membership.spoken = self.members().clone();
+        self.membership.spoken = self.ballot.members().clone();
         self.membership.known_to.insert(self.setup.me, self.membership.spoken.stamp);
         if self.tenure.is_some() {
             self.renew(now);
@@ -158,7 +184,7 @@ impl Machine {
             return;
         }
         let settled = members.settled(epoch);
-        self.adopt_members(settled);
+        self.adopt_members(settled.into());
         let (voters, configured) = self.counts();
         let revision = self.members().stamp.revision;
         let running = self.membership.running.take();
@@ -181,7 +207,7 @@ impl Machine {
     }
 
     /// Who has the present record on disk.
-    fn known(&self) -> BTreeSet<VoterId> {
+    fn known(&self) -> VoterSet {
         let stamp = self.members().stamp;
         let known = self.membership.known_to.iter().filter(|(_, known)| **known == stamp);
         known.map(|(voter, _)| *voter).collect()
@@ -251,7 +277,7 @@ impl Machine {
                 if !self.members().is_absent(voter) {
                     return Err(format!("{voter} votes already"));
                 }
-                self.unreadiness(voter, now).map_or(Ok(()), Err)?;
+                self.unreadiness(voter, now).map_or(Ok(()), |unready| Err(unready.to_string()))?;
                 absent.retain(|absence| absence.voter != voter);
             }
         }
@@ -262,7 +288,7 @@ impl Machine {
     /// those that stay are enough without it.
     pub(super) fn on_leave(&mut self, from: VoterId, process: Incarnation, now: Moment) {
         let mut staying = self.answering(now);
-        staying.remove(&from);
+        staying.remove(from);
         let is_free = self.state == NodeState::Active
             && self.quorate_epoch().is_some()
             && self.membership.running.is_none()
@@ -307,7 +333,7 @@ impl Machine {
         &mut self,
         change: MembersChange,
         absent: Vec<Absence>,
-        staying: &BTreeSet<VoterId>,
+        staying: &VoterSet,
         is_ordered: bool,
         now: Moment,
     ) -> Result<(), String> {
@@ -321,7 +347,7 @@ impl Machine {
         let was = self.members().absent.clone();
         self.membership.running =
             next.before.is_some().then_some(Running { change, was, is_ordered, since: now });
-        self.adopt_members(next);
+        self.adopt_members(next.into());
         Ok(())
     }
 
@@ -369,25 +395,26 @@ impl Machine {
     }
 
     /// Why `voter` cannot vote again yet; `None` if it can.
-    pub(super) fn unreadiness(&self, voter: VoterId, now: Moment) -> Option<String> {
+    fn unreadiness(&self, voter: VoterId, now: Moment) -> Option<Unready> {
         if voter == self.setup.me {
             return None;
         }
         let view = self.peers.get(&voter)?;
         let heard = view.heard.unwrap_or(self.started);
         if now >= heard + self.setup.timers.lease || (voter.node().is_some() && view.heartbeat.is_none()) {
-            return Some(format!("{voter} is silent for {} ms", millis(now, heard)));
+            return Some(Unready::Silent { voter, silent_ms: millis(now, heard) });
         }
         if let Some(heartbeat) = &view.heartbeat {
             if heartbeat.state != NodeState::Standby {
-                return Some(format!("{voter} is {}, not standby", heartbeat.state));
+                return Some(Unready::NoStandby { voter, state: heartbeat.state });
             }
             if heartbeat.config_hash != self.config_hash {
-                return Some(format!("{voter} has another configuration"));
+                return Some(Unready::OtherConfiguration { voter });
             }
         }
-        (self.membership.known_to.get(&voter) != Some(&self.members().stamp))
-            .then(|| format!("{voter} has not stored revision {} yet", self.members().stamp.revision))
+        let stamp = self.members().stamp;
+        (self.membership.known_to.get(&voter) != Some(&stamp))
+            .then_some(Unready::NotStored { voter, revision: stamp.revision })
     }
 
     /// What an absent voter waits for, in one sentence; only the holder knows.
@@ -398,7 +425,7 @@ impl Machine {
             return Some(format!("held until an operator orders `grow` for {voter}"));
         }
         if let Some(why) = self.unreadiness(voter, self.clock) {
-            return Some(why);
+            return Some(why.to_string());
         }
         if let Some(until) = self.membership.paused.get(&voter).filter(|until| self.clock < **until) {
             let pause_ms = millis(*until, self.clock);
@@ -423,7 +450,7 @@ impl Machine {
 
     /// Whether an absent voter is back from what it was shrunk for.
     fn is_back(&self, absence: &Absence) -> bool {
-        if absence.voter.node().is_some() || self.membership.were_away.contains(&absence.voter) {
+        if absence.voter.node().is_some() || self.membership.were_away.contains(absence.voter) {
             return true;
         }
         let process = self.peers.get(&absence.voter).and_then(|view| view.process);
@@ -437,8 +464,11 @@ impl Machine {
         if self.members().before.is_some() {
             if self.members().stamp.epoch != epoch {
                 let renamed = self.members().renamed(epoch);
-                self.adopt_members(renamed);
+                self.adopt_members(renamed.into());
             }
+            return;
+        }
+        if self.members().absent.is_empty() {
             return;
         }
         let absent = self.members().absent.clone();
@@ -496,7 +526,7 @@ impl Machine {
         let voter = running.change.voter();
         // Everyone who votes by the record before, by the change or by this needs a majority of the voters before.
         let back = self.members().changed(epoch, running.was);
-        self.adopt_members(back.settled_at_once());
+        self.adopt_members(back.settled_at_once().into());
         // Who was too slow is likely to be so again: not every lease has such a change in it.
         self.membership.paused.insert(voter, now + self.setup.timers.lease * PAUSE_LEASES);
         let why = format!(
@@ -530,7 +560,7 @@ impl Machine {
     }
 
     /// The voters that answered within a lease, this node included.
-    fn answering(&self, now: Moment) -> BTreeSet<VoterId> {
+    fn answering(&self, now: Moment) -> VoterSet {
         let lease = self.setup.timers.lease;
         let others = self.peers.keys().copied();
         let fresh = others.filter(|id| self.heard(*id).is_some_and(|heard| now < heard + lease));

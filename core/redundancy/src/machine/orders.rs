@@ -72,7 +72,7 @@ impl Machine {
         }
         let to = match to {
             Some(to) => match self.ineligibility(to, now) {
-                Some(why) => return Err(why),
+                Some(why) => return Err(why.to_string()),
                 None => to,
             },
             None => self.best_target(now).ok_or_else(|| self.why_nobody(now))?,
@@ -83,7 +83,8 @@ impl Machine {
 
     fn why_nobody(&self, now: Moment) -> String {
         let others = self.setup.nodes.iter().filter(|info| info.node != self.me);
-        let whys: Vec<String> = others.filter_map(|info| self.ineligibility(info.node, now)).collect();
+        let whys: Vec<String> =
+            others.filter_map(|info| Some(self.ineligibility(info.node, now)?.to_string())).collect();
         if whys.is_empty() { "there is no other node".to_owned() } else { whys.join("; ") }
     }
 

@@ -1,6 +1,6 @@
 //! Holding the role: rounds of renewals, the end of the lease, losing it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use twinhub_model::{Epoch, Moment};
 
@@ -14,6 +14,7 @@ use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::{Policy, VoterId};
 use crate::state::NodeState;
+use crate::voter_set::VoterSet;
 
 /// A period of holding one epoch.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Tenure {
     pub(super) lease_end: Moment,
     pub(super) rounds: Rounds,
     /// Who granted this epoch; the others are asked by a campaign, which they may not have seen.
-    pub(super) granted: BTreeSet<VoterId>,
+    pub(super) granted: VoterSet,
     /// Shown to voters that have not granted yet.
     pub(super) token: Option<TransferToken>,
     /// Why it was handed over, if it was.
@@ -45,7 +46,7 @@ pub(super) struct Rounds(VecDeque<Round>);
 struct Round {
     number: u64,
     sent: Moment,
-    votes: BTreeSet<VoterId>,
+    votes: VoterSet,
 }
 
 impl Rounds {
@@ -53,19 +54,19 @@ impl Rounds {
         if self.0.len() == ROUNDS_MAX {
             self.0.pop_front();
         }
-        self.0.push_back(Round { number, sent, votes: BTreeSet::new() });
+        self.0.push_back(Round { number, sent, votes: VoterSet::default() });
     }
 
     /// Counts a vote; gives the moment the round was sent and its votes.
-    pub(super) fn vote(&mut self, number: u64, voter: VoterId) -> Option<(Moment, &BTreeSet<VoterId>)> {
+    pub(super) fn vote(&mut self, number: u64, voter: VoterId) -> Option<(Moment, &VoterSet)> {
         let round = self.0.iter_mut().find(|round| round.number == number)?;
         round.votes.insert(voter);
         Some((round.sent, &round.votes))
     }
 
     /// Everyone who voted in any round.
-    pub(super) fn voters(&self) -> BTreeSet<VoterId> {
-        self.0.iter().flat_map(|round| round.votes.iter().copied()).collect()
+    pub(super) fn voters(&self) -> VoterSet {
+        self.0.iter().fold(VoterSet::default(), |all, round| all.union(&round.votes))
     }
 
     /// The votes of the round that came nearest to a majority, and how many it needs.
@@ -87,14 +88,15 @@ impl Machine {
         self.rounds_asked += 1;
         let (epoch, round, token) = (tenure.epoch, self.rounds_asked, tenure.token);
         tenure.rounds.start(round, now);
-        let granted = tenure.granted.clone();
+        let granted = tenure.granted;
         self.agenda.set(Timer::Renew, now + self.setup.timers.renew);
         let incarnation = self.incarnation;
         // Who is absent is asked, too: it learns the record, and shows that it is back.
-        let voters: Vec<VoterId> = self.setup.voters().collect();
-        for voter in voters {
-            let members = if voter == self.setup.me { self.members().told() } else { self.told_members() };
-            let message = if granted.contains(&voter) {
+        let voters: VoterSet = self.setup.voters().collect();
+        for voter in voters.iter() {
+            let members =
+                if voter == self.setup.me { self.ballot.members().told() } else { self.told_members() };
+            let message = if granted.contains(voter) {
                 Message::Renew { epoch, round, incarnation, members }
             } else {
                 Message::Campaign { epoch, round, incarnation, token, members }
@@ -136,7 +138,7 @@ impl Machine {
                 if let Some(tenure) = self.tenure.as_mut().filter(|tenure| tenure.epoch == epoch) {
                     match cause {
                         RefusalCause::Unknown => {
-                            tenure.granted.remove(&from);
+                            tenure.granted.remove(from);
                         }
                         // The voter promised an epoch in between: it grants this one without the token.
                         RefusalCause::Promised => tenure.token = None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
-use twinhub_redundancy::{Grant, Members, Message, StoredState, Voter, VoterId, VoterOutput};
+use twinhub_redundancy::{Grant, Message, SharedMembers, StoredState, Voter, VoterId, VoterOutput};
 
 use crate::witness::{LEASE_MAX, voter_setup};
 
@@ -24,7 +24,7 @@ pub(super) struct Paper {
     writer: (u8, u64, u64),
     /// Who votes, if that ever changed.
     #[n(4)]
-    members: Option<Members>,
+    members: Option<SharedMembers>,
 }
 
 /// What must still be true when a write is carried out.
@@ -70,7 +70,7 @@ pub(super) struct Arbiter {
     /// The greatest promise ever seen: a key that lost it is not believed.
     floor: Epoch,
     /// The newest record of the voters ever seen: likewise.
-    members: Option<Members>,
+    members: Option<SharedMembers>,
     /// The longest lease ever seen in the key.
     longest: Duration,
     /// Until when a key that is missing or went back may hide a grant.
@@ -218,7 +218,7 @@ impl Arbiter {
         Step::Write { compare, value }
     }
 
-    fn paper(&mut self, promised: Epoch, grant: Option<Grant>, members: Option<Members>) -> Vec<u8> {
+    fn paper(&mut self, promised: Epoch, grant: Option<Grant>, members: Option<SharedMembers>) -> Vec<u8> {
         self.writes += 1;
         let paper = Paper {
             promised,
@@ -248,8 +248,8 @@ impl Arbiter {
     }
 }
 
-fn newer(one: Option<Members>, other: Option<Members>) -> Option<Members> {
-    let stamp = |members: &Option<Members>| members.as_ref().map(|members| members.stamp);
+fn newer(one: Option<SharedMembers>, other: Option<SharedMembers>) -> Option<SharedMembers> {
+    let stamp = |members: &Option<SharedMembers>| members.as_ref().map(|members| members.stamp);
     if stamp(&other) > stamp(&one) { other } else { one }
 }
 

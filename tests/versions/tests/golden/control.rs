@@ -137,7 +137,7 @@ fn heartbeat() -> Message {
         unquorate: true,
         hold: Hold { version: 3, on: true },
         proven: Some(80),
-        members: Some(members()),
+        members: Some(members().into()),
         protected: Some(true),
     })
 }
@@ -181,10 +181,10 @@ fn messages() -> Vec<Message> {
         Message::VoterStatus {
             promised: epoch,
             holder: Some(MAIN),
-            members: Some(members()),
+            members: Some(members().into()),
             incarnation: Some(incarnation),
         },
-        Message::PreVote { epoch, round, members: Some(members()) },
+        Message::PreVote { epoch, round, members: Some(members().into()) },
         Message::PreVoteReply {
             epoch,
             round,
@@ -192,16 +192,16 @@ fn messages() -> Vec<Message> {
             promised: epoch,
             holder: Some(MAIN),
             remaining_ms: 1_200,
-            members: Some(members()),
+            members: Some(members().into()),
         },
         Message::Campaign {
             epoch,
             round,
             incarnation,
             token: Some(token(MoveCause::Maintenance)),
-            members: Some(members()),
+            members: Some(members().into()),
         },
-        Message::Renew { epoch, round, incarnation, members: Some(members()) },
+        Message::Renew { epoch, round, incarnation, members: Some(members().into()) },
         Message::Grant { epoch, round, members: Some(stamp()) },
         Message::Refuse {
             epoch,
@@ -209,7 +209,7 @@ fn messages() -> Vec<Message> {
             promised: epoch,
             cause: RefusalCause::Granted,
             remaining_ms: 1_200,
-            members: Some(members()),
+            members: Some(members().into()),
         },
         Message::Resigned { node: MAIN, epoch, incarnation },
         Message::RequestSwitchover { to: Some(BACKUP), by: MAIN },

@@ -174,7 +174,7 @@ fn state(format: u16) -> RoleState {
         position: Position::new(Epoch::new(12, NodeRank(0)), 4_711),
         config_hash: 0xfeed_beef,
         flap_moves: 2,
-        members: (format > 1).then_some(members),
+        members: (format > 1).then(|| members.into()),
     };
     RoleState {
         format: 1,

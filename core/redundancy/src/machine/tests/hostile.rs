@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::health::{Health, InterfaceSight, Sight};
-use crate::members::{Absence, Ground, Members, MembersChange, Stamp};
+use crate::members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp};
 use crate::message::{MoveCause, RefusalCause};
 
 proptest! {
@@ -164,7 +164,7 @@ fn any_change() -> impl Strategy<Value = MembersChange> {
     })
 }
 
-fn any_members() -> impl Strategy<Value = Option<Members>> {
+fn any_members() -> impl Strategy<Value = Option<SharedMembers>> {
     let absent = proptest::collection::vec((any_voter(), any::<bool>()), 0..4);
     let before = proptest::option::of(proptest::collection::vec(any_voter(), 0..3));
     let members =
@@ -176,7 +176,7 @@ fn any_members() -> impl Strategy<Value = Option<Members>> {
                 .collect(),
             before,
         });
-    prop_oneof![3 => Just(None), 1 => members.prop_map(Some)]
+    prop_oneof![3 => Just(None), 1 => members.prop_map(|members| Some(members.into()))]
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -86,7 +86,7 @@ fn a_shrunk_node_learns_it_and_neither_asks_nor_takes_over() {
     let members = without(&[NODE_B]);
     let mut bench = Bench::standby();
     let mut heartbeat = bench.heartbeat(NodeState::Active, epoch_of(A, 1));
-    heartbeat.members = Some(members.clone());
+    heartbeat.members = Some(members.clone().into());
     bench.hear(NODE_A, Message::Heartbeat(heartbeat));
     assert_eq!(bench.machine.members(), &members);
     bench.wait(30_000);
@@ -113,7 +113,7 @@ fn a_candidate_with_old_voters_learns_the_newer_ones_from_a_refusal() {
         promised: epoch_of(A, 1),
         holder: None,
         remaining_ms: 0,
-        members: Some(without(&[NODE_B])),
+        members: Some(without(&[NODE_B]).into()),
     };
     bench.hear(WITNESS, reply);
     assert!(bench.machine.members().is_absent(NODE_B));
@@ -126,7 +126,7 @@ fn a_candidate_with_old_voters_learns_the_newer_ones_from_a_refusal() {
         promised: Epoch::NONE,
         cause: RefusalCause::NotYours,
         remaining_ms: 0,
-        members: Some(Members::default()),
+        members: Some(Members::default().into()),
     };
     bench.hear(WITNESS, older);
     assert!(bench.machine.members().is_absent(NODE_B));
@@ -184,7 +184,7 @@ fn a_node_whose_vote_may_be_missed_waits_to_be_let_go() {
     let leaves = |message: &Message| matches!(message, Message::Leave { .. });
     let tell = |bench: &mut Bench, members: Option<Members>| {
         let mut heartbeat = bench.heartbeat(NodeState::Active, epoch_of(A, 1));
-        heartbeat.members = members;
+        heartbeat.members = members.map(Into::into);
         bench.hear(NODE_A, Message::Heartbeat(heartbeat));
     };
     let mut bench = Bench::standby();
@@ -274,7 +274,7 @@ fn the_next_holder_finishes_what_the_one_before_began() {
     let joint = Members::default().changed(epoch_of(B, 1), without(&[WITNESS]).absent);
     let mut bench = Bench::with(
         pair_with_witness(NODE_A),
-        StoredState { members: Some(joint), ..StoredState::default() },
+        StoredState { members: Some(joint.into()), ..StoredState::default() },
     );
     bench.input(Input::Loaded);
     bench.beat(B, NodeState::Joining, Epoch::NONE);

@@ -2,7 +2,7 @@
 //! carried out long after their asker gave them up, clocks that run apart, restarts.
 
 use proptest::prelude::*;
-use twinhub_redundancy::{MoveCause, TransferToken};
+use twinhub_redundancy::{Members, MoveCause, TransferToken};
 
 use super::*;
 
@@ -473,7 +473,7 @@ fn a_key_that_was_deleted_or_restored_gives_no_vote_for_a_lease() {
 fn the_record_of_the_voters_lies_in_the_key() {
     let (one, other) = (NodeRank(0), NodeRank(1));
     let epoch = Epoch::new(1, one);
-    let record = Members {
+    let record: SharedMembers = Members {
         stamp: twinhub_redundancy::Stamp { epoch, revision: 2 },
         absent: vec![twinhub_redundancy::Absence {
             voter: VoterId::Node(other),
@@ -482,7 +482,8 @@ fn the_record_of_the_voters_lies_in_the_key() {
             process: None,
         }],
         before: None,
-    };
+    }
+    .into();
     let ask = |epoch, members| Message::Campaign {
         epoch,
         round: 1,
