@@ -75,9 +75,10 @@ impl Field {
     }
 
     /// A process becomes active.
-    pub fn activated(&mut self, epoch: Epoch, node: NodeRank, incarnation: Incarnation, at: &str) {
+    pub fn activated(&mut self, epoch: Epoch, node: NodeRank, incarnation: Incarnation, now: u64) {
         let owner = *self.owners.entry(epoch).or_insert((node, incarnation));
         if owner != (node, incarnation) || epoch.rank() != node {
+            let at = instant(now);
             self.note(Finding::EpochReused, format!("{at}: epoch {epoch} of {owner:?} by node {node}"));
         }
     }

@@ -11,11 +11,14 @@
 #![warn(missing_docs)]
 
 mod field;
+mod letters;
 mod net;
 mod queue;
 mod random;
 mod runner;
 mod site;
+mod sites;
+mod story;
 mod survey;
 mod voters;
 mod world;
@@ -25,6 +28,7 @@ pub use net::{Net, Quality};
 pub use random::Random;
 pub use runner::{check, find, seeds};
 pub use site::{Clock, Gate, Life, Site};
+pub use sites::Sites;
 pub use survey::{Tally, survey};
 pub use voters::VotersSeen;
 pub use world::{Faults, Plan, Sabotage, World};

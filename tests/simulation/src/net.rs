@@ -1,6 +1,5 @@
 //! A network that does what networks do.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_redundancy::VoterId;
@@ -35,29 +34,30 @@ impl Quality {
 pub struct Net {
     /// Applies to every message.
     pub quality: Quality,
-    cut: BTreeSet<(VoterId, VoterId)>,
+    /// Of each sender, to whom nothing arrives: one bit for each.
+    cut: [u32; SITES_MAX],
 }
 
 impl Default for Net {
     fn default() -> Self {
-        Net { quality: Quality::GOOD, cut: BTreeSet::new() }
+        Net { quality: Quality::GOOD, cut: [0; SITES_MAX] }
     }
 }
 
 impl Net {
     /// Cuts one direction.
     pub fn cut(&mut self, from: VoterId, to: VoterId) {
-        self.cut.insert((from, to));
+        self.cut[place(from)] |= 1 << place(to);
     }
 
     /// Heals everything.
     pub fn heal(&mut self) {
-        self.cut.clear();
+        self.cut = [0; SITES_MAX];
     }
 
     /// Whether this direction works.
     pub fn is_open(&self, from: VoterId, to: VoterId) -> bool {
-        !self.cut.contains(&(from, to))
+        self.cut[place(from)] & 1 << place(to) == 0
     }
 
     /// After which times a message arrives: never, once or twice.
@@ -71,3 +71,13 @@ impl Net {
         [Some(first), is_doubled.then(|| self.quality.delay_min + random.up_to(spread))]
     }
 }
+
+fn place(id: VoterId) -> usize {
+    match id {
+        VoterId::Node(node) => usize::from(node.0),
+        VoterId::Witness => SITES_MAX - 1,
+    }
+}
+
+/// More than a group has voters.
+const SITES_MAX: usize = 32;

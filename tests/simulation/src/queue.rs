@@ -6,13 +6,14 @@ use std::collections::BinaryHeap;
 /// Things that are due at a time; of two at the same time, the one that was planned first.
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
-    keys: BinaryHeap<Reverse<(u64, u64)>>,
+    /// The time in the upper half, so that comparing two is one subtraction.
+    keys: BinaryHeap<Reverse<u128>>,
     things: Vec<Option<T>>,
     free: Vec<usize>,
     planned: u64,
 }
 
-/// Low bits of a key's second word: the place of the thing. The high bits count what was planned.
+/// Low bits of a key: the place of the thing. Between them and the time stands how many were planned before.
 const PLACE_BITS: u32 = 24;
 
 impl<T> Queue<T> {
@@ -32,17 +33,19 @@ impl<T> Queue<T> {
         };
         assert!(place < 1 << PLACE_BITS, "millions of things wait: the simulation is stuck");
         self.planned += 1;
-        self.keys.push(Reverse((at, self.planned << PLACE_BITS | place as u64)));
+        let order = self.planned << PLACE_BITS | place as u64;
+        self.keys.push(Reverse(u128::from(at) << 64 | u128::from(order)));
     }
 
     /// The next thing that is due by `end`, and when.
     pub(crate) fn pop_until(&mut self, end: u64) -> Option<(u64, T)> {
-        while let Some(Reverse((at, key))) = self.keys.peek().copied() {
+        while let Some(Reverse(key)) = self.keys.peek().copied() {
+            let at = (key >> 64) as u64;
             if at > end {
                 return None;
             }
             self.keys.pop();
-            let place = usize::try_from(key & ((1 << PLACE_BITS) - 1)).unwrap_or(usize::MAX);
+            let place = (key & ((1 << PLACE_BITS) - 1)) as usize;
             self.free.push(place);
             if let Some(thing) = self.things.get_mut(place).and_then(Option::take) {
                 return Some((at, thing));

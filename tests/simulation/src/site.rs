@@ -101,6 +101,8 @@ pub struct Site {
     pub told: Epoch,
     /// The moment of the last wake-up that was planned.
     pub wake: u64,
+    /// For which moment on its clock the process wants to be woken, and when that is in true time.
+    pub wanted: (Moment, u64),
     /// When the gate was last really open, in true time.
     pub acted_until: u64,
 }

@@ -1,19 +1,22 @@
 //! Everything together, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
+use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 use twinhub_redundancy::{
-    Action, Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Setup,
+    Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Setup,
     StoredState, Timers, VoterId, VoterOutput,
 };
 
 use crate::field::{Field, Finding, instant};
+use crate::letters::{Letter, Letters};
 use crate::net::{Net, Quality};
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::site::{Clock, Gate, Life, Site};
+use crate::sites::Sites;
+use crate::story::{Line, Story};
 
 mod driver;
 mod plan;
@@ -32,7 +35,7 @@ pub struct World {
     /// True time in nanoseconds.
     pub now: u64,
     /// Its machines in the basement.
-    pub sites: BTreeMap<VoterId, Site>,
+    pub sites: Sites,
     /// The network between them.
     pub net: Net,
     /// The plant.
@@ -43,21 +46,22 @@ pub struct World {
     pub won: BTreeMap<&'static str, u64>,
     /// How many events were served.
     pub events: u64,
+    /// All that the sites did, in one number: two runs of a seed have the same.
+    pub digest: u64,
     /// Operators force failovers, or did before everything healed.
     may_be_forced: bool,
     random: Random,
     queue: Queue<Event>,
-    /// What a machine wants; empty between two inputs.
-    wanted: Vec<Action>,
+    letters: Letters,
     /// Somebody's lease changed, or two had one: only then can there be two holders.
     is_lease_new: bool,
-    story: VecDeque<String>,
+    story: Story,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
     Wake { site: VoterId },
-    Deliver { to: VoterId, from: VoterId, message: Message },
+    Deliver { to: VoterId, from: VoterId, letter: Letter },
     Synced { site: VoterId, incarnation: Incarnation },
     Driver { site: VoterId, incarnation: Incarnation, step: Step },
     Write { site: VoterId },
@@ -71,7 +75,7 @@ enum Event {
     Trouble,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     Loaded,
     GatesOpen { epoch: Epoch },
@@ -108,32 +112,33 @@ impl World {
         }
         let mut random = Random::new(seed.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ 0x7477_696e);
         let ids = (0..plan.nodes).map(|rank| VoterId::Node(NodeRank(rank)));
-        let sites = ids
-            .chain(plan.witness.then_some(VoterId::Witness))
-            .map(|id| (id, new_site(id, &mut random)))
-            .collect();
+        let sites =
+            ids.chain(plan.witness.then_some(VoterId::Witness)).map(|id| new_site(id, &mut random)).collect();
         let mut world = World {
             plan,
             timers,
             now: 0,
-            sites,
+            sites: Sites::new(sites),
             net: Net::default(),
             field: Field::default(),
             entered: BTreeMap::new(),
             won: BTreeMap::new(),
             events: 0,
+            digest: 0,
             may_be_forced: plan.faults.force,
             random,
             queue: Queue::new(),
-            wanted: Vec::new(),
+            letters: Letters::default(),
             is_lease_new: false,
-            story: VecDeque::new(),
+            story: Story::default(),
         };
         for id in world.ids() {
             let at = world.random.below(world.lease() / 4);
             world.push(at, Event::Restart { site: id });
             let tick = world.random.below(world.lease() / 15);
-            world.push(at + tick, Event::Chores { site: id });
+            if id.node().is_some() {
+                world.push(at + tick, Event::Chores { site: id });
+            }
         }
         world
     }
@@ -160,12 +165,12 @@ impl World {
 
     /// Everyone.
     pub fn ids(&self) -> Vec<VoterId> {
-        self.sites.keys().copied().collect()
+        self.sites.ids().collect()
     }
 
     /// A node's machine, if its process runs.
     pub fn machine(&self, rank: u8) -> Option<&Machine> {
-        self.sites.get(&VoterId::Node(NodeRank(rank)))?.machine()
+        self.sites.get(VoterId::Node(NodeRank(rank)))?.machine()
     }
 
     /// A node's state, if its process runs.
@@ -177,7 +182,7 @@ impl World {
     pub fn active(&self) -> Vec<NodeRank> {
         let nodes = self
             .sites
-            .values()
+            .iter()
             .filter(|site| site.machine().is_some_and(|machine| machine.state() == NodeState::Active));
         nodes.filter_map(|site| site.id.node()).collect()
     }
@@ -190,8 +195,7 @@ impl World {
 
     /// The last lines of what happened.
     pub fn story(&self, lines: usize) -> String {
-        let skip = self.story.len().saturating_sub(lines);
-        self.story.iter().skip(skip).cloned().collect::<Vec<_>>().join("\n")
+        self.story.last(lines)
     }
 
     /// Heals everything, brings everyone back, withdraws all orders.
@@ -201,7 +205,7 @@ impl World {
         self.net.heal();
         self.net.quality = Quality::GOOD;
         for id in self.ids() {
-            if let Some(site) = self.sites.get_mut(&id) {
+            if let Some(site) = self.sites.get_mut(id) {
                 site.sync_max = Duration::from_millis(1);
                 site.evidence = true;
                 site.disk_busy_until = site.disk_busy_until.min(self.now);
@@ -258,10 +262,19 @@ impl World {
     }
 
     fn note(&mut self, what: &str) {
-        if self.story.len() == 2000 {
-            self.story.pop_front();
+        self.tell(Line::Text(what.to_owned()));
+    }
+
+    fn tell(&mut self, line: Line) {
+        self.story.tell(self.now, line);
+    }
+
+    /// Takes what happened into the digest.
+    fn digest(&mut self, who: VoterId, kind: u8, number: u64) {
+        let who = who.node().map_or(u16::MAX, |node| u16::from(node.0));
+        for word in [self.now, u64::from(who) << 8 | u64::from(kind), number] {
+            self.digest = (self.digest.rotate_left(5) ^ word).wrapping_mul(DIGEST_FACTOR);
         }
-        self.story.push_back(format!("{:>14} {what}", self.at()));
     }
 
     fn push(&mut self, at: u64, event: Event) {
@@ -285,7 +298,7 @@ impl World {
     }
 
     fn serve(&mut self, event: Event) {
-        if let Some(site) = event.site().and_then(|id| self.sites.get(&id))
+        if let Some(site) = event.site().and_then(|id| self.sites.get(id))
             && self.now < site.frozen_until
         {
             let at = site.frozen_until;
@@ -293,16 +306,20 @@ impl World {
         }
         match event {
             Event::Wake { site } => {
-                let is_due = self.sites.get(&site).is_some_and(|found| found.wake <= self.now);
+                let is_due = self.sites.get(site).is_some_and(|found| found.wake <= self.now);
                 if is_due {
                     self.input(site, Input::Tick);
                 }
             }
-            Event::Deliver { to, from, message } => self.deliver(to, from, message),
+            Event::Deliver { to, from, letter } => {
+                if let Some(message) = self.letters.take(letter) {
+                    self.deliver(to, from, message);
+                }
+            }
             Event::Synced { site, incarnation } => self.on_synced(site, incarnation),
             Event::Driver { site, incarnation, step } => {
-                if self.sites.get(&site).is_some_and(|found| found.incarnation == incarnation) {
-                    self.on_driver(site, &step);
+                if self.sites.get(site).is_some_and(|found| found.incarnation == incarnation) {
+                    self.on_driver(site, step);
                 }
             }
             Event::Write { site } => self.on_write(site),
@@ -321,7 +338,7 @@ impl World {
     }
 
     fn deliver(&mut self, to: VoterId, from: VoterId, message: Message) {
-        let Some(site) = self.sites.get_mut(&to) else { return };
+        let Some(site) = self.sites.get_mut(to) else { return };
         let shown = site.clock.at(self.now);
         if let Life::Witness(voter) = &mut site.life {
             let outputs = voter.handle(from, &message, shown);
@@ -342,45 +359,52 @@ impl World {
 
     /// Hands an input to a node and carries out what it wants.
     fn input(&mut self, id: VoterId, input: Input) {
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         let shown = site.clock.at(self.now);
         let Life::Node(machine) = &mut site.life else { return };
         machine.handle_input(input, shown);
-        let mut actions = std::mem::take(&mut self.wanted);
         let wake = loop {
+            // What an action does may have ended the process: nothing more comes of it.
+            let Some(Life::Node(machine)) = self.sites.get_mut(id).map(|site| &mut site.life) else {
+                return;
+            };
             match machine.poll_output(shown) {
-                Output::Action(action) => actions.push(action),
+                Output::Action(action) => self.carry_out(id, action),
                 Output::Timeout(at) => break at,
             }
         };
-        let wake = site.clock.when(wake).max(self.now + 1);
+        let Some(site) = self.sites.get_mut(id) else { return };
+        if site.wanted.0 != wake {
+            site.wanted = (wake, site.clock.when(wake));
+        }
+        let wake = site.wanted.1.max(self.now + 1);
         if wake != u64::MAX && (wake < site.wake || site.wake <= self.now) {
             site.wake = wake;
             self.push(wake, Event::Wake { site: id });
         } else {
             site.wake = site.wake.min(wake);
         }
-        for action in actions.drain(..) {
-            self.carry_out(id, action);
-        }
-        self.wanted = actions;
     }
 
     fn transmit(&mut self, from: VoterId, to: VoterId, message: Message) {
         self.check_promise(from, &message);
+        let (kind, number) = kind(&message);
+        self.digest(from, kind, number);
         let [first, second] = self.net.deliveries(from, to, &mut self.random);
         if let Some(delay) = second {
-            self.push(self.now + nanos(delay), Event::Deliver { to, from, message: message.clone() });
+            let letter = self.letters.put(message.clone());
+            self.push(self.now + nanos(delay), Event::Deliver { to, from, letter });
         }
         if let Some(delay) = first {
-            self.push(self.now + nanos(delay), Event::Deliver { to, from, message });
+            let letter = self.letters.put(message);
+            self.push(self.now + nanos(delay), Event::Deliver { to, from, letter });
         }
     }
 
     /// What a voter tells must be on its disk, and never less than it told before.
     fn check_promise(&mut self, from: VoterId, message: &Message) {
         let Message::Grant { epoch, .. } = *message else { return };
-        let Some(site) = self.sites.get_mut(&from) else { return };
+        let Some(site) = self.sites.get_mut(from) else { return };
         let (stored, told) = (site.disk.promised, site.told);
         site.told = told.max(epoch);
         if stored < epoch || epoch < told {
@@ -391,13 +415,13 @@ impl World {
 
     /// Looks at everything from outside.
     fn observe(&mut self) {
-        let count = self.sites.values().filter(|site| site.holds_lease(self.now)).count();
+        let count = self.sites.iter().filter(|site| site.holds_lease(self.now)).count();
         self.is_lease_new = count > 1;
         if count < 2 {
             return;
         }
         let mut holders = Vec::new();
-        for site in self.sites.values() {
+        for site in self.sites.iter() {
             if let Some(machine) = site.machine()
                 && site.holds_lease(self.now)
             {
@@ -437,6 +461,31 @@ impl Event {
     }
 }
 
+/// Tells messages apart in the digest.
+fn kind(message: &Message) -> (u8, u64) {
+    match message {
+        Message::Heartbeat(heartbeat) => (heartbeat.state as u8, heartbeat.position.seq),
+        Message::VoterStatus { promised, .. } => (16, promised.0),
+        Message::PreVote { epoch, .. } => (17, epoch.0),
+        Message::PreVoteReply { granted, remaining_ms, .. } => (18 + u8::from(*granted), *remaining_ms),
+        Message::Campaign { epoch, .. } => (20, epoch.0),
+        Message::Renew { epoch, .. } => (21, epoch.0),
+        Message::Grant { round, .. } => (22, *round),
+        Message::Refuse { remaining_ms, .. } => (23, *remaining_ms),
+        Message::Transfer { token } => (24, token.epoch.0),
+        Message::Resigned { incarnation, .. } => (25, incarnation.0),
+        Message::RequestSwitchover { .. } => (26, 0),
+        Message::SwitchoverRefused { .. } => (27, 0),
+        Message::Bye { incarnation } => (28, incarnation.0),
+        Message::Leave { incarnation } => (29, incarnation.0),
+        Message::RequestMembers { .. } => (30, 0),
+        Message::MembersRefused { .. } => (31, 0),
+    }
+}
+
+/// Spreads the digest's bits (the golden ratio, as in [`Random`]).
+const DIGEST_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+
 fn new_site(id: VoterId, random: &mut Random) -> Site {
     Site {
         id,
@@ -460,6 +509,7 @@ fn new_site(id: VoterId, random: &mut Random) -> Site {
         evidence_told: (true, 0),
         told: Epoch::NONE,
         wake: 0,
+        wanted: (Moment::NEVER, u64::MAX),
         acted_until: 0,
     }
 }

@@ -94,7 +94,7 @@ fn with_evidence_a_split_heals_to_the_higher_epoch_and_a_merge() {
 fn with_manual_both_together_elect_the_main() {
     let world = settled(Policy::Manual);
     assert_eq!(world.state(0), Some(NodeState::Active));
-    assert!(world.sites.contains_key(&VoterId::Node(twinhub_model::NodeRank(0))));
+    assert!(world.sites.get(VoterId::Node(twinhub_model::NodeRank(0))).is_some());
 }
 
 fn settled(policy: Policy) -> World {

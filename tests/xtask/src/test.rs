@@ -17,7 +17,7 @@ pub(crate) fn ci() -> Result<()> {
     let mut steps = Steps::default();
     if test_steps(&mut steps, &[]) {
         lint_steps(&mut steps);
-        steps.step("simulated hours", || simulation(&["--seeds", "3000"]));
+        steps.step("simulated hours", || simulation(&["--seeds", "10000"]));
         steps.step("simulation without rules", || simulation(&["--sabotage"]));
         steps.step("documentation", || {
             run(cargo()

@@ -8,6 +8,7 @@ use twinhub_redundancy::{Action, Input, Machine, NodeState, StoredState, Voter, 
 use super::{Event, IN_FLIGHT_PERCENT, Sabotage, Step, World, nanos};
 use crate::field::Finding;
 use crate::site::{Gate, Life};
+use crate::story::Line;
 
 impl World {
     /// Starts a site's process from what is on its disk.
@@ -15,7 +16,7 @@ impl World {
         let setup = self.setup(id);
         let sabotage = self.plan.sabotage;
         let seed = self.random.draw();
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         if site.is_alive() {
             return;
         }
@@ -55,7 +56,7 @@ impl World {
     /// Kills a site's process; what was on its way to the disk may or may not get there.
     pub(super) fn kill(&mut self, id: VoterId, why: &str) {
         self.note(&format!("{id} dies: {why}"));
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         let survives = usize::try_from(self.random.below(site.unsynced.len() as u64 + 1)).unwrap_or(0);
         if let Some((_, state)) = survives.checked_sub(1).and_then(|last| site.unsynced.get(last))
             && self.plan.sabotage != Sabotage::LyingDisk
@@ -72,23 +73,23 @@ impl World {
             Action::Send { to, message } => self.transmit(id, to, message),
             Action::Persist { ticket, state } => self.store(id, ticket, state),
             Action::Lease { epoch, until } => {
-                if let Some(site) = self.sites.get_mut(&id) {
+                if let Some(site) = self.sites.get_mut(id) {
                     site.gate.epoch = epoch;
                     site.gate.until = until;
                 }
                 self.is_lease_new = true;
+                self.digest(id, 32, until.0);
             }
             Action::Activate { epoch, guard_until, unquorate, reason, .. } => {
                 *self.won.entry(reason.kind()).or_default() += 1;
-                let at = self.at();
-                let Some(site) = self.sites.get_mut(&id) else { return };
+                let Some(site) = self.sites.get_mut(id) else { return };
                 site.gate.is_open = false;
                 site.gate.guard_until = guard_until;
                 site.position = Position::new(epoch, 0);
                 site.follows = None;
                 let incarnation = site.incarnation;
                 if let Some(node) = id.node() {
-                    self.field.activated(epoch, node, incarnation, &at);
+                    self.field.activated(epoch, node, incarnation, self.now);
                 }
                 if unquorate
                     && (self.plan.witness
@@ -96,6 +97,7 @@ impl World {
                         || self.plan.nodes > 2)
                     && !self.may_be_forced
                 {
+                    let at = self.at();
                     self.field.note(Finding::SelfPromotion, format!("{at}: {id} in {epoch}: {reason}"));
                 }
                 if !unquorate {
@@ -119,19 +121,20 @@ impl World {
                 self.later(id, most, Step::GatesClosed);
             }
             Action::Standby { active, .. } => {
-                if let Some(site) = self.sites.get_mut(&id) {
+                if let Some(site) = self.sites.get_mut(id) {
                     site.follows = active;
                 }
             }
             Action::Reconcile { active, .. } => {
-                if let Some(site) = self.sites.get_mut(&id) {
+                if let Some(site) = self.sites.get_mut(id) {
                     site.follows = Some(active);
                 }
                 self.later(id, Duration::from_millis(100), Step::Merged);
             }
             Action::State { from, to, reason } => {
                 *self.entered.entry(to).or_default() += 1;
-                self.note(&format!("{id} {from} -> {to}: {reason}"));
+                self.digest(id, 33, to as u64);
+                self.tell(Line::State { id, from, to, reason });
             }
             Action::Quorum { epoch, quorate, reason, .. } => {
                 self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
@@ -139,10 +142,14 @@ impl World {
             Action::Announce { epoch, reason } => {
                 self.note(&format!("{id} epoch {epoch} announced: {reason}"));
             }
-            Action::Members { members, reason } => self.on_members(id, &members, &reason),
-            Action::Alarm { reason } => self.note(&format!("{id} alarm: {reason}")),
+            Action::Members { members, reason } => self.on_members(id, &members, reason),
+            Action::Alarm { reason } => self.tell(Line::Said { id, what: "alarm", reason }),
             Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),
             Action::Abort { reason } => {
+                // Nobody hears any more what became of the process.
+                if let Some(state) = self.sites.get(id).and_then(|site| site.machine()).map(Machine::state) {
+                    *self.entered.entry(state).or_default() += 1;
+                }
                 let at = self.at();
                 self.field.note(Finding::Aborted, format!("{at}: {id}: {reason}"));
                 self.kill(id, "abort");
@@ -159,7 +166,7 @@ impl World {
 
     /// Puts a state on its way to the disk; syncs finish in order.
     pub(super) fn store(&mut self, id: VoterId, ticket: u64, state: StoredState) {
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         let time = nanos(self.random.up_to(site.sync_max));
         let lies = self.plan.sabotage == Sabotage::LyingDisk;
         site.disk_busy_until = site.disk_busy_until.max(self.now) + if lies { 0 } else { time };
@@ -170,18 +177,18 @@ impl World {
 
     pub(super) fn on_synced(&mut self, id: VoterId, incarnation: Incarnation) {
         let lies = self.plan.sabotage == Sabotage::LyingDisk;
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         if site.incarnation != incarnation || site.unsynced.is_empty() {
             return;
         }
         let (ticket, state) = site.unsynced.remove(0);
         if !lies {
             self.check_record(id, &state);
-            if let Some(site) = self.sites.get_mut(&id) {
+            if let Some(site) = self.sites.get_mut(id) {
                 site.disk = state;
             }
         }
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         if let Life::Witness(voter) = &mut site.life {
             let outputs = voter.persisted(ticket);
             self.carry_out_votes(id, outputs);
@@ -190,13 +197,13 @@ impl World {
         }
     }
 
-    pub(super) fn on_driver(&mut self, id: VoterId, step: &Step) {
+    pub(super) fn on_driver(&mut self, id: VoterId, step: Step) {
         match step {
             Step::Loaded => self.input(id, Input::Loaded),
             Step::GatesOpen { epoch } => {
-                let Some(site) = self.sites.get_mut(&id) else { return };
+                let Some(site) = self.sites.get_mut(id) else { return };
                 let is_current = site.machine().is_some_and(|machine| {
-                    machine.state() == NodeState::Activating && machine.epoch() == *epoch
+                    machine.state() == NodeState::Activating && machine.epoch() == epoch
                 });
                 if is_current {
                     site.gate.is_open = true;
@@ -208,7 +215,7 @@ impl World {
             }
             Step::GatesClosed => self.input(id, Input::GatesClosed),
             Step::Drained => {
-                let position = self.sites.get(&id).map_or(Position::START, |site| site.position);
+                let position = self.sites.get(id).map_or(Position::START, |site| site.position);
                 self.input(id, Input::Drained { position });
             }
             Step::Merged => self.input(id, Input::MergeDone { set_aside: 0 }),
@@ -219,7 +226,7 @@ impl World {
     pub(super) fn on_chores(&mut self, id: VoterId) {
         let again = self.now + nanos(self.timers.heartbeat);
         self.push(again, Event::Chores { site: id });
-        let Some(site) = self.sites.get(&id) else { return };
+        let Some(site) = self.sites.get(id) else { return };
         if site.machine().is_none() {
             return;
         }
@@ -228,14 +235,20 @@ impl World {
             && self.net.is_open(active, id)
             && self.net.is_open(id, active)
             && let Some(position) =
-                self.sites.get(&active).filter(|site| site.is_alive()).map(|site| site.position)
+                self.sites.get(active).filter(|site| site.is_alive()).map(|site| site.position)
         {
-            if let Some(site) = self.sites.get_mut(&id) {
+            let mut is_copying = false;
+            if let Some(site) = self.sites.get_mut(id) {
                 site.position = position;
+                let state = site.machine().map(Machine::state);
+                is_copying = matches!(state, Some(NodeState::Syncing | NodeState::Reconciling));
             }
-            self.input(id, Input::Synced { lag_records: 0, config_matches: true });
+            // A standby that keeps up learns nothing new from it.
+            if is_copying {
+                self.input(id, Input::Synced { lag_records: 0, config_matches: true });
+            }
         }
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         let (mine, is_moved) = (site.position, site.position_told != site.position);
         let (told, until) = site.evidence_told;
         let is_due = self.now >= until || evidence != told;
@@ -255,14 +268,14 @@ impl World {
 
     /// The permit is taken.
     pub(super) fn on_write(&mut self, id: VoterId) {
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         site.is_writing = site.gate.is_open;
         if !site.is_writing {
             return;
         }
         let pause = nanos(self.random.up_to(self.timers.lease / 5)) + 1_000_000;
         self.push(self.now + pause, Event::Write { site: id });
-        let Some(site) = self.sites.get_mut(&id) else { return };
+        let Some(site) = self.sites.get_mut(id) else { return };
         let epoch = site.gate.epoch;
         if site.permits(epoch, self.now) {
             site.acted_until = self.now;
@@ -271,7 +284,7 @@ impl World {
             self.push(self.now + thinking, Event::Send { site: id, epoch });
             if self.skips_check() && self.random.percent(1) {
                 let until = self.now + nanos(self.random.up_to(self.timers.lease * 4));
-                if let Some(site) = self.sites.get_mut(&id) {
+                if let Some(site) = self.sites.get_mut(id) {
                     site.frozen_until = site.frozen_until.max(until);
                 }
             }
@@ -282,7 +295,7 @@ impl World {
     pub(super) fn on_send(&mut self, id: VoterId, epoch: Epoch) {
         let skips_check =
             matches!(self.plan.sabotage, Sabotage::FreezeBeforeSend | Sabotage::FreezeBeforeSendWithToken);
-        let Some(site) = self.sites.get(&id) else { return };
+        let Some(site) = self.sites.get(id) else { return };
         if !(site.permits(epoch, self.now) || skips_check) {
             return;
         }
@@ -297,13 +310,13 @@ impl World {
     }
 
     fn shut(&mut self, id: VoterId) {
-        if let Some(site) = self.sites.get_mut(&id) {
+        if let Some(site) = self.sites.get_mut(id) {
             site.gate.is_open = false;
         }
     }
 
     fn incarnation(&self, id: VoterId) -> Incarnation {
-        self.sites.get(&id).map_or(Incarnation(0), |site| site.incarnation)
+        self.sites.get(id).map_or(Incarnation(0), |site| site.incarnation)
     }
 
     fn later(&mut self, id: VoterId, most: Duration, step: Step) {

@@ -41,7 +41,7 @@ impl World {
 
     /// All disks take up to this long for a sync.
     pub fn slow_disks(&mut self, most: Duration) {
-        for site in self.sites.values_mut() {
+        for site in self.sites.iter_mut() {
             site.sync_max = most;
         }
     }
@@ -57,7 +57,7 @@ impl World {
 
     /// A node's reference hosts and field probes fall silent, and it has noticed.
     pub fn blind(&mut self, rank: u8) {
-        if let Some(site) = self.sites.get_mut(&VoterId::Node(NodeRank(rank))) {
+        if let Some(site) = self.sites.get_mut(VoterId::Node(NodeRank(rank))) {
             site.evidence = false;
         }
         self.advance(self.lease());
@@ -136,7 +136,7 @@ impl World {
 
     fn trouble_crash(&mut self) {
         let id = self.any_site();
-        let Some(site) = self.sites.get(&id).filter(|site| site.is_alive()) else { return };
+        let Some(site) = self.sites.get(id).filter(|site| site.is_alive()) else { return };
         let (incarnation, epoch) = (site.incarnation, site.gate.epoch);
         self.kill(id, "killed");
         let lease = self.lease();
@@ -150,8 +150,8 @@ impl World {
             for to in self.ids() {
                 for delay in self.net.deliveries(id, to, &mut self.random).into_iter().flatten() {
                     let at = self.now + nanos(delay) + self.random.below(lease / 2);
-                    let message = Message::Resigned { node, epoch, incarnation };
-                    self.push(at, Event::Deliver { to, from: id, message });
+                    let letter = self.letters.put(Message::Resigned { node, epoch, incarnation });
+                    self.push(at, Event::Deliver { to, from: id, letter });
                 }
             }
         }
@@ -163,7 +163,7 @@ impl World {
         let time = self.random.up_to(most);
         self.note(&format!("-- {id} freezes for {time:?}"));
         let until = self.now + nanos(time);
-        if let Some(site) = self.sites.get_mut(&id) {
+        if let Some(site) = self.sites.get_mut(id) {
             site.frozen_until = site.frozen_until.max(until);
         }
     }
@@ -172,7 +172,7 @@ impl World {
         let rank = u8::try_from(self.random.below(u64::from(self.plan.nodes))).unwrap_or(0);
         let to = NodeRank(u8::try_from(self.random.below(u64::from(self.plan.nodes))).unwrap_or(0));
         let frozen =
-            self.sites.get(&VoterId::Node(NodeRank(rank))).is_some_and(|site| self.now < site.frozen_until);
+            self.sites.get(VoterId::Node(NodeRank(rank))).is_some_and(|site| self.now < site.frozen_until);
         if frozen {
             return;
         }
@@ -194,7 +194,7 @@ impl World {
     fn trouble_disk(&mut self) {
         let id = self.any_site();
         let most = if self.random.percent(60) { Duration::from_millis(2) } else { Duration::from_secs(2) };
-        if let Some(site) = self.sites.get_mut(&id) {
+        if let Some(site) = self.sites.get_mut(id) {
             site.sync_max = most;
         }
         self.note(&format!("-- {id} syncs within {most:?}"));
@@ -203,7 +203,7 @@ impl World {
     fn trouble_blindness(&mut self) {
         let id = self.any_site();
         let sees = self.random.percent(50);
-        if let Some(site) = self.sites.get_mut(&id) {
+        if let Some(site) = self.sites.get_mut(id) {
             site.evidence = sees;
         }
         self.note(&format!("-- {id} sees the world: {sees}"));

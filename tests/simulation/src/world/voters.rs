@@ -7,13 +7,14 @@ use twinhub_redundancy::{
 
 use super::{Event, World, nanos};
 use crate::field::Finding;
+use crate::story::Line;
 
 impl World {
     /// An operator changes who votes, or a witness stops in order.
     pub(super) fn trouble_voters(&mut self) {
         let rank = u8::try_from(self.random.below(u64::from(self.plan.nodes))).unwrap_or(0);
         let is_frozen =
-            self.sites.get(&VoterId::Node(NodeRank(rank))).is_some_and(|site| self.now < site.frozen_until);
+            self.sites.get(VoterId::Node(NodeRank(rank))).is_some_and(|site| self.now < site.frozen_until);
         if is_frozen {
             return;
         }
@@ -63,7 +64,7 @@ impl World {
 
     /// The witness asks to be let go, stops a lease later whatever came of it, and is back after some more.
     fn stop_witness(&mut self) {
-        let Some(site) = self.sites.get(&VoterId::Witness).filter(|site| site.is_alive()) else { return };
+        let Some(site) = self.sites.get(VoterId::Witness).filter(|site| site.is_alive()) else { return };
         let incarnation = site.incarnation;
         self.note("-- the witness leaves");
         for rank in 0..self.plan.nodes {
@@ -76,22 +77,22 @@ impl World {
     }
 
     pub(super) fn on_kill(&mut self, id: VoterId, incarnation: twinhub_model::Incarnation) {
-        if self.sites.get(&id).is_some_and(|site| site.is_alive() && site.incarnation == incarnation) {
+        if self.sites.get(id).is_some_and(|site| site.is_alive() && site.incarnation == incarnation) {
             self.kill(id, "stopped in order");
         }
     }
 
-    pub(super) fn on_members(&mut self, id: VoterId, members: &Members, reason: &Reason) {
+    pub(super) fn on_members(&mut self, id: VoterId, members: &Members, reason: Reason) {
         *self.field.members.entry(reason.kind()).or_default() += 1;
         if matches!(reason, Reason::Shrunk { .. } | Reason::Grown { .. }) {
             self.field.voters.counts(members);
         }
-        self.note(&format!("{id} voters: {reason}"));
+        self.tell(Line::Said { id, what: "voters", reason });
     }
 
     /// A node won with a majority.
     pub(super) fn check_winner(&mut self, id: VoterId) {
-        let Some(members) = self.sites.get(&id).and_then(|site| site.machine()).map(Machine::members) else {
+        let Some(members) = self.sites.get(id).and_then(|site| site.machine()).map(Machine::members) else {
             return;
         };
         if let Err(what) = self.field.voters.wins(members) {
@@ -103,8 +104,8 @@ impl World {
     /// A state reached a disk.
     pub(super) fn check_record(&mut self, id: VoterId, state: &StoredState) {
         let Some(new) = &state.members else { return };
-        let old = self.sites.get(&id).and_then(|site| site.disk.members.clone());
-        if let Err(what) = self.field.voters.stores(old.as_ref(), new) {
+        let old = self.sites.get(id).and_then(|site| site.disk.members.clone());
+        if let Err(what) = self.field.voters.stores(old.as_deref(), new) {
             let at = self.at();
             self.field.note(Finding::VotersBroken, format!("{at}: {id} stored {what}"));
         }
