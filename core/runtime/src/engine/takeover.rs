@@ -59,7 +59,9 @@ pub(crate) struct Recovering {
     origin: Arc<str>,
     readable: bool,
     since: Moment,
-    since_utc: Timestamp,
+    /// When the item had been received last, by whatever clock. Any other time means that it was read since: which is
+    /// the later one does not follow from wall clocks, which are set, and differ between nodes.
+    received: Timestamp,
 }
 
 impl Engine {
@@ -115,8 +117,7 @@ impl Engine {
             self.tell_restrictions();
         }
         let since = clock::now();
-        let since_utc = clock::utc();
-        self.collect_doubts(since, since_utc);
+        self.collect_doubts(since);
         self.step(Step::DoubtsCollected);
         self.advance_activation(since);
     }
@@ -231,7 +232,7 @@ impl Engine {
     }
 
     /// Commands without a result, and driving items that are newer than the last command they caused.
-    fn collect_doubts(&mut self, since: Moment, since_utc: Timestamp) {
+    fn collect_doubts(&mut self, since: Moment) {
         let open: Vec<(IntentId, twinhub_model::Intent)> =
             self.tracker.open().map(|(position, intent)| (*position, intent.clone())).collect();
         for (position, intent) in open {
@@ -247,7 +248,7 @@ impl Engine {
                     origin: intent.origin,
                     readable: self.is_readable(intent.item),
                     since,
-                    since_utc,
+                    received: self.table.received(intent.item),
                 }),
                 IntentKind::Step => {
                     self.append(&Record::Result(WriteResult { intent: position, outcome: Outcome::InDoubt }));
@@ -255,7 +256,7 @@ impl Engine {
                 }
             }
         }
-        self.collect_driven(since, since_utc, |_| true);
+        self.collect_driven(since, |_| true);
     }
 
     /// A majority is back: what drives interfaces that were held back drives them once, and what they left in
@@ -265,11 +266,11 @@ impl Engine {
         for doubt in &mut self.recovering {
             doubt.since = now;
         }
-        self.collect_driven(now, clock::utc(), |target| held_back.contains(&target));
+        self.collect_driven(now, |target| held_back.contains(&target));
     }
 
     /// Driving items that are newer than the last command they caused.
-    fn collect_driven(&mut self, since: Moment, since_utc: Timestamp, wanted: impl Fn(usize) -> bool) {
+    fn collect_driven(&mut self, since: Moment, wanted: impl Fn(usize) -> bool) {
         let driven: Vec<(u32, ItemId, ItemId, Arc<str>, IntentKind)> = self
             .routes
             .iter()
@@ -302,7 +303,7 @@ impl Engine {
                 origin,
                 readable,
                 since,
-                since_utc,
+                received: self.table.received(to),
             });
         }
     }
@@ -339,7 +340,7 @@ impl Engine {
             }
             let writable = self.interface_of(doubt.item).is_some_and(|target| self.may_write(target, now));
             let fresh =
-                self.table.received(doubt.item) > doubt.since_utc && self.table.quality(doubt.item).is_good();
+                self.table.received(doubt.item) != doubt.received && self.table.quality(doubt.item).is_good();
             let overdue = now.since(doubt.since) > READ_BACK_MAX;
             if !writable || (doubt.readable && !fresh && !overdue) {
                 self.recovering.push(doubt);

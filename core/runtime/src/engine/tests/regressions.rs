@@ -1,8 +1,10 @@
 //! Faults that were found once, at the level where they can be seen.
 
 use twinhub_contract::role;
-use twinhub_model::{Outcome, Record, Value};
+use twinhub_model::{ItemId, Outcome, Quality, Record, SampleFlags, Timestamp, Value};
 use twinhub_redundancy::Input;
+
+use crate::clock;
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
 
@@ -68,6 +70,35 @@ fn a_command_in_doubt_is_not_written_again_behind_a_newer_one() {
         .into_iter()
         .filter(|record| matches!(record, Record::Result(result) if result.outcome == Outcome::Superseded));
     assert_eq!(superseded.count(), 1, "{:?}", backup.records());
+}
+
+/// The clock of the lost main was an hour ahead: what the backup copied from it is no reading of the device after the
+/// takeover, and a reading with an earlier time is one.
+#[test]
+fn a_command_in_doubt_waits_for_a_reading_whatever_the_clocks_say() {
+    let (mut main, mut backup) = pair(&[Spec { config: ",\"mute\":true", ..hot() }]);
+    main.publish(1, 5);
+    main.publish(0, 10);
+    carry_until(&mut main, &mut backup, "the command", |main, backup| {
+        main.calls().contains(&"mqtt write 1=10".to_owned()) && main.last() == backup.last()
+    });
+    let (good, now) = (Quality::GOOD, clock::utc());
+    let ahead = Timestamp(now.0 + 3_600_000_000_000);
+    backup.engine.table.store(ItemId(1), &Value::I64(5), good, now, ahead, SampleFlags::default());
+    backup.forget_calls();
+    backup.become_active(epoch(1, 2));
+    for _ in 0..20 {
+        backup.turn();
+    }
+    assert!(!backup.engine.recovering.is_empty(), "settled by what the main had read");
+    // The device had obeyed.
+    backup.publish(1, 10);
+    backup.wait("nothing in doubt", |bench| bench.engine.recovering.is_empty());
+    let written: Vec<_> = backup.calls().into_iter().filter(|call| call.contains("write")).collect();
+    assert_eq!(written, [""; 0], "it was written twice");
+    let confirmed =
+        |record: &Record| matches!(record, Record::Result(result) if result.outcome == Outcome::Confirmed);
+    assert!(backup.records().iter().any(confirmed), "{:?}", backup.records());
 }
 
 #[test]
