@@ -28,6 +28,7 @@ mod host;
 mod inspect;
 mod instance;
 mod library;
+mod memory;
 mod ops;
 mod sink;
 
@@ -36,5 +37,6 @@ pub use error::{LoadError, PluginError};
 pub use inspect::{EntryNumbers, Inspection, Sha256Hex, exported_symbols, inspect, read_manifest};
 pub use instance::{Instance, ItemSpec, Status, ValueOut, WriteReq};
 pub use library::Library;
+pub use memory::give_back_memory;
 pub use sink::{HostSink, PublishOutcome};
 pub use twinhub_contract::{Manifest, Role, ValueRef, WriteResult};

@@ -153,13 +153,13 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(setup: EngineSetup) -> Engine {
-        let watched = setup.routes.iter().filter(|(_, route)| !route.stream).map(|(_, route)| route.from);
+        let watched = setup.routes.iter().filter(|(_, route)| !route.way.stream).map(|(_, route)| route.from);
         let tracker = Tracker::new(watched.collect::<Vec<_>>());
         let streams = setup
             .routes
             .iter()
-            .filter(|(_, route)| route.stream)
-            .map(|(_, route)| (route.target, Stream::new()))
+            .filter(|(_, route)| route.way.stream)
+            .map(|(_, route)| (route.way.target, Stream::new()))
             .collect();
         let starting = (0..setup.interfaces.len()).collect();
         let own_dictionary = setup.journal.dictionary_after(setup.journal.last());

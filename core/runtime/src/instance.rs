@@ -13,6 +13,7 @@ use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
 use twinhub_loader::{
     HostSink, Instance, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
+    give_back_memory,
 };
 use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timestamp, Value};
 
@@ -23,8 +24,10 @@ use crate::inbox::{Inbox, Job, is_stream};
 use crate::probe::Probed;
 use crate::table::ItemTable;
 
+mod rows;
 mod setup;
 
+pub(crate) use rows::Rows;
 pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
 
 /// Loading, starting and taking items may take this long together.
@@ -33,6 +36,8 @@ const START_MAX: Duration = Duration::from_secs(10);
 pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
 /// After this a call that should have returned within a millisecond is reported.
 const CALL_WARN: Duration = Duration::from_millis(10);
+/// Items handed to a plugin in one call: rows take many times the room while they are handed over.
+const ITEMS_AT_ONCE: usize = 512;
 /// Restarts of a faulted instance within [`RESTART_WINDOW`] before it stays down.
 const RESTARTS_MAX: usize = 3;
 /// See [`RESTARTS_MAX`].
@@ -443,7 +448,12 @@ impl Lead {
         self.port.ready.store(true, Ordering::Release);
         let deadline = Instant::now() + START_MAX;
         self.call("start", deadline, |op| instance.start(op))?;
-        self.call("items", deadline, |op| instance.items(op, &setup.items, &[]))?;
+        for begin in (0..setup.items.len()).step_by(ITEMS_AT_ONCE) {
+            let end = setup.items.len().min(begin + ITEMS_AT_ONCE);
+            let specs = setup.items.specs(begin..end, &port.table, setup.base);
+            self.call("items", deadline, |op| instance.items(op, &specs, &[]))?;
+        }
+        give_back_memory();
         let (role, epoch) = if self.port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
         self.move_to(role, epoch, clock::now() + START_MAX)
     }

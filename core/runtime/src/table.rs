@@ -257,8 +257,8 @@ struct Names {
     text: String,
     /// Per item: where its key starts in `text`, how long key and description are, and its metadata words.
     entries: Box<[Entry]>,
-    /// Interned type names, units.
-    words: Vec<String>,
+    /// Type name, unit and access of items, each combination once.
+    manners: Vec<Manner>,
     /// Open-addressed index from key hash to item number + 1.
     index: Box<[u32]>,
 }
@@ -268,28 +268,19 @@ struct Entry {
     start: u32,
     key: u16,
     description: u16,
-    type_name: u16,
-    unit: u16,
-    access: u8,
+    /// Place in `manners`.
+    manner: u32,
 }
+
+/// Type name, unit and access.
+type Manner = (String, String, &'static str);
 
 impl Names {
     fn build(items: impl IntoIterator<Item = (ItemKey, ItemMeta)>) -> Names {
         let mut text = String::new();
         let mut entries = Vec::new();
-        let mut words: Vec<String> = Vec::new();
-        let mut known: HashMap<String, u16> = HashMap::new();
-        let mut intern = |word: String| -> u16 {
-            if let Some(number) = known.get(&word) {
-                return *number;
-            }
-            let number = u16::try_from(words.len()).unwrap_or(u16::MAX).min(u16::MAX - 1);
-            if usize::from(number) == words.len() {
-                words.push(word.clone());
-                known.insert(word, number);
-            }
-            number
-        };
+        let mut manners: Vec<Manner> = Vec::new();
+        let mut known: HashMap<Manner, u32> = HashMap::new();
         for (key, meta) in items {
             let start = u32::try_from(text.len()).unwrap_or(u32::MAX);
             let mut description = meta.description;
@@ -304,13 +295,10 @@ impl Names {
                 start,
                 key: u16::try_from(key.as_str().len()).unwrap_or(u16::MAX),
                 description: u16::try_from(description.len()).unwrap_or(u16::MAX),
-                type_name: intern(meta.type_name),
-                unit: intern(meta.unit),
-                access: match meta.access {
-                    "r" => 1,
-                    "w" => 2,
-                    _ => 3,
-                },
+                manner: *known.entry((meta.type_name, meta.unit, meta.access)).or_insert_with_key(|manner| {
+                    manners.push(manner.clone());
+                    u32::try_from(manners.len() - 1).unwrap_or(u32::MAX)
+                }),
             });
         }
         text.shrink_to_fit();
@@ -318,7 +306,7 @@ impl Names {
         let mut names = Names {
             text,
             entries: entries.into_boxed_slice(),
-            words,
+            manners,
             index: vec![0; capacity].into_boxed_slice(),
         };
         for number in 0..names.len() {
@@ -359,15 +347,11 @@ impl Names {
     fn meta(&self, number: usize) -> ItemMeta {
         let entry = &self.entries[number];
         let after = entry.start as usize + usize::from(entry.key);
-        let word = |number: u16| self.words.get(usize::from(number)).cloned().unwrap_or_default();
+        let (type_name, unit, access) = self.manners.get(entry.manner as usize).cloned().unwrap_or_default();
         ItemMeta {
-            access: match entry.access {
-                1 => "r",
-                2 => "w",
-                _ => "rw",
-            },
-            type_name: word(entry.type_name),
-            unit: word(entry.unit),
+            access,
+            type_name,
+            unit,
             description: self.text[after..after + usize::from(entry.description)].to_owned(),
         }
     }

@@ -88,17 +88,17 @@ impl Engine {
                 let Some(value) = self.routes.pass(number, &sample.value, position, now) else { continue };
                 let route = self.routes.get(number);
                 // What sets a state is not set back; a stream and what moves a step take every one.
-                if is_old && !route.stream && route.kind == IntentKind::Set {
+                if is_old && !route.way.stream && route.way.kind == IntentKind::Set {
                     continue;
                 }
-                if may_repeat && !route.stream && self.was_commanded(route.to, &value) {
+                if may_repeat && !route.way.stream && self.was_commanded(route.to, &value) {
                     continue;
                 }
-                if route.both && self.table.read(route.to).value.is_equivalent(&value) {
+                if route.way.both && self.table.read(route.to).value.is_equivalent(&value) {
                     continue;
                 }
-                if route.stream {
-                    let (target, to) = (route.target, route.to);
+                if route.way.stream {
+                    let (target, to) = (route.way.target, route.to);
                     if let Some((_, values)) = streams.iter_mut().find(|(known, _)| *known == target) {
                         values.push((to, value));
                     } else {
@@ -107,7 +107,7 @@ impl Engine {
                         streams.push((target, values));
                     }
                 } else {
-                    let (to, kind, origin) = (route.to, route.kind, Arc::clone(&route.origin));
+                    let (to, kind, origin) = (route.to, route.way.kind, Arc::clone(&route.way.origin));
                     self.command(to, Wanted { value, kind, cause: position, origin, reply: None });
                 }
             }
@@ -132,12 +132,12 @@ impl Engine {
     pub(crate) fn route_due(&mut self, now: Moment) {
         for (number, value, position) in self.routes.due(now) {
             let route = self.routes.get(number);
-            if route.stream {
-                let (target, to) = (route.target, route.to);
+            if route.way.stream {
+                let (target, to) = (route.way.target, route.to);
                 let cursor = self.streams.get(&target).map_or(position, |stream| stream.cursor);
                 self.stream_values(target, cursor, &[(to, value)], now);
             } else {
-                let (to, kind, origin) = (route.to, route.kind, Arc::clone(&route.origin));
+                let (to, kind, origin) = (route.to, route.way.kind, Arc::clone(&route.way.origin));
                 self.command(to, Wanted { value, kind, cause: position, origin, reply: None });
             }
         }

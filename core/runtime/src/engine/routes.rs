@@ -7,11 +7,18 @@ use twinhub_model::{Convert, IntentKind, ItemId, Moment, Position, Value};
 
 const NONE: u32 = u32::MAX;
 
-/// One driving item and one driven item.
+/// One driving item and one driven item. Of ten thousands of them few go another way.
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) from: ItemId,
     pub(crate) to: ItemId,
+    pub(crate) way: Arc<Way>,
+    next: u32,
+}
+
+/// What is the same for all routes of a link to one interface.
+#[derive(Debug)]
+pub(crate) struct Way {
     /// Which interface of the engine takes the value.
     pub(crate) target: usize,
     /// Whether the target is a stream with a cursor; otherwise each value is a command.
@@ -19,25 +26,14 @@ pub(crate) struct Route {
     pub(crate) kind: IntentKind,
     /// Whether a route goes the other way too: equal values are not sent back.
     pub(crate) both: bool,
-    pub(crate) convert: Option<Arc<Convert>>,
+    pub(crate) convert: Option<Convert>,
     /// `link:N`, as commands and logs name it.
     pub(crate) origin: Arc<str>,
-    next: u32,
 }
 
 impl Route {
-    #[expect(clippy::too_many_arguments, reason = "one place builds routes, each part is named there")]
-    pub(crate) fn new(
-        from: ItemId,
-        to: ItemId,
-        target: usize,
-        stream: bool,
-        kind: IntentKind,
-        both: bool,
-        convert: Option<Arc<Convert>>,
-        origin: Arc<str>,
-    ) -> Route {
-        Route { from, to, target, stream, kind, both, convert, origin, next: NONE }
+    pub(crate) fn new(from: ItemId, to: ItemId, way: Arc<Way>) -> Route {
+        Route { from, to, way, next: NONE }
     }
 }
 
@@ -94,7 +90,7 @@ impl Routes {
     /// A new epoch begins. What a driving item of a command link says first is an image, not a change, if its
     /// interface reads everything anew.
     pub(crate) fn begin_epoch(&mut self, is_read_anew: impl Fn(ItemId) -> bool) {
-        let sources = self.all.iter().filter(|route| !route.stream).map(|route| route.from);
+        let sources = self.all.iter().filter(|route| !route.way.stream).map(|route| route.from);
         self.first_words = sources.filter(|item| is_read_anew(*item)).collect();
     }
 
@@ -111,12 +107,12 @@ impl Routes {
         position: Position,
         now: Moment,
     ) -> Option<Value> {
-        let Some(convert) = &self.all[number as usize].convert else { return Some(value.clone()) };
+        let Some(convert) = &self.all[number as usize].way.convert else { return Some(value.clone()) };
         let converted = match convert.apply(value) {
             Ok(converted) => converted,
             Err(error) => {
                 if self.unconverted == 0 {
-                    tracing::warn!(link = %self.all[number as usize].origin, %error, "value not carried by link");
+                    tracing::warn!(link = %self.all[number as usize].way.origin, %error, "value not carried by link");
                 }
                 self.unconverted += 1;
                 return None;
@@ -143,7 +139,7 @@ impl Routes {
     pub(crate) fn due(&mut self, now: Moment) -> Vec<(u32, Value, Position)> {
         let mut due = Vec::new();
         for (number, passed) in &mut self.passed {
-            let convert = self.all[*number as usize].convert.as_ref();
+            let convert = self.all[*number as usize].way.convert.as_ref();
             if convert.is_some_and(|convert| now >= convert.next_allowed(passed.at))
                 && let Some((value, position)) = passed.waiting.take()
             {
@@ -161,7 +157,7 @@ impl Routes {
             .iter()
             .filter(|(_, passed)| passed.waiting.is_some())
             .filter_map(|(number, passed)| {
-                self.all[*number as usize].convert.as_ref().map(|convert| convert.next_allowed(passed.at))
+                self.all[*number as usize].way.convert.as_ref().map(|convert| convert.next_allowed(passed.at))
             })
             .min()
     }
@@ -173,8 +169,9 @@ mod tests {
     use std::time::Duration;
 
     fn route(from: u32, to: u32, convert: Option<Convert>) -> Route {
-        let convert = convert.map(Arc::new);
-        Route::new(ItemId(from), ItemId(to), 0, false, IntentKind::Set, false, convert, "link:0".into())
+        let (kind, origin) = (IntentKind::Set, "link:0".into());
+        let way = Way { target: 0, stream: false, kind, both: false, convert, origin };
+        Route::new(ItemId(from), ItemId(to), Arc::new(way))
     }
 
     #[test]

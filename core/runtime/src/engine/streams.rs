@@ -247,7 +247,7 @@ impl Engine {
             while let Some(number) = next {
                 next = self.routes.next(number);
                 let route = self.routes.get(number);
-                if !route.stream || route.target != target {
+                if !route.way.stream || route.way.target != target {
                     continue;
                 }
                 let to = route.to;

@@ -274,8 +274,10 @@ impl Engine {
         let driven: Vec<(u32, ItemId, ItemId, Arc<str>, IntentKind)> = self
             .routes
             .iter()
-            .filter(|(_, route)| !route.stream && wanted(route.target))
-            .map(|(number, route)| (number, route.from, route.to, Arc::clone(&route.origin), route.kind))
+            .filter(|(_, route)| !route.way.stream && wanted(route.way.target))
+            .map(|(number, route)| {
+                (number, route.from, route.to, Arc::clone(&route.way.origin), route.way.kind)
+            })
             .collect();
         for (number, from, to, origin, kind) in driven {
             let Some(at) = self.tracker.source(from) else { continue };

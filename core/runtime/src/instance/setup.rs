@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_config::OnUnquorate;
-use twinhub_loader::ItemSpec;
+
+use super::Rows;
 
 /// What an interface's outputs wait for after an unclean takeover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub(crate) struct InterfaceSetup {
     pub(crate) plugin: String,
     /// Handle of its first item; the others follow.
     pub(crate) base: u32,
-    pub(crate) items: Vec<ItemSpec>,
+    pub(crate) items: Rows,
     pub(crate) config_json: String,
     /// Role code while inactive.
     pub(crate) standby_role: u32,

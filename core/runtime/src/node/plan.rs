@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_config::{Access, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
+use twinhub_config::{Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
 use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
-use twinhub_loader::{ItemSpec, Library, Manifest};
+use twinhub_loader::{Library, Manifest};
 use twinhub_model::{ItemKey, NodeRank};
 use twinhub_redundancy::Timers;
 use twinhub_store::{Journal, JournalOptions};
@@ -16,12 +16,12 @@ use twinhub_store::{Journal, JournalOptions};
 use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
 use crate::engine::EngineSetup;
-use crate::engine::routes::{Route, Routes};
+use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::inbox::Inbox;
-use crate::instance::{Guard, Interface, InterfaceSetup, Port, Sequence};
+use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -78,7 +78,7 @@ impl Plan {
         let items = site.interfaces.iter().flat_map(|interface| &interface.items);
         let table = ItemTable::new(items.map(|item| {
             let meta = ItemMeta {
-                access: access_word(item.access),
+                access: item.access.word(),
                 type_name: item.type_name.clone(),
                 unit: item.unit.clone(),
                 description: item.description.clone(),
@@ -211,18 +211,9 @@ impl Planner<'_> {
             });
             settings.insert("twinhub".to_owned(), context);
         }
-        let items = config
-            .items
-            .iter()
-            .zip(0_u32..)
-            .map(|(item, handle)| ItemSpec {
-                handle,
-                access: access_bits(item.access),
-                address_json: address_json(item),
-                type_hint: 0,
-                group: 0,
-            })
-            .collect();
+        let items = Rows::of(&config.items).ok_or_else(|| {
+            StartError::Config(format!("interface `{}`: its items have more than 4 GiB of text", config.id))
+        })?;
         let mb = &manifest.mb;
         let standby = config.standby.map_or_else(|| manifest_mode(mb.default_standby), config_mode);
         if !mb.modes.iter().any(|mode| manifest_mode(*mode) == standby) {
@@ -270,44 +261,47 @@ impl Planner<'_> {
     fn routes(&self, group: &str, members: &[(usize, &InterfaceConfig)]) -> Result<Routes, StartError> {
         let mut routes = Vec::new();
         for link in &self.site.links {
-            let convert = (!link.convert.is_identity()).then(|| Arc::new(link.convert.clone()));
-            let origin: Arc<str> = format!("link:{}", link.index).into();
             let source = end_interface(&link.from);
             if !members.iter().any(|(_, config)| config.id == source) {
                 continue;
             }
+            let mut ways: BTreeMap<usize, Arc<Way>> = BTreeMap::new();
             for (from, to) in link.expand(self.site) {
                 let Some(target) = members.iter().position(|(_, config)| config.id == to.interface()) else {
                     return Err(StartError::Config(format!(
                         "link from `{from}` to `{to}` leaves group `{group}`: both ends must be in one group"
                     )));
                 };
-                let config = members[target].1;
-                let stream = match link.delivery {
-                    Some(Delivery::Stream) => true,
-                    Some(Delivery::Command) => false,
-                    None => self.libraries.get(&config.plugin).is_some_and(|library| {
-                        library.manifest().mb.delivery == twinhub_contract::manifest::Delivery::Stream
-                    }),
-                };
+                let way = ways.entry(target).or_insert_with(|| {
+                    Arc::new(Way {
+                        target,
+                        stream: self.is_stream(link, members[target].1),
+                        kind: link.kind,
+                        both: link.both,
+                        convert: (!link.convert.is_identity()).then(|| link.convert.clone()),
+                        origin: format!("link:{}", link.index).into(),
+                    })
+                });
                 let find = |key: &ItemKey| {
                     self.table
                         .find(key.as_str())
                         .ok_or_else(|| StartError::Config(format!("link names `{key}`, which is no item")))
                 };
-                routes.push(Route::new(
-                    find(&from)?,
-                    find(&to)?,
-                    target,
-                    stream,
-                    link.kind,
-                    link.both,
-                    convert.clone(),
-                    Arc::clone(&origin),
-                ));
+                routes.push(Route::new(find(&from)?, find(&to)?, Arc::clone(way)));
             }
         }
+        routes.shrink_to_fit();
         Ok(Routes::new(self.table.len(), routes))
+    }
+
+    fn is_stream(&self, link: &twinhub_config::Link, target: &InterfaceConfig) -> bool {
+        match link.delivery {
+            Some(Delivery::Stream) => true,
+            Some(Delivery::Command) => false,
+            None => self.libraries.get(&target.plugin).is_some_and(|library| {
+                library.manifest().mb.delivery == twinhub_contract::manifest::Delivery::Stream
+            }),
+        }
     }
 }
 
@@ -315,43 +309,6 @@ fn end_interface(end: &LinkEnd) -> &str {
     match end {
         LinkEnd::Item(key) => key.interface(),
         LinkEnd::Prefix { interface, .. } => interface,
-    }
-}
-
-fn address_json(item: &twinhub_config::Item) -> String {
-    let mut row = serde_json::Map::new();
-    for (column, text) in &item.columns {
-        row.insert(column.to_string(), text.clone().into());
-    }
-    row.insert("path".to_owned(), item.key.path().into());
-    row.insert("address".to_owned(), item.address.clone().into());
-    row.insert("type".to_owned(), item.type_name.clone().into());
-    row.insert("access".to_owned(), access_word(item.access).into());
-    row.insert("unit".to_owned(), item.unit.clone().into());
-    for (column, is_set) in [("edge", item.edge), ("non_idempotent", item.non_idempotent)] {
-        if is_set {
-            row.insert(column.to_owned(), "true".into());
-        }
-    }
-    // It is kept for a restart of the plugin; writing it leaves up to twice its length.
-    let mut text = serde_json::Value::Object(row).to_string();
-    text.shrink_to_fit();
-    text
-}
-
-const fn access_word(access: Access) -> &'static str {
-    match access {
-        Access::Read => "r",
-        Access::Write => "w",
-        Access::ReadWrite => "rw",
-    }
-}
-
-const fn access_bits(access: Access) -> u32 {
-    match access {
-        Access::Read => twinhub_contract::access::READ,
-        Access::Write => twinhub_contract::access::WRITE,
-        Access::ReadWrite => twinhub_contract::access::READ | twinhub_contract::access::WRITE,
     }
 }
 

@@ -21,12 +21,12 @@ use twinhub_wire::{FRAME_BODY_MAX, FrameReader, PROTOCOL};
 use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::data;
-use crate::engine::routes::{Route, Routes};
+use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
-use crate::instance::{Guard, Interface, InterfaceSetup, Port, Sequence};
+use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
 use crate::peer::Link;
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
@@ -115,7 +115,9 @@ impl Bench {
             );
             interfaces.push(Interface::spawn(Arc::new(port), Arc::clone(&library)).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
-            routes.push(Route::new(from, to, number, false, IntentKind::Set, false, None, "link:0".into()));
+            let (kind, origin) = (IntentKind::Set, "link:0".into());
+            let way = Way { target: number, stream: false, kind, both: false, convert: None, origin };
+            routes.push(Route::new(from, to, Arc::new(way)));
         }
         let journal =
             Journal::open(JournalOptions::new(dir.path().join("journal")), table.dictionary().into())
@@ -377,18 +379,13 @@ fn meta() -> ItemMeta {
 }
 
 fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
-    let item = |handle| twinhub_loader::ItemSpec {
-        handle,
-        access: 3,
-        address_json: "{}".to_owned(),
-        type_hint: 0,
-        group: 0,
-    };
+    let file = "path,address,type,access,unit,description\nin,,,rw,,\nout,,,rw,,\n";
+    let items = twinhub_config::items::parse_csv(spec.id, "items.csv", file.as_bytes()).unwrap();
     InterfaceSetup {
         id: spec.id.to_owned(),
         plugin: "recorder".to_owned(),
         base,
-        items: vec![item(0), item(1)],
+        items: Rows::of(&items).unwrap(),
         config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
         standby_role: spec.standby,
         relevant: true,
