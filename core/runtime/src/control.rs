@@ -11,10 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
-};
 use tokio::sync::mpsc;
 use twinhub_floating::Keeper;
 use twinhub_model::Moment;
@@ -29,6 +25,7 @@ use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
 use crate::roles::{GroupMessage, RoleState};
+use crate::scheduling;
 use crate::shared::{DropCause, Shared};
 
 mod show;
@@ -114,29 +111,10 @@ pub(crate) fn spawn(setup: ControlSetup) -> Result<std::thread::JoinHandle<()>, 
     std::thread::Builder::new()
         .name("control".to_owned())
         .spawn(move || {
-            prefer_this_thread();
+            scheduling::prefer_this_thread();
             runtime.block_on(Control::run(setup));
         })
         .map_err(|source| StartError::Thread { what: "the control thread", source })
-}
-
-/// Asks for a better place in the scheduler, so that a busy machine does not look like a dead one: the lowest
-/// real-time place, or at least the best ordinary one. Not being given either is normal for an unprivileged
-/// process.
-fn prefer_this_thread() {
-    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let place = ThreadPriorityValue::try_from(1).map(ThreadPriority::Crossplatform);
-    let real_time = place.and_then(|place| {
-        set_thread_priority_and_policy(thread_native_id(), place, policy).map_err(|error| error.to_string())
-    });
-    let Err(why) = real_time else {
-        tracing::debug!("the control thread runs with real-time priority");
-        return;
-    };
-    match rustix::process::setpriority_process(None, -20) {
-        Ok(()) => tracing::debug!(why, "the control thread runs with high priority, not in real time"),
-        Err(error) => tracing::debug!(why, %error, "the control thread runs at normal priority"),
-    }
 }
 
 struct Control {

@@ -40,6 +40,7 @@ mod probe;
 mod protocol;
 pub mod resign;
 pub mod roles;
+mod scheduling;
 mod setup;
 mod shared;
 pub mod stream;

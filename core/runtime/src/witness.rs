@@ -25,6 +25,7 @@ use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
 use crate::pki;
 use crate::protocol;
 use crate::roles::{GroupMessage, RoleState};
+use crate::scheduling;
 
 /// Groups one witness votes for; a stranger with a certificate cannot make it keep more.
 pub(crate) const GROUPS_MAX: usize = 256;
@@ -52,7 +53,8 @@ pub struct WitnessOptions {
     pub pki_dir: PathBuf,
 }
 
-/// Runs a witness until `shutdown` ends.
+/// Runs a witness until `shutdown` ends, on the thread that polls it: it asks for real-time priority there, since a vote
+/// that is late may cost a takeover.
 ///
 /// # Errors
 /// [`StartError`] if certificates, role file or address are not usable.
@@ -60,6 +62,7 @@ pub async fn run_witness(
     options: WitnessOptions,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
+    scheduling::prefer_this_thread();
     let credentials = pki::load(&options.pki_dir, "witness")?;
     std::fs::create_dir_all(&options.state_dir).map_err(|source| StartError::File {
         action: "create",

@@ -63,7 +63,7 @@ struct Figures {
 pub fn bench_failover(options: &FailoverOptions, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let mut is_clean = true;
     for profile in &options.profiles {
-        let mut bench = Bench::start(*profile)?;
+        let mut bench = Bench::start(*profile, options)?;
         say(&format!(
             "profile {profile}, {}; load {}; {} rounds of each fault",
             keepalived::version(),
@@ -148,8 +148,9 @@ struct Bench {
 }
 
 impl Bench {
-    fn start(profile: Profile) -> Result<Self> {
-        let pair = Pair::start_with(profile, FLOATING)?;
+    fn start(profile: Profile, options: &FailoverOptions) -> Result<Self> {
+        let timers = options.timers.as_ref().map(|timers| format!("\ntimers = {{ {timers} }}"));
+        let pair = Pair::start_with(profile, &format!("{FLOATING}{}", timers.unwrap_or_default()))?;
         let keepalived = Keepalived::start(&pair)?;
         let responders = [Responder::start(pair.lab(), Main)?, Responder::start(pair.lab(), Backup)?];
         let own = Ping::start(pair.lab(), Client, OWN)?;

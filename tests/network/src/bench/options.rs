@@ -11,14 +11,17 @@ pub struct FailoverOptions {
     pub rounds: u32,
     /// Profiles.
     pub profiles: Vec<Profile>,
+    /// Timers in place of the profile's, as they stand in `timers = { … }` of the configuration.
+    pub timers: Option<String>,
     /// Instead of faults: how long no role may move under load.
     pub stability: Option<Duration>,
 }
 
 impl FailoverOptions {
-    /// Reads `--rounds N --profile P --stability MINUTES`.
+    /// Reads `--rounds N --profile P --timers 'lease = "40ms"' --stability MINUTES`.
     pub fn parse(words: &[String]) -> Result<Self> {
-        let mut options = Self { rounds: 10, profiles: vec![Profile::Lan, Profile::Normal], stability: None };
+        let profiles = vec![Profile::Lan, Profile::Normal];
+        let mut options = Self { rounds: 10, profiles, timers: None, stability: None };
         let mut words = words.iter();
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?;
@@ -26,6 +29,7 @@ impl FailoverOptions {
             match word.as_str() {
                 "--rounds" => options.rounds = number()?,
                 "--profile" => options.profiles = vec![value.parse()?],
+                "--timers" => options.timers = Some(value.clone()),
                 "--stability" => options.stability = Some(Duration::from_secs(60 * u64::from(number()?))),
                 _ => return Err(Error::Usage(format!("unknown option {word}"))),
             }

@@ -17,7 +17,7 @@ use Machine::{Backup, Main};
 pub fn bench_stability(options: &FailoverOptions, span: Duration, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let mut is_calm = true;
     for profile in &options.profiles {
-        let bench = Bench::start(*profile)?;
+        let bench = Bench::start(*profile, options)?;
         let before = bench.pair.status(Main)?.epoch;
         let begun = monotonic_ns();
         say(&format!("profile {profile}: {} min under {LOOPS} loops and a build", span.as_secs() / 60));
