@@ -32,8 +32,15 @@
 //! two of the three crash and come back with what they had stored. More nodes and tokens between more than two are left
 //! to the simulation: a majority is the same thing there.
 //!
+//! # Pre-votes
+//! [`Rules::PRE_VOTE`]: a node asks a majority whether it would win before it raises its epoch. One promise more is checked,
+//! [`NOT_DISTURBED`]: who asks while another node holds a lease and a majority's grants for it run, from the question to
+//! the campaign, does not get that far; so nobody hears of a higher epoch and drops a role for it. Two candidates that
+//! race for a role that nobody has may still disturb each other. Pre-votes are no votes: without what the votes promise
+//! there are two holders, with or without them.
+//!
 //! # What is not in the models
-//! Pre-votes, the log, and a guest whose clock stops; the simulation covers the first.
+//! The log, which the simulation covers, and a guest whose clock stops.
 #![warn(missing_docs)]
 
 mod members;
@@ -42,7 +49,7 @@ mod state;
 mod verdict;
 
 pub use members::{Changes, Polls, Question, Record, Turn};
-pub use rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens, Words};
+pub use rules::{Flight, Giver, LEASE, PreVotes, Restart, Rules, Sink, Tokens, Words};
 pub use state::{Move, Packet, State};
 pub use verdict::{assert_breaks, assert_holds};
 
@@ -52,6 +59,8 @@ pub const ONE_HOLDER: &str = "one unexpired lease holder";
 pub const ONE_OWNER: &str = "one owner per epoch";
 /// No write of an older epoch is accepted after one of a newer.
 pub const NO_STALE_WRITE: &str = "no write of an older epoch after a newer one";
+/// No node raises its epoch while another one is a healthy holder all the time.
+pub const NOT_DISTURBED: &str = "no healthy holder is disturbed";
 /// A node is the only voter and holds a lease: what shrinking is for.
 pub const ACTS_ALONE: &str = "a node acts alone";
 /// A write of node 1 follows one of node 0: the rules are not safe because nothing ever happens.

@@ -3,7 +3,7 @@
 use stateright::{Model, Property};
 
 use crate::state::{Move, State};
-use crate::{ANOTHER_WINS, FAILOVER, HANDED_OVER, NO_STALE_WRITE, ONE_HOLDER, ONE_OWNER};
+use crate::{ANOTHER_WINS, FAILOVER, HANDED_OVER, NO_STALE_WRITE, NOT_DISTURBED, ONE_HOLDER, ONE_OWNER};
 
 /// What a voter does about its stored grant when it comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,21 @@ pub enum Words {
     OfAnyEpoch,
 }
 
+/// Whether a node asks, before it raises its epoch, if it would win with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PreVotes {
+    /// It does not, and nobody looks whom that disturbs.
+    Off,
+    /// A majority must say so, and a voter says so only when it is free to grant.
+    OfMajority,
+    /// It does not.
+    Skipped,
+    /// Any vote will do, such as its own.
+    OfAnyone,
+    /// A majority must say so, but its voters look at the epoch only, not at whom they have granted.
+    IgnoreGrants,
+}
+
 /// The rules, and the bounds of what is looked at.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a rule or a bound of its own")]
@@ -100,6 +115,8 @@ pub struct Rules {
     pub flight: Flight,
     /// A candidate asks others only with an epoch that its own vote has promised it; if not, more can happen.
     pub own_vote_first: bool,
+    /// Whether a node asks before it raises its epoch.
+    pub pre_votes: PreVotes,
     /// What the plant does.
     pub sink: Sink,
     /// What voters do about tokens.
@@ -135,6 +152,7 @@ impl Rules {
         guard: 1,
         flight: Flight::AtMost(1),
         own_vote_first: false,
+        pre_votes: PreVotes::Off,
         sink: Sink::Blind,
         tokens: Tokens::Off,
         giver: Giver::Waits,
@@ -155,6 +173,15 @@ impl Rules {
     /// tick longer than that way, as there is no first and second within a tick.
     pub const RESIGNED: Rules =
         Rules { words: Words::OfThisProcess, own_vote_first: true, guard: 2, ..Rules::PRODUCT };
+
+    /// The same, with pre-votes; that they keep nobody from disturbing a holder is one promise more.
+    pub const PRE_VOTE: Rules = Rules {
+        pre_votes: PreVotes::OfMajority,
+        own_vote_first: true,
+        guard: 0,
+        watches_writes: false,
+        ..Rules::PRODUCT
+    };
 
     /// Three nodes and no witness: any two of them are the majority.
     pub const THREE_NODES: Rules = Rules {
@@ -204,6 +231,7 @@ impl Model for Rules {
             Property::always(ONE_HOLDER, |_: &Rules, state: &State| state.holders() <= 1),
             Property::always(ONE_OWNER, |_: &Rules, state: &State| !state.is_epoch_shared),
             Property::always(NO_STALE_WRITE, |_: &Rules, state: &State| !state.is_stale_write_accepted),
+            Property::always(NOT_DISTURBED, |_: &Rules, state: &State| !state.is_disturbed),
             Property::sometimes(FAILOVER, |_: &Rules, state: &State| state.has_moved),
             Property::sometimes(ANOTHER_WINS, |_: &Rules, state: &State| state.has_changed_hands()),
             Property::sometimes(HANDED_OVER, |_: &Rules, state: &State| state.is_handed_over()),

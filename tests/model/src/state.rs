@@ -1,6 +1,10 @@
 //! One state of the model, and what can happen in it.
 
+use trial::Trial;
+
 use crate::rules::{Flight, Giver, LEASE, Restart, Rules, Sink, Tokens, Words};
+
+mod trial;
 
 /// Everything there is. Plain arrays, as half a million of these are made per check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -23,6 +27,8 @@ pub struct State {
     pub is_epoch_shared: bool,
     /// The plant accepted an old write after a new one.
     pub is_stale_write_accepted: bool,
+    /// A node raised its epoch although another one was a healthy holder all the time.
+    pub is_disturbed: bool,
     /// Node 1 wrote after node 0.
     pub has_moved: bool,
 }
@@ -43,6 +49,8 @@ struct Node {
     lease: Option<Lease>,
     /// The last question to all voters.
     round: Option<Round>,
+    /// The last question to all voters whether they would grant.
+    trial: Option<Trial>,
     /// A write whose permit was checked: its epoch, and how long ago.
     write: Option<(u8, u8)>,
     /// How many processes of it have died.
@@ -91,6 +99,28 @@ pub enum Packet {
         /// Which process of the node.
         process: u8,
     },
+    /// From a node to a voter: would you grant?
+    Try {
+        /// The node.
+        node: u8,
+        /// The voter.
+        voter: u8,
+        /// The epoch asked about.
+        epoch: u8,
+        /// Ticks since the question was sent.
+        age: u8,
+    },
+    /// From a voter to a node: a campaign would be granted.
+    Would {
+        /// The voter.
+        voter: u8,
+        /// The node.
+        node: u8,
+        /// The epoch asked about.
+        epoch: u8,
+        /// Ticks since the question was sent.
+        age: u8,
+    },
     /// From a voter to a node: granted.
     Grant {
         /// The voter.
@@ -114,6 +144,8 @@ pub enum Move {
     },
     /// A node asks all voters.
     Ask(u8),
+    /// A node asks all voters whether they would grant.
+    Try(u8),
     /// A node gives the role away.
     Give {
         /// The node.
@@ -179,9 +211,13 @@ impl State {
             // At most one round per tick, and an end to elections, keep the states finite.
             let may_ask = node.round.is_none_or(|round| round.age > 0);
             let promised = self.voters[usize::from(index)].promised;
-            if may_ask && (node.lease.is_some() || promised < rules.epochs) {
+            let may_campaign = promised < rules.epochs && self.may_campaign(rules, index);
+            if may_ask && (node.lease.is_some() || may_campaign) {
                 moves.push(Move::Ask(index));
                 moves.extend(self.tokens_of(rules, index).map(|token| Move::Bear { node: index, token }));
+            }
+            if self.may_try(rules, index) {
+                moves.push(Move::Try(index));
             }
             if rules.tokens != Tokens::Off
                 && node.lease.is_some_and(|lease| self.tokens & 1 << lease.epoch == 0)
@@ -214,6 +250,7 @@ impl State {
             Move::Tick { slow } => next.tick(rules, slow),
             Move::Ask(node) => next.ask(rules, node, 0)?,
             Move::Bear { node, token } => next.ask(rules, node, token)?,
+            Move::Try(node) => next.try_votes(rules, node),
             Move::Give { node, is_drained } => next.give(rules, node, is_drained)?,
             Move::Deliver(packet) => {
                 next.take_off_wire(packet);
@@ -232,6 +269,7 @@ impl State {
             }
             Move::Arrive(node) => next.arrive(rules, node)?,
         }
+        next.watch_trials(rules);
         Some(next)
     }
 
@@ -255,6 +293,7 @@ impl State {
             node.round = node.round.and_then(|round| {
                 (round.age + 1 < rules.hold).then_some(Round { age: round.age + 1, ..round })
             });
+            node.trial = node.trial.and_then(|trial| trial.older(rules.hold));
             node.write = node.write.and_then(|(epoch, age)| match rules.flight {
                 Flight::Unbounded => Some((epoch, age)),
                 Flight::AtMost(most) => (age < most).then_some((epoch, age + 1)),
@@ -315,6 +354,9 @@ impl State {
         if rules.own_vote_first && !own.grants(rules, node, epoch, token) {
             return None;
         }
+        if self.nodes[usize::from(node)].lease.is_none() {
+            self.end_trial(rules, node);
+        }
         self.nodes[usize::from(node)].round = Some(Round { epoch, votes: 0, age: 0, token });
         for voter in (0..3).take(rules.voters()) {
             let packet = Packet::Ask { node, voter, epoch, age: 0, token, process };
@@ -342,6 +384,8 @@ impl State {
                     }
                 }
             }
+            Packet::Try { node, voter, epoch, age } => self.answer_trial(rules, node, voter, epoch, age),
+            Packet::Would { voter, node, epoch, age } => self.count_trial(voter, node, epoch, age),
             Packet::Grant { voter, node, epoch, age } => self.count_vote(rules, voter, node, epoch, age),
         }
     }
@@ -379,6 +423,9 @@ impl State {
             let is_named = rules.words != Words::Off;
             // What the process sent is still on its way, which only matters to who takes over before its lease ends.
             let write = node.write.filter(|_| is_named);
+            self.wire = self.wire.map(|slot| slot.filter(|packet| !packet.is_trial_of(index)));
+            self.sort_wire();
+            let node = &mut self.nodes[usize::from(index)];
             *node = Node { process: node.process + u8::from(is_named), write, ..Node::default() };
         }
     }
@@ -452,9 +499,17 @@ impl Voter {
 }
 
 impl Packet {
+    /// These die with the connections of the asker: an answer to them would be taken for one to its next process.
+    fn is_trial_of(self, asker: u8) -> bool {
+        matches!(self, Packet::Try { node, .. } | Packet::Would { node, .. } if node == asker)
+    }
+
     fn older(self, limit: u8) -> Option<Packet> {
         let mut packet = self;
-        let (Packet::Ask { age, .. } | Packet::Grant { age, .. }) = &mut packet;
+        let (Packet::Ask { age, .. }
+        | Packet::Try { age, .. }
+        | Packet::Would { age, .. }
+        | Packet::Grant { age, .. }) = &mut packet;
         *age += 1;
         (*age < limit).then_some(packet)
     }
