@@ -29,7 +29,7 @@
 //! An etcd that does not answer is a silent witness: no answer, no vote. Each renewal leaves a revision
 //! behind, so etcd must compact (`--auto-compaction-retention=1h`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ use crate::witness::{GROUP_BYTES_MAX, GROUPS_MAX, LEASE_MAX, LEASE_MIN};
 mod arbiter;
 mod client;
 mod gateway;
+mod trial;
 
 use arbiter::{Arbiter, Step};
 pub(crate) use client::{Client, EtcdError};
@@ -59,6 +60,10 @@ const QUEUE: usize = 64;
 const LIMIT_MIN: Duration = Duration::from_millis(100);
 /// Between two attempts to reach a member.
 const BACKOFF: Duration = Duration::from_millis(100);
+/// What fails again after a shorter time is not told again.
+const CALM: Duration = Duration::from_secs(10);
+/// Different errors that are told; members have few.
+const TOLD_MAX: usize = 64;
 /// Between two measurements that are shown.
 const MEASURE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,14 +84,21 @@ impl Attendance {
     pub(crate) fn client(&self) -> Result<Client, EtcdError> {
         Client::new(&self.etcd, &self.config_dir, self.renew.max(LIMIT_MIN))
     }
+
+    /// Reads what an adapter reads: this shows whether the member knows the user, and has a majority of its own.
+    async fn read(&self, client: &mut Client) -> Result<(), EtcdError> {
+        let answer = client.post("/v3/kv/range", &range(&prefix(self.cluster), 1)).await?;
+        entries(&answer).map(drop).ok_or_else(|| EtcdError::Strange { endpoint: client.endpoint() })
+    }
 }
 
 /// Answers the machine as a witness for as long as the event receiver lives.
 pub(crate) async fn attend(attendance: Attendance, mut client: Client, events: mpsc::Sender<LinkEvent>) {
     let mut adapter = Adapter { arbiters: BTreeMap::new(), attendance };
-    let mut last_error = String::new();
+    // What was said since etcd was last there for a while: members that take turns in failing are not told again.
+    let mut told: BTreeSet<String> = BTreeSet::new();
     while !events.is_closed() {
-        let error = match client.version().await {
+        let (error, was_up) = match adapter.enter(&mut client).await {
             Ok(version) => {
                 let version = format!("etcd {version} at {}", client.endpoint());
                 let (sender, incoming) = mpsc::channel(QUEUE);
@@ -103,27 +115,30 @@ pub(crate) async fn attend(attendance: Attendance, mut client: Client, events: m
                 if events.send(up).await.is_err() {
                     return;
                 }
-                last_error.clear();
-                match adapter.serve(&mut client, incoming, &events).await {
-                    Some(error) => error,
-                    None => return,
+                let begun = Instant::now();
+                let Some(error) = adapter.serve(&mut client, incoming, &events).await else { return };
+                if begun.elapsed() >= CALM {
+                    told.clear();
                 }
+                (error, true)
             }
-            Err(error) => error,
+            Err(error) => (error, false),
         };
         for arbiter in adapter.arbiters.values_mut() {
             arbiter.lost();
         }
         let text = error.to_string();
-        if text != last_error {
+        let is_news = told.len() < TOLD_MAX && told.insert(text.clone());
+        if is_news {
             tracing::warn!(error = text, "etcd gives no vote");
+        }
+        if was_up || is_news {
             let cause =
                 if matches!(error, EtcdError::Silent { .. }) { LossCause::Silent } else { LossCause::Other };
-            let loss = Loss { cause, error: text.clone() };
+            let loss = Loss { cause, error: text };
             if events.send(LinkEvent::Down { peer: VoterId::Witness, path: 0, loss }).await.is_err() {
                 return;
             }
-            last_error = text;
         }
         sleep(BACKOFF).await;
     }
@@ -135,6 +150,13 @@ struct Adapter {
 }
 
 impl Adapter {
+    /// Whether the member can be asked at all; gives its version.
+    async fn enter(&self, client: &mut Client) -> Result<String, EtcdError> {
+        let version = client.version().await?;
+        self.attendance.read(client).await?;
+        Ok(version)
+    }
+
     /// Until etcd fails, or nobody listens any more.
     async fn serve(
         &mut self,
@@ -158,6 +180,7 @@ impl Adapter {
                 for (group, messages) in questions {
                     for message in messages.in_order() {
                         if let Err(error) = self.answer(client, &group, &message, events).await {
+                            self.ask_the_others(client, &group, &message, events).await;
                             return Some(error);
                         }
                     }
@@ -176,6 +199,24 @@ impl Adapter {
                         return None;
                     }
                 }
+            }
+        }
+    }
+
+    /// The member that was asked failed: another one may still give the vote that the machine waits for. The question is
+    /// the same, so that a lease counts from when it was first asked.
+    async fn ask_the_others(
+        &mut self,
+        client: &mut Client,
+        group: &str,
+        message: &Message,
+        events: &mpsc::Sender<LinkEvent>,
+    ) {
+        for _ in 1..client.count() {
+            // What the first one carried out is not known.
+            self.arbiters.values_mut().for_each(Arbiter::lost);
+            if self.answer(client, group, message, events).await.is_ok() {
+                return;
             }
         }
     }

@@ -140,7 +140,6 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             Group { machine, gate, inbox, wake: clock::now(), running_order: None, floating },
         );
     }
-    let tests = PathTests::new(endpoint.clone(), everyone_but(&site, rank));
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
@@ -159,6 +158,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         }
         Some(twinhub_config::Witness::Address(_)) | None => None,
     };
+    let attendance = etcd.as_ref().map(|(attendance, _)| attendance.clone());
+    let tests = PathTests::new(endpoint.clone(), everyone_but(&site, rank), attendance);
     let data = data::Data {
         endpoint: endpoint.clone(),
         inboxes: inboxes.clone(),

@@ -4,26 +4,35 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use crate::etcd::Attendance;
 use crate::peer::{Endpoint, PeerInfo, Target, word};
 use crate::view::PathTestView;
 
 /// One path that does not answer in full within this time does not answer.
 const TEST_MAX: Duration = Duration::from_secs(3);
 
+/// What the witness is called among the nodes.
+const WITNESS: &str = "witness";
+
 /// What a test of a path needs.
 #[derive(Debug)]
 pub(crate) struct PathTests {
     endpoint: Endpoint,
     targets: Vec<Target>,
+    /// What stands in for a witness, if that is an etcd cluster.
+    etcd: Option<Attendance>,
 }
 
 impl PathTests {
-    pub(crate) fn new(endpoint: Endpoint, targets: Vec<Target>) -> PathTests {
-        PathTests { endpoint, targets }
+    pub(crate) fn new(endpoint: Endpoint, targets: Vec<Target>, etcd: Option<Attendance>) -> PathTests {
+        PathTests { endpoint, targets, etcd }
     }
 
     /// Tries every path to a node or to the witness, all at once.
     pub(crate) async fn run(&self, name: &str) -> Vec<PathTestView> {
+        if let Some(etcd) = self.etcd.as_ref().filter(|_| name == WITNESS) {
+            return etcd.try_members(TEST_MAX).await;
+        }
         let mut tests = tokio::task::JoinSet::new();
         for target in self.targets.iter().filter(|target| target.name == name) {
             tests.spawn(test(self.endpoint.clone(), target.clone()));

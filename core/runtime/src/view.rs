@@ -185,13 +185,13 @@ pub struct PathView {
 /// What a test of one path found, on a connection of its own.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct PathTestView {
-    /// Address, `host:port`.
+    /// Address, `host:port`, or that of an etcd member, `http://host:port`.
     pub address: String,
     /// Whether a TCP connection is accepted there.
     pub reachable: bool,
     /// How long that took, in microseconds.
     pub connect_us: Option<u64>,
-    /// Whether the other side proved to be that node, by mutual TLS.
+    /// Whether the other side proved to be that node, by mutual TLS; of an etcd member, whether it did by TLS.
     pub tls: bool,
     /// How long TCP, TLS and the exchange of versions took, in microseconds.
     pub handshake_us: Option<u64>,
@@ -202,7 +202,7 @@ pub struct PathTestView {
     pub protocol: Option<u16>,
     /// Hash of the other side's configuration.
     pub config_hash: String,
-    /// Smoothed round trip on the connection that stands, in microseconds.
+    /// Smoothed round trip on the connection that stands, in microseconds; of an etcd member, that of a read.
     pub rtt_us: Option<u64>,
     /// How far the other side's civil clock is ahead, in microseconds.
     pub clock_offset_us: Option<i64>,

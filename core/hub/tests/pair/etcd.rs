@@ -1,13 +1,9 @@
 //! A pair whose third vote is kept by a real etcd: processes, crashes, and an etcd that goes and comes back.
 
-use std::net::TcpStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
-use crate::site::{Pair, free_ports};
+use crate::etcd_process::Etcd;
+use crate::site::Pair;
 
 /// One story, since starting the processes costs more than what is checked.
 #[test]
@@ -59,68 +55,4 @@ const LEASE: Duration = Duration::from_millis(1500);
 
 fn is_up(pair: &Pair, node: &str) -> bool {
     pair.json(node, &["status"])["witness"]["up"] == true
-}
-
-struct Etcd {
-    dir: TempDir,
-    client: u16,
-    peer: u16,
-    child: Option<Child>,
-}
-
-impl Etcd {
-    fn new() -> Etcd {
-        let [client, peer] = free_ports();
-        Etcd { dir: tempfile::tempdir().unwrap(), client, peer, child: None }
-    }
-
-    fn witness_line(&self) -> String {
-        format!("witness = {{ etcd = [\"http://127.0.0.1:{}\"] }}", self.client)
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.path().join("etcd.log")
-    }
-
-    /// With the data of the process before, once it listens.
-    fn run(&mut self) {
-        let client_url = format!("http://127.0.0.1:{}", self.client);
-        let peer_url = format!("http://127.0.0.1:{}", self.peer);
-        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = Command::new("etcd");
-        command.arg("--data-dir").arg(self.dir.path().join("data"));
-        for (name, value) in [
-            ("--listen-client-urls", client_url.as_str()),
-            ("--advertise-client-urls", client_url.as_str()),
-            ("--listen-peer-urls", peer_url.as_str()),
-            ("--initial-advertise-peer-urls", peer_url.as_str()),
-            ("--initial-cluster", &format!("default={peer_url}")),
-        ] {
-            command.arg(name).arg(value);
-        }
-        let child = command.stdout(Stdio::null()).stderr(log).spawn();
-        self.child =
-            Some(child.unwrap_or_else(|error| panic!("etcd: {error}; help: run `cargo xtask setup`")));
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.client)).is_err() {
-            let log = || std::fs::read_to_string(self.log()).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(40), "etcd does not listen\n{}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn kill(&mut self) {
-        let mut child = self.child.take().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            child.kill().ok();
-            child.wait().ok();
-        }
-    }
 }

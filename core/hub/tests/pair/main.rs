@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod etcd;
+mod etcd_process;
+mod etcd_secure;
+mod etcd_service;
 mod log;
 mod pins;
 mod site;

@@ -42,7 +42,7 @@ fn counts(pair: &Pair, node: &str) -> (Option<u64>, Option<bool>) {
 }
 
 /// The node stays active in its epoch, over several leases.
-fn acts_on(pair: &Pair, node: &str) {
+pub(crate) fn acts_on(pair: &Pair, node: &str) {
     let epoch = pair.counter(node);
     let leases_later = Instant::now() + Duration::from_secs(3);
     pair.wait("several leases", |pair| {

@@ -1,5 +1,6 @@
 //! HTTP to the members of an etcd cluster, one at a time.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ use twinhub_config::Etcd;
 
 /// A longer answer is no answer to what is asked here.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
+/// A login: etcd derives a key from the password on purpose slowly.
+const LOGIN_LIMIT: Duration = Duration::from_secs(2);
 /// A password is shorter.
 const PASSWORD_MAX: usize = 4 * 1024;
 
@@ -93,9 +96,19 @@ impl Client {
         self.members.get(self.at).map(|member| member.url.clone()).unwrap_or_default()
     }
 
+    /// How many members there are.
+    pub(super) fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// `host:port` of that member, and whether it is asked over TLS.
+    pub(super) fn place(&self) -> (String, bool) {
+        self.members.get(self.at).map(|at| (at.authority.clone(), at.secure)).unwrap_or_default()
+    }
+
     /// What the member calls its version.
     pub(crate) async fn version(&mut self) -> Result<String, EtcdError> {
-        let answer = self.ask(Method::GET, "/version", None).await?;
+        let answer = self.ask(Method::GET, "/version", None, self.limit).await?;
         let version = answer.get("etcdserver").and_then(Json::as_str);
         let endpoint = self.endpoint();
         version.map(|text| text.chars().take(32).collect()).ok_or(EtcdError::Strange { endpoint })
@@ -106,17 +119,23 @@ impl Client {
     pub(crate) async fn post(&mut self, path: &str, body: &Json) -> Result<Json, EtcdError> {
         if let (Some((name, password)), None) = (self.login.clone(), &self.token) {
             let login = json!({ "name": name, "password": password });
-            let answer = self.ask(Method::POST, "/v3/auth/authenticate", Some(&login)).await?;
             let endpoint = self.endpoint();
+            let limit = self.limit.max(LOGIN_LIMIT);
+            let answer = self.ask(Method::POST, "/v3/auth/authenticate", Some(&login), limit).await?;
             let token = answer.get("token").and_then(Json::as_str).ok_or(EtcdError::Strange { endpoint })?;
             self.token = Some(token.to_owned());
         }
-        self.ask(Method::POST, path, Some(body)).await
+        self.ask(Method::POST, path, Some(body), self.limit).await
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: Option<&Json>) -> Result<Json, EtcdError> {
+    async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Json>,
+        limit: Duration,
+    ) -> Result<Json, EtcdError> {
         let endpoint = self.endpoint();
-        let limit = self.limit;
         let answer = match timeout(limit, self.exchange(method, path, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(EtcdError::Silent { endpoint, limit_ms: limit.as_millis() }),
@@ -135,10 +154,8 @@ impl Client {
             return Err(EtcdError::Url { url: String::new() });
         };
         let endpoint = member.url.clone();
-        let broken = |error: &dyn std::fmt::Display| EtcdError::Broken {
-            endpoint: member.url.clone(),
-            detail: error.to_string(),
-        };
+        let broken =
+            |error: &dyn Error| EtcdError::Broken { endpoint: member.url.clone(), detail: chain(error) };
         let mut line = match self.line.take() {
             Some(line) if !line.is_closed() => line,
             Some(_) | None => self.connect(&member).await?,
@@ -156,9 +173,9 @@ impl Client {
         let answer = line.send_request(request).await.map_err(|error| broken(&error))?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), ANSWER_MAX).collect().await;
-        let body = body.map_err(|error| broken(&error))?.to_bytes();
+        let body = body.map_err(|error| broken(error.as_ref()))?.to_bytes();
         if !status.is_success() {
-            let detail = String::from_utf8_lossy(&body).chars().take(200).collect();
+            let detail = refusal(&body);
             return Err(EtcdError::Refused { endpoint, status: status.as_u16(), detail });
         }
         let answer = serde_json::from_slice(&body).map_err(|_| EtcdError::Strange { endpoint })?;
@@ -167,14 +184,15 @@ impl Client {
     }
 
     async fn connect(&self, member: &Member) -> Result<SendRequest<Full<Bytes>>, EtcdError> {
-        let failed = |error: &dyn std::fmt::Display| EtcdError::Connect {
-            endpoint: member.url.clone(),
-            detail: error.to_string(),
-        };
+        let failed =
+            |error: &dyn Error| EtcdError::Connect { endpoint: member.url.clone(), detail: chain(error) };
         let stream = TcpStream::connect(&member.authority).await.map_err(|error| failed(&error))?;
         stream.set_nodelay(true).map_err(|error| failed(&error))?;
         let line = if member.secure {
-            let Some(tls) = &self.tls else { return Err(failed(&"no authority is configured")) };
+            let Some(tls) = &self.tls else {
+                let detail = "no authority is configured".to_owned();
+                return Err(EtcdError::Connect { endpoint: member.url.clone(), detail });
+            };
             let name = ServerName::try_from(member.host.clone()).map_err(|error| failed(&error))?;
             let stream = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
             let stream = stream.map_err(|error| failed(&error))?;
@@ -189,6 +207,28 @@ impl Client {
         };
         Ok(line)
     }
+}
+
+/// What went wrong with what caused it: of a refused certificate only the cause says so.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// The words of a refusal: the gateway wraps them in JSON.
+fn refusal(body: &[u8]) -> String {
+    let answer: Option<Json> = serde_json::from_slice(body).ok();
+    let said = answer.as_ref().and_then(|answer| answer.get("message").or_else(|| answer.get("error")));
+    let text = String::from_utf8_lossy(body);
+    said.and_then(Json::as_str).unwrap_or(text.trim()).chars().take(200).collect()
 }
 
 fn member(url: &str) -> Result<Member, EtcdError> {
@@ -237,4 +277,18 @@ fn tls(etcd: &Etcd, base_dir: &Path) -> Result<Arc<ClientConfig>, EtcdError> {
         builder.with_no_client_auth()
     };
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_in_the_words_of_etcd() {
+        let wrapped = br#"{"error":"etcdserver: permission denied","message":"etcdserver: permission denied","code":7}"#;
+        assert_eq!(refusal(wrapped), "etcdserver: permission denied");
+        assert_eq!(refusal(b"404 page not found\n"), "404 page not found");
+        assert_eq!(refusal(&[b'x'; 1000]).len(), 200);
+        assert_eq!(refusal(br#"{"error":7}"#), r#"{"error":7}"#);
+    }
 }
