@@ -3,13 +3,15 @@
 use crate::field::Finding;
 use crate::world::{Plan, World};
 
-/// The seeds to run: `TWINHUB_SEED` alone, or as many as `TWINHUB_SEEDS` says, or `default`.
+/// The seeds to run: `TWINHUB_SEED` alone, or as many as `TWINHUB_SEEDS` says, or `default`, from `TWINHUB_FIRST_SEED`
+/// on.
 pub fn seeds(default: u64) -> Vec<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    match number("TWINHUB_SEED") {
-        Some(seed) => vec![seed],
-        None => (0..number("TWINHUB_SEEDS").unwrap_or(default)).collect(),
+    if let Some(seed) = number("TWINHUB_SEED") {
+        return vec![seed];
     }
+    let first = number("TWINHUB_FIRST_SEED").unwrap_or(0);
+    (first..first.saturating_add(number("TWINHUB_SEEDS").unwrap_or(default))).collect()
 }
 
 /// Runs `plan` with each seed and panics at the first one with one of the findings.

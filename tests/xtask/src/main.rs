@@ -65,6 +65,6 @@ const USAGE: &str = "cargo xtask COMMAND
   matrix build|verify                     regenerates or checks the compatibility matrix
   bench NAME                              takeover, failover, gateway, flat-out, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine
-  sim --seeds N [--hours H]               the same for N seeds of H hours each, on all cores
+  sim --seeds N [--hours H] [--from SEED] the same for N seeds of H hours each, on all cores
   sim --sabotage                          takes away one safety rule at a time: some seed must notice
   dist                                    release archive under target/dist";

@@ -68,27 +68,31 @@ fn simulation_without_rules() -> Result<()> {
 
 /// Every invariant at once, in as many worlds and for as long as asked.
 fn simulated_hours(words: &[&str]) -> Result<()> {
-    let (mut seeds, mut hours) = (None, 1);
+    let (mut seeds, mut hours, mut first) = (None, 1, 0);
     for pair in words.chunks(2) {
         let number = match *pair {
             [name, text] => text
                 .parse::<u32>()
                 .ok()
-                .filter(|number| *number > 0)
+                .filter(|number| *number > 0 || name == "--from")
                 .ok_or_else(|| Failure::usage(format!("`{name} {text}`: write a number above zero")))?,
             _ => return Err(Failure::usage(format!("{} needs a number", pair.join(" ")))),
         };
         match pair.first() {
             Some(&"--seeds") => seeds = Some(number),
             Some(&"--hours") => hours = number,
-            _ => return Err(Failure::usage(format!("`{}` is not --seeds or --hours", pair.join(" ")))),
+            Some(&"--from") => first = number,
+            _ => {
+                return Err(Failure::usage(format!("`{}` is not --seeds, --hours or --from", pair.join(" "))));
+            }
         }
     }
-    let seeds = seeds.ok_or_else(|| Failure::usage("--hours needs --seeds N".to_owned()))?;
+    let seeds = seeds.ok_or_else(|| Failure::usage("--hours and --from need --seeds N".to_owned()))?;
     let mut cargo = cargo();
     cargo.args(["test", "--release", "--package", "twinhub-simulation", "--test", "hours", "--"]);
     cargo.args(["--nocapture", "no_invariant_fails_in_hours_of_faults"]);
-    run(cargo.env("TWINHUB_SEEDS", seeds.to_string()).env("TWINHUB_HOURS", hours.to_string()))
+    let numbers = [("TWINHUB_FIRST_SEED", first), ("TWINHUB_SEEDS", seeds), ("TWINHUB_HOURS", hours)];
+    run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
 }
 
 /// False when nothing could be built, so that further steps would only repeat the errors.
