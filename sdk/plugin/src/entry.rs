@@ -15,10 +15,10 @@ use crate::guard::{guarded_call, install_hook};
 use crate::host::HostRef;
 use crate::mailbox::{Command, Writes};
 use crate::plugin::Plugin;
+use crate::request::{WriteEntry, WriteId};
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint, Value};
-use crate::write::{WriteEntry, WriteId};
 use crate::{driver, logging};
 
 /// Bytes of the manifest for its section.

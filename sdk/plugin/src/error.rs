@@ -2,7 +2,7 @@
 
 use twinhub_contract::code;
 
-use crate::gate::Suppressed;
+use crate::value::{Epoch, Role};
 
 /// Result of a plugin call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -162,5 +162,42 @@ impl From<std::io::Error> for Error {
 impl From<Suppressed> for Error {
     fn from(suppressed: Suppressed) -> Self {
         Self::new(suppressed.into(), suppressed.to_string())
+    }
+}
+
+/// Why an effect is not permitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Suppressed {
+    /// The instance is not active.
+    #[error("suppressed: the role is {role:?}, not active")]
+    NotActive {
+        /// The role it has.
+        role: Role,
+    },
+    /// The epoch asked for is not the current one.
+    #[error("suppressed: epoch {} is not the current {}", asked.0, current.0)]
+    StaleEpoch {
+        /// As asked.
+        asked: Epoch,
+        /// The current one.
+        current: Epoch,
+    },
+    /// The lease of the hub is not held, or it has ended.
+    #[error("suppressed: the lease has ended")]
+    NoLease,
+    /// The instance is stopped or faulted.
+    #[error("suppressed: the instance is stopped")]
+    Stopped,
+}
+
+impl Suppressed {
+    /// What it is counted under.
+    pub(crate) fn counter(self) -> &'static str {
+        match self {
+            Self::NotActive { .. } => "suppressed.not_active",
+            Self::StaleEpoch { .. } => "suppressed.stale_epoch",
+            Self::NoLease => "suppressed.lease_ended",
+            Self::Stopped => "suppressed.stopped",
+        }
     }
 }

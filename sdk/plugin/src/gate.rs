@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::Suppressed;
 use crate::shared::Shared;
 use crate::time::{Deadline, boottime_ns};
 use crate::value::{Epoch, Role};
@@ -87,42 +88,6 @@ impl Permit {
     /// Time left of the lease as known at the time of the permit.
     pub fn remaining(&self) -> Duration {
         self.lease_end().remaining().unwrap_or(Duration::ZERO)
-    }
-}
-
-/// Why an effect is not permitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Suppressed {
-    /// The instance is not active.
-    #[error("suppressed: the role is {role:?}, not active")]
-    NotActive {
-        /// The role it has.
-        role: Role,
-    },
-    /// The epoch asked for is not the current one.
-    #[error("suppressed: epoch {} is not the current {}", asked.0, current.0)]
-    StaleEpoch {
-        /// As asked.
-        asked: Epoch,
-        /// The current one.
-        current: Epoch,
-    },
-    /// The lease of the hub is not held, or it has ended.
-    #[error("suppressed: the lease has ended")]
-    NoLease,
-    /// The instance is stopped or faulted.
-    #[error("suppressed: the instance is stopped")]
-    Stopped,
-}
-
-impl Suppressed {
-    fn counter(self) -> &'static str {
-        match self {
-            Self::NotActive { .. } => "suppressed.not_active",
-            Self::StaleEpoch { .. } => "suppressed.stale_epoch",
-            Self::NoLease => "suppressed.lease_ended",
-            Self::Stopped => "suppressed.stopped",
-        }
     }
 }
 

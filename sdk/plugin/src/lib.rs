@@ -76,6 +76,7 @@ mod logging;
 mod mailbox;
 mod plugin;
 mod publisher;
+mod request;
 mod shared;
 mod time;
 mod value;
@@ -83,15 +84,16 @@ mod write;
 
 pub use check::{check_manifest, config_schema, sync_manifest};
 pub use ctx::{Ctx, Task};
-pub use error::{Code, Error, Result};
-pub use gate::{OutputGate, Permit, Suppressed};
+pub use error::{Code, Error, Result, Suppressed};
+pub use gate::{OutputGate, Permit};
 pub use plugin::Plugin;
 pub use publisher::Publisher;
+pub use request::{WriteEntry, WriteId};
 pub use time::{Deadline, boottime_ns, unix_ns};
 pub use value::{
     Access, Array, Epoch, Flags, InterfaceState, Item, ItemDef, Quality, Role, TypeHint, Update, Value,
 };
-pub use write::{WriteBatch, WriteEntry, WriteId};
+pub use write::WriteBatch;
 
 #[doc(hidden)]
 pub mod __private {

@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::Result;
+use crate::request::WriteEntry;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
-use crate::write::WriteEntry;
 
 /// A control call.
 #[derive(Debug)]

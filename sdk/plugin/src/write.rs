@@ -9,28 +9,9 @@ use twinhub_contract::constants::quality;
 use twinhub_contract::{WriteResult, code};
 
 use crate::error::Code;
+use crate::request::{WriteEntry, WriteId};
 use crate::shared::Shared;
-use crate::time::Deadline;
-use crate::value::{Epoch, Flags, Item, Value};
-
-/// Number of a write, given by the hub.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WriteId(pub u64);
-
-/// One write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WriteEntry {
-    /// To answer with.
-    pub id: WriteId,
-    /// The item.
-    pub item: Item,
-    /// What to write.
-    pub value: Value,
-    /// Nothing may be sent after this point.
-    pub deadline: Deadline,
-    /// Bits.
-    pub flags: Flags,
-}
+use crate::value::Epoch;
 
 /// Writes that the hub handed over together. Owned: it may be moved into a task and answered from there.
 #[derive(Debug)]
