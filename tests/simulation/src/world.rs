@@ -210,7 +210,13 @@ impl World {
                 site.evidence = true;
                 site.disk_busy_until = site.disk_busy_until.min(self.now);
                 site.frozen_until = site.frozen_until.min(self.now);
-                if !site.is_alive() {
+                let (waiting, incarnation) = (site.unsynced.len(), site.incarnation);
+                // What a slow disk still has to do, which may be minutes of work, a healthy one does at once.
+                let is_dead = !site.is_alive();
+                for _ in 0..waiting {
+                    self.push(self.now, Event::Synced { site: id, incarnation });
+                }
+                if is_dead {
                     self.push(self.now, Event::Restart { site: id });
                 }
             }
