@@ -72,6 +72,11 @@ impl Default for Health {
 }
 
 impl Health {
+    /// Before anything was looked at: nothing is wrong and nothing is proven.
+    pub fn unseen() -> Health {
+        Health { score: SCORE_MAX, least: 0, most: SCORE_MAX, parts: Vec::new() }
+    }
+
     /// A health of which everything is known, without parts.
     pub fn known(score: u8) -> Health {
         let score = score.min(SCORE_MAX);

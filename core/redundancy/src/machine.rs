@@ -121,9 +121,11 @@ pub struct Machine {
     /// Records of the last tenure may be missing on, or conflict with, the active node.
     may_have_diverged: bool,
     handoff: Option<Handoff>,
-    /// When this node took over without being handed the role.
+    /// When the role moved although no operator ordered it, as far as this node knows.
     moves: VecDeque<Moment>,
     flap_alarmed: bool,
+    /// The last epoch that was given away for better health and counted as a move.
+    counted: Epoch,
     preferred: Option<Since>,
     better: Option<Since>,
     stopping: bool,
@@ -198,7 +200,7 @@ impl Machine {
                 .max(stored.members.as_ref().map_or(Epoch::NONE, |members| members.stamp.epoch)),
             position: stored.position,
             config_hash: setup.config_hash,
-            health: Health::default(),
+            health: Health::unseen(),
             evidence: None,
             election: Election::Idle,
             ask_after: Moment::ZERO,
@@ -212,6 +214,7 @@ impl Machine {
             moves: std::iter::repeat_n(now, usize::from(stored.flap_moves.min(setup.timers.flap_moves)))
                 .collect(),
             flap_alarmed: false,
+            counted: Epoch::NONE,
             preferred: None,
             better: None,
             stopping: false,

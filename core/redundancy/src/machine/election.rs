@@ -420,8 +420,8 @@ impl Machine {
             .and_then(|token| matches!(token.cause, MoveCause::Operator { .. }).then_some(epoch));
         self.agenda.clear(Timer::Handoff);
         let is_first = matches!(campaign.why, Reason::FirstStart { .. });
-        let is_for_health = matches!(campaign.why, Reason::BetterScore { .. });
-        if is_for_health || (campaign.token.is_none() && !is_first) {
+        // What was handed over is counted by everyone who heard of it, this node included.
+        if campaign.token.is_none() && !is_first {
             self.count_move(now);
         }
         self.persist();

@@ -324,6 +324,10 @@ impl Machine {
     fn adopt_hold(&mut self, hold: Hold, _now: Moment) {
         if hold > self.pins.hold {
             self.pins.hold = hold;
+            if !hold.on {
+                self.clear_moves();
+                self.pins.chosen = None;
+            }
             self.persist();
             self.tell_hold();
         }

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use twinhub_model::{Moment, NodeRank, Position};
+use twinhub_model::{Epoch, Moment, NodeRank, Position};
 
 use super::Machine;
 use crate::agenda::Timer;
+use crate::epoch::is_of;
 use crate::health::SCORE_MAX;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
@@ -139,7 +140,7 @@ impl Machine {
         self.outputs.push_back(Action::Drain { epoch, to, deadline, reason: reason.clone() });
         self.enter(NodeState::Draining, reason, now);
         if matches!(cause, MoveCause::Score { .. }) {
-            self.count_move(now);
+            self.count_handover(epoch, now);
         }
     }
 
@@ -219,9 +220,12 @@ impl Machine {
     }
 
     pub(super) fn on_transfer(&mut self, from: VoterId, token: TransferToken, now: Moment) {
-        let is_mine = token.to == self.me
-            && from == VoterId::Node(token.from)
-            && token.epoch.rank() == token.from
+        let is_genuine = from == VoterId::Node(token.from) && is_of(token.epoch, token.from);
+        if is_genuine && matches!(token.cause, MoveCause::Score { .. }) {
+            self.count_handover(token.epoch, now);
+        }
+        let is_mine = is_genuine
+            && token.to == self.me
             && self.is_member(self.setup.me)
             && token.epoch >= self.followed;
         let is_ready = match self.state {
@@ -278,7 +282,7 @@ impl Machine {
             return;
         };
         let since = hold(&mut self.preferred, to, now);
-        if now >= since + hold_off {
+        if now >= (since + hold_off).max(self.rested_at()) {
             let stable_ms = millis(now, since);
             let (cause, reason) = (MoveCause::Failback { stable_ms }, Reason::Failback { to, stable_ms });
             self.begin_drain(Some(to), cause, reason, now);
@@ -301,8 +305,7 @@ impl Machine {
             self.better = None;
             return;
         };
-        let rest = if self.was_moved_for_health() { timers.hold_back } else { Duration::ZERO };
-        let due = (hold(&mut self.better, to, now) + timers.score_hold).max(self.state_since + rest);
+        let due = (hold(&mut self.better, to, now) + timers.score_hold).max(self.rested_at());
         if now >= due {
             let why = self.health.to_string();
             let (cause, reason) =
@@ -311,9 +314,30 @@ impl Machine {
         }
     }
 
+    /// Before this, a role that was moved for better health moves neither on nor back.
+    fn rested_at(&self) -> Moment {
+        let rest = if self.was_moved_for_health() { self.setup.timers.hold_back } else { Duration::ZERO };
+        self.state_since + rest
+    }
+
     fn was_moved_for_health(&self) -> bool {
         let cause = self.tenure.as_ref().and_then(|tenure| tenure.cause);
         matches!(cause, Some(MoveCause::Score { .. }))
+    }
+
+    /// Counts, once, that the holder of this epoch gave it away for better health. Everyone who hears of it counts:
+    /// of three nodes, the two that move the role between them are not always the same.
+    fn count_handover(&mut self, epoch: Epoch, now: Moment) {
+        if epoch > self.counted {
+            self.counted = epoch;
+            self.count_move(now);
+        }
+    }
+
+    /// An operator resumed: what was counted before counts no more.
+    pub(super) fn clear_moves(&mut self) {
+        self.moves.clear();
+        self.flap_alarmed = false;
     }
 
     /// Counts a move that no operator ordered: a takeover that nobody handed over, or one for better health.

@@ -125,15 +125,15 @@ impl Machine {
 
     fn order_hold(&mut self, on: bool, now: Moment) {
         if !on {
-            self.moves.clear();
-            self.flap_alarmed = false;
+            self.clear_moves();
             self.pins.chosen = None;
             if self.state == NodeState::Faulted && self.gates_closed {
                 self.enter(NodeState::Joining, Reason::Resumed { version: self.pins.hold.version }, now);
                 self.follow(now);
             }
         }
-        if self.pins.hold.on != on {
+        // Resuming is also for what no pause holds, and on every node: that is always news.
+        if self.pins.hold.on != on || !on {
             self.pins.hold = Hold { version: self.pins.hold.version.saturating_add(1), on };
             self.tell_hold();
             self.beat(now);

@@ -11,6 +11,7 @@ use crate::message::{PathId, TransferToken};
 use crate::setup::tests::pair_with_witness;
 use crate::stored::Hold;
 
+mod health;
 mod hostile;
 mod members;
 mod roles;
