@@ -26,6 +26,14 @@ pub enum Finding {
     NoConvergence,
     /// A record of the voters went back, had two contents, or was won with after it was replaced.
     VotersBroken,
+    /// The role moved for better health to a node that nobody had seen to be better.
+    MoveUnproven,
+    /// The role moved for better health more often than the flap limit allows.
+    MovesTooMany,
+    /// The role moved for better health, or back after that, sooner than it may.
+    MoveTooSoon,
+    /// The role moved by itself although an operator said that it may not.
+    MoveForbidden,
     /// A process had to abort because its gates did not close.
     Aborted,
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 use twinhub_redundancy::{Machine, StoredState, Voter, VoterId};
 
+use crate::world::{INTERFACES, Seen};
+
 /// A clock that runs a little wrong.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -97,6 +99,10 @@ pub struct Site {
     pub evidence: bool,
     /// What the process was told of them, and when it is told again.
     pub evidence_told: (bool, u64),
+    /// What it sees of its interfaces.
+    pub seen: [Seen; INTERFACES.len()],
+    /// What its process was told of that.
+    pub seen_told: Option<[Seen; INTERFACES.len()]>,
     /// The greatest epoch it granted to anybody, as told.
     pub told: Epoch,
     /// The moment of the last wake-up that was planned.

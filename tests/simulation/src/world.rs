@@ -11,6 +11,7 @@ use twinhub_redundancy::{
 
 use crate::field::{Field, Finding, instant};
 use crate::letters::{Letter, Letters};
+use crate::moves::Moves;
 use crate::net::{Net, Quality};
 use crate::queue::Queue;
 use crate::random::Random;
@@ -19,10 +20,12 @@ use crate::sites::Sites;
 use crate::story::{Line, Story};
 
 mod driver;
+mod health;
 mod plan;
 mod trouble;
 mod voters;
 
+pub use health::{INTERFACES, Seen};
 pub use plan::{Faults, Plan, Sabotage};
 
 /// Everything together.
@@ -44,10 +47,16 @@ pub struct World {
     pub entered: BTreeMap<NodeState, u64>,
     /// How often the role was won, by kind of reason.
     pub won: BTreeMap<&'static str, u64>,
+    /// How often a node raised an alarm, by kind of reason.
+    pub alarms: BTreeMap<&'static str, u64>,
+    /// Moves of the role that no operator ordered and no death caused.
+    pub moves: Moves,
     /// How many events were served.
     pub events: u64,
     /// All that the sites did, in one number: two runs of a seed have the same.
     pub digest: u64,
+    /// Whether every node that could move the role hears of each move, also while there are faults.
+    is_count_exact: bool,
     /// Operators force failovers, or did before everything healed.
     may_be_forced: bool,
     random: Random,
@@ -72,6 +81,7 @@ enum Event {
     Shrink { by: VoterId, voter: VoterId },
     EndOfService { site: VoterId },
     Kill { site: VoterId, incarnation: Incarnation },
+    Flap { rank: u8, interface: usize, left: u8 },
     Trouble,
 }
 
@@ -102,11 +112,17 @@ impl World {
         match plan.sabotage {
             Sabotage::NoMargin => timers.margin = Duration::ZERO,
             Sabotage::NoGuard => timers.guard = Duration::ZERO,
+            Sabotage::Restless => {
+                timers.flap_moves = u8::MAX;
+                timers.hold_back = Duration::ZERO;
+                timers.score_hold = Duration::ZERO;
+            }
             Sabotage::None
             | Sabotage::ForgettingVoter
             | Sabotage::ForgettingVoters
             | Sabotage::GrantAtOnce
             | Sabotage::LyingDisk
+            | Sabotage::Boasting
             | Sabotage::FreezeBeforeSend
             | Sabotage::FreezeBeforeSendWithToken => {}
         }
@@ -123,6 +139,9 @@ impl World {
             field: Field::default(),
             entered: BTreeMap::new(),
             won: BTreeMap::new(),
+            alarms: BTreeMap::new(),
+            moves: Moves::default(),
+            is_count_exact: plan.nodes == 2 || plan.faults.lets_everyone_hear(),
             events: 0,
             digest: 0,
             may_be_forced: plan.faults.force,
@@ -158,6 +177,11 @@ impl World {
         self.observe();
     }
 
+    /// The same, in other words.
+    pub fn pass(&mut self, time: Duration) {
+        self.advance(nanos(time));
+    }
+
     /// `L_v` in nanoseconds.
     pub fn lease(&self) -> u64 {
         nanos(self.timers.lease)
@@ -189,6 +213,9 @@ impl World {
 
     /// Hands an order to a node.
     pub fn order(&mut self, rank: u8, order: Order) {
+        if order == Order::Resume {
+            self.moves.resumed();
+        }
         self.note(&format!("operator on node {rank}: {order}"));
         self.input(VoterId::Node(NodeRank(rank)), Input::Operator(order));
     }
@@ -204,6 +231,7 @@ impl World {
         self.plan.faults = Faults::NONE;
         self.net.heal();
         self.net.quality = Quality::GOOD;
+        self.heal_health();
         for id in self.ids() {
             if let Some(site) = self.sites.get_mut(id) {
                 site.sync_max = Duration::from_millis(1);
@@ -222,7 +250,7 @@ impl World {
             }
         }
         for rank in 0..self.plan.nodes {
-            self.input(VoterId::Node(NodeRank(rank)), Input::Operator(Order::Resume));
+            self.order(rank, Order::Resume);
             if self.state(rank) == Some(NodeState::Maintenance) {
                 self.order(rank, Order::Maintenance(false));
             }
@@ -297,7 +325,11 @@ impl World {
             witness: self.plan.witness,
             without_witness: self.plan.policy,
             timers: self.timers,
-            failback: Failback::Auto { hold_off: self.timers.lease * 10 },
+            failback: if self.plan.hands_back {
+                Failback::Auto { hold_off: self.timers.lease * 10 }
+            } else {
+                Failback::Manual
+            },
             lag_limit_records: 1000,
             config_hash: 1,
         }
@@ -339,6 +371,7 @@ impl World {
             Event::Shrink { by, voter } => self.on_shrink(by, voter),
             Event::EndOfService { site } => self.on_end_of_service(site),
             Event::Kill { site, incarnation } => self.on_kill(site, incarnation),
+            Event::Flap { rank, interface, left } => self.on_flap(rank, interface, left),
             Event::Trouble => self.on_trouble(),
         }
     }
@@ -392,7 +425,12 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: VoterId, to: VoterId, message: Message) {
+    fn transmit(&mut self, from: VoterId, to: VoterId, mut message: Message) {
+        if let Message::Heartbeat(heartbeat) = &mut message
+            && self.plan.sabotage == Sabotage::Boasting
+        {
+            heartbeat.proven = Some(100);
+        }
         self.check_promise(from, &message);
         let (kind, number) = kind(&message);
         self.digest(from, kind, number);
@@ -462,7 +500,11 @@ impl Event {
             | Event::Chores { site } => Some(*site),
             Event::Shrink { by, .. } => Some(*by),
             Event::Deliver { to, .. } => Some(*to),
-            Event::Arrive { .. } | Event::Restart { .. } | Event::Kill { .. } | Event::Trouble => None,
+            Event::Arrive { .. }
+            | Event::Restart { .. }
+            | Event::Kill { .. }
+            | Event::Flap { .. }
+            | Event::Trouble => None,
         }
     }
 }
@@ -513,6 +555,8 @@ fn new_site(id: VoterId, random: &mut Random) -> Site {
         position_told: Position::START,
         evidence: true,
         evidence_told: (true, 0),
+        seen: [Seen::GOOD; INTERFACES.len()],
+        seen_told: None,
         told: Epoch::NONE,
         wake: 0,
         wanted: (Moment::NEVER, u64::MAX),

@@ -8,7 +8,7 @@ use twinhub_simulation::{Finding, Plan, Sabotage, seeds, survey};
 
 /// What no group with a majority may ever show. A process that ends itself because it froze with open gates
 /// is right to do so.
-const FORBIDDEN: [Finding; 8] = [
+const FORBIDDEN: [Finding; 12] = [
     Finding::TwoHolders,
     Finding::UnmarkedSplit,
     Finding::EpochReused,
@@ -16,6 +16,10 @@ const FORBIDDEN: [Finding; 8] = [
     Finding::PromiseBroken,
     Finding::SelfPromotion,
     Finding::VotersBroken,
+    Finding::MoveUnproven,
+    Finding::MovesTooMany,
+    Finding::MoveTooSoon,
+    Finding::MoveForbidden,
     Finding::NoConvergence,
 ];
 
@@ -67,6 +71,9 @@ fn no_invariant_fails_in_hours_of_faults() {
         for state in NodeState::ALL {
             let is_rare = [NodeState::Starting, NodeState::Reconciling].contains(&state);
             assert!(is_rare || tally.entered.contains_key(&state), "no seed entered {state}");
+        }
+        for way in ["better_score", "failback"] {
+            assert!(tally.won.contains_key(way), "no seed won the role by {way}");
         }
     }
 }

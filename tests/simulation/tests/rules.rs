@@ -36,7 +36,9 @@ fn plan(rule: Rule) -> Plan {
         | Rule::CountFromQuestion
         | Rule::Guard
         | Rule::WordOfThisProcess
-        | Rule::NoSelfPromotion => Plan { faults: Faults { voters: false, ..Faults::ALL }, ..Plan::pair() },
+        | Rule::NoSelfPromotion => {
+            Plan { faults: Faults { voters: false, health: false, ..Faults::ALL }, ..Plan::pair() }
+        }
     }
 }
 

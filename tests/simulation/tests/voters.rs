@@ -18,7 +18,14 @@ const FORBIDDEN: [Finding; 7] = [
 
 /// Mostly changes of the voters, with everything that can come between them.
 fn busy(plan: &Plan) -> Plan {
-    let faults = Faults { noise: false, slow_disks: false, blindness: false, orders: false, ..Faults::ALL };
+    let faults = Faults {
+        noise: false,
+        slow_disks: false,
+        blindness: false,
+        orders: false,
+        health: false,
+        ..Faults::ALL
+    };
     Plan { faults, storm_leases: 400, ..*plan }
 }
 

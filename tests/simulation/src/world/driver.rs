@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Position};
-use twinhub_redundancy::{Action, Input, Machine, NodeState, StoredState, Voter, VoterId};
+use twinhub_redundancy::{Action, Input, Machine, NodeState, Reason, StoredState, Voter, VoterId};
 
 use super::{Event, IN_FLIGHT_PERCENT, Sabotage, Step, World, nanos};
 use crate::field::Finding;
@@ -30,6 +30,8 @@ impl World {
             | Sabotage::NoMargin
             | Sabotage::NoGuard
             | Sabotage::LyingDisk
+            | Sabotage::Boasting
+            | Sabotage::Restless
             | Sabotage::FreezeBeforeSend
             | Sabotage::FreezeBeforeSendWithToken => {}
         }
@@ -39,6 +41,7 @@ impl World {
         site.wake = 0;
         site.position_told = Position::START;
         site.evidence_told = (true, 0);
+        site.seen_told = None;
         site.unsynced.clear();
         site.disk_busy_until = self.now;
         let incarnation = site.incarnation;
@@ -48,6 +51,9 @@ impl World {
             }
             VoterId::Node(_) => Life::Node(Box::new(Machine::new(setup, stored, incarnation, seed, shown))),
         };
+        if let Some(node) = id.node() {
+            self.moves.starts(node, self.now);
+        }
         self.note(&format!("{id} starts, incarnation {}", incarnation.0));
         self.later(id, Duration::from_millis(50), Step::Loaded);
         self.input(id, Input::Tick);
@@ -89,6 +95,7 @@ impl World {
                 site.follows = None;
                 let incarnation = site.incarnation;
                 if let Some(node) = id.node() {
+                    self.moves.acts(node, Some(matches!(reason, Reason::BetterScore { .. })), self.now);
                     self.field.activated(epoch, node, incarnation, self.now);
                 }
                 if unquorate
@@ -105,7 +112,8 @@ impl World {
                 }
                 self.later(id, Duration::from_millis(20), Step::GatesOpen { epoch });
             }
-            Action::Drain { .. } => {
+            Action::Drain { to, reason, .. } => {
+                self.judge_move(id, to, &reason);
                 self.shut(id);
                 let in_flight = self.timers.guard * u32::try_from(IN_FLIGHT_PERCENT).unwrap_or(0) / 100;
                 let is_stuck = self.plan.faults.orders && self.random.percent(10);
@@ -133,6 +141,11 @@ impl World {
             }
             Action::State { from, to, reason } => {
                 *self.entered.entry(to).or_default() += 1;
+                if to == NodeState::Active
+                    && let Some(node) = id.node()
+                {
+                    self.moves.acts(node, None, self.now);
+                }
                 self.digest(id, 33, to as u64);
                 self.tell(Line::State { id, from, to, reason });
             }
@@ -143,7 +156,10 @@ impl World {
                 self.note(&format!("{id} epoch {epoch} announced: {reason}"));
             }
             Action::Members { members, reason } => self.on_members(id, &members, reason),
-            Action::Alarm { reason } => self.tell(Line::Said { id, what: "alarm", reason }),
+            Action::Alarm { reason } => {
+                *self.alarms.entry(reason.kind()).or_default() += 1;
+                self.tell(Line::Said { id, what: "alarm", reason });
+            }
             Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),
             Action::Abort { reason } => {
                 // Nobody hears any more what became of the process.
@@ -230,6 +246,8 @@ impl World {
         if site.machine().is_none() {
             return;
         }
+        self.look_at_health(id);
+        let Some(site) = self.sites.get(id) else { return };
         let (evidence, follows) = (site.evidence, site.follows.map(VoterId::Node));
         if let Some(active) = follows
             && self.net.is_open(active, id)

@@ -24,6 +24,8 @@ pub struct Faults {
     pub blindness: bool,
     /// Operators shrink and grow voters, and witnesses stop in order.
     pub voters: bool,
+    /// Interfaces fail, flap, or are not seen, on one side or on all.
+    pub health: bool,
 }
 
 impl Faults {
@@ -38,6 +40,7 @@ impl Faults {
         slow_disks: true,
         blindness: true,
         voters: true,
+        health: true,
     };
     /// Nothing.
     pub const NONE: Faults = Faults {
@@ -50,7 +53,13 @@ impl Faults {
         slow_disks: false,
         blindness: false,
         voters: false,
+        health: false,
     };
+
+    /// Whether nothing keeps a message or a process from going on.
+    pub(crate) fn lets_everyone_hear(self) -> bool {
+        !(self.noise || self.cuts || self.crashes || self.freezes || self.slow_disks || self.voters)
+    }
 }
 
 /// A rule that is taken away, to see that the checks notice.
@@ -71,6 +80,10 @@ pub enum Sabotage {
     GrantAtOnce,
     /// The disk says that it synced, and did not.
     LyingDisk,
+    /// Every node says that its health is proven to be the best.
+    Boasting,
+    /// Nothing that moves for better health waits, and no such move is counted.
+    Restless,
     /// A process may freeze between the check of the permit and the send.
     FreezeBeforeSend,
     /// The same, but the plant refuses older epochs.
@@ -92,6 +105,8 @@ pub struct Plan {
     pub timers: Option<Timers>,
     /// What may go wrong.
     pub faults: Faults,
+    /// Whether the role goes back to the preferred node by itself.
+    pub hands_back: bool,
     /// For how many leases it goes wrong.
     pub storm_leases: u32,
     /// What rule is taken away.
@@ -108,6 +123,7 @@ impl Plan {
             profile: Profile::Normal,
             timers: None,
             faults: Faults::ALL,
+            hands_back: true,
             storm_leases: 60,
             sabotage: Sabotage::None,
         }

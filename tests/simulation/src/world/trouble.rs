@@ -69,7 +69,8 @@ impl World {
         let pause = lease / 4 + self.random.below(lease * 3);
         self.push(self.now + pause, Event::Trouble);
         let faults = self.plan.faults;
-        match self.random.below(8 + u64::from(faults.voters)) {
+        let kinds = 8 + u64::from(faults.voters) + u64::from(faults.health);
+        match self.random.below(kinds) {
             0 if faults.noise => self.trouble_noise(),
             1 | 2 if faults.cuts => self.trouble_cuts(),
             3 if faults.crashes => self.trouble_crash(),
@@ -78,6 +79,7 @@ impl World {
             6 if faults.slow_disks => self.trouble_disk(),
             7 if faults.blindness => self.trouble_blindness(),
             8 if faults.voters => self.trouble_voters(),
+            8 | 9 if faults.health => self.trouble_health(),
             _ => {}
         }
     }
