@@ -39,16 +39,25 @@
 //! race for a role that nobody has may still disturb each other. Pre-votes are no votes: without what the votes promise
 //! there are two holders, with or without them.
 //!
+//! # A pair without a witness
+//! [`Pair`], a model of its own: silence, evidence, operators, links that break in each direction, nodes that sleep, and
+//! no message that is late. Under `manual` nobody but an operator makes a second holder. Under `availability` there are
+//! two, both are marked, and from the second exchange after the heal exactly the newer one remains. Under `evidence` there
+//! are two only if the evidence is wrong: on both sides, or on the other side while the lease of who had it still runs.
+//! Not shown is how fast evidence is lost, and the word that a process is dead, on which a node promotes itself at once.
+//!
 //! # What is not in the models
 //! The log, which the simulation covers, and a guest whose clock stops.
 #![warn(missing_docs)]
 
 mod members;
+mod pair;
 mod rules;
 mod state;
 mod verdict;
 
 pub use members::{Changes, Polls, Question, Record, Turn};
+pub use pair::{Evidence, Halves, Pair, Policy, Turnout};
 pub use rules::{Flight, Giver, LEASE, PreVotes, Restart, Rules, Sink, Tokens, Words};
 pub use state::{Move, Packet, State};
 pub use verdict::{assert_breaks, assert_holds};
@@ -61,7 +70,7 @@ pub const ONE_OWNER: &str = "one owner per epoch";
 pub const NO_STALE_WRITE: &str = "no write of an older epoch after a newer one";
 /// No node raises its epoch while another one is a healthy holder all the time.
 pub const NOT_DISTURBED: &str = "no healthy holder is disturbed";
-/// A node is the only voter and holds a lease: what shrinking is for.
+/// A node holds a lease by its own vote: as the only voter, which is what shrinking is for, or by a policy.
 pub const ACTS_ALONE: &str = "a node acts alone";
 /// A write of node 1 follows one of node 0: the rules are not safe because nothing ever happens.
 pub const FAILOVER: &str = "the role moves";
@@ -69,3 +78,11 @@ pub const FAILOVER: &str = "the role moves";
 pub const ANOTHER_WINS: &str = "another node wins";
 /// A token moves the role while the lease that it was given for would still run: what a planned move is for.
 pub const HANDED_OVER: &str = "the role is handed over";
+/// Two nodes hold a lease: the price of a policy, which is said beforehand.
+pub const SPLIT: &str = "split possible";
+/// Two nodes that hold a lease both know that they may be two; the one that an operator forced does in any case.
+pub const MARKED: &str = "a split is marked";
+/// Two ticks after the links are back, there is one holder at most, and exactly one if there were two.
+pub const ONE_REMAINS: &str = "one holder remains";
+/// After a split, a node holds a lease of both votes again.
+pub const QUORATE_AGAIN: &str = "quorate again after a split";
