@@ -10,10 +10,13 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Artifacts {
     folder: PathBuf,
+    /// Where executable and plugins are, which may be built otherwise than what stands around them.
+    product: PathBuf,
 }
 
 impl Artifacts {
-    /// What `TWINHUB_BIN_DIR` names, or the folder of this program.
+    /// What `TWINHUB_BIN_DIR` names, or the folder of this program; executable and plugins from
+    /// `TWINHUB_PRODUCT_DIR`, if that is set.
     pub fn beside_this_program() -> Result<Self> {
         let folder = if let Some(folder) = std::env::var_os("TWINHUB_BIN_DIR") {
             folder.into()
@@ -21,7 +24,8 @@ impl Artifacts {
             let program = std::env::current_exe().map_err(Error::file("this program"))?;
             program.parent().map(Path::to_owned).unwrap_or_default()
         };
-        let artifacts = Self { folder };
+        let product = std::env::var_os("TWINHUB_PRODUCT_DIR").map_or_else(|| folder.clone(), PathBuf::from);
+        let artifacts = Self { folder, product };
         artifacts.check()?;
         Ok(artifacts)
     }
@@ -36,19 +40,24 @@ impl Artifacts {
         // The test program is in `target/<profile>/deps`.
         let program = std::env::current_exe().map_err(Error::file("this program"))?;
         let folder = program.ancestors().nth(2).map(Path::to_owned).unwrap_or_default();
-        let artifacts = Self { folder };
+        let artifacts = Self { product: folder.clone(), folder };
         artifacts.check()?;
         Ok(artifacts)
     }
 
     /// Where the plugin libraries are.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn plugin_folder(&self) -> &Path {
+        &self.product
+    }
+
+    /// The cargo profile that executable and plugins were built with, by the name of their folder.
+    pub fn profile(&self) -> String {
+        self.product.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
     /// The executable `twinhub`.
     pub fn hub(&self) -> PathBuf {
-        self.folder.join("twinhub")
+        self.product.join("twinhub")
     }
 
     /// The program `mqtt-broker`.
@@ -63,7 +72,7 @@ impl Artifacts {
 
     /// The plugin libraries under test.
     pub fn plugins(&self) -> Vec<PathBuf> {
-        PLUGINS.iter().map(|name| self.folder.join(format!("libtwinhub_{name}.so"))).collect()
+        PLUGINS.iter().map(|name| self.product.join(format!("libtwinhub_{name}.so"))).collect()
     }
 
     fn check(&self) -> Result<()> {

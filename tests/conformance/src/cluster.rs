@@ -263,7 +263,7 @@ impl Cluster {
     fn command(&self) -> Command {
         let mut command = Command::new(self.artifacts.hub());
         command.current_dir(self.root()).arg("--root").arg(self.root());
-        command.arg("--plugins").arg(self.artifacts.folder());
+        command.arg("--plugins").arg(self.artifacts.plugin_folder());
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL"] {
             command.env_remove(variable);
         }

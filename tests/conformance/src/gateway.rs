@@ -88,13 +88,14 @@ pub fn bench_gateway(options: &GatewayOptions, say: &mut dyn FnMut(&str)) -> Res
     let cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(options)).collect();
     let head = ["what", "values/s", "delivered %", "CPU % of a core", "CPU % per 100,000/s", "RSS MiB"];
     say(&format!(
-        "\n{} registers every {} ms as JSON blocks, {} requests under way, {} s; mosquitto {}\n\
+        "\n{} registers every {} ms as JSON blocks, {} requests under way, {} s; mosquitto {}; profile {}\n\
          load average {}; everything on the machine, device and broker too, took {:.0} % of a core\n{}",
         options.registers,
         options.interval_ms,
         options.pipeline,
         options.seconds,
         Mosquitto::version()?,
+        artifacts.profile(),
         load_average(),
         busy.percent_since(),
         table(&head, &cells)

@@ -85,7 +85,7 @@ impl Pair {
     ) -> Result<()> {
         let mut command = self.lab.command(machine, self.artifacts.hub());
         command.current_dir(self.folder.path()).arg("--root").arg(self.folder.path());
-        command.arg("--plugins").arg(self.artifacts.folder()).arg("--plugins").arg(self.plugins());
+        command.arg("--plugins").arg(self.artifacts.plugin_folder()).arg("--plugins").arg(self.plugins());
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL"] {
             command.env_remove(variable);
         }

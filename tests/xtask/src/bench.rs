@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use crate::dist;
 use crate::setup;
-use crate::steps::{Failure, Result, run};
+use crate::steps::{Failure, Result, command, run};
 use crate::story;
-use crate::workspace::{build, cargo, root};
+use crate::workspace::{AROUND, artifacts, build, cargo, root};
 
 /// `cargo xtask bench NAME`.
 pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
@@ -24,19 +25,7 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
             build(&["twinhub-network"], true)?;
             story::program("twinhub-failover", rest, true)
         }
-        "gateway" | "flat-out" => {
-            setup::install_peers()?;
-            match setup::node_red() {
-                Ok(folder) => {
-                    let folder = folder.to_string_lossy().into_owned();
-                    story::program("twinhub-measure", &[&[name, "--node-red", &folder], rest].concat(), true)
-                }
-                Err(failure) => {
-                    println!("bench: without Node-RED: {failure}");
-                    story::program("twinhub-measure", &[&[name], rest].concat(), true)
-                }
-            }
-        }
+        "gateway" | "flat-out" => gateway(name, rest),
         other => {
             let found = crate_benches().into_iter().find(|(_, bench)| bench == other);
             let (package, bench) = found.ok_or_else(|| {
@@ -45,6 +34,21 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
             run(cargo().args(["bench", "--package", &package, "--bench", &bench, "--"]).args(rest))
         }
     }
+}
+
+/// Memory and processor time are those of what ships, so hub and plugins are built as the release archive has them.
+fn gateway(name: &str, rest: &[&str]) -> Result<()> {
+    setup::install_peers()?;
+    dist::build()?;
+    build(&AROUND, true)?;
+    let around = artifacts(true);
+    let mut measure = command(around.join("twinhub-measure"), &root());
+    measure.arg(name);
+    match setup::node_red() {
+        Ok(folder) => drop(measure.arg("--node-red").arg(folder)),
+        Err(failure) => println!("bench: without Node-RED: {failure}"),
+    }
+    run(measure.args(rest).env("TWINHUB_BIN_DIR", around).env("TWINHUB_PRODUCT_DIR", dist::folder()))
 }
 
 /// All that can be asked for.

@@ -1,7 +1,7 @@
 //! The release archive.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
@@ -36,19 +36,29 @@ const CONTENT: [&str; 26] = [
     "core/hub/systemd/twinhub@.service",
 ];
 
-/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs.
-pub(crate) fn archive() -> Result<()> {
+/// Builds hub and plugins, optimized as a whole.
+pub(crate) fn build() -> Result<()> {
     let mut cargo = cargo();
     cargo.args(["build", "--profile", "dist", "--locked"]);
     for package in PRODUCT {
         cargo.args(["--package", package]);
     }
-    run(&mut cargo)?;
+    run(&mut cargo)
+}
+
+/// Where [`build`] puts them.
+pub(crate) fn folder() -> PathBuf {
+    target_dir().join("dist")
+}
+
+/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs.
+pub(crate) fn archive() -> Result<()> {
+    build()?;
     let triple = output(command("rustc", &root()).args(["-vV"]))
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)))
         .ok_or_else(|| Failure::failed("rustc does not say for which system it builds"))?;
     let name = format!("twinhub-{}-{triple}", env!("CARGO_PKG_VERSION"));
-    let built = target_dir().join("dist");
+    let built = folder();
     let folder = built.join(&name);
     // Left from an earlier run; that it is absent is the usual case.
     drop(fs::remove_dir_all(&folder));
