@@ -184,18 +184,14 @@ impl Instance {
                 format!("{} writes in one batch", writes.len()),
             ));
         }
-        let raw = |write: &WriteReq<'_>| {
-            Some(Write {
-                write_id: write.write_id,
-                item: write.item,
-                flags: write.flags,
-                deadline_ns: write.deadline_ns,
-                value: Value::describe(write.value, 0)?,
-            })
-        };
-        let Some(raw) = writes.iter().map(raw).collect::<Option<Vec<_>>>() else {
-            return Err(PluginError::new("write", code::INVALID, "a value is longer than 1 MiB"));
-        };
+        let mut raw = Vec::with_capacity(writes.len());
+        for write in writes {
+            let Some(value) = Value::describe(write.value, 0) else {
+                return Err(PluginError::new("write", code::INVALID, "a value is longer than 1 MiB"));
+            };
+            let WriteReq { write_id, item, flags, deadline_ns, .. } = *write;
+            raw.push(Write { write_id, item, flags, deadline_ns, value });
+        }
         let batch = WriteBatch {
             size: SIZE_WRITE_BATCH,
             stride: STRIDE_WRITE,

@@ -350,10 +350,12 @@ impl Engine {
         }
         let now = clock::now();
         let mut samples = samples;
-        samples.retain(|sample| {
-            sample.flags.contains(twinhub_model::SampleFlags::REPLAY)
-                || !self.replication.is_late(sample, now)
-        });
+        if self.replication.expects_late(now) {
+            samples.retain(|sample| {
+                sample.flags.contains(twinhub_model::SampleFlags::REPLAY)
+                    || !self.replication.is_late(sample, now)
+            });
+        }
         if samples.is_empty() {
             return;
         }

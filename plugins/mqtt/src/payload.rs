@@ -131,6 +131,13 @@ impl Kind {
 
     /// Brings a value to this type.
     pub fn apply(self, value: Value) -> Result<Value, Error> {
+        if let (Self::Int { bits, is_signed }, Value::I64(number)) = (self, &value) {
+            // What most values are: of the right type already.
+            let is_negative = is_signed && *number < 0;
+            let width = u64::MAX >> (spare(bits) + u8::from(is_signed));
+            let fits = u64::try_from(if is_negative { !*number } else { *number });
+            return if fits.is_ok_and(|number| number <= width) { Ok(value) } else { Err(Error::Range) };
+        }
         if value == Value::Null {
             return Ok(value);
         }
@@ -336,7 +343,7 @@ fn number_of(value: &Value) -> Result<Value, Error> {
 
 /// How many of 64 bits a whole number of this width does not use.
 fn spare(bits: u8) -> u8 {
-    64_u8.saturating_sub(bits).min(63)
+    64_u8.saturating_sub(bits).min(62)
 }
 
 fn whole(value: &Value, min: i64, max: u64) -> Result<Value, Error> {
@@ -426,6 +433,26 @@ mod tests {
                 if let Ok(value) = decode(format, &bytes) {
                     let _unused = Kind::parse(TYPES[kind]).apply(value);
                 }
+            }
+        }
+
+        #[test]
+        fn whole_numbers_keep_to_the_range_of_their_type(number in prop_oneof![any::<i64>(), -70_000_i64..70_000]) {
+            for (name, min, max) in [
+                ("i8", -0x80, 0x7f),
+                ("u8", 0, 0xff),
+                ("i16", -0x8000, 0x7fff),
+                ("u16", 0, 0xffff),
+                ("i32", -0x8000_0000, 0x7fff_ffff),
+                ("u32", 0, 0xffff_ffff),
+                ("i64", i64::MIN.into(), i64::MAX.into()),
+                ("u64", 0_i128, u64::MAX.into()),
+            ] {
+                let expected = (min..=max).contains(&i128::from(number));
+                let kind = Kind::parse(name);
+                prop_assert_eq!(kind.apply(Value::I64(number)).is_ok(), expected, "{} {}", name, number);
+                let text = kind.apply(Value::Str(number.to_string().into()));
+                prop_assert_eq!(text.is_ok(), expected, "{} {}", name, number);
             }
         }
 

@@ -34,11 +34,19 @@ impl Replication {
             .collect()
     }
 
+    /// Whether anything may still come that the node before had journaled.
+    pub(crate) fn expects_late(&mut self, now: Moment) -> bool {
+        if now > self.expected_until {
+            self.expected.clear();
+        }
+        !self.expected.is_empty()
+    }
+
     /// Whether this was journaled by the node before. Telegrams of an item come in order: one that is not
     /// expected ends the waiting for those before it.
     pub(crate) fn is_late(&mut self, sample: &Sample, now: Moment) -> bool {
-        if now > self.expected_until {
-            self.expected.clear();
+        if !self.expects_late(now) {
+            return false;
         }
         let Some(values) = self.expected.get_mut(&sample.item) else { return false };
         if let Some(place) = values.iter().position(|value| value.is_same(&sample.value)) {
