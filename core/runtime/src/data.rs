@@ -6,18 +6,53 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use twinhub_model::NodeRank;
 use twinhub_redundancy::VoterId;
 use twinhub_replica::Message;
 use twinhub_wire::{Kind, write_frame};
 
+use crate::error::StartError;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, LinkEvent, Manner, Target};
 use crate::shared::{DropCause, Shared};
 
 /// Events that may wait between the connections and the engines.
 const EVENTS_MAX: usize = 256;
+
+/// The runtime of the data connections: one thread, which needs no scheduler for several.
+///
+/// Dropping it cancels what runs on it, and does not wait for the thread.
+#[derive(Debug)]
+pub(crate) struct DataThread {
+    handle: tokio::runtime::Handle,
+    /// The thread ends when this is gone.
+    _stop: oneshot::Sender<()>,
+}
+
+impl DataThread {
+    pub(crate) fn start() -> Result<DataThread, StartError> {
+        let failed = |source| StartError::Thread { what: "the data runtime", source };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(failed)?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel();
+        std::thread::Builder::new()
+            .name("data".to_owned())
+            // Nothing is ever sent: it answers with an error when the other end is gone.
+            .spawn(move || runtime.block_on(stopped).ok())
+            .map_err(failed)?;
+        Ok(DataThread { handle, _stop: stop })
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // It ends with the runtime.
+        drop(self.handle.spawn(task));
+    }
+}
 
 /// What the data side of a node knows.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use twinhub_redundancy::{NodeState, VoterId};
 
 use crate::clock;
 use crate::control::{ControlSender, Told};
+use crate::data::DataThread;
 use crate::error::CommandError;
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
@@ -50,7 +51,7 @@ pub(crate) struct Loaded {
 /// What must be waited for at the end.
 #[derive(Debug)]
 pub(crate) struct Threads {
-    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) data: DataThread,
     pub(crate) control: std::thread::JoinHandle<()>,
     pub(crate) engines: Vec<std::thread::JoinHandle<()>>,
 }
@@ -397,7 +398,7 @@ impl Handle {
                     drop(engine.join());
                 }
             }
-            threads.runtime.shutdown_background();
+            drop(threads.data);
         });
         // The task itself cannot be canceled.
         drop(ended.await);

@@ -29,8 +29,8 @@ pub(crate) enum Job {
     Published { samples: Vec<Sample> },
     /// A standby instance received values.
     Received { samples: Vec<Sample> },
-    /// A plugin finished writes: number and contract code.
-    Written { results: Vec<(u64, i32)> },
+    /// A plugin finished writes.
+    Written { results: Vec<Written> },
     /// An instance reached a role, or failed to.
     RoleReached { interface: usize, role: u32, epoch: Epoch, result: Result<(), String> },
     /// An instance is loaded, started and has its items, or failed to.
@@ -67,6 +67,32 @@ pub(crate) enum Job {
     Note(twinhub_model::Event),
     /// Stop the instances and end.
     Stop { done: std::sync::mpsc::SyncSender<()> },
+}
+
+/// Finished writes with the same answer: one command, or neighbors of one batch of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Number of the first.
+    pub(crate) id: u64,
+    /// Contract code.
+    pub(crate) code: i32,
+    pub(crate) count: u32,
+}
+
+impl Written {
+    /// Takes a plugin's answers together as far as the engine does not tell them apart.
+    pub(crate) fn gather(answers: impl Iterator<Item = (u64, i32)>) -> Vec<Written> {
+        let mut gathered: Vec<Written> = Vec::new();
+        for (id, code) in answers {
+            match gathered.last_mut() {
+                Some(last) if is_stream(id) && batch_of(last.id) == batch_of(id) && last.code == code => {
+                    last.count = last.count.saturating_add(1);
+                }
+                Some(_) | None => gathered.push(Written { id, code, count: 1 }),
+            }
+        }
+        gathered
+    }
 }
 
 /// A request to write one item.
@@ -210,6 +236,11 @@ impl Inbox {
 /// Marks the number of a write that belongs to a stream.
 pub(crate) const STREAM_BIT: u64 = 1 << 63;
 
+/// The stream and batch that a write number belongs to.
+pub(crate) const fn batch_of(id: u64) -> u64 {
+    id >> 16
+}
+
 /// Whether this write number belongs to a stream.
 pub(crate) const fn is_stream(id: u64) -> bool {
     id & STREAM_BIT != 0
@@ -227,6 +258,31 @@ mod tests {
         let mut jobs = Vec::new();
         inbox.take(&mut jobs, Duration::ZERO, Duration::ZERO);
         assert!(matches!(jobs[..], [Job::Resync, Job::Published { .. }]));
+    }
+
+    #[test]
+    fn answers_to_one_batch_of_a_stream_come_together() {
+        let batch = |stream: u64, batch: u64, place: u64| STREAM_BIT | stream << 48 | batch << 16 | place;
+        let answers = [
+            (batch(0, 1, 7), 0),
+            (batch(0, 1, 8), 0),
+            (batch(0, 1, 9), 2),
+            (batch(0, 2, 9), 2),
+            (batch(1, 2, 9), 2),
+            (5, 0),
+            (5, 0),
+        ];
+        let gathered = Written::gather(answers.into_iter());
+        let seen: Vec<_> = gathered.iter().map(|written| (written.id, written.code, written.count)).collect();
+        let expected = [
+            (batch(0, 1, 7), 0, 2),
+            (batch(0, 1, 9), 2, 1),
+            (batch(0, 2, 9), 2, 1),
+            (batch(1, 2, 9), 2, 1),
+            (5, 0, 1),
+            (5, 0, 1),
+        ];
+        assert_eq!(seen, expected);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timesta
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
-use crate::inbox::{Inbox, Job, is_stream};
+use crate::inbox::{Inbox, Job, Written, is_stream};
 use crate::probe::Probed;
 use crate::table::ItemTable;
 
@@ -275,8 +275,8 @@ impl HostSink for Port {
     }
 
     fn write_done(&self, results: &[WriteResult]) {
-        let results: Vec<(u64, i32)> = results.iter().map(|result| (result.write_id, result.code)).collect();
-        if results.iter().all(|(id, _)| is_stream(*id)) {
+        let results = Written::gather(results.iter().map(|result| (result.write_id, result.code)));
+        if results.iter().all(|written| is_stream(written.id)) {
             self.inbox.push_later(Job::Written { results });
         } else {
             self.inbox.push(Job::Written { results });

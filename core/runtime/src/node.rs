@@ -16,7 +16,7 @@ use twinhub_store::RoleFile;
 
 use crate::clock;
 use crate::control::{self, ControlSender, ControlSetup, Group};
-use crate::data;
+use crate::data::{self, DataThread};
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::etcd::Attendance;
@@ -95,13 +95,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     };
     let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("data")
-        .enable_io()
-        .enable_time()
-        .build()
-        .map_err(|source| StartError::Thread { what: "the data runtime", source })?;
+    let data_thread = DataThread::start()?;
     let around = Surroundings {
         me: rank,
         site: &site,
@@ -166,7 +160,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         rank,
         shared: Arc::clone(&shared),
     };
-    runtime.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
+    data_thread.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
     let control = control::spawn(ControlSetup {
         groups,
         endpoint,
@@ -181,8 +175,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         sender: control_sender.clone(),
         data: data_sender,
     })?;
-    runtime.spawn(evidence::probe(ports.clone(), control_sender.clone()));
-    runtime.spawn(evidence::watch(
+    data_thread.spawn(evidence::probe(ports.clone(), control_sender.clone()));
+    data_thread.spawn(evidence::watch(
         site.cluster.evidence.reference_hosts.clone(),
         ports.clone(),
         control_sender.clone(),
@@ -197,7 +191,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             sha256: library.sha256().to_string(),
         })
         .collect();
-    let threads = Threads { runtime, control, engines };
+    let threads = Threads { data: data_thread, control, engines };
     Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, tests, threads))
 }
 

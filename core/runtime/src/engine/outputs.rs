@@ -17,10 +17,10 @@ use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, Sample, Sampl
 
 use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, outcome_of};
-use super::streams::{CURSOR_INTERVAL, Stream, batch_of};
+use super::streams::{CURSOR_INTERVAL, Stream};
 use super::{Engine, Phase};
 use crate::clock;
-use crate::inbox::is_stream;
+use crate::inbox::{Written, is_stream};
 use crate::instance::Guard;
 
 impl Engine {
@@ -47,18 +47,13 @@ impl Engine {
     }
 
     /// Takes a plugin's answers.
-    pub(crate) fn on_written(&mut self, results: &[(u64, i32)]) {
-        let mut rest = results;
-        while let Some((id, result)) = rest.first() {
-            let mut count = 1;
+    pub(crate) fn on_written(&mut self, results: &[Written]) {
+        for Written { id, code, count } in results {
             if is_stream(*id) {
-                let same = |(other, code): &&(u64, i32)| batch_of(*other) == batch_of(*id) && code == result;
-                count = rest.iter().take_while(same).count();
-                self.on_stream_written(*id, *result, count);
+                self.on_stream_written(*id, *code, *count as usize);
             } else if let Some(Sent { intent, item, reply, .. }) = self.commands.sent.remove(id) {
-                self.finish(intent, item, reply, outcome_of(*result));
+                self.finish(intent, item, reply, outcome_of(*code));
             }
-            rest = &rest[count..];
         }
     }
 

@@ -305,11 +305,6 @@ impl Engine {
     }
 }
 
-/// The stream and batch that a write number belongs to.
-pub(crate) const fn batch_of(id: u64) -> u64 {
-    id >> 16
-}
-
 /// Whether a stream's sink will never take this value.
 fn is_final(result: i32) -> bool {
     matches!(result, code::INVALID | code::UNSUPPORTED)
