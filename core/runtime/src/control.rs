@@ -34,6 +34,8 @@ mod show;
 const EVENTS_MAX: usize = 4_096;
 /// An order that has not ended after this long is reported as failed.
 const ORDER_MAX: Duration = Duration::from_secs(60);
+/// The last words of a process that stops may take this long to leave.
+const END_WORDS_MAX: Duration = Duration::from_millis(100);
 
 /// What other threads tell the control thread.
 #[derive(Debug)]
@@ -190,7 +192,20 @@ impl Control {
                 () = tokio::time::sleep(wait) => control.on_timer(wake),
             }
         }
+        control.end_words().await;
         tasks.shutdown().await;
+    }
+
+    /// What was said last leaves before the links are cut: who hears that a process stopped in order need not take
+    /// it for silent. A peer that takes nothing is not waited for.
+    async fn end_words(&self) {
+        let until = tokio::time::Instant::now() + END_WORDS_MAX;
+        let is_waiting =
+            |link: &Link| !link.sender.is_closed() && link.sender.capacity() < link.sender.max_capacity();
+        while self.links.values().any(is_waiting) && tokio::time::Instant::now() < until {
+            // The links write on this thread, too.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     fn on_timer(&mut self, wake: Moment) {

@@ -35,6 +35,18 @@ fn of_two_voters_either_may_stop_in_order() {
     acts_on(&pair, "backup");
 }
 
+/// Nobody waits for it, since its vote is not missed; its last words still arrive.
+#[test]
+fn a_standby_that_stopped_in_order_may_be_shrunk_without_being_vouched_for() {
+    let mut pair = Pair::start();
+    pair.wait("main active, backup standby", |pair| {
+        pair.state("main") == "active" && pair.state("backup") == "standby"
+    });
+    assert_eq!(pair.stop("backup"), 0);
+    let answer = pair.json("main", &["shrink", "backup"]);
+    assert_eq!(answer["state"], "done", "{answer}\n{}", pair.logs());
+}
+
 fn counts(pair: &Pair, node: &str) -> (Option<u64>, Option<bool>) {
     let status = pair.json(node, &["status"]);
     let voters = &status["groups"][0]["voters"];
