@@ -117,6 +117,26 @@ impl Pair {
         Ok(at)
     }
 
+    /// Ends a machine's process in order.
+    pub fn stop(&mut self, machine: Machine) -> Result<()> {
+        let process = self.processes.remove(machine.word());
+        let mut process = process.ok_or_else(|| Error::State(format!("{} does not run", machine.word())))?;
+        process.terminate(WHOLE_LIMIT)?;
+        Ok(())
+    }
+
+    /// Gives an order on the command line of a machine and takes its answer.
+    pub fn order(&self, machine: Machine, words: &[&str]) -> Result<serde_json::Value> {
+        let mut command = self.lab.command(machine, self.artifacts.hub());
+        command.arg("--root").arg(self.folder.path()).args(words);
+        command.args(["--output", "json", "--url", &format!("http://127.0.0.1:{WEB_PORT}")]);
+        let output = command.output().map_err(Error::io("run the command line"))?;
+        serde_json::from_slice(&output.stdout).map_err(|_| Error::Command {
+            command: format!("twinhub {}", words.join(" ")),
+            detail: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        })
+    }
+
     /// SIGKILL to the hub process only; its supervisor sees it.
     pub fn kill_hub(&mut self, machine: Machine) -> Result<u64> {
         let family = tree(self.pid(machine)?);
@@ -194,8 +214,14 @@ impl Pair {
         })
     }
 
-    /// Waits until this node is active, the other a standby that has everything, and outputs flow.
+    /// Waits until this node is active, the other a standby that has everything, and outputs flow to the device.
     pub fn wait_in_sync(&self, active: Machine) -> Result<()> {
+        self.wait_whole(active)?;
+        self.wait_writes(active, monotonic_ns(), WHOLE_LIMIT)
+    }
+
+    /// Waits until this node is active and the other a standby that has everything.
+    pub fn wait_whole(&self, active: Machine) -> Result<()> {
         let other = if active == Machine::Main { Machine::Backup } else { Machine::Main };
         let whole = wait_until("a whole pair", WHOLE_LIMIT, || {
             let Ok(status) = self.status(active) else { return false };
@@ -206,8 +232,7 @@ impl Pair {
         });
         whole.map_err(|_| {
             Error::State(format!("{} is not active with a synced standby\n{}", active.word(), self.logs()))
-        })?;
-        self.wait_writes(active, monotonic_ns(), WHOLE_LIMIT)
+        })
     }
 
     /// Waits until the device has taken some writes from a machine since a moment.
@@ -251,7 +276,7 @@ impl Pair {
     /// The last lines of every log.
     pub fn logs(&self) -> String {
         let mut text = String::new();
-        for machine in [Machine::Main, Machine::Backup, Machine::Witness] {
+        for machine in [Machine::Main, Machine::Backup, Machine::Witness, Machine::Third] {
             let log = self.log_text(machine);
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n    ");
