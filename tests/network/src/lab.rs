@@ -24,6 +24,8 @@ pub enum Machine {
     Field,
     /// Asks the nodes, as an operator does.
     Client,
+    /// Another node, where a site has three.
+    Third,
 }
 
 /// A network of the plant.
@@ -221,7 +223,8 @@ impl Drop for Lab {
 
 impl Machine {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Main, Self::Backup, Self::Witness, Self::Field, Self::Client];
+    pub const ALL: [Self; 6] =
+        [Self::Main, Self::Backup, Self::Witness, Self::Field, Self::Client, Self::Third];
 
     /// Its name in the configuration and in namespaces.
     pub fn word(self) -> &'static str {
@@ -231,6 +234,7 @@ impl Machine {
             Self::Witness => "witness",
             Self::Field => "field",
             Self::Client => "client",
+            Self::Third => "third",
         }
     }
 
@@ -242,6 +246,7 @@ impl Machine {
             Self::Witness => 3,
             Self::Field => 4,
             Self::Client => 5,
+            Self::Third => 6,
         };
         Ipv4Addr::new(10, 77, net.number(), host)
     }
@@ -250,7 +255,7 @@ impl Machine {
         match net {
             Net::Lan => self != Self::Field,
             Net::Cable => matches!(self, Self::Main | Self::Backup),
-            Net::Field => matches!(self, Self::Main | Self::Backup | Self::Field),
+            Net::Field => matches!(self, Self::Main | Self::Backup | Self::Field | Self::Third),
         }
     }
 }

@@ -44,6 +44,33 @@ fn voters_that_all_restart_within_a_lease_grant_nothing_twice() {
     });
 }
 
+/// The witness forgot nothing that it promised: the backup, which hears the main no more, gets its vote only a whole lease
+/// after the witness is there again, when the main has closed.
+#[test]
+fn a_witness_that_restarts_while_the_main_is_cut_off_keeps_its_grant_for_a_lease() {
+    guarded("witness restarted within the lease", || {
+        let mut pair = Pair::start(Profile::Normal)?;
+        // A main that both nodes made active asks it with the first renewal.
+        wait_until("the promise of the witness", LIMIT, || pair.log_text(Witness).contains("to=\"main\""))?;
+        for net in [Net::Lan, Net::Cable] {
+            pair.lab().cut(Main, Backup, net)?;
+        }
+        let at = pair.kill(Witness)?;
+        pair.lab().cut(Main, Witness, Net::Lan)?;
+        let restarted = monotonic_ns();
+        pair.run(Witness)?;
+        pair.wait_state(Backup, "active", LIMIT)?;
+        let taken = Duration::from_nanos(monotonic_ns() - restarted);
+        pair.wait_writes(Backup, at, LIMIT)?;
+        let away = Duration::from_nanos(restarted - at);
+        print(&format!("the witness was away for {away:?}, the backup acts {taken:?} after it is back"));
+        let limit = Profile::Normal.lease();
+        assert!(taken >= limit, "the witness granted what it had promised to the main\n{}", pair.logs());
+        judge(&pair, 1);
+        Ok(())
+    });
+}
+
 #[test]
 fn an_inactive_node_sends_the_field_no_data() {
     guarded("stray packets", || {
