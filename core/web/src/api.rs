@@ -61,6 +61,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
             get(|State(web): State<Web>| async move { health(web.handle.is_standby()) }),
         )
         .route("/metrics", get(metrics_page));
+    let clients = web.clients.clone();
     open.merge(guarded)
         .with_state(web)
         .layer(DefaultBodyLimit::max(max_body))
@@ -68,6 +69,10 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .layer(from_fn(in_time))
         .layer(map_response(problem::unify))
         .layer(map_response(harden))
+        .layer(map_response(move |response: Response| {
+            let clients = clients.clone();
+            async move { clients.in_memory(response).await }
+        }))
 }
 
 /// Refuses a body by its announced length before any of it arrives; the limit on the way stops all others.
@@ -103,7 +108,7 @@ fn health(is_so: bool) -> Response {
 }
 
 async fn metrics_page(State(web): State<Web>) -> Response {
-    let text = metrics::render(web.handle.metrics());
+    let text = metrics::render(web.handle.metrics(), &web.clients);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

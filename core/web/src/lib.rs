@@ -14,8 +14,9 @@
 //!
 //! # Limits
 //! Connections in all and per address, time for the header, for the request and for a blocked reader, size of
-//! header, body and WebSocket message: see [`limits`]. What exceeds one gets an answer or a closed connection,
-//! and nothing else suffers.
+//! header, body and WebSocket message, memory of all answers that clients have not taken: see [`limits`]. What exceeds
+//! one gets an answer or a closed connection, is counted in `twinhub_web_dropped_total` with its cause, and nothing
+//! else suffers.
 //!
 //! # Errors
 //! Every error is `application/problem+json` with a stable `code`; see [`problem::Problem`].
@@ -24,6 +25,7 @@
 
 mod access;
 mod api;
+mod clients;
 mod forward;
 pub mod limits;
 pub mod metrics;

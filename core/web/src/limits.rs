@@ -6,6 +6,14 @@ use std::time::Duration;
 pub const CONNECTIONS_MAX: usize = 512;
 /// Connections at once from one address; loopback is exempt, since tools and proxies share it.
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = 64;
+/// Of them, those that only an address with few connections gets, so that one that takes many locks nobody out.
+pub const CONNECTIONS_RESERVED: usize = 64;
+/// How many are few.
+pub const FEW_CONNECTIONS: usize = 4;
+/// KiB of answers that clients have not taken yet, all together.
+pub const ANSWERS_KIB_MAX: u32 = 64 * 1024;
+/// An answer up to this size does not count towards them.
+pub const SMALL_ANSWER_BYTES: usize = 64 * 1024;
 /// From the first byte awaited to the end of the header; also how long an idle connection is kept.
 pub const HEADER_TIME_MAX: Duration = Duration::from_secs(10);
 /// Bytes of a header.

@@ -9,20 +9,22 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use twinhub_runtime::view::MetricsView;
 
+use crate::clients::Clients;
+
 /// Type of the page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The page for one moment.
-pub fn render(view: MetricsView) -> String {
+pub(crate) fn render(view: MetricsView, clients: &Clients) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page(view)));
+    registry.register_collector(Box::new(Page(view, clients.clone())));
     let mut page = String::new();
     // Writing to a string cannot fail.
     text::encode(&mut page, &registry).ok();
     page
 }
 
-struct Page(MetricsView);
+struct Page(MetricsView, Clients);
 
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -83,7 +85,8 @@ impl Collector for Page {
         self.peers(encoder)?;
         self.sync(encoder)?;
         self.interfaces(encoder)?;
-        self.values(encoder)
+        self.values(encoder)?;
+        self.clients(encoder)
     }
 }
 
@@ -97,6 +100,23 @@ impl Page {
         let hash = &self.0.cluster.config_hash;
         build.row(&[("version", &self.0.cluster.version), ("config_hash", hash)], 1_i64);
         build.gauge(encoder)
+    }
+
+    fn clients(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let node = self.node();
+        let mut open = Family::new(node, "twinhub_web_connections", "Open connections of web clients");
+        open.row(&[], i64::try_from(self.1.open()).unwrap_or(i64::MAX));
+        open.gauge(encoder)?;
+        let mut dropped = Family::new(
+            node,
+            "twinhub_web_dropped",
+            "Web clients refused or cut: all connections taken (full), too many of one address (address), no whole \
+             request in time (idle), an answer not taken (reader), too many large answers not taken (memory)",
+        );
+        for (cause, count) in self.1.counts() {
+            dropped.row(&[("cause", cause.word())], count);
+        }
+        dropped.counter(encoder)
     }
 
     fn floating(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -471,7 +491,7 @@ mod tests {
 
     #[test]
     fn every_promised_name_is_on_the_page() {
-        let page = render(view());
+        let page = render(view(), &Clients::default());
         for line in [
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"active\"} 1",
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"standby\"} 0",
@@ -496,6 +516,8 @@ mod tests {
             "twinhub_plugin_panics_total{node=\"main\"} 0",
             "twinhub_fenced_writes_total{node=\"main\"} 0",
             "twinhub_ring_orphans_total{node=\"main\"} 0",
+            "twinhub_web_connections{node=\"main\"} 0",
+            "twinhub_web_dropped_total{node=\"main\",cause=\"reader\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n is not in\n{page}");
         }
@@ -506,7 +528,7 @@ mod tests {
     fn hostile_names_stay_inside_their_quotes() {
         let mut view = view();
         view.cluster.node = "a\"} 1\nb\\".to_owned();
-        let page = render(view);
+        let page = render(view, &Clients::default());
         assert!(page.contains("node=\"a\\\"} 1\\nb\\\\\""), "{page}");
     }
 }

@@ -1,11 +1,8 @@
 //! Accepts connections, within limits, until told to stop.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::path::Path;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,6 +17,7 @@ use twinhub_runtime::Handle;
 
 use crate::access::{Peer, Rules};
 use crate::api;
+use crate::clients::{Cause, Clients, Seat};
 use crate::limits;
 use crate::token::{Token, TokenError};
 use crate::web::{Web, stopped};
@@ -70,8 +68,9 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let rules = Rules::new(handle.site(), handle.node_name(), options.token);
     let max_body = usize::try_from(handle.site().web.max_body).unwrap_or(usize::MAX);
-    let router = api::router(Web::new(handle, rules, options.matrix, stopping.clone()), max_body);
-    let seats = Seats::default();
+    let clients = Clients::default();
+    let web = Web::new(handle, rules, options.matrix, stopping.clone(), clients.clone());
+    let router = api::router(web, max_body);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     tracing::info!(%address, "web interface is listening");
@@ -81,12 +80,17 @@ pub async fn serve(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    let Some(seat) = seats.take(peer.ip().to_canonical()) else {
-                        tracing::debug!(peer = %peer.ip(), "too many connections");
-                        continue;
+                    let seat = match clients.take(peer.ip().to_canonical()) {
+                        Ok(seat) => seat,
+                        Err(cause) => {
+                            tracing::debug!(peer = %peer.ip(), cause = cause.word(), "connection refused");
+                            // If there is no room for this much, the client will see the end.
+                            stream.try_write(REFUSAL).ok();
+                            continue;
+                        }
                     };
                     let router = router.clone().layer(axum::Extension(Peer(peer)));
-                    connections.spawn(connection(stream, router, seat, stopping.clone()));
+                    connections.spawn(connection(stream, router, seat, clients.clone(), stopping.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "no connection accepted");
@@ -108,12 +112,13 @@ pub async fn serve(
 async fn connection(
     stream: TcpStream,
     router: axum::Router,
-    _seat: Seat,
+    seat: Seat,
+    clients: Clients,
     mut stopping: watch::Receiver<bool>,
 ) {
     // Small answers are not to wait for the next one.
     stream.set_nodelay(true).ok();
-    let io = TokioIo::new(Impatient { stream, blocked: None });
+    let io = TokioIo::new(Impatient { stream, blocked: None, seat });
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_TIME_MAX)
@@ -129,44 +134,10 @@ async fn connection(
         }
     };
     if let Err(error) = result {
+        if error.is_timeout() {
+            clients.dropped(Cause::Idle);
+        }
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-/// Counts connections.
-#[derive(Debug, Clone, Default)]
-struct Seats(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
-
-/// One counted connection; gone when dropped.
-#[derive(Debug)]
-struct Seat {
-    seats: Seats,
-    address: IpAddr,
-}
-
-impl Seats {
-    fn take(&self, address: IpAddr) -> Option<Seat> {
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = taken.values().sum();
-        let own = taken.get(&address).copied().unwrap_or(0);
-        let crowded = !address.is_loopback() && own >= limits::CONNECTIONS_PER_ADDRESS_MAX;
-        if all >= limits::CONNECTIONS_MAX || crowded {
-            return None;
-        }
-        taken.insert(address, own + 1);
-        Some(Seat { seats: self.clone(), address })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.seats.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = taken.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.address);
-            }
-        }
     }
 }
 
@@ -175,6 +146,8 @@ impl Drop for Seat {
 struct Impatient {
     stream: TcpStream,
     blocked: Option<Pin<Box<Sleep>>>,
+    /// A WebSocket takes it along.
+    seat: Seat,
 }
 
 impl Impatient {
@@ -185,7 +158,11 @@ impl Impatient {
         }
         let blocked = self.blocked.get_or_insert_with(|| Box::pin(sleep(limits::BLOCKED_WRITE_MAX)));
         match blocked.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Ready(()) => {
+                self.blocked = None;
+                self.seat.dropped(Cause::Reader);
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
             Poll::Pending => Poll::Pending,
         }
     }
@@ -229,32 +206,8 @@ impl AsyncWrite for Impatient {
     }
 }
 
+/// To who finds no seat.
+const REFUSAL: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 /// After a failed accept, so that a machine out of file descriptors is not kept busy.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_address_cannot_take_all_connections() {
-        let seats = Seats::default();
-        let stranger: IpAddr = "10.0.0.99".parse().unwrap();
-        let mut held: Vec<Seat> =
-            (0..limits::CONNECTIONS_PER_ADDRESS_MAX).map(|_| seats.take(stranger).unwrap()).collect();
-        assert!(seats.take(stranger).is_none());
-        assert!(seats.take("10.0.0.98".parse().unwrap()).is_some());
-        held.pop();
-        assert!(seats.take(stranger).is_some());
-        drop(held);
-        assert!(seats.0.lock().unwrap().is_empty());
-    }
-
-    #[test]
-    fn connections_end_at_the_limit() {
-        let seats = Seats::default();
-        let local: IpAddr = "127.0.0.1".parse().unwrap();
-        let held: Vec<Option<Seat>> = (0..=limits::CONNECTIONS_MAX).map(|_| seats.take(local)).collect();
-        assert_eq!(held.iter().filter(|seat| seat.is_none()).count(), 1);
-    }
-}

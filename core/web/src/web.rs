@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, watch};
 use twinhub_runtime::Handle;
 
 use crate::access::Rules;
+use crate::clients::Clients;
 use crate::limits;
 
 /// See the module.
@@ -19,6 +20,7 @@ pub(crate) struct Shared {
     pub(crate) matrix: serde_json::Value,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) forwards: Arc<Semaphore>,
+    pub(crate) clients: Clients,
 }
 
 impl std::ops::Deref for Web {
@@ -35,9 +37,10 @@ impl Web {
         rules: Rules,
         matrix: serde_json::Value,
         stopping: watch::Receiver<bool>,
+        clients: Clients,
     ) -> Web {
         let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards }))
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, clients }))
     }
 }
 

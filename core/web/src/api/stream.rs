@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use hyper::body::Frame;
 use serde::Deserialize;
+use tokio::sync::OwnedSemaphorePermit;
 use twinhub_runtime::view::StreamFrame;
 use twinhub_runtime::{Stream, StreamFilter};
 use utoipa::IntoParams;
@@ -77,10 +78,32 @@ async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {
             () = stopped(&mut stopping) => goodbye(),
         };
         let is_last = matches!(message, Message::Close(_));
+        // A large frame waits until others have taken theirs.
+        let Some(_room) = room(&web, message_bytes(&message)).await else { break };
         match tokio::time::timeout(limits::BLOCKED_WRITE_MAX, socket.send(message)).await {
             Ok(Ok(())) if !is_last => {}
             Ok(Ok(()) | Err(_)) | Err(_) => break,
         }
+    }
+}
+
+/// Memory for a frame, waited for as long as a slow client may hold its own.
+async fn room(web: &Web, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
+    let until = tokio::time::Instant::now() + limits::BLOCKED_WRITE_MAX;
+    loop {
+        match web.clients.room(bytes) {
+            Ok(room) => return Some(room),
+            Err(_) if tokio::time::Instant::now() >= until => return None,
+            Err(_) => tokio::time::sleep(EVENT_LOOK).await,
+        }
+    }
+}
+
+fn message_bytes(message: &Message) -> usize {
+    match message {
+        Message::Text(text) => text.len(),
+        Message::Binary(bytes) | Message::Ping(bytes) | Message::Pong(bytes) => bytes.len(),
+        Message::Close(_) => 0,
     }
 }
 

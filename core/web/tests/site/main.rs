@@ -1,6 +1,8 @@
 //! A real node of one with generated values, asked over real connections.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod slow;
+
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -245,6 +247,10 @@ impl Socket {
 
 impl Site {
     fn start() -> Site {
+        Site::start_at(std::net::TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    fn start_at(listener: std::net::TcpListener) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("twinhub.toml");
         // The peer port is never dialed: there is no other node.
@@ -275,7 +281,8 @@ impl Site {
         let server = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                listener.set_nonblocking(true).unwrap();
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
                 let stopping = served.clone();
                 serve(served, listener, web, async {
