@@ -21,6 +21,14 @@ pub(crate) enum Area {
     Holding,
 }
 
+/// A stretch of a table that one request reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) area: Area,
+    pub(crate) start: u16,
+    pub(crate) count: u16,
+}
+
 impl Area {
     /// Whether an entry of this table is one bit.
     pub(crate) fn is_bits(self) -> bool {

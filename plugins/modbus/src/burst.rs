@@ -6,16 +6,8 @@
 
 use tokio_modbus::ExceptionCode;
 
-use crate::address::Area;
+use crate::address::{Area, Span};
 use crate::image::Data;
-
-/// A stretch of a table that one request reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) area: Area,
-    pub(crate) start: u16,
-    pub(crate) count: u16,
-}
 
 /// What the device said to one read.
 pub(crate) type Answer = Result<Data, ExceptionCode>;

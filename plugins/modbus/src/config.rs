@@ -12,7 +12,6 @@ use thiserror::Error;
 
 use crate::address::{Address, AddressError};
 use crate::codec::Order;
-use crate::planner::Limits;
 
 /// Settings as they are written in `twinhub.toml`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -221,6 +220,19 @@ pub enum ConfigError {
     /// The probe register is not an address.
     #[error("`standby_probe_register`: {0}")]
     Probe(#[source] AddressError),
+}
+
+/// What a block may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Most registers.
+    pub registers: u16,
+    /// Most bits.
+    pub bits: u16,
+    /// Registers without an item that may lie between two items.
+    pub gap: u16,
+    /// Bits without an item that may lie between two items.
+    pub gap_bits: u16,
 }
 
 /// Settings after checking.

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_modbus::{ExceptionCode, Request, Response};
 use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
 
-use crate::address::Area;
-use crate::burst::{Answer, Span};
+use crate::address::{Area, Span};
+use crate::burst::Answer;
 use crate::config::Settings;
 use crate::image::{Data, Image, LINGER};
 use crate::inbox::Inbox;

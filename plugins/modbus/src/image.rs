@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use twinhub_plugin::{Item, Publisher, Quality, Update, Value, unix_ns};
 
+use crate::address::Span;
 use crate::backoff::Backoff;
-use crate::burst::Span;
 use crate::codec::Datum;
 use crate::config::{Publish, Settings};
 use crate::inbox::Points;

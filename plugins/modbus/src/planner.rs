@@ -1,20 +1,8 @@
 //! Which requests read the items: neighbors share a block, a refused block is taken apart.
 
 use crate::address::Area;
+use crate::config::Limits;
 use crate::point::Point;
-
-/// What a block may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Most registers.
-    pub registers: u16,
-    /// Most bits.
-    pub bits: u16,
-    /// Registers without an item that may lie between two items.
-    pub gap: u16,
-    /// Bits without an item that may lie between two items.
-    pub gap_bits: u16,
-}
 
 /// One read request and the points it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]

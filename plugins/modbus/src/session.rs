@@ -20,8 +20,9 @@ use tokio_modbus::slave::SlaveContext as _;
 use tokio_modbus::{Error as WireError, ExceptionCode, Request, Response, Slave};
 use twinhub_plugin::{Permit, Suppressed};
 
+use crate::address::Span;
 use crate::backoff::Backoff;
-use crate::burst::{Answer, Burst, Span};
+use crate::burst::{Answer, Burst};
 use crate::config::Settings;
 use crate::pace::Heard;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::placement::Placement;
 use crate::span::{self, Span};
 use crate::topic::{self, Placeholders};
 
@@ -104,20 +105,6 @@ pub struct Config {
     /// Given by the host: where this instance runs.
     #[serde(default)]
     pub twinhub: Option<Placement>,
-}
-
-/// Where an instance runs; the host adds it to the settings.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Placement {
-    /// Name of this node.
-    pub node: String,
-    /// Name of the site.
-    pub site: String,
-    /// Id of the interface.
-    pub interface: String,
-    /// Id of the cluster.
-    pub cluster: String,
 }
 
 /// Protocol version spoken to the broker.

@@ -28,6 +28,7 @@ pub mod output;
 pub mod packet;
 mod pauses;
 pub mod payload;
+pub mod placement;
 pub mod session;
 pub mod span;
 pub mod topic;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::config::Placement;
+use crate::placement::Placement;
 
 /// Why a topic, filter or template was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
