@@ -163,7 +163,8 @@ impl Ballot {
         }
         // A token that was overtaken by a later epoch proves nothing: its bearer would act without the guard
         // time while writes of that epoch are on their way.
-        if epoch <= self.promised || token.is_some_and(|token| token.epoch < self.promised) {
+        let is_overtaken = token.is_some_and(|token| token.epoch < self.promised);
+        if epoch <= self.promised || (is_overtaken && Rule::OvertakenToken.holds()) {
             return Some(RefusalCause::Promised);
         }
         match self.holder(now) {
@@ -181,7 +182,8 @@ impl Ballot {
     /// Whether the holder itself said that this candidate may follow.
     fn is_released(&self, holder: NodeRank, asker: Grant, token: Option<TransferToken>) -> bool {
         token.is_some_and(|token| {
-            token.epoch == self.promised && token.from == holder && token.to == asker.node
+            let is_of_the_grant = token.epoch == self.promised || !Rule::TokenOfTheGrant.holds();
+            is_of_the_grant && token.from == holder && token.to == asker.node
         })
     }
 
@@ -190,7 +192,7 @@ impl Ballot {
             Some(RefusalCause::NotYours)
         } else if epoch < self.promised {
             Some(RefusalCause::Promised)
-        } else if epoch > self.promised || self.grant != Some(asker) {
+        } else if (epoch > self.promised || self.grant != Some(asker)) && Rule::RenewalOfTheHolder.holds() {
             Some(RefusalCause::Unknown)
         } else {
             None
@@ -200,10 +202,11 @@ impl Ballot {
     /// Whether the asker takes others for voters than they are by a newer record. One that knows of no record, as
     /// one of the version before, takes those of the configuration: right as long as nobody is absent.
     fn is_outdated(&self, members: Option<&SharedMembers>) -> bool {
-        match members {
+        let is_older = match members {
             Some(members) => members.stamp < self.members.stamp,
             None => !self.members.absent.is_empty() || self.members.before.is_some(),
-        }
+        };
+        is_older && Rule::VotersOfToday.holds()
     }
 
     fn verdict(

@@ -28,12 +28,24 @@ pub enum Rule {
     Majority,
     /// Where others vote, nobody promotes itself.
     NoSelfPromotion,
+    /// A transfer token that a later epoch overtook wins nothing.
+    OvertakenToken,
+    /// A transfer token opens the grant of its own epoch only. [`Rule::OvertakenToken`] refuses all that this would let
+    /// through: a token of an older epoch. One of a later epoch than the voter knows is its holder's word, too.
+    TokenOfTheGrant,
+    /// Who takes older voters for the voters gets no vote.
+    VotersOfToday,
+    /// Only the process that holds the grant renews it. No two nodes act without that, since an epoch has one owner and
+    /// a dead process does nothing; but what a dead process had sent would keep its successor waiting for a lease.
+    RenewalOfTheHolder,
+    /// A holder that hears of a higher epoch stops.
+    HigherEpoch,
 }
 
 impl Rule {
     /// Every rule.
     #[cfg(twinhub_sabotage)]
-    pub const ALL: [Rule; 9] = [
+    pub const ALL: [Rule; 14] = [
         Rule::DiskBeforeWord,
         Rule::OneGrant,
         Rule::FreshAfterRestart,
@@ -43,6 +55,11 @@ impl Rule {
         Rule::WordOfThisProcess,
         Rule::Majority,
         Rule::NoSelfPromotion,
+        Rule::OvertakenToken,
+        Rule::TokenOfTheGrant,
+        Rule::VotersOfToday,
+        Rule::RenewalOfTheHolder,
+        Rule::HigherEpoch,
     ];
 
     /// Whether the rule is in force.
@@ -56,17 +73,17 @@ impl Rule {
     /// Whether the rule is in force on this thread.
     #[cfg(twinhub_sabotage)]
     pub(crate) fn holds(self) -> bool {
-        BROKEN.get() != Some(self)
+        BROKEN.get() & 1 << self as u32 == 0
     }
 
-    /// Takes a rule away on this thread, or gives back the one that was.
+    /// Takes these rules away on this thread, and gives back those that were.
     #[cfg(twinhub_sabotage)]
-    pub fn take_away(rule: Option<Rule>) {
-        BROKEN.set(rule);
+    pub fn take_away(rules: &[Rule]) {
+        BROKEN.set(rules.iter().fold(0, |broken, rule| broken | 1 << *rule as u32));
     }
 }
 
 #[cfg(twinhub_sabotage)]
 thread_local! {
-    static BROKEN: std::cell::Cell<Option<Rule>> = const { std::cell::Cell::new(None) };
+    static BROKEN: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }

@@ -26,6 +26,8 @@ pub enum Finding {
     NoConvergence,
     /// A record of the voters went back, had two contents, or was won with after it was replaced.
     VotersBroken,
+    /// After a supervisor's word, somebody was still waited for.
+    TakeoverLate,
     /// The role moved for better health to a node that nobody had seen to be better.
     MoveUnproven,
     /// The role moved for better health more often than the flap limit allows.

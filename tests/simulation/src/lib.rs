@@ -33,4 +33,4 @@ pub use site::{Clock, Gate, Life, Site};
 pub use sites::Sites;
 pub use survey::{Tally, survey};
 pub use voters::VotersSeen;
-pub use world::{Faults, INTERFACES, Plan, Sabotage, Seen, World};
+pub use world::{Faults, INTERFACES, Plan, Sabotage, Script, Seen, World};

@@ -50,6 +50,11 @@ impl Net {
         self.cut[place(from)] |= 1 << place(to);
     }
 
+    /// Heals one direction.
+    pub fn join(&mut self, from: VoterId, to: VoterId) {
+        self.cut[place(from)] &= !(1 << place(to));
+    }
+
     /// Heals everything.
     pub fn heal(&mut self) {
         self.cut = [0; SITES_MAX];

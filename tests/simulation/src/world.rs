@@ -22,11 +22,13 @@ use crate::story::{Line, Story};
 mod driver;
 mod health;
 mod plan;
+mod scripts;
 mod trouble;
 mod voters;
 
 pub use health::{INTERFACES, Seen};
 pub use plan::{Faults, Plan, Sabotage};
+pub use scripts::Script;
 
 /// Everything together.
 #[derive(Debug)]

@@ -8,6 +8,7 @@ use crate::message::{Heartbeat, Message, PathId};
 use crate::output::Action;
 use crate::peer::PathView;
 use crate::reason::{Reason, millis};
+use crate::rule::Rule;
 use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::stored::Hold;
@@ -94,6 +95,7 @@ impl Machine {
         self.highest = self.highest.max(seen);
         if let Some(tenure) = &self.tenure
             && seen > tenure.epoch
+            && Rule::HigherEpoch.holds()
         {
             let reason = Reason::HigherEpoch { mine: tenure.epoch, seen, from };
             self.lose_role(reason, now);
