@@ -58,7 +58,8 @@ pub struct Pins {
     /// Nothing moves by itself, in the whole group.
     #[n(1)]
     pub hold: Hold,
-    /// An operator moved the role here in this epoch; no failback undoes it.
+    /// An operator moved the role here, and this is the last epoch since in which nobody else was active; no failback
+    /// undoes it.
     #[n(2)]
     pub chosen: Option<Epoch>,
 }

@@ -16,6 +16,8 @@ use tempfile::TempDir;
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(40);
+/// The role moves when a test says so.
+const MANUAL: &str = "failback = \"manual\"";
 
 pub(crate) struct Node {
     pub(crate) name: &'static str,
@@ -35,11 +37,20 @@ impl Pair {
         Pair::start_old(&[])
     }
 
+    /// A pair whose role goes back to the main by itself, soon.
+    pub(crate) fn start_with_failback() -> Pair {
+        Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", &[])
+    }
+
     /// A pair of which these are processes of the version before.
     pub(crate) fn start_old(old: &[&'static str]) -> Pair {
+        Pair::start_pair(MANUAL, old)
+    }
+
+    fn start_pair(failback: &str, old: &[&'static str]) -> Pair {
         let [witness] = free_ports();
-        let witness_line = format!("witness = \"127.0.0.1:{witness}\"");
-        let mut pair = Pair::start_site(&["main", "backup"], &witness_line, old);
+        let lines = format!("{failback}\nwitness = \"127.0.0.1:{witness}\"");
+        let mut pair = Pair::start_site(&["main", "backup"], &lines, old);
         // It listens where the configuration says that it is; the version before had to be told.
         let listen = format!("127.0.0.1:{witness}");
         let told: &[&str] = if old.contains(&"witness") { &["--listen", &listen] } else { &[] };
@@ -48,10 +59,11 @@ impl Pair {
     }
 
     pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
-        Pair::start_site(names, witness, &[])
+        Pair::start_site(names, &format!("{MANUAL}\n{witness}"), &[])
     }
 
-    fn start_site(names: &[&'static str], witness: &str, old: &[&'static str]) -> Pair {
+    /// `cluster` is what else the section of that name says.
+    fn start_site(names: &[&'static str], cluster: &str, old: &[&'static str]) -> Pair {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = String::new();
         let mut webs = Vec::new();
@@ -63,7 +75,7 @@ impl Pair {
         }
         let config = format!(
             "version = 1\nsite = \"pair\"\n[cluster]\nnodes = {names:?}\nprofile = \"normal\"\n\
-             failback = \"manual\"\n{witness}\n{nodes}\
+             {cluster}\n{nodes}\
              [web]\ntoken_file = \"token\"\n\
              [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nitems = \"sim1.csv\"\nsettings = {{ interval_ms = 50 }}\n"
         );
@@ -198,6 +210,19 @@ impl Pair {
         kill_process(pid, Signal::TERM).unwrap();
         let status = child.wait().unwrap();
         status.code().unwrap_or_else(|| -status.signal().unwrap_or_default())
+    }
+
+    /// The exit code of a process that ends by itself.
+    pub(crate) fn ended(&mut self, name: &str) -> i32 {
+        let begun = Instant::now();
+        loop {
+            let child = &mut self.nodes.iter_mut().find(|found| found.name == name).unwrap().child;
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code().unwrap_or_else(|| -status.signal().unwrap_or_default());
+            }
+            assert!(begun.elapsed() < PATIENCE, "{name} does not end\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn wait(&self, what: &str, is_so: impl Fn(&Pair) -> bool) {

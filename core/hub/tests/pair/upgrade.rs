@@ -120,6 +120,42 @@ fn a_node_goes_back_to_the_version_before_unless_a_voter_is_shrunk() {
     values.are_at(&pair, "main");
 }
 
+/// A role file of a version that is not there yet: the node says so and does not start, the file stays as it is, and the
+/// other node is not harmed.
+#[test]
+fn a_role_file_of_a_later_version_is_refused_with_what_to_do_and_kept() {
+    let mut pair = Pair::start();
+    settled(&pair, "main", "backup");
+    assert_eq!(pair.stop("backup"), 0);
+    let path = pair.dir.path().join("var/lib/twinhub/backup/role");
+    let mut bytes = std::fs::read(&path).unwrap();
+    for slot in bytes.chunks_mut(4096).filter(|slot| slot.starts_with(b"TWHROLE\n")) {
+        slot[8] = 3;
+        let length = u32::from_le_bytes(slot[12..16].try_into().unwrap()) as usize;
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&slot[..24]);
+        checksum.update(&slot[32..32 + length]);
+        slot[24..28].copy_from_slice(&checksum.finalize().to_le_bytes());
+    }
+    std::fs::write(&path, &bytes).unwrap();
+
+    let before = pair.log("backup").len();
+    pair.restart("backup");
+    assert_eq!(pair.ended("backup"), 1);
+    let log = pair.log("backup")[before..].to_owned();
+    let said = format!(
+        "error: {} has format 3, this version reads up to 2; install the newer version again",
+        path.display()
+    );
+    assert_eq!(log.matches(&said).count(), 1, "{log}");
+    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!(std::fs::read(&path).unwrap(), bytes, "the file is as it was");
+    let epoch = pair.json("main", &["status"])["groups"][0]["epoch"].clone();
+    let mut values = Values::default();
+    values.set(&pair, "main");
+    assert_eq!(pair.json("main", &["status"])["groups"][0]["epoch"], epoch);
+}
+
 fn settled(pair: &Pair, active: &str, standby: &str) {
     pair.wait(&format!("{active} active, {standby} standby, in sync"), |pair| {
         let group = &pair.json(active, &["status"])["groups"][0];

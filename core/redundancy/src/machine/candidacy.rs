@@ -88,7 +88,7 @@ impl Machine {
     }
 
     /// Whether nobody is known to have been active after this node.
-    fn was_last_active(&self) -> bool {
+    pub(super) fn was_last_active(&self) -> bool {
         let views = self.peers.values().filter_map(|view| view.heartbeat.as_ref());
         let newest = views.map(|heartbeat| heartbeat.position.epoch).max().unwrap_or(Epoch::NONE);
         // The journal may know of an epoch whose win the role file has missed.

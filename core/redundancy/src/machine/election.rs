@@ -386,12 +386,22 @@ impl Machine {
         }
     }
 
+    /// Whether an operator moved the role here: with this token, or with an earlier one, and nobody else was active since.
+    /// What cost this node the role in between, a restart above all, is no decision of an operator.
+    fn is_chosen_by(&self, campaign: &Campaign) -> bool {
+        match campaign.token {
+            Some(token) => matches!(token.cause, MoveCause::Operator { .. }),
+            None => self.pins.chosen == Some(self.last_active) && self.was_last_active(),
+        }
+    }
+
     /// The role is won: the lease counts from when the deciding round was sent.
     fn win(&mut self, campaign: Campaign, sent: Moment, alone: Option<Alone>, now: Moment) {
         assert!(self.gates_closed, "a node acts anew only after it stopped acting");
         let timers = self.setup.timers;
         let (epoch, lease_end) = (campaign.epoch, sent + timers.hold());
         let is_clean = campaign.token.is_some_and(|token| token.drained);
+        let is_chosen = self.is_chosen_by(&campaign);
         self.agenda.clear(Timer::Vote);
         self.tenure = Some(Tenure {
             epoch,
@@ -415,9 +425,7 @@ impl Machine {
         self.may_have_diverged = false;
         self.preferred = None;
         self.better = None;
-        self.pins.chosen = campaign
-            .token
-            .and_then(|token| matches!(token.cause, MoveCause::Operator { .. }).then_some(epoch));
+        self.pins.chosen = is_chosen.then_some(epoch);
         self.agenda.clear(Timer::Handoff);
         let is_first = matches!(campaign.why, Reason::FirstStart { .. });
         // What was handed over is counted by everyone who heard of it, this node included.
