@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener as StdListener;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use twinhub_floating::Keeper;
-use twinhub_model::Moment;
+use twinhub_model::{Moment, Position};
 use twinhub_redundancy::{Action, Input, Machine, Message, NodeState, Order, Output, PathId, VoterId};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind};
@@ -48,13 +48,34 @@ pub(crate) enum Told {
 
 /// The door to the control thread.
 #[derive(Debug, Clone)]
-pub(crate) struct ControlSender(mpsc::UnboundedSender<Told>);
+pub(crate) struct ControlSender {
+    sender: mpsc::UnboundedSender<Told>,
+    /// Where the journals of groups ended last, until the control thread looks.
+    positions: Arc<Mutex<BTreeMap<String, Position>>>,
+}
 
 impl ControlSender {
     /// A door, and what comes through it.
     pub(crate) fn new() -> (ControlSender, mpsc::UnboundedReceiver<Told>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (ControlSender(sender), receiver)
+        (ControlSender { sender, positions: Arc::default() }, receiver)
+    }
+
+    /// Where a group's journal ends. It wakes nobody: whatever turns the machine next finds it.
+    pub(crate) fn position(&self, group: &str, mine: Position) {
+        let mut positions = self.positions();
+        match positions.get_mut(group) {
+            Some(position) => *position = mine,
+            None => drop(positions.insert(group.to_owned(), mine)),
+        }
+    }
+
+    fn take_position(&self, group: &str) -> Option<Position> {
+        self.positions().remove(group)
+    }
+
+    fn positions(&self) -> MutexGuard<'_, BTreeMap<String, Position>> {
+        self.positions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An engine reports.
@@ -64,12 +85,12 @@ impl ControlSender {
 
     /// Whether the control thread has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        self.0.is_closed()
+        self.sender.is_closed()
     }
 
     pub(crate) fn tell(&self, told: Told) {
         // After shutdown nobody listens.
-        drop(self.0.send(told));
+        drop(self.sender.send(told));
     }
 }
 
@@ -124,6 +145,7 @@ struct Control {
     links: BTreeMap<(VoterId, u8), Link>,
     shared: Arc<Shared>,
     storage: std::sync::mpsc::Sender<Store>,
+    sender: ControlSender,
     state: RoleState,
     stopped_groups: BTreeSet<String>,
 }
@@ -171,6 +193,7 @@ impl Control {
             links: BTreeMap::new(),
             shared: setup.shared,
             storage,
+            sender: setup.sender,
             state: setup.role_state,
             stopped_groups: BTreeSet::new(),
         };
@@ -359,21 +382,28 @@ impl Control {
     /// Feeds one machine and does everything it orders.
     fn turn(&mut self, name: &str, input: Option<Input>) {
         let now = clock::now();
-        let Some(group) = self.groups.get_mut(name) else { return };
-        if let Some(input) = input {
-            group.machine.handle_input(input, now);
+        if let Some(mine) = self.sender.take_position(name) {
+            self.give(name, Input::LogPosition { mine }, now);
         }
+        if let Some(input) = input {
+            self.give(name, input, now);
+        }
+        self.show(name, now);
+    }
+
+    fn give(&mut self, name: &str, input: Input, now: Moment) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        group.machine.handle_input(input, now);
         loop {
             let Some(group) = self.groups.get_mut(name) else { return };
             match group.machine.poll_output(now) {
                 Output::Action(action) => self.act(name, action),
                 Output::Timeout(wake) => {
                     group.wake = wake;
-                    break;
+                    return;
                 }
             }
         }
-        self.show(name, now);
     }
 
     fn act(&mut self, name: &str, action: Action) {
@@ -501,4 +531,25 @@ fn spawn_storage(mut file: RoleFile, control: ControlSender) -> std::sync::mpsc:
         tracing::error!(%error, "the role file's thread does not start: this node can promise nothing");
     }
     sender
+}
+
+#[cfg(test)]
+mod tests {
+    use twinhub_model::{Epoch, NodeRank};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_journal_wakes_nobody_and_its_newest_is_found() {
+        let (sender, mut told) = ControlSender::new();
+        let at = |seq| Position::new(Epoch::new(1, NodeRank(0)), seq);
+        for seq in [7, 8] {
+            sender.position("site", at(seq));
+        }
+        sender.position("other", at(3));
+        assert!(told.try_recv().is_err());
+        assert_eq!(sender.take_position("site"), Some(at(8)));
+        assert_eq!(sender.take_position("site"), None);
+        assert_eq!(sender.take_position("other"), Some(at(3)));
+    }
 }

@@ -556,7 +556,7 @@ impl Engine {
         let mine = self.journal.last();
         if self.told != Some(mine) {
             self.told = Some(mine);
-            self.tell(Input::LogPosition { mine });
+            self.control.position(&self.group, mine);
         }
         self.counters.covered = self.streams.values().map(|stream| stream.covered).sum();
         self.counters.orphans = self.replication.orphans();
