@@ -83,7 +83,10 @@ fn simulated_hours(words: &[&str]) -> Result<()> {
             Some(&"--hours") => hours = number,
             Some(&"--from") => first = number,
             _ => {
-                return Err(Failure::usage(format!("`{}` is not --seeds, --hours or --from", pair.join(" "))));
+                return Err(Failure::usage(format!(
+                    "`{}` is not --seeds, --hours or --from",
+                    pair.join(" ")
+                )));
             }
         }
     }
