@@ -64,16 +64,16 @@ pub struct Timers {
 
 /// A rule between timers that is broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("timer rule broken: {rule}, but {left_name} is {left:?} and the limit is {right:?}")]
+#[error("timer rule broken: {rule}, but {left_name} is {left} and the limit is {right}")]
 pub struct TimerRule {
     /// The rule in words.
     pub rule: &'static str,
     /// The timer that breaks it.
     pub left_name: &'static str,
     /// Its value.
-    pub left: Duration,
+    pub left: String,
     /// What it may be at most, or must be at least.
-    pub right: Duration,
+    pub right: String,
 }
 
 impl Timers {
@@ -185,19 +185,34 @@ impl Timers {
                 self.round_trip * 2 + MILLISECOND * 5,
             ),
             ("start at least 2 leases", "start", self.start, self.lease * 2),
-            ("ring at least 2 (lease + guard)", "ring", self.ring, (self.lease + self.guard) * 2),
+            (
+                "ring at least 2 (lease + guard) + 1 s that the log lags behind",
+                "ring",
+                self.ring,
+                (self.lease + self.guard) * 2 + LOG_LAG_MAX,
+            ),
             ("drain at least 2 round trips", "drain", self.drain, self.round_trip * 2),
             ("evidence_age at least 2 heartbeats", "evidence_age", self.evidence_age, self.heartbeat * 2),
+            ("confirm at least 2 heartbeats", "confirm", self.confirm, self.heartbeat * 2),
+            ("score_hold at least 2 heartbeats", "score_hold", self.score_hold, self.heartbeat * 2),
         ];
+        let broken = |rule, left_name, left: Duration, right: Duration| {
+            Err(TimerRule { rule, left_name, left: format!("{left:?}"), right: format!("{right:?}") })
+        };
         for (rule, left_name, left, right) in most {
             if left > right {
-                return Err(TimerRule { rule, left_name, left, right });
+                return broken(rule, left_name, left, right);
             }
         }
         for (rule, left_name, left, right) in least {
             if left < right {
-                return Err(TimerRule { rule, left_name, left, right });
+                return broken(rule, left_name, left, right);
             }
+        }
+        if self.flap_moves == 0 {
+            // The role would never go back, and an operator be alarmed at the first takeover.
+            let (left, right) = (self.flap_moves.to_string(), "1".to_owned());
+            return Err(TimerRule { rule: "flap_moves at least 1", left_name: "flap_moves", left, right });
         }
         Ok(())
     }
@@ -207,6 +222,9 @@ impl Timers {
 /// virtual machines.
 const CLOCK_RATE_ERROR_PERCENT: u32 = 1;
 const MILLISECOND: Duration = Duration::from_millis(1);
+/// How far the log of a standby that may take over lies behind: the 1,000 records that are the limit by default, at 1,000
+/// values per second. What only its ring has must stay there for that much longer.
+const LOG_LAG_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -216,10 +234,10 @@ mod tests {
 
     /// A profile with three of its timers changed, most of them a little.
     fn timers() -> impl Strategy<Value = (Timers, Duration)> {
-        let change = (0..10_usize, 1..300_u64);
-        (0..ALL.len(), prop::collection::vec(change, 3), 0..400_u64).prop_map(
-            |(profile, changes, in_flight)| {
-                let mut timers = Timers::of(ALL[profile]);
+        let change = (0..12_usize, 1..300_u64);
+        (0..ALL.len(), prop::collection::vec(change, 3), 0..400_u64, 0..9_u8).prop_map(
+            |(profile, changes, in_flight, flap_moves)| {
+                let mut timers = Timers { flap_moves, ..Timers::of(ALL[profile]) };
                 for (which, percent) in changes {
                     let timer = match which {
                         0 => &mut timers.heartbeat,
@@ -231,6 +249,8 @@ mod tests {
                         6 => &mut timers.start,
                         7 => &mut timers.ring,
                         8 => &mut timers.drain,
+                        9 => &mut timers.confirm,
+                        10 => &mut timers.score_hold,
                         _ => &mut timers.evidence_age,
                     };
                     *timer = Duration::from_micros(u64::try_from(timer.as_micros()).unwrap() * percent / 100);
@@ -256,9 +276,12 @@ mod tests {
             ("guard", t.guard < in_flight),
             ("stagger", ms(t.stagger) < 2.0 * ms(t.round_trip) + 5.0 - least),
             ("start", ms(t.start) < 2.0 * ms(t.lease) - least),
-            ("ring", ms(t.ring) < 2.0 * (ms(t.lease) + ms(t.guard)) - least),
+            ("ring", ms(t.ring) < 1000.0 + 2.0 * (ms(t.lease) + ms(t.guard)) - least),
             ("drain", ms(t.drain) < 2.0 * ms(t.round_trip) - least),
             ("evidence_age", ms(t.evidence_age) < 2.0 * ms(t.heartbeat) - least),
+            ("confirm", ms(t.confirm) < 2.0 * ms(t.heartbeat) - least),
+            ("score_hold", ms(t.score_hold) < 2.0 * ms(t.heartbeat) - least),
+            ("flap_moves", t.flap_moves < 1),
         ];
         rules.into_iter().filter(|(_, is_broken)| *is_broken).map(|(name, _)| name).collect()
     }
@@ -290,7 +313,7 @@ mod tests {
     fn each_broken_rule_is_named_with_its_numbers() {
         type Spoil = (fn(&mut Timers), &'static str);
         let ms = Duration::from_millis;
-        let spoils: [Spoil; 10] = [
+        let spoils: [Spoil; 14] = [
             (|t| t.heartbeat = t.lease / 5, "heartbeat"),
             (|t| t.renew = t.lease / 2, "renew"),
             (|t| t.margin = t.slack, "margin"),
@@ -301,6 +324,10 @@ mod tests {
             (|t| t.drain = Duration::ZERO, "drain"),
             (|t| t.renew = Duration::ZERO, "renew"),
             (|t| t.evidence_age = Duration::ZERO, "evidence_age"),
+            (|t| t.ring = (t.lease + t.guard) * 2, "ring"),
+            (|t| t.confirm = t.heartbeat, "confirm"),
+            (|t| t.score_hold = t.heartbeat, "score_hold"),
+            (|t| t.flap_moves = 0, "flap_moves"),
         ];
         for profile in ALL {
             for (spoil, name) in spoils {
@@ -315,5 +342,8 @@ mod tests {
             "timer rule broken: guard at least the longest in-flight time of an unfenced interface, \
              but guard is 50ms and the limit is 51ms"
         );
+        let error = Timers { flap_moves: 0, ..Timers::of(Profile::Lan) }.check(ms(1)).unwrap_err();
+        let words = "timer rule broken: flap_moves at least 1, but flap_moves is 0 and the limit is 1";
+        assert_eq!(error.to_string(), words);
     }
 }

@@ -109,6 +109,11 @@ pub(crate) fn timers(site: &Site, manifests: &[&Manifest]) -> Result<Timers, Sta
         }
     }
     timers.hold_back = site.cluster.hold_back;
+    // What follows from the heartbeat and has no key of its own.
+    let beats = timers.heartbeat * 2;
+    for field in [&mut timers.confirm, &mut timers.score_hold, &mut timers.evidence_age] {
+        *field = beats.max(*field);
+    }
     let in_flight = manifests
         .iter()
         .filter(|manifest| manifest.mb.fence == twinhub_contract::manifest::Fence::Bounded)
@@ -197,6 +202,18 @@ mod tests {
         let setup = machine_setup(&site, &site.groups[0], NodeRank(0), 1, &timers(&site, &[]).unwrap());
         assert!(setup.nodes.iter().rev().skip_while(|node| !node.votes).all(|node| node.votes));
         setup.voters().count()
+    }
+
+    /// Nobody is refused for a timer that has no key.
+    #[test]
+    fn timers_without_a_key_follow_the_heartbeat() {
+        let text = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"n0\"]\nprofile = \"lan\"\n\
+                    timers = { heartbeat = \"6s\", lease = \"60s\", margin = \"2s\", start = \"120s\", ring = \"300s\" }\n\
+                    [nodes.n0]\nlinks = [\"10.0.0.1:7620\"]\n";
+        let site = twinhub_config::parse(text, "twinhub.toml", &NoFiles).unwrap().site;
+        let timers = timers(&site, &[]).unwrap();
+        let beats = Duration::from_secs(12);
+        assert_eq!((timers.confirm, timers.score_hold, timers.evidence_age), (beats, beats, beats));
     }
 
     #[test]

@@ -80,6 +80,39 @@ fn a_main_alone_acts_on_and_acts_again() {
     }
 }
 
+/// A group that was shrunk to its main, and the main is lost: another node acts by an operator's word only, says so for
+/// as long as nobody who votes agrees, and has a majority again when a machine with the main's name is back.
+#[test]
+fn who_acts_for_a_lost_last_voter_says_so_until_that_is_back() {
+    for seed in 0..10 {
+        let mut world = World::settled(Plan { hands_back: false, ..Plan::pair() }, seed);
+        let lease = world.lease();
+        let backup = VoterId::Node(twinhub_model::NodeRank(1));
+        for voter in [backup, VoterId::Witness] {
+            world.order(1, Order::Maintenance(true));
+            world.advance(lease);
+            world.order(0, Order::Members(MembersChange::Shrink { voter, fenced: false, hold: true }));
+            world.advance(lease);
+        }
+        world.order(1, Order::Maintenance(false));
+        world.advance(lease * 2);
+        world.remove(0);
+        world.advance(lease * 4);
+        assert_eq!(world.state(1), Some(NodeState::Standby), "seed {seed}\n{}", world.story(30));
+        world.order(1, Order::Failover { force: true });
+        world.advance(lease * 20);
+        let machine = world.machine(1).unwrap();
+        assert_eq!((machine.state(), machine.is_unquorate()), (NodeState::Active, true), "seed {seed}");
+        let story = world.story(10);
+        assert!(story.contains("forced a failover with 0 votes of 1 needed"), "seed {seed}\n{story}");
+        world.bring_back(0);
+        world.advance(lease * 8);
+        let machine = world.machine(1).unwrap();
+        assert_eq!((machine.state(), machine.is_unquorate()), (NodeState::Active, false), "seed {seed}");
+        assert!(!world.field.has(Finding::TwoHolders), "seed {seed}");
+    }
+}
+
 /// The checks can fail: a voter that forgets who votes is noticed.
 #[test]
 fn a_voter_that_forgets_who_votes_lets_the_wrong_ones_win() {

@@ -173,7 +173,9 @@ impl Machine {
         self.agenda.clear(Timer::Vote);
         if force {
             self.urgent = None;
-            let why = Reason::ForcedFailover { votes: 1, needed: self.electorate.needed() };
+            // Who was shrunk has no vote that counts, also for itself.
+            let (votes, needed) = self.electorate.tally(&VoterSet::from_iter([self.setup.me]));
+            let why = Reason::ForcedFailover { votes, needed };
             return self.campaign(None, Some(Alone::Operator), why, now);
         }
         if let Some(why) = self.may_promote_itself(now) {
