@@ -127,9 +127,11 @@ impl Ballot {
         }
     }
 
-    /// Frees the grant of a process that is known to be dead. The promise stays.
-    pub(crate) fn resign(&mut self, node: NodeRank, incarnation: Incarnation) -> bool {
-        let is_of_dead = |grant: Grant| grant.incarnation <= incarnation || !Rule::WordOfThisProcess.holds();
+    /// Frees the grant of a process that is known to be dead, or that said that it stopped in this epoch. What such a
+    /// process won later stays: it may have been resumed. The promise stays, too.
+    pub(crate) fn resign(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> bool {
+        let is_over = |grant: Grant| (grant.incarnation, self.promised) <= (incarnation, epoch);
+        let is_of_dead = |grant| is_over(grant) || !Rule::WordOfThisProcess.holds();
         let frees = self.grant.is_some_and(|grant| grant.node == node && is_of_dead(grant));
         if frees {
             self.grant = None;
@@ -375,10 +377,23 @@ mod tests {
     fn a_dead_process_frees_its_grant_but_not_that_of_its_successor() {
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 1, None, 0);
-        assert!(!ballot.resign(B, Incarnation(9)) && !ballot.resign(A, Incarnation(0)));
-        assert!(ballot.resign(A, Incarnation(1)));
+        let last = Epoch::new(1, A);
+        assert!(!ballot.resign(B, last, Incarnation(9)) && !ballot.resign(A, last, Incarnation(0)));
+        assert!(ballot.resign(A, last, Incarnation(1)));
         assert!(!renew(&mut ballot, A, 1, 1, 1), "a late renewal of the dead process does not count");
         assert!(is_granted(&campaign(&mut ballot, B, 2, None, 1)));
+    }
+
+    #[test]
+    fn a_late_word_of_a_process_that_was_resumed_does_not_free_what_it_won_since() {
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 1, None, 0);
+        let (stopped, process) = (Epoch::new(1, A), Incarnation(1));
+        assert!(ballot.resign(A, stopped, process));
+        assert!(is_granted(&campaign(&mut ballot, A, 2, None, 1)));
+        assert!(!ballot.resign(A, stopped, process));
+        assert!(!is_granted(&campaign(&mut ballot, B, 3, None, 2)));
+        assert!(ballot.resign(A, stopped, Incarnation(2)), "the process is dead: another one was after it");
     }
 
     #[test]

@@ -355,7 +355,7 @@ impl Machine {
             Input::Operator(order) => self.on_order(order, now),
             Input::SelfCheckFailed { what } => self.on_self_check_failed(what, now),
             Input::Resigned { node, epoch, incarnation } => {
-                self.on_resigned(node, epoch, incarnation, now);
+                self.on_resigned(node, epoch, incarnation, true, now);
                 self.send_others(&Message::Resigned { node, epoch, incarnation });
             }
             Input::Shutdown => self.on_shutdown(now),

@@ -67,8 +67,8 @@ impl Voter {
     /// Takes a message of a node.
     pub fn handle(&mut self, from: VoterId, message: &Message, now: Moment) -> Vec<VoterOutput> {
         let mut outputs = Vec::new();
-        if let Message::Resigned { node, incarnation, .. } = *message {
-            self.resigned(node, incarnation);
+        if let Message::Resigned { node, epoch, incarnation } = *message {
+            self.resigned(node, epoch, incarnation);
             return outputs;
         }
         if let Message::Heartbeat(_) = message {
@@ -107,9 +107,9 @@ impl Voter {
         free.into_iter().map(|(to, message)| VoterOutput::Reply { to, message }).collect()
     }
 
-    /// A supervisor's word that a process is dead and reaped: its grant is free.
-    pub fn resigned(&mut self, node: NodeRank, incarnation: Incarnation) -> bool {
-        self.ballot.resign(node, incarnation)
+    /// The word that a process is dead and reaped, or that it stopped in this epoch: its grant is free.
+    pub fn resigned(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> bool {
+        self.ballot.resign(node, epoch, incarnation)
     }
 
     /// Who holds a grant that still runs.

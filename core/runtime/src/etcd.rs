@@ -297,8 +297,8 @@ impl Adapter {
             self.look(client).await?;
         }
         let Some(arbiter) = self.arbiters.get_mut(group) else { return Ok(()) };
-        let step = if let Message::Resigned { node, incarnation, .. } = *message {
-            arbiter.resigned(node, incarnation)
+        let step = if let Message::Resigned { node, epoch, incarnation } = *message {
+            arbiter.resigned(node, epoch, incarnation)
         } else {
             arbiter.ask(message, clock::now())
         };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use twinhub_config::Site;
-use twinhub_model::{Incarnation, NodeRank};
+use twinhub_model::{Epoch, Incarnation, NodeRank};
 use twinhub_redundancy::{Message, VoterId};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Kind, write_frame};
@@ -76,9 +76,11 @@ impl Resigner {
             .map_err(|error| StartError::Config(format!("the role file is not readable: {error}")))?;
         let mut frames = Vec::new();
         for (group, stored) in &state.groups {
+            // What it asked for last is over, too; it was on disk before anybody was asked.
+            let asked = stored.grant.filter(|grant| grant.node == self.rank).map(|_| stored.promised);
             let message = Message::Resigned {
                 node: self.rank,
-                epoch: stored.last_active,
+                epoch: stored.last_active.max(asked.unwrap_or(Epoch::NONE)),
                 incarnation: state.incarnation,
             };
             let body = GroupMessage { group: group.clone(), message, lease_ms: 0 };

@@ -177,11 +177,11 @@ impl Witness {
         message: &twinhub_redundancy::Message,
         lease: Duration,
     ) {
-        if let twinhub_redundancy::Message::Resigned { node, incarnation, .. } = *message {
+        if let twinhub_redundancy::Message::Resigned { node, epoch, incarnation } = *message {
             if peer == VoterId::Node(node)
                 && let Some((_, voter)) = self.voters.get_mut(group)
             {
-                let freed = voter.resigned(node, incarnation);
+                let freed = voter.resigned(node, epoch, incarnation);
                 let peer = self.name_of(peer);
                 tracing::info!(
                     peer,

@@ -50,7 +50,9 @@ impl Machine {
             Message::PreVoteReply { .. } | Message::Grant { .. } | Message::Refuse { .. } => {}
             Message::Transfer { token } => self.on_transfer(from, token, now),
             Message::Resigned { node, epoch, incarnation } => {
-                self.on_resigned(node, epoch, incarnation, now);
+                // A process that says so itself lives, and may be resumed.
+                let is_dead = from != VoterId::Node(node);
+                self.on_resigned(node, epoch, incarnation, is_dead, now);
             }
             Message::RequestSwitchover { to, by } => self.on_switchover_request(from, to, by, now),
             Message::SwitchoverRefused { to, why } => {
@@ -280,26 +282,33 @@ impl Machine {
         }
     }
 
-    /// A process is dead and reaped: what was granted to it is free, and nobody needs to wait for its
+    /// A process is dead and reaped, or has stopped: what was granted to it is free, and nobody needs to wait for its
     /// silence. What it sent last may still be in flight, so the guard time applies.
     pub(super) fn on_resigned(
         &mut self,
         node: NodeRank,
         epoch: Epoch,
         incarnation: Incarnation,
+        is_dead: bool,
         now: Moment,
     ) {
         if node == self.me && incarnation >= self.incarnation {
             return;
         }
-        self.ballot.resign(node, incarnation);
+        self.ballot.resign(node, epoch, incarnation);
         let was_active = self.active == Some(node);
         let Some(view) = self.peers.get_mut(&VoterId::Node(node)) else { return };
-        view.dead = view.dead.max(Some(incarnation));
-        if view.heartbeat.as_ref().is_some_and(|last| last.incarnation > incarnation) {
+        if is_dead {
+            view.dead = view.dead.max(Some(incarnation));
+        }
+        let last = view.heartbeat.as_ref().map(|last| (last.incarnation, last.epoch));
+        let is_word_old = |(process, last_epoch)| process > incarnation || (!is_dead && last_epoch > epoch);
+        if last.is_some_and(is_word_old) {
             return;
         }
-        view.heartbeat = None;
+        if is_dead {
+            view.heartbeat = None;
+        }
         if was_active {
             if !self.election.is_campaign() {
                 self.abandon_election(now);

@@ -366,8 +366,10 @@ impl Machine {
 
     /// Tells the voters that this process does not act any more.
     pub(super) fn resign(&mut self, _now: Moment) {
-        let (node, epoch, incarnation) = (self.me, self.last_active, self.incarnation);
-        self.ballot.resign(node, incarnation);
+        let (node, incarnation) = (self.me, self.incarnation);
+        let promised = self.ballot.grant().filter(|grant| grant.node == node).map(|_| self.ballot.promised());
+        let epoch = self.last_active.max(promised.unwrap_or(Epoch::NONE));
+        self.ballot.resign(node, epoch, incarnation);
         self.send_others(&Message::Resigned { node, epoch, incarnation });
         if self.stopping {
             self.send_others(&Message::Bye { incarnation });

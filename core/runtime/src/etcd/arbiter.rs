@@ -75,7 +75,7 @@ pub(super) struct Arbiter {
     longest: Duration,
     /// Until when a key that is missing or went back may hide a grant.
     quiet_until: Moment,
-    dead: BTreeMap<NodeRank, Incarnation>,
+    dead: BTreeMap<NodeRank, (Incarnation, Epoch)>,
     writes: u64,
     pending: Option<(Vec<u8>, Vec<Message>)>,
 }
@@ -149,8 +149,8 @@ impl Arbiter {
         self.floor = stored.promised;
         self.members.clone_from(&stored.members);
         let mut voter = Voter::new(&voter_setup(&self.group, self.cluster, self.longest), stored, now);
-        for (node, incarnation) in &self.dead {
-            voter.resigned(*node, *incarnation);
+        for (node, (incarnation, epoch)) in &self.dead {
+            voter.resigned(*node, *epoch, *incarnation);
         }
         self.view = View::Known { compare, voter };
         Ok(())
@@ -188,15 +188,17 @@ impl Arbiter {
 
     /// A process is dead and reaped, or says of itself that it stopped: its grant is free. The word about the
     /// own process is written, so that others need not wait.
-    pub(super) fn resigned(&mut self, node: NodeRank, incarnation: Incarnation) -> Step {
+    pub(super) fn resigned(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> Step {
+        let word = (incarnation, epoch);
         if node != self.me {
-            let known = self.dead.entry(node).or_insert(incarnation);
-            *known = (*known).max(incarnation);
+            let known = self.dead.entry(node).or_insert(word);
+            *known = (*known).max(word);
         }
         let View::Known { voter, .. } = &mut self.view else { return Step::Silent };
-        let holds =
-            voter.stored().grant.is_some_and(|grant| grant.node == node && grant.incarnation <= incarnation);
-        if !voter.resigned(node, incarnation) && !holds {
+        let promised = voter.stored().promised;
+        let is_over = |grant: Grant| grant.node == node && (grant.incarnation, promised) <= word;
+        let holds = voter.stored().grant.is_some_and(is_over);
+        if !voter.resigned(node, epoch, incarnation) && !holds {
             return Step::Silent;
         }
         if node == self.me { self.release() } else { Step::Silent }

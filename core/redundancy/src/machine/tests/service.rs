@@ -344,6 +344,27 @@ fn a_node_that_fails_its_self_check_stops_and_frees_its_grant() {
 }
 
 #[test]
+fn a_process_that_says_that_it_stopped_is_heard_again_when_it_was_resumed() {
+    let mut bench = Bench::standby();
+    let word = |epoch| Message::Resigned { node: A, epoch, incarnation: PROCESS };
+    bench.beat(A, NodeState::Faulted, epoch_of(A, 1));
+    bench.hear(VoterId::Node(A), word(epoch_of(A, 1)));
+    bench.beat(A, NodeState::Standby, epoch_of(A, 1));
+    let state = |bench: &Bench| {
+        let view = bench.machine.peers().get(&VoterId::Node(A)).unwrap();
+        view.heartbeat.as_ref().map(|heartbeat| heartbeat.state)
+    };
+    assert_eq!(state(&bench), Some(NodeState::Standby));
+    bench.beat(A, NodeState::Active, epoch_of(A, 3));
+    assert_eq!(bench.machine.active(), Some(A));
+    bench.hear(VoterId::Node(A), word(epoch_of(A, 1)));
+    assert_eq!(bench.machine.active(), Some(A), "a late copy says nothing about a later epoch");
+    bench.hear(VoterId::Witness, word(epoch_of(A, 1)));
+    bench.beat(A, NodeState::Active, epoch_of(A, 3));
+    assert_eq!(state(&bench), None, "who says it of another had it from a supervisor");
+}
+
+#[test]
 fn a_fork_ends_with_the_merge_or_with_a_complete_copy() {
     for end in [Input::MergeDone { set_aside: 0 }, Input::Synced { lag_records: 3, config_matches: true }] {
         let mut bench = Bench::standby();

@@ -240,9 +240,10 @@ impl World {
                 if self.is_busy(node) {
                     return;
                 }
+                let epoch = self.nodes[node].epoch;
                 self.forget(node);
                 let (rank, incarnation) = (self.nodes[node].rank, Incarnation(self.nodes[node].incarnation));
-                let step = self.nodes[node].arbiter.resigned(rank, incarnation);
+                let step = self.nodes[node].arbiter.resigned(rank, epoch, incarnation);
                 if let Step::Write { compare, value } = step {
                     self.send(node, Request::Write { compare, value });
                 }
@@ -435,11 +436,12 @@ fn a_supervisors_word_frees_the_grant_of_that_process_only() {
     let mut world = World::new();
     win(&mut world, 0);
     world.at_once(&Move::Look(1));
-    let step = world.nodes[1].arbiter.resigned(NodeRank(0), Incarnation(0));
+    let step = world.nodes[1].arbiter.resigned(NodeRank(0), Epoch::NONE, Incarnation(0));
     assert_eq!(step, Step::Silent);
     world.at_once(&Move::Campaign(1));
     assert_eq!(world.nodes[1].held_until, 0, "an older process");
-    world.nodes[1].arbiter.resigned(NodeRank(0), Incarnation(1));
+    let epoch = world.nodes[0].epoch;
+    world.nodes[1].arbiter.resigned(NodeRank(0), epoch, Incarnation(1));
     world.nodes[0].held_until = 0;
     world.at_once(&Move::Campaign(1));
     assert!(world.now < world.nodes[1].held_until);
