@@ -417,6 +417,8 @@ struct Lead {
 impl Lead {
     fn run(mut self, steps: &mpsc::Receiver<Step>) {
         let result = self.bring_up();
+        // Not after a restart: everything that allocates waits meanwhile, and this node may be active then.
+        give_back_memory();
         self.port.inbox.push(Job::Ready { interface: self.port.number, result });
         while let Ok(step) = steps.recv() {
             match step {
@@ -453,7 +455,6 @@ impl Lead {
             let specs = setup.items.specs(begin..end, &port.table, setup.base);
             self.call("items", deadline, |op| instance.items(op, &specs, &[]))?;
         }
-        give_back_memory();
         let (role, epoch) = if self.port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
         self.move_to(role, epoch, clock::now() + START_MAX)
     }
