@@ -331,6 +331,8 @@ impl Machine {
         if epoch > self.counted {
             self.counted = epoch;
             self.count_move(now);
+            // A node that restarts in between must not begin to count anew.
+            self.persist();
         }
     }
 

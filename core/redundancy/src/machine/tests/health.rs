@@ -63,6 +63,29 @@ fn everyone_who_hears_of_a_move_for_health_counts_it_once() {
 }
 
 #[test]
+fn what_was_counted_is_stored_at_once() {
+    let stored = |bench: &Bench| {
+        bench.actions.iter().rev().find_map(|action| match action {
+            Action::Persist { state, .. } => Some(state.flap_moves),
+            _ => None,
+        })
+    };
+    let mut giver = Bench::active();
+    let (interface, cause) = ("plc1".to_owned(), "no answer".to_owned());
+    let seen = InterfaceSight { interface, required: true, sight: Sight::Failed, disputed: false, cause };
+    giver.input(Input::Health(Health::of([seen])));
+    giver.wait_in_company(11_000, B, NodeState::Standby);
+    assert_eq!((giver.machine.state(), stored(&giver)), (NodeState::Draining, Some(1)));
+    let mut third = Bench::with(
+        crate::setup::tests::group(VoterId::Node(NodeRank(2)), 3, false),
+        StoredState { flap_moves: 1, ..StoredState::default() },
+    );
+    third.input(Input::Loaded);
+    third.hear(NODE_A, score_token(A, 1, B));
+    assert_eq!(stored(&third), Some(2));
+}
+
+#[test]
 fn resuming_on_any_node_ends_the_limit_on_all() {
     let mut bench = Bench::standby();
     for counter in [1, 2, 3] {
