@@ -42,6 +42,8 @@ pub struct Pair {
     pub is_forced: bool,
     /// `T_confirm` in ticks; the silence that counts is longer than a lease by this.
     pub confirm: u8,
+    /// For how many ticks after its end a lease is taken up again by a holder that slept.
+    pub patience: u8,
     /// Who holds its lease alone, or won it alone, is marked.
     pub marks: bool,
     /// A holder that hears of a higher epoch drops its role.
@@ -63,6 +65,7 @@ impl Pair {
         evidence: Evidence::OnOneSide,
         is_forced: false,
         confirm: LEASE,
+        patience: LEASE,
         marks: true,
         heeds_epochs: true,
         holder_needs_evidence: true,
@@ -236,7 +239,7 @@ impl Halves {
             && tenure.left == 0
         {
             // A lease that has ended is looked at before anything else.
-            if self.may_hold_alone(rules, node, tenure) && tenure.late <= LEASE {
+            if self.may_hold_alone(rules, node, tenure) && tenure.late <= rules.patience {
                 self.hold_alone(rules, node);
             } else {
                 self.lose(node);

@@ -1,7 +1,7 @@
 //! A pair without a witness: what each policy promises, and what it costs.
 
 use twinhub_lease_model::{
-    ACTS_ALONE, Evidence, MARKED, ONE_HOLDER, ONE_REMAINS, Pair, QUORATE_AGAIN, SPLIT, assert_breaks,
+    ACTS_ALONE, Evidence, LEASE, MARKED, ONE_HOLDER, ONE_REMAINS, Pair, QUORATE_AGAIN, SPLIT, assert_breaks,
     assert_holds,
 };
 
@@ -42,10 +42,14 @@ fn a_holder_that_needs_no_evidence_makes_two_holders() {
     assert_breaks(Pair { holder_needs_evidence: false, ..Pair::EVIDENCE }, ONE_HOLDER);
 }
 
-/// A holder that slept through the end of its lease takes it up again for as long as a lease.
 #[test]
-fn silence_that_counts_too_early_makes_two_holders() {
-    assert_breaks(Pair { confirm: 1, ..Pair::EVIDENCE }, ONE_HOLDER);
+fn a_holder_that_slept_for_longer_than_silence_is_confirmed_makes_two_holders() {
+    assert_breaks(Pair { confirm: 1, patience: LEASE, ..Pair::EVIDENCE }, ONE_HOLDER);
+}
+
+#[test]
+fn a_short_silence_is_enough_where_a_holder_sleeps_no_longer() {
+    assert_holds(Pair { confirm: 1, patience: 1, ..Pair::EVIDENCE }, &[ACTS_ALONE], 563_784);
 }
 
 #[test]

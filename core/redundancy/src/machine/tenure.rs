@@ -196,8 +196,10 @@ impl Machine {
         let Some(tenure) = &self.tenure else { return };
         let (epoch, end) = (tenure.epoch, tenure.lease_end);
         let (votes, needed) = tenure.rounds.tally_last(&self.electorate);
+        // The other node of a pair counts silence from after this lease was asked for: for a lease and `confirm`.
+        let patience = self.setup.timers.lease.min(self.setup.timers.confirm);
         let refusal = match self.may_hold_alone(now) {
-            Ok(()) if now <= end + self.setup.timers.lease => return self.hold_alone(now),
+            Ok(()) if now <= end + patience => return self.hold_alone(now),
             // The process slept for so long that another node may have taken its silence for death.
             Ok(()) => Reason::LeaseLost { epoch, votes, needed, late_ms: millis(now, end) },
             Err(refusal) => refusal,

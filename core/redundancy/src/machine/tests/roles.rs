@@ -187,6 +187,25 @@ fn a_lease_that_ended_while_the_process_slept_is_lost_whatever_comes_first() {
 }
 
 #[test]
+fn a_node_that_slept_until_the_other_one_may_act_does_not_act_on_alone() {
+    for (slept_ms, state) in [(1700, NodeState::Active), (2200, NodeState::Isolated)] {
+        let mut setup = crate::setup::tests::group(NODE_A, 2, false);
+        setup.without_witness = crate::Policy::Availability;
+        setup.timers.confirm = Duration::from_millis(500);
+        let mut bench = Bench::with(setup, StoredState::default());
+        bench.input(Input::Loaded);
+        bench.wait(7000);
+        bench.input(Input::GatesOpen);
+        bench.take();
+        assert_eq!(bench.machine.state(), NodeState::Active);
+        let end = bench.machine.lease_end().unwrap();
+        bench.now = end.before(Duration::from_millis(1350)) + Duration::from_millis(slept_ms);
+        bench.input(Input::Tick);
+        assert_eq!(bench.machine.state(), state, "{slept_ms} ms after it asked");
+    }
+}
+
+#[test]
 fn gates_that_are_not_confirmed_closed_end_the_process() {
     let mut bench = Bench::active();
     bench.wait(1350);
