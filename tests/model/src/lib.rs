@@ -9,7 +9,8 @@
 //! - [`ONE_OWNER`]: an epoch belongs to one node;
 //! - [`NO_STALE_WRITE`]: the plant accepts no write of an older epoch after one of a newer.
 //!
-//! [`Changes`] is a model of its own: how voters are shrunk and grown, without time.
+//! [`Changes`] is a model of its own: how voters are shrunk and grown, without time. So is [`Pair`], of two nodes without a
+//! witness.
 //!
 //! One tick stands for a third of a voter's lease. Tests call [`assert_holds`], which visits every state and knows their
 //! number, and [`assert_breaks`], which finds the shortest way to two holders or a stale write in rules with one missing.
@@ -44,6 +45,7 @@
 //! no message that is late. Under `manual` nobody but an operator makes a second holder. Under `availability` there are
 //! two, both are marked, and from the second exchange after the heal exactly the newer one remains. Under `evidence` there
 //! are two only if the evidence is wrong: on both sides, or on the other side while the lease of who had it still runs.
+//! A holder that slept takes its lease up again for no longer than the other one confirms its silence.
 //! Not shown is how fast evidence is lost, and the word that a process is dead, on which a node promotes itself at once.
 //!
 //! # What is not in the models
