@@ -167,6 +167,6 @@ nodes = ["backup", "main"]
 id = "sim2"
 group = "energy"
 plugin = "sim"
-items = "sim1.csv"
+items = "items.csv"
 settings = { interval_ms = 20, batch = 1 }
 "#;

@@ -1,11 +1,9 @@
 //! A node that acts without a majority holds interfaces back as they say, and lets them go when one is back.
 
-use std::path::Path;
-
+use twinhub_runtime::Handle;
 use twinhub_runtime::view::InterfaceView;
-use twinhub_runtime::{Handle, pki};
 
-use crate::site::{free_ports, shutdown, start_node, wait};
+use crate::site::{free_ports, shutdown, start_node, wait, write_site};
 
 const INTERFACES: &str = r#"
 [[interface]]
@@ -34,7 +32,7 @@ delivery = "command"
 #[test]
 fn without_a_majority_interfaces_read_only_or_are_off_until_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
-    write_site(dir.path());
+    write_site(dir.path(), &free_ports(4), "without_witness = \"availability\"", INTERFACES);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let set = |node: &Handle, key: &str| runtime.block_on(node.set(key, 7.into(), "test"));
 
@@ -70,30 +68,4 @@ fn without_a_majority_interfaces_read_only_or_are_off_until_it_is_back() {
 
 fn interface(node: &Handle, id: &str) -> InterfaceView {
     node.interfaces().into_iter().find(|interface| interface.id == id).unwrap()
-}
-
-fn write_site(dir: &Path) {
-    let ports = free_ports(4);
-    let config = format!(
-        r#"
-version = 1
-site = "Test"
-[cluster]
-nodes = ["main", "backup"]
-profile = "fast"
-without_witness = "availability"
-failback = "manual"
-[nodes.main]
-links = ["127.0.0.1:{}"]
-web = "127.0.0.1:{}"
-[nodes.backup]
-links = ["127.0.0.1:{}"]
-web = "127.0.0.1:{}"
-{INTERFACES}"#,
-        ports[0], ports[1], ports[2], ports[3],
-    );
-    std::fs::write(dir.join("twinhub.toml"), config).unwrap();
-    let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
-    std::fs::write(dir.join("items.csv"), items).unwrap();
-    pki::ensure(&dir.join("pki"), &["main", "backup"]).unwrap();
 }

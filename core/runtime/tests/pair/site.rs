@@ -12,6 +12,14 @@ use twinhub_runtime::{Handle, NodeOptions, WitnessOptions, pki, run_witness, sta
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+const SIM: &str = r#"
+[[interface]]
+id = "sim1"
+plugin = "sim"
+items = "items.csv"
+settings = { interval_ms = 20, batch = 1 }
+"#;
+
 /// Two nodes and their witness.
 pub(crate) struct Pair {
     pub(crate) dir: TempDir,
@@ -28,44 +36,13 @@ impl Pair {
 
     pub(crate) fn start_with(more: &str) -> Pair {
         let dir = tempfile::tempdir().unwrap();
-        let ports: Vec<u16> = free_ports(5);
-        let config = format!(
-            r#"
-version = 1
-site = "Test"
-[cluster]
-nodes = ["main", "backup"]
-profile = "fast"
-witness = "127.0.0.1:{witness}"
-failback = "manual"
-[nodes.main]
-links = ["127.0.0.1:{main}"]
-web = "127.0.0.1:{web1}"
-[nodes.backup]
-links = ["127.0.0.1:{backup}"]
-web = "127.0.0.1:{web2}"
-[[interface]]
-id = "sim1"
-plugin = "sim"
-items = "sim1.csv"
-settings = {{ interval_ms = 20, batch = 1 }}
-{more}"#,
-            witness = ports[0],
-            main = ports[1],
-            backup = ports[2],
-            web1 = ports[3],
-            web2 = ports[4],
-        );
-        std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
-        let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
-        std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
-        pki::ensure(&dir.path().join("pki"), &["main", "backup", "witness"]).unwrap();
+        // All at once: what was given back may be given again.
+        let ports = free_ports(5);
+        let listen = format!("127.0.0.1:{}", ports[4]);
+        write_site(dir.path(), &ports, &format!("witness = \"{listen}\""), &format!("{SIM}{more}"));
         let (stop_witness, stopped) = tokio::sync::oneshot::channel::<()>();
-        let options = WitnessOptions {
-            listen: format!("127.0.0.1:{}", ports[0]),
-            state_dir: dir.path().join("witness"),
-            pki_dir: dir.path().join("pki"),
-        };
+        let options =
+            WitnessOptions { listen, state_dir: dir.path().join("witness"), pki_dir: dir.path().join("pki") };
         let witness = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(run_witness(options, async { drop(stopped.await) })).unwrap();
@@ -94,6 +71,32 @@ pub(crate) fn start_node(dir: &Path, node: &str) -> Handle {
         config_dir: dir.to_owned(),
     })
     .unwrap()
+}
+
+/// Configuration, items and certificates of two nodes, which take the first four ports; `third` says who votes beside them.
+pub(crate) fn write_site(dir: &Path, ports: &[u16], third: &str, interfaces: &str) {
+    let config = format!(
+        r#"
+version = 1
+site = "Test"
+[cluster]
+nodes = ["main", "backup"]
+profile = "fast"
+{third}
+failback = "manual"
+[nodes.main]
+links = ["127.0.0.1:{}"]
+web = "127.0.0.1:{}"
+[nodes.backup]
+links = ["127.0.0.1:{}"]
+web = "127.0.0.1:{}"
+{interfaces}"#,
+        ports[0], ports[1], ports[2], ports[3],
+    );
+    std::fs::write(dir.join("twinhub.toml"), config).unwrap();
+    let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
+    std::fs::write(dir.join("items.csv"), items).unwrap();
+    pki::ensure(&dir.join("pki"), &["main", "backup", "witness"]).unwrap();
 }
 
 pub(crate) fn shutdown(node: &Handle) {
