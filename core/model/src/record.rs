@@ -1,5 +1,6 @@
 //! What the journal holds. Everything that must survive a takeover is one of these.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub enum Record {
     Role(RoleChange),
     /// Something an operator may want to read later.
     Event(Event),
+    /// What a part of the hub keeps here; only that part knows what it says.
+    Part(PartRecord),
 }
 
 /// One value of one item at one time.
@@ -187,6 +190,35 @@ pub struct Event {
     pub text: Arc<str>,
     /// When.
     pub at: Timestamp,
+}
+
+/// A part of the hub that keeps its state in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part(pub u16);
+
+impl Part {
+    /// Configuration, users, tokens and sessions.
+    pub const DOCUMENTS: Part = Part(1);
+    /// Alarms.
+    pub const ALARMS: Part = Part(2);
+
+    /// Its name in logs and file names; a number for a part that this version does not have.
+    pub fn name(self) -> Cow<'static, str> {
+        match self {
+            Part::DOCUMENTS => Cow::Borrowed("documents"),
+            Part::ALARMS => Cow::Borrowed("alarms"),
+            Part(number) => Cow::Owned(format!("part-{number}")),
+        }
+    }
+}
+
+/// A record of one part. The journal, replication and a version that lacks the part carry it unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartRecord {
+    /// Whose it is.
+    pub part: Part,
+    /// What it says, in the part's own encoding.
+    pub body: Arc<[u8]>,
 }
 
 /// How bad an event is.

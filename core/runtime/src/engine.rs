@@ -14,6 +14,7 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,6 +38,7 @@ use commands::Commands;
 use deactivation::{Closing, Draining};
 use health::HealthLook;
 use journaling::{spawn_syncer, split};
+use parts::{PartState, Parts, is_placeholder};
 use quorum::Majority;
 use replication::Replication;
 use routes::Routes;
@@ -52,6 +54,7 @@ pub(crate) mod effect;
 pub(crate) mod health;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
+pub(crate) mod parts;
 pub(crate) mod quorum;
 pub(crate) mod replication;
 pub(crate) mod routes;
@@ -95,6 +98,10 @@ pub(crate) struct EngineSetup {
     pub(crate) guard: Duration,
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) watches: Vec<Watch>,
+    /// What keeps its state in this group's journal.
+    pub(crate) parts: Vec<Box<dyn PartState>>,
+    /// Where those states are stored.
+    pub(crate) states_dir: PathBuf,
 }
 
 /// What the engine does for its group.
@@ -130,6 +137,7 @@ pub(crate) struct Engine {
     down: BTreeSet<usize>,
     starting: BTreeSet<usize>,
     tracker: Tracker,
+    parts: Parts,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
     replication: Replication,
@@ -164,6 +172,7 @@ impl Engine {
         let starting = (0..setup.interfaces.len()).collect();
         let own_dictionary = setup.journal.dictionary_after(setup.journal.last());
         let syncer = spawn_syncer(Arc::clone(&setup.inbox));
+        let (parts, troubles) = Parts::open(&setup.states_dir, setup.parts);
         let mut engine = Engine {
             replication: Replication::new(setup.me, setup.config_hash, setup.ring_window),
             group: setup.group,
@@ -184,6 +193,7 @@ impl Engine {
             down: BTreeSet::new(),
             starting,
             tracker,
+            parts,
             commands: Commands::default(),
             streams,
             recovering: Vec::new(),
@@ -200,7 +210,9 @@ impl Engine {
             viewed_at: Moment::ZERO,
             told: None,
         };
+        engine.replication.lacks_copy = !troubles.is_empty();
         engine.recover();
+        engine.report(troubles);
         engine
     }
 
@@ -278,6 +290,7 @@ impl Engine {
         self.catch_up_streams(now);
         self.journal_cursors(now, false);
         self.flush(now);
+        self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
         self.expire_writes(now);
@@ -303,6 +316,8 @@ impl Engine {
             let (entries, state) = self.read_journal(cursor, 1 << 20);
             for (position, record) in &entries {
                 self.apply(*position, record);
+                // What stands there was said in a protocol that this node did not speak then.
+                self.replication.lacks_copy |= self.parts.are_kept() && is_placeholder(record);
                 cursor = *position;
             }
             match state.resume {
@@ -339,6 +354,7 @@ impl Engine {
             | Record::Result(_)
             | Record::Delivered(_)
             | Record::Role(_) => {}
+            Record::Part(record) => self.apply_part(position, record),
         }
     }
 
@@ -445,6 +461,7 @@ impl Engine {
         if let Err(error) = self.journal.sync() {
             tracing::error!(%error, "the journal's end did not reach the disk");
         }
+        self.parts.finish(self.journal.durable());
     }
 
     /// Whether this node acts: activating or active.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use twinhub_model::{
-    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, NodeRank, Outcome, Position, Record,
-    RoleChange, Sample, Severity, Timestamp, WriteResult,
+    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, NodeRank, Outcome, Part, PartRecord,
+    Position, Record, RoleChange, Sample, Severity, Timestamp, WriteResult,
 };
 
 use crate::varint::{Reader, put_i64, put_u64};
@@ -32,6 +32,8 @@ pub enum RecordKind {
     Role,
     /// [`Record::Event`].
     Event,
+    /// [`Record::Part`].
+    Part,
 }
 
 impl RecordKind {
@@ -50,6 +52,7 @@ impl RecordKind {
             Some(DELIVERED) => Ok(RecordKind::Delivered),
             Some(ROLE) => Ok(RecordKind::Role),
             Some(EVENT) => Ok(RecordKind::Event),
+            Some(PART) => Ok(RecordKind::Part),
             Some(kind) => Err(WireError::UnknownRecord { kind }),
         }
     }
@@ -68,7 +71,28 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         }
         Record::Role(change) => put(out, ROLE, &RoleBody::from(change)),
         Record::Event(event) => put(out, EVENT, &EventBody::from(event)),
+        Record::Part(record) => {
+            out.extend_from_slice(&[PART, LAYOUT]);
+            put_u64(out, u64::from(record.part.0));
+            put_u64(out, record.body.len() as u64);
+            out.extend_from_slice(&record.body);
+        }
     }
+}
+
+/// The consumer of a [`Record::Delivered`] that stands where a peer of an older protocol knows no such record.
+/// No link has this number.
+pub const PLACEHOLDER: u32 = u32::MAX;
+
+/// What a peer with this protocol is sent in place of these bytes of a record: the numbering of the journal
+/// leaves no gaps, so a record that it does not know becomes one that says nothing. `None`: the bytes
+/// themselves.
+pub fn placeholder(bytes: &[u8], protocol: u16) -> Option<Vec<u8>> {
+    (bytes.first() == Some(&PART) && protocol < PROTOCOL_WITH_PARTS).then(|| {
+        let mut out = Vec::new();
+        encode(&Record::Delivered(Delivered { consumer: PLACEHOLDER, through: Position::START }), &mut out);
+        out
+    })
 }
 
 /// Appends [`Record::Samples`] without needing a shared slice.
@@ -120,6 +144,15 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
         }
         RecordKind::Role => Record::Role(message::<RoleBody<'_>>(reader.rest(), "a role change")?.into()),
         RecordKind::Event => Record::Event(message::<EventBody<'_>>(reader.rest(), "an event")?.try_into()?),
+        RecordKind::Part => {
+            let number = reader.u64("a part")?;
+            let part = u16::try_from(number)
+                .map(Part)
+                .map_err(|_| WireError::Invalid { what: "the number of a part", got: number })?;
+            let body = reader.sized("the body of a part's record")?.into();
+            reader.finish("the body of a part's record")?;
+            Record::Part(PartRecord { part, body })
+        }
     })
 }
 
@@ -377,6 +410,9 @@ const RESULT: u8 = 4;
 const DELIVERED: u8 = 5;
 const ROLE: u8 = 6;
 const EVENT: u8 = 7;
+const PART: u8 = 8;
+/// The first protocol whose nodes know [`Record::Part`].
+const PROTOCOL_WITH_PARTS: u16 = 2;
 /// Layout version of all record bodies.
 const LAYOUT: u8 = 1;
 /// Handle, length, and the shortest key `a/b`.

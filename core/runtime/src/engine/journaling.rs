@@ -19,7 +19,7 @@ impl Engine {
         match self.journal.append(record) {
             Ok(position) => {
                 self.tracker.apply(position, record);
-                self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_));
+                self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_) | Record::Part(_));
                 Some(position)
             }
             Err(error) => {

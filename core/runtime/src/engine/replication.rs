@@ -15,8 +15,10 @@ use twinhub_replica::{
     EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
 };
 use twinhub_store::Entry;
+use twinhub_wire::PROTOCOL_MIN;
 
-use super::source::{SOURCES_STATE, Source, TRACKER_STATE, unpack_records};
+use super::parts::Parts;
+use super::source::{PartsCopy, SOURCES_STATE, Source, TRACKER_STATE, unpack_records};
 use super::translation::Translation;
 use super::{Engine, Phase};
 use crate::clock;
@@ -47,6 +49,8 @@ pub(crate) struct Replication {
     links: BTreeMap<NodeRank, BTreeMap<u8, Link>>,
     senders: BTreeMap<NodeRank, Sender>,
     blocked: BTreeMap<NodeRank, Vec<u8>>,
+    /// What each follower's present copy still lacks of the parts.
+    copies: BTreeMap<NodeRank, PartsCopy>,
     following: Option<NodeRank>,
     receiver: Option<Receiver>,
     /// Hash of the dictionary of what the active node sends; 0 while it numbers as this node does.
@@ -69,6 +73,8 @@ pub(crate) struct Replication {
     set_aside: Option<u64>,
     sent: u64,
     received: u64,
+    /// Where the full copy that is coming stands in the active node's journal.
+    copy_at: Position,
 }
 
 impl Replication {
@@ -85,6 +91,7 @@ impl Replication {
             links: BTreeMap::new(),
             senders: BTreeMap::new(),
             blocked: BTreeMap::new(),
+            copies: BTreeMap::new(),
             following: None,
             receiver: None,
             incoming: 0,
@@ -101,6 +108,7 @@ impl Replication {
             set_aside: None,
             sent: 0,
             received: 0,
+            copy_at: Position::START,
         }
     }
 
@@ -122,6 +130,7 @@ impl Replication {
         self.receiver = None;
         self.senders.clear();
         self.blocked.clear();
+        self.copies.clear();
         self.reported_lag = None;
     }
 
@@ -130,6 +139,11 @@ impl Replication {
         let ack = self.receiver.as_ref().map(|_| self.acked_at + ACK_INTERVAL);
         let blocked = (!self.blocked.is_empty()).then(|| now + Duration::from_millis(1));
         [ack, blocked].into_iter().flatten().min()
+    }
+
+    /// What this peer understands; without a connection nothing is sent that matters.
+    fn protocol_of(&self, peer: NodeRank) -> u16 {
+        self.link(peer).map_or(PROTOCOL_MIN, |link| link.protocol)
     }
 
     fn link(&self, peer: NodeRank) -> Option<&Link> {
@@ -152,6 +166,7 @@ impl Engine {
         }
         self.replication.blocked.remove(&peer);
         self.replication.senders.remove(&peer);
+        self.replication.copies.remove(&peer);
         if self.replication.following == Some(peer) && self.replication.link(peer).is_some() {
             self.ask();
         }
@@ -207,7 +222,16 @@ impl Engine {
                 if !self.is_writer() {
                     return;
                 }
-                let mut source = Source::of(&self.journal, &self.table, &self.tracker, self.own_dictionary);
+                let protocol = self.replication.protocol_of(peer);
+                let mut source = Source {
+                    journal: &self.journal,
+                    table: &self.table,
+                    tracker: &self.tracker,
+                    parts: &self.parts,
+                    own_dictionary: self.own_dictionary,
+                    copy: self.replication.copies.entry(peer).or_default(),
+                    protocol,
+                };
                 let sender = self
                     .replication
                     .senders
@@ -249,6 +273,7 @@ impl Engine {
             ReceiverAction::BeginSnapshot { at, items } => {
                 tracing::info!(group = %self.group, %at, items, "a full copy is coming");
                 self.tracker.clear();
+                self.replication.copy_at = at;
             }
             ReceiverAction::UseDictionary { record, .. } => self.use_dictionary(&record),
             ReceiverAction::ApplySamples { body } => self.apply_copy(&body),
@@ -310,6 +335,12 @@ impl Engine {
     }
 
     fn apply_state(&mut self, key: &str, bytes: &[u8]) {
+        if Parts::owns(key) {
+            if let Err(why) = self.parts.take_piece(key, bytes, self.replication.copy_at) {
+                tracing::error!(key, why, "part of the full copy is left out");
+            }
+            return;
+        }
         let Some(entries) = unpack_records(bytes) else {
             tracing::warn!(key, "state of the full copy is not readable");
             return;
@@ -348,7 +379,8 @@ impl Engine {
             }
             self.replication.received += 1;
             let Some(record) = self.translate(record) else { continue };
-            wants_sync |= matches!(record, Record::Intent(_) | Record::Result(_) | Record::Role(_));
+            wants_sync |=
+                matches!(record, Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_));
             self.apply(position, &record);
             if let Record::Samples(samples) = &record {
                 self.cover(samples, now);
@@ -459,7 +491,16 @@ impl Engine {
                 continue;
             }
             loop {
-                let mut source = Source::of(&self.journal, &self.table, &self.tracker, self.own_dictionary);
+                let protocol = self.replication.protocol_of(peer);
+                let mut source = Source {
+                    journal: &self.journal,
+                    table: &self.table,
+                    tracker: &self.tracker,
+                    parts: &self.parts,
+                    own_dictionary: self.own_dictionary,
+                    copy: self.replication.copies.entry(peer).or_default(),
+                    protocol,
+                };
                 let Some(sender) = self.replication.senders.get_mut(&peer) else { break };
                 let Some(message) = sender.poll(&mut source) else { break };
                 if let Message::Entries { batch, .. } = &message {

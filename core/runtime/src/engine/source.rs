@@ -5,7 +5,9 @@ use std::sync::Arc;
 use twinhub_model::{Epoch, ItemId, Position, Record};
 use twinhub_replica::{EntryBatch, Relation, SnapshotHead, TailEnd, TailRead, TailSource};
 use twinhub_store::{Journal, ReadEnd};
+use twinhub_wire::record::placeholder;
 
+use super::parts::Parts;
 use super::tracker::Tracker;
 use crate::table::ItemTable;
 
@@ -15,23 +17,20 @@ pub(crate) const TRACKER_STATE: &str = "tracker";
 /// Name of the state that carries where driving items stand.
 pub(crate) const SOURCES_STATE: &str = "sources";
 
+/// The state of parts as it was when a peer's copy began, so that its pieces fit each other.
+pub(crate) type PartsCopy = Vec<(String, Vec<u8>)>;
+
 /// What a sender reads from.
 pub(crate) struct Source<'a> {
-    journal: &'a Journal,
-    table: &'a Arc<ItemTable>,
-    tracker: &'a Tracker,
-    own_dictionary: u64,
-}
-
-impl<'a> Source<'a> {
-    pub(crate) fn of(
-        journal: &'a Journal,
-        table: &'a Arc<ItemTable>,
-        tracker: &'a Tracker,
-        own_dictionary: u64,
-    ) -> Source<'a> {
-        Source { journal, table, tracker, own_dictionary }
-    }
+    pub(crate) journal: &'a Journal,
+    pub(crate) table: &'a Arc<ItemTable>,
+    pub(crate) tracker: &'a Tracker,
+    pub(crate) parts: &'a Parts,
+    pub(crate) own_dictionary: u64,
+    /// What the peer's present copy has of the parts.
+    pub(crate) copy: &'a mut PartsCopy,
+    /// The protocol that the peer speaks.
+    pub(crate) protocol: u16,
 }
 
 impl TailSource for Source<'_> {
@@ -45,7 +44,13 @@ impl TailSource for Source<'_> {
 
     fn read_after(&mut self, after: Position, max_bytes: usize, out: &mut EntryBatch) -> TailRead {
         let dictionary = self.journal.dictionary_after(after);
-        let end = self.journal.visit_after(after, max_bytes, &mut |position, body| out.push(position, body));
+        let end = self.journal.visit_after(after, max_bytes, &mut |position, body| match placeholder(
+            body,
+            self.protocol,
+        ) {
+            Some(other) => out.push(position, &other),
+            None => out.push(position, body),
+        });
         let end = match end {
             Ok(ReadEnd::More) => TailEnd::More,
             Ok(ReadEnd::CaughtUp) => TailEnd::CaughtUp,
@@ -68,6 +73,7 @@ impl TailSource for Source<'_> {
     }
 
     fn snapshot_begin(&mut self) -> SnapshotHead {
+        *self.copy = self.parts.copy();
         SnapshotHead {
             at: self.journal.last(),
             items: self.table.len() as u64,
@@ -101,7 +107,14 @@ impl TailSource for Source<'_> {
                 });
                 Some((SOURCES_STATE.to_owned(), pack_records(records)))
             }
-            _ => None,
+            _ => {
+                // A node that does not know these names passes over them.
+                let piece = self.copy.get_mut(number as usize - 2).map(std::mem::take);
+                if piece.is_none() {
+                    *self.copy = PartsCopy::new();
+                }
+                piece
+            }
         }
     }
 

@@ -2,5 +2,6 @@
 
 mod bench;
 mod order;
+mod parts;
 mod regressions;
 mod values;

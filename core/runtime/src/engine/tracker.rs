@@ -7,6 +7,8 @@ use twinhub_model::{
     Delivered, Intent, IntentId, ItemId, Outcome, Position, Record, Sample, Value, WriteResult,
 };
 
+use super::parts::is_placeholder;
+
 /// Commands without a result that are kept; older ones are in doubt for good.
 const OPEN_INTENTS_MAX: usize = 65_536;
 
@@ -71,10 +73,11 @@ impl Tracker {
                     last.outcome = Some(*outcome);
                 }
             }
+            Record::Delivered(_) if is_placeholder(record) => {}
             Record::Delivered(Delivered { consumer, through }) => {
                 self.delivered.insert(*consumer, *through);
             }
-            Record::Dictionary(_) | Record::Role(_) | Record::Event(_) => {}
+            Record::Dictionary(_) | Record::Role(_) | Record::Event(_) | Record::Part(_) => {}
         }
     }
 

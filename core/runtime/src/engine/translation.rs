@@ -39,7 +39,11 @@ impl Translation {
             }
             Record::Intent(intent) => here(intent.item).map(|item| Record::Intent(Intent { item, ..intent })),
             Record::Dictionary(_) => None,
-            Record::Result(_) | Record::Delivered(_) | Record::Role(_) | Record::Event(_) => Some(record),
+            Record::Result(_)
+            | Record::Delivered(_)
+            | Record::Role(_)
+            | Record::Event(_)
+            | Record::Part(_) => Some(record),
         }
     }
 }

@@ -16,6 +16,7 @@ use twinhub_store::{Journal, JournalOptions};
 use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
 use crate::engine::EngineSetup;
+use crate::engine::parts::states_dir;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
@@ -137,6 +138,8 @@ impl Plan {
             ring_window: around.timers.ring,
             guard: around.timers.guard,
             sync_interval: Some(around.site.journal.sync_interval),
+            parts: Vec::new(),
+            states_dir: states_dir(around.state_dir, group),
         };
         Ok((setup, ports))
     }

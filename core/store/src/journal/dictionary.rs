@@ -77,7 +77,8 @@ pub(crate) fn load(dir: &Path, hash: u64) -> Result<Dictionary, StoreError> {
             | Record::Result(_)
             | Record::Delivered(_)
             | Record::Role(_)
-            | Record::Event(_),
+            | Record::Event(_)
+            | Record::Part(_),
         ) => Err(damaged("it holds another record".to_owned())),
         Err(error) => Err(damaged(error.to_string())),
     }

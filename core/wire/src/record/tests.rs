@@ -108,6 +108,8 @@ fn record() -> impl Strategy<Value = Record> {
         (severity, text(), text(), text(), any::<i64>()).prop_map(|(severity, source, code, text, at)| {
             Record::Event(Event { severity, source, code, text, at: Timestamp(at) })
         }),
+        (any::<u16>(), prop::collection::vec(any::<u8>(), 0..60))
+            .prop_map(|(part, body)| { Record::Part(PartRecord { part: Part(part), body: body.into() }) }),
     ]
 }
 
@@ -244,6 +246,16 @@ fn an_older_reader_skips_fields_of_a_newer_record() {
     assert_eq!(decode(&bytes), Ok(record));
 }
 
+#[test]
+fn a_record_that_a_peer_does_not_know_becomes_one_that_says_nothing() {
+    let part = bytes_of(&Record::Part(PartRecord { part: Part::ALARMS, body: [7].into() }));
+    let stands_in = placeholder(&part, 1).expect("protocol 1 has no parts");
+    let nothing = Delivered { consumer: PLACEHOLDER, through: Position::START };
+    assert_eq!(decode(&stands_in), Ok(Record::Delivered(nothing)));
+    assert_eq!(placeholder(&part, PROTOCOL_WITH_PARTS), None);
+    assert_eq!(placeholder(&stands_in, 1), None);
+}
+
 /// If this fails, the layout has changed: nodes of the version before, and every journal on disk, cannot be
 /// read any more. Give the changed kind a new layout version instead and keep reading this one.
 #[test]
@@ -315,6 +327,7 @@ fn the_bytes_of_every_kind_stay_the_same() {
             }),
             "0701a50002016173026163036174 0401",
         ),
+        (Record::Part(PartRecord { part: Part(300), body: [7, 8].into() }), "0801ac02020708"),
     ];
     for (record, expected) in cases {
         let hex = Value::Bytes(bytes_of(&record).into()).to_string();

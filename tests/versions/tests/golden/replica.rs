@@ -1,8 +1,8 @@
 //! What active node and standby say to each other about journals, and the records themselves.
 
 use twinhub_model::{
-    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, NodeRank, Outcome, Position, Quality,
-    Record, RoleChange, Sample, SampleFlags, Severity, Timestamp, Value, WriteResult,
+    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, NodeRank, Outcome, Part, PartRecord,
+    Position, Quality, Record, RoleChange, Sample, SampleFlags, Severity, Timestamp, Value, WriteResult,
 };
 use twinhub_replica::{EntryBatch, Message};
 use twinhub_wire::record;
@@ -23,10 +23,10 @@ fn every_replication_message_has_the_same_bytes_and_meaning_in_each_version() {
 
 #[test]
 fn every_record_has_the_same_bytes_and_meaning_in_each_version() {
-    for (name, record) in records() {
+    for (name, record) in records().into_iter().chain(newer_records()) {
         let mut bytes = Vec::new();
         record::encode(&record, &mut bytes);
-        for version in versions() {
+        for version in versions().filter(|version| record::placeholder(&bytes, *version).is_none()) {
             check(version, &format!("record-{name}"), bytes.clone(), |bytes| record::decode(bytes).unwrap());
         }
     }
@@ -138,4 +138,9 @@ fn records() -> Vec<(&'static str, Record)> {
         ("event-warning", event(Severity::Warning)),
         ("event-error", event(Severity::Error)),
     ]
+}
+
+/// Records that version 1 does not have.
+fn newer_records() -> Vec<(&'static str, Record)> {
+    vec![("part", Record::Part(PartRecord { part: Part::ALARMS, body: [1, 2, 3].into() }))]
 }

@@ -31,6 +31,8 @@ use crate::peer::Link;
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
+use super::parts::Words;
+
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -139,6 +141,8 @@ impl Bench {
             guard: Duration::from_millis(300),
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
+            parts: vec![Box::new(Words::default())],
+            states_dir: dir.path().join("states"),
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);
         let mut bench =
@@ -260,6 +264,7 @@ impl Bench {
             | Record::Result(_)
             | Record::Delivered(_)
             | Record::Event(_)
+            | Record::Part(_)
             | Record::Role(_) => None,
         });
         let of_item =
@@ -285,12 +290,14 @@ impl Bench {
 
     /// A data connection to `peer` is there; what is sent waits for [`carry`] or [`Bench::sent`].
     pub(crate) fn connect(&mut self, peer: NodeRank) {
+        self.connect_in(peer, PROTOCOL);
+    }
+
+    /// The same with a peer that speaks an older protocol.
+    pub(crate) fn connect_in(&mut self, peer: NodeRank, protocol: u16) {
         let (sender, receiver) = mpsc::channel(64);
         self.sent = Some(receiver);
-        self.job(Job::PeerUp {
-            peer,
-            link: Link { peer: VoterId::Node(peer), path: 0, sender, protocol: PROTOCOL },
-        });
+        self.job(Job::PeerUp { peer, link: Link { peer: VoterId::Node(peer), path: 0, sender, protocol } });
     }
 
     /// What was sent to the peer since the last time.

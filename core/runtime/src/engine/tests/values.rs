@@ -16,6 +16,7 @@ fn journal_of(says: &'static str) -> (Bench, Vec<(Value, Quality, bool)>) {
         | Record::Result(_)
         | Record::Delivered(_)
         | Record::Event(_)
+        | Record::Part(_)
         | Record::Role(_) => None,
     });
     let brief =
