@@ -70,6 +70,9 @@ impl SampleFlags {
     pub const QUALITY_ONLY: SampleFlags = SampleFlags(1 << 8);
     /// Older than what is known of the item: for the history, and for links only if every one counts.
     pub const OLD: SampleFlags = SampleFlags(1 << 9);
+    /// Older than what the journal holds of the item already, while [`SampleFlags::OLD`] is also said of one that only
+    /// precedes another in the same replay.
+    pub const OVERTAKEN: SampleFlags = SampleFlags(1 << 10);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: SampleFlags) -> bool {
