@@ -89,6 +89,7 @@ fn lower_crates_of_core_do_not_see_upper_ones() {
         "documents",
         "config",
         "store",
+        "history",
         "loader",
         "floating",
         "runtime",

@@ -1,0 +1,421 @@
+//! The writer's side: taking rows, sealing them, and keeping files few and the disk free.
+
+mod recover;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use twinhub_model::{Position, Timestamp};
+use twinhub_store::{Disk, Medium};
+
+use crate::compact::{Compaction, Done};
+use crate::error::io_error;
+use crate::file::{BlockFile, DAMAGED, FileWriter, Head, aside, hash_of, sync_dir};
+use crate::merge::Part;
+use crate::pending::Pending;
+use crate::{HistoryError, Reader, Row};
+
+pub use self::recover::Recovery;
+
+/// Where a history is and how much it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Its folder; created if missing.
+    pub dir: PathBuf,
+    /// So many bytes of rows are gathered in memory before they are sealed.
+    pub pending_bytes: usize,
+    /// What the hub received longer ago is deleted, file by file.
+    pub retain: Option<Duration>,
+    /// The oldest files are deleted above this total.
+    pub max_bytes: u64,
+    /// No file becomes larger by joining.
+    pub file_bytes_max: u64,
+}
+
+impl StoreOptions {
+    /// The defaults in this folder: 8 MiB in memory, 400 days, 10 GB, files up to 256 MiB.
+    pub fn new(dir: impl Into<PathBuf>) -> StoreOptions {
+        StoreOptions {
+            dir: dir.into(),
+            pending_bytes: 8 << 20,
+            retain: Some(Duration::from_secs(400 * 86_400)),
+            max_bytes: 10_000_000_000,
+            file_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// A number for an item's key, valid as long as the store is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u32);
+
+/// A history that is open for writing. One owner; the folder is locked against other processes.
+#[derive(Debug)]
+pub struct Store {
+    options: StoreOptions,
+    medium: Arc<dyn Medium>,
+    _lock: File,
+    shared: Arc<Shared>,
+    /// How far each group's journal is in memory or files.
+    cursors: BTreeMap<String, Position>,
+    /// How far each group's journal is in files.
+    sealed: BTreeMap<String, Position>,
+    next_seal: u64,
+    /// Slots by the hash of their keys.
+    order: Vec<(u64, Arc<str>, u32)>,
+    pending_bytes: usize,
+    compaction: Option<Compaction>,
+}
+
+/// What writer and readers share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) slots: HashMap<Arc<str>, u32>,
+    pub(crate) pending: Vec<Pending>,
+    /// Rows on their way to a file.
+    pub(crate) frozen: Option<Arc<Frozen>>,
+    /// In the order of their seals.
+    pub(crate) files: Arc<Vec<Arc<BlockFile>>>,
+    damage: VecDeque<Damage>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) slots: Vec<Pending>,
+    cursors: BTreeMap<String, Position>,
+}
+
+/// Something that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// What and where, for an operator.
+    pub text: String,
+}
+
+impl Damage {
+    pub(crate) fn of(error: &HistoryError) -> Damage {
+        Damage { text: error.to_string() }
+    }
+}
+
+/// What [`Store::retain`] deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Deleted {
+    /// Files.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Whether that was for lack of room: they were younger than [`StoreOptions::retain`].
+    pub for_room: bool,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The files, and an item's rows in memory, as of one moment.
+    pub(crate) fn look(&self, item: &str) -> (Arc<Vec<Arc<BlockFile>>>, Vec<Row>) {
+        let state = self.state();
+        let files = Arc::clone(&state.files);
+        let Some(slot) = state.slots.get(item).map(|slot| *slot as usize) else {
+            return (files, Vec::new());
+        };
+        let frozen = state.frozen.clone();
+        let pending = state.pending.get(slot).cloned();
+        drop(state);
+        let mut rows = Vec::new();
+        let frozen = frozen.as_ref().and_then(|frozen| frozen.slots.get(slot));
+        for part in frozen.into_iter().chain(&pending) {
+            // What this process wrote into its own memory reads back.
+            part.read(&mut rows).ok();
+        }
+        (files, rows)
+    }
+
+    pub(crate) fn report(&self, damage: Damage) {
+        let mut state = self.state();
+        if state.damage.len() < DAMAGE_MAX && !state.damage.contains(&damage) {
+            state.damage.push_back(damage);
+        }
+    }
+}
+
+impl Store {
+    /// Opens a history, or creates it.
+    ///
+    /// # Errors
+    /// [`HistoryError::Locked`], [`HistoryError::NewerFormat`], or [`HistoryError::Io`]. Damage is no error; it is
+    /// reported in [`Recovery`].
+    pub fn open(options: StoreOptions) -> Result<(Store, Recovery), HistoryError> {
+        Store::open_on(options, Arc::new(Disk))
+    }
+
+    /// As [`Store::open`], on another medium.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        options: StoreOptions,
+        medium: Arc<dyn Medium>,
+    ) -> Result<(Store, Recovery), HistoryError> {
+        fs::create_dir_all(&options.dir).map_err(io_error("create folder", &options.dir))?;
+        let lock = recover::lock(&options.dir)?;
+        let (files, recovery) = recover::recover(&options.dir, &medium)?;
+        let mut sealed: BTreeMap<String, Position> = BTreeMap::new();
+        for (group, position) in files.iter().flat_map(|file| &file.head.cursors) {
+            let known = sealed.entry(group.clone()).or_insert(*position);
+            *known = (*known).max(*position);
+        }
+        let next_seal = files.iter().map(|file| file.head.last + 1).max().unwrap_or(1);
+        let shared = Shared::default();
+        shared.state().files = Arc::new(files);
+        let store = Store {
+            options,
+            medium,
+            _lock: lock,
+            shared: Arc::new(shared),
+            cursors: sealed.clone(),
+            sealed,
+            next_seal,
+            order: Vec::new(),
+            pending_bytes: 0,
+            compaction: None,
+        };
+        Ok((store, recovery))
+    }
+
+    /// For other threads.
+    pub fn reader(&self) -> Reader {
+        Reader { shared: Arc::clone(&self.shared) }
+    }
+
+    /// The number of an item's key.
+    pub fn slot(&mut self, key: &str) -> Slot {
+        let mut state = self.shared.state();
+        if let Some(slot) = state.slots.get(key) {
+            return Slot(*slot);
+        }
+        let slot = u32::try_from(state.pending.len()).unwrap_or(u32::MAX);
+        let key: Arc<str> = Arc::from(key);
+        state.slots.insert(Arc::clone(&key), slot);
+        state.pending.push(Pending::default());
+        self.order.push((hash_of(&key), key, slot));
+        Slot(slot)
+    }
+
+    /// Takes what a group's journal holds up to `through`. Records must come in the order of the journal, each once: the
+    /// caller reads on behind [`Store::cursor`].
+    pub fn append(&mut self, group: &str, through: Position, rows: impl IntoIterator<Item = (Slot, Row)>) {
+        let mut state = self.shared.state();
+        for (slot, row) in rows {
+            if let Some(pending) = state.pending.get_mut(slot.0 as usize) {
+                let before = pending.bytes();
+                pending.push(&row);
+                self.pending_bytes += pending.bytes() - before;
+            }
+        }
+        drop(state);
+        match self.cursors.get_mut(group) {
+            Some(cursor) => *cursor = (*cursor).max(through),
+            None => {
+                self.cursors.insert(group.to_owned(), through);
+            }
+        }
+    }
+
+    /// How far a group's journal was taken.
+    pub fn cursor(&self, group: &str) -> Position {
+        self.cursors.get(group).copied().unwrap_or(Position::START)
+    }
+
+    /// How far a group's journal is in files: nothing before is needed any more.
+    pub fn sealed(&self, group: &str) -> Position {
+        self.sealed.get(group).copied().unwrap_or(Position::START)
+    }
+
+    /// Bytes of rows in memory that no seal has begun to write.
+    pub const fn pending_bytes(&self) -> usize {
+        self.pending_bytes
+    }
+
+    /// Whether enough is gathered for a seal.
+    pub fn wants_seal(&self) -> bool {
+        self.pending_bytes >= self.options.pending_bytes || self.shared.state().frozen.is_some()
+    }
+
+    /// Whether the caller has to wait with more until a seal succeeds.
+    pub const fn is_full(&self) -> bool {
+        self.pending_bytes >= self.options.pending_bytes.saturating_mul(2)
+    }
+
+    /// Writes what is gathered into a file; returns whether there was anything. A crash before it returns leaves the
+    /// rows to be read from the journal again.
+    ///
+    /// # Errors
+    /// [`HistoryError::Io`]; the rows stay in memory, and the next call tries again.
+    pub fn seal(&mut self) -> Result<bool, HistoryError> {
+        let Some(frozen) = self.freeze() else { return Ok(false) };
+        let seal = self.next_seal;
+        let head = Head { first: seal, last: seal, cursors: frozen.cursors.clone().into_iter().collect() };
+        let mut writer = FileWriter::create(&self.medium, &self.options.dir, head)?;
+        if let Err(error) = write_slots(&mut writer, &self.order, &frozen.slots) {
+            writer.discard();
+            return Err(error);
+        }
+        let finished = writer.finish()?;
+        let file = Arc::new(BlockFile::open(&finished.path)?);
+        self.next_seal = seal + 1;
+        self.sealed.clone_from(&frozen.cursors);
+        let mut state = self.shared.state();
+        let mut files = Vec::clone(&state.files);
+        files.push(file);
+        state.files = Arc::new(files);
+        state.frozen = None;
+        Ok(true)
+    }
+
+    /// Does a part of the work of joining small files, about this many bytes of it; returns whether there is more.
+    ///
+    /// # Errors
+    /// [`HistoryError::Io`]; the small files stay, and the next call begins again.
+    pub fn compact(&mut self, bytes: u64) -> Result<bool, HistoryError> {
+        let mut work = if let Some(work) = self.compaction.take() {
+            work
+        } else {
+            let files = Arc::clone(&self.shared.state().files);
+            let inputs = crate::compact::choose(&files, self.options.file_bytes_max);
+            if inputs.is_empty() {
+                return Ok(false);
+            }
+            Compaction::begin(&self.medium, &self.options.dir, inputs, Arc::clone(&self.shared))?
+        };
+        match work.step(bytes) {
+            Ok(Done::More) => {
+                self.compaction = Some(work);
+                Ok(true)
+            }
+            Ok(Done::All) => {
+                self.install(work)?;
+                Ok(true)
+            }
+            Err(error) => {
+                work.discard();
+                Err(error)
+            }
+        }
+    }
+
+    /// Deletes files that are too old, or too much.
+    ///
+    /// # Errors
+    /// [`HistoryError::Io`] if a file cannot be deleted.
+    pub fn retain(&mut self, now: Timestamp) -> Result<Deleted, HistoryError> {
+        let mut deleted = Deleted::default();
+        let files = Arc::clone(&self.shared.state().files);
+        let mut total: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut kept = Vec::new();
+        let oldest = self.options.retain.map(|retain| {
+            Timestamp(now.0.saturating_sub(i64::try_from(retain.as_nanos()).unwrap_or(i64::MAX)))
+        });
+        let last = files.len().saturating_sub(1);
+        for (number, file) in files.iter().enumerate() {
+            let is_old = oldest.is_some_and(|oldest| file.summary.server.max < oldest);
+            let is_too_much = total > self.options.max_bytes;
+            // The newest says how far the journals are in.
+            if number == last || !(is_old || is_too_much) {
+                kept.push(Arc::clone(file));
+                continue;
+            }
+            total -= file.bytes;
+            deleted.files += 1;
+            deleted.rows += file.summary.rows;
+            deleted.for_room |= !is_old;
+        }
+        if deleted.files == 0 {
+            return Ok(deleted);
+        }
+        // A work that reads deleted files would bring them back.
+        if let Some(work) = self.compaction.take() {
+            work.discard();
+        }
+        self.shared.state().files = Arc::new(kept.clone());
+        for file in files.iter().filter(|file| !kept.iter().any(|kept| Arc::ptr_eq(kept, file))) {
+            fs::remove_file(&file.path).map_err(io_error("delete", &file.path))?;
+        }
+        Ok(deleted)
+    }
+
+    /// What readers found damaged since the last call.
+    pub fn take_damage(&self) -> Vec<Damage> {
+        self.shared.state().damage.drain(..).collect()
+    }
+
+    fn freeze(&mut self) -> Option<Arc<Frozen>> {
+        let mut state = self.shared.state();
+        if state.frozen.is_none() {
+            if self.cursors == self.sealed {
+                return None;
+            }
+            let empty = vec![Pending::default(); state.pending.len()];
+            let slots = std::mem::replace(&mut state.pending, empty);
+            self.pending_bytes = 0;
+            self.order.sort_unstable();
+            state.frozen = Some(Arc::new(Frozen { slots, cursors: self.cursors.clone() }));
+        }
+        state.frozen.clone()
+    }
+
+    fn install(&mut self, work: Compaction) -> Result<(), HistoryError> {
+        let (inputs, finished) = work.finish()?;
+        let file = Arc::new(BlockFile::open(&finished.path)?);
+        let mut state = self.shared.state();
+        let mut files = Vec::clone(&state.files);
+        files.retain(|file| !inputs.iter().any(|input| Arc::ptr_eq(input, file)));
+        files.push(file);
+        files.sort_by_key(|file| file.head.first);
+        state.files = Arc::new(files);
+        drop(state);
+        for input in inputs {
+            let is_damaged = input.is_damaged.load(std::sync::atomic::Ordering::Acquire);
+            if is_damaged {
+                let path = aside(&input.path);
+                fs::rename(&input.path, &path).map_err(io_error("set aside", &input.path))?;
+                tracing::warn!(file = %path.display(), extension = DAMAGED, "a damaged history file was set aside");
+            } else {
+                fs::remove_file(&input.path).map_err(io_error("delete", &input.path))?;
+            }
+        }
+        sync_dir(&self.options.dir).map_err(io_error("sync folder", &self.options.dir))
+    }
+}
+
+fn write_slots(
+    writer: &mut FileWriter,
+    order: &[(u64, Arc<str>, u32)],
+    slots: &[Pending],
+) -> Result<(), HistoryError> {
+    let mut rows = Vec::new();
+    for (_, key, slot) in order {
+        let Some(pending) = slots.get(*slot as usize).filter(|pending| pending.rows() > 0) else { continue };
+        rows.clear();
+        // What this process wrote into its own memory reads back.
+        pending.read(&mut rows).ok();
+        if let Some(Part::Rows(sorted, _)) = Part::of_rows(std::mem::take(&mut rows)) {
+            writer.rows(key, &sorted)?;
+            rows = sorted;
+        }
+    }
+    Ok(())
+}
+
+/// Damage kept until it is asked for.
+const DAMAGE_MAX: usize = 64;
