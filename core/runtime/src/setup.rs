@@ -121,11 +121,9 @@ pub(crate) fn timers(site: &Site, manifests: &[&Manifest]) -> Result<Timers, Sta
         .max()
         .unwrap_or(0);
     // A plugin's bound is what it guarantees with its default settings; the guard must cover it.
-    let covered = Duration::from_millis(in_flight).min(timers.guard);
-    timers.check(covered).map_err(|error| StartError::Config(error.to_string()))?;
-    if Duration::from_millis(in_flight) > timers.guard {
-        timers.guard = Duration::from_millis(in_flight);
-    }
+    let in_flight = Duration::from_millis(in_flight);
+    timers.guard = timers.guard.max(Timers::guard_over(in_flight));
+    timers.check(in_flight).map_err(|error| StartError::Config(error.to_string()))?;
     Ok(timers)
 }
 

@@ -571,4 +571,4 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 /// How long a write is on its way at most, of the guard time: the rest covers clocks that run differently.
-pub(crate) const IN_FLIGHT_PERCENT: u64 = 95;
+pub(crate) const IN_FLIGHT_PERCENT: u64 = 98;

@@ -237,7 +237,9 @@ impl Planner<'_> {
             relevant: mb.relevant,
             guard: match (mb.fence, mb.in_flight_max_ms) {
                 (Fence::Token | Fence::Exclusive, _) => Guard::None,
-                (Fence::Bounded, Some(in_flight_ms)) => Guard::For(Duration::from_millis(in_flight_ms)),
+                (Fence::Bounded, Some(in_flight_ms)) => {
+                    Guard::For(Timers::guard_over(Duration::from_millis(in_flight_ms)))
+                }
                 (Fence::Bounded | Fence::None, _) => Guard::Whole,
             },
             required: config.required,
