@@ -24,8 +24,8 @@
 //! - [`Action::Persist`] is synced before [`Input::Persisted`]; tickets are answered in their order.
 //! - [`Input::Drained`] says that nothing is in flight any more. What is not, is left to the deadline.
 //! - [`Input::Resigned`] is the word of a supervisor that has waited for the process, nothing weaker.
-//! - In a pair without a witness, [`Input::Evidence`] comes more often than `evidence_age`; without it,
-//!   [`Policy::Evidence`] neither promotes nor keeps a node active that is alone.
+//! - In a pair without a witness, [`Input::Evidence`] comes more often than `evidence_age`, and is no older than it
+//!   looks; without it, [`Policy::Evidence`] neither promotes nor keeps a node active that is alone.
 //!
 //! # What holds
 //! - A node acts only while it holds a lease, and counts it from the moment it *asked* for it.

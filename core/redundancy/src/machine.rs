@@ -137,6 +137,8 @@ struct Evidence {
     reference_ok: bool,
     field_ok_percent: u8,
     at: Moment,
+    /// Since when, without a gap, it speaks for this node.
+    good_since: Option<Moment>,
 }
 
 /// A cause to ask for votes at once.
@@ -350,7 +352,7 @@ impl Machine {
             Input::Drained { position } => self.on_drained(position, now),
             Input::Health(health) => self.health = health,
             Input::Evidence { reference_ok, field_ok_percent } => {
-                self.evidence = Some(Evidence { reference_ok, field_ok_percent, at: now });
+                self.on_evidence(reference_ok, field_ok_percent, now);
             }
             Input::Operator(order) => self.on_order(order, now),
             Input::SelfCheckFailed { what } => self.on_self_check_failed(what, now),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::rule::Rule;
+use crate::setup::Policy;
 
 use serde::{Deserialize, Serialize};
 
@@ -153,6 +154,23 @@ impl Timers {
     /// `L_h`: how long the holder counts its lease from the moment it asked for it.
     pub fn hold(&self) -> Duration {
         if Rule::Margin.holds() { self.lease.saturating_sub(self.margin) } else { self.lease }
+    }
+
+    /// How long the other node of a pair without a witness must be silent before this one acts alone. By `evidence` it is
+    /// also so long that a node that was cut off and has seen nothing since has dropped its role: it may have been heard
+    /// a heartbeat before its last sight of the world, and its clock may be slow and this one fast.
+    pub fn silence_alone(&self, policy: Policy) -> Duration {
+        let confirmed = self.lease + self.confirm;
+        match policy {
+            Policy::Manual | Policy::Availability => confirmed,
+            Policy::Evidence => confirmed.max(self.evidence_lasts() + self.heartbeat),
+        }
+    }
+
+    /// For how long evidence must have been good before a node acts on it: if it was the other node's before, that has
+    /// dropped its role by then, also by a slow clock.
+    pub fn evidence_lasts(&self) -> Duration {
+        self.evidence_age + self.evidence_age * 2 * CLOCK_RATE_ERROR_PERCENT / 100 + self.slack
     }
 
     /// The guard that covers outputs in flight for so long: theirs is counted on a clock that may be slow, the guard on

@@ -44,9 +44,10 @@
 //! [`Pair`], a model of its own: silence, evidence, operators, links that break in each direction, nodes that sleep, and
 //! no message that is late. Under `manual` nobody but an operator makes a second holder. Under `availability` there are
 //! two, both are marked, and from the second exchange after the heal exactly the newer one remains. Under `evidence` there
-//! are two only if the evidence is wrong: on both sides, or on the other side while the lease of who had it still runs.
-//! A holder that slept takes its lease up again for no longer than the other one confirms its silence.
-//! Not shown is how fast evidence is lost, and the word that a process is dead, on which a node promotes itself at once.
+//! are two only if the evidence is wrong, on both sides; if it changes sides, it must have lasted for a lease before a node
+//! promotes itself on it. A holder that slept takes its lease up again for no longer than the other one confirms its
+//! silence, and only on evidence that it had before.
+//! Not shown is that a lease held alone ends with the evidence that it stands on, and the word that a process is dead, on which a node promotes itself at once.
 //!
 //! # What is not in the models
 //! The log, which the simulation covers, and a guest whose clock stops.

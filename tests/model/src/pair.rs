@@ -50,6 +50,8 @@ pub struct Pair {
     pub heeds_epochs: bool,
     /// Under [`Policy::Evidence`], a holder that is alone drops its role without it.
     pub holder_needs_evidence: bool,
+    /// For how many ticks evidence must have lasted before a node promotes itself on it.
+    pub evidence_lasts: u8,
     /// Two holders break a promise; otherwise they are what is looked for.
     pub forbids_split: bool,
     /// A voter that promised this much starts no further election.
@@ -69,13 +71,14 @@ impl Pair {
         marks: true,
         heeds_epochs: true,
         holder_needs_evidence: true,
+        evidence_lasts: 0,
         forbids_split: true,
         epochs: 7,
         crashes: 2,
     };
 
     /// With `evidence`, which is as safe as what the nodes see is right.
-    pub const EVIDENCE: Pair = Pair { policy: Policy::Evidence, ..Pair::MANUAL };
+    pub const EVIDENCE: Pair = Pair { policy: Policy::Evidence, evidence_lasts: LEASE, ..Pair::MANUAL };
 
     /// With `availability`, where two holders are the price.
     pub const AVAILABILITY: Pair =
@@ -95,6 +98,8 @@ pub struct Halves {
     links: [bool; 2],
     /// Whether each node sees what speaks for it.
     evidence: [bool; 2],
+    /// For how many ticks it did, as far as that counts.
+    lasted: [u8; 2],
     crashes: u8,
     is_force_used: bool,
     /// The links are up for good, for so many ticks.
@@ -221,6 +226,14 @@ impl Halves {
             }
     }
 
+    /// Who slept takes its lease up for a while, on evidence that it had before.
+    fn may_resume(&self, rules: &Pair, node: u8, tenure: Tenure) -> bool {
+        let had = tenure.is_forced
+            || rules.policy != Policy::Evidence
+            || self.lasted[usize::from(node)] >= rules.evidence_lasts.min(tenure.late);
+        had && tenure.late <= rules.patience
+    }
+
     fn hold_alone(&mut self, rules: &Pair, node: u8) {
         let is_exclusive = rules.policy == Policy::Manual;
         if let Some(tenure) = &mut self.nodes[usize::from(node)].tenure {
@@ -239,7 +252,7 @@ impl Halves {
             && tenure.left == 0
         {
             // A lease that has ended is looked at before anything else.
-            if self.may_hold_alone(rules, node, tenure) && tenure.late <= rules.patience {
+            if self.may_hold_alone(rules, node, tenure) && self.may_resume(rules, node, tenure) {
                 self.hold_alone(rules, node);
             } else {
                 self.lose(node);
@@ -311,7 +324,10 @@ impl Halves {
     fn may_promote(&self, rules: &Pair, node: u8) -> bool {
         let is_allowed = match rules.policy {
             Policy::Manual => false,
-            Policy::Evidence => self.evidence[usize::from(node)],
+            Policy::Evidence => {
+                let node = usize::from(node);
+                self.evidence[node] && self.lasted[node] >= rules.evidence_lasts
+            }
             Policy::Availability => true,
         };
         let is_silent = self.nodes[usize::from(node)].silent >= rules.silence();
@@ -324,6 +340,9 @@ impl Halves {
             for node in 0..2 {
                 self.work(rules, node);
             }
+        }
+        for (lasted, _) in self.lasted.iter_mut().zip(self.evidence).filter(|(_, evidence)| *evidence) {
+            *lasted = (*lasted + 1).min(rules.evidence_lasts);
         }
         for ballot in &mut self.ballots {
             ballot.granted = ballot.granted.and_then(|(node, left)| (left > 1).then_some((node, left - 1)));
@@ -339,6 +358,9 @@ impl Halves {
 
     fn set_evidence(&mut self, mask: u8) {
         self.evidence = [mask & 1 != 0, mask & 2 != 0];
+        for (lasted, evidence) in self.lasted.iter_mut().zip(self.evidence) {
+            *lasted = if evidence { *lasted } else { 0 };
+        }
     }
 }
 
@@ -358,6 +380,7 @@ impl Model for Pair {
             nodes: [Half::default(); 2],
             links: [true; 2],
             evidence: [true; 2],
+            lasted: [self.evidence_lasts; 2],
             crashes: 0,
             is_force_used: false,
             healed: None,
@@ -441,6 +464,7 @@ impl Model for Pair {
                 let ballot = &mut state.ballots[usize::from(node)];
                 ballot.granted = ballot.granted.map(|(holder, _)| (holder, LEASE));
                 state.nodes[usize::from(node)] = Half::default();
+                state.lasted[usize::from(node)] = 0;
                 state.crashes += 1;
             }
         }

@@ -23,7 +23,7 @@ fn a_forced_split_is_marked_and_one_holder_remains() {
 
 #[test]
 fn right_evidence_makes_no_second_holder() {
-    assert_holds(Pair::EVIDENCE, &[ACTS_ALONE], 746_170);
+    assert_holds(Pair::EVIDENCE, &[ACTS_ALONE], 1_031_908);
 }
 
 #[test]
@@ -33,8 +33,13 @@ fn evidence_on_both_sides_makes_two_holders() {
 
 /// Who had it until just now still holds its lease.
 #[test]
-fn evidence_that_changes_sides_makes_two_holders() {
-    assert_breaks(Pair { evidence: Evidence::Moves, ..Pair::EVIDENCE }, ONE_HOLDER);
+fn evidence_that_changes_sides_and_counts_at_once_makes_two_holders() {
+    assert_breaks(Pair { evidence: Evidence::Moves, evidence_lasts: 0, ..Pair::EVIDENCE }, ONE_HOLDER);
+}
+
+#[test]
+fn evidence_that_changes_sides_and_must_last_makes_no_second_holder() {
+    assert_holds(Pair { evidence: Evidence::Moves, ..Pair::EVIDENCE }, &[ACTS_ALONE], 3_388_584);
 }
 
 #[test]
@@ -49,13 +54,13 @@ fn a_holder_that_slept_for_longer_than_silence_is_confirmed_makes_two_holders() 
 
 #[test]
 fn a_short_silence_is_enough_where_a_holder_sleeps_no_longer() {
-    assert_holds(Pair { confirm: 1, patience: 1, ..Pair::EVIDENCE }, &[ACTS_ALONE], 563_784);
+    assert_holds(Pair { confirm: 1, patience: 1, ..Pair::EVIDENCE }, &[ACTS_ALONE], 853_049);
 }
 
 #[test]
 fn a_split_by_wrong_evidence_is_marked_and_one_holder_remains() {
     let rules = Pair { evidence: Evidence::OnBothSides, forbids_split: false, ..Pair::EVIDENCE };
-    assert_holds(rules, &[SPLIT, QUORATE_AGAIN], 755_639);
+    assert_holds(rules, &[SPLIT, QUORATE_AGAIN], 976_431);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use twinhub_model::NodeRank;
 use twinhub_redundancy::{Machine, NodeState, Order, Policy, VoterId};
 use twinhub_simulation::{Faults, Finding, Plan, World, check};
 
@@ -52,7 +53,9 @@ fn with_manual_a_dead_backup_changes_nothing() {
 fn with_evidence_a_dead_main_is_replaced_and_the_split_is_marked() {
     let mut world = settled(Policy::Evidence);
     world.remove(0);
-    let limit = world.timers.lease + world.timers.confirm + world.timers.guard + Duration::from_secs(1);
+    let silence = world.timers.silence_alone(Policy::Evidence);
+    // On a clock that is slow; the other node is asked before.
+    let limit = silence * 102 / 100 + world.timers.renew + world.timers.guard + Duration::from_secs(1);
     world.advance(u64::try_from(limit.as_nanos()).unwrap());
     let machine = world.machine(1).unwrap();
     assert_eq!(machine.state(), NodeState::Active, "{}", world.story(20));
@@ -72,6 +75,29 @@ fn with_evidence_the_side_that_sees_nothing_closes_its_gates() {
     assert_eq!(world.state(0), Some(NodeState::Isolated), "{}", world.story(20));
     assert_eq!(world.state(1), Some(NodeState::Active), "{}", world.story(20));
     assert!(!world.field.has(Finding::StaleWrite), "the two never wrote at the same time");
+}
+
+/// Its last sight of the world still counts when it is cut off, and in half of the worlds it sleeps after that.
+#[test]
+fn with_evidence_who_was_cut_off_from_everything_has_stopped_before_the_other_acts() {
+    for seed in 0..20 {
+        let mut world = World::settled(Plan::lonely_pair(Policy::Evidence), seed);
+        let node = world.active()[0].0;
+        let (other, silence) = (1 - node, world.timers.silence_alone(Policy::Evidence));
+        world.cut_off(node);
+        world.hide_evidence(node);
+        if seed % 2 == 0 {
+            world.freeze(node, silence * 2);
+        }
+        let mut acted = false;
+        for _ in 0..1000 {
+            world.pass(silence / 500);
+            let holds = |rank: u8| world.sites[&VoterId::Node(NodeRank(rank))].holds_lease(world.now);
+            assert!(!(holds(node) && holds(other)), "seed {seed}: {}", world.story(20));
+            acted |= world.state(other) == Some(NodeState::Active);
+        }
+        assert!(acted, "seed {seed}: {}", world.story(20));
+    }
 }
 
 #[test]
@@ -94,7 +120,7 @@ fn with_evidence_a_split_heals_to_the_higher_epoch_and_a_merge() {
 fn with_manual_both_together_elect_the_main() {
     let world = settled(Policy::Manual);
     assert_eq!(world.state(0), Some(NodeState::Active));
-    assert!(world.sites.get(VoterId::Node(twinhub_model::NodeRank(0))).is_some());
+    assert!(world.sites.get(VoterId::Node(NodeRank(0))).is_some());
 }
 
 fn settled(policy: Policy) -> World {

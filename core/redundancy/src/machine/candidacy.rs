@@ -175,7 +175,15 @@ impl Machine {
         if let Some(Urgent::Resigned { .. }) = self.urgent {
             return Some(self.started);
         }
-        Some(self.last_heard_of_voters() + self.setup.timers.lease + self.setup.timers.confirm)
+        let timers = &self.setup.timers;
+        let silent = self.last_heard_of_voters() + timers.silence_alone(self.setup.without_witness);
+        Some(match self.setup.without_witness {
+            Policy::Manual | Policy::Availability => silent,
+            Policy::Evidence => {
+                let good_since = self.evidence.and_then(|seen| seen.good_since);
+                good_since.map_or(silent, |since| silent.max(since + timers.evidence_lasts()))
+            }
+        })
     }
 
     pub(super) fn may_promote_itself(&self, now: Moment) -> Option<Reason> {
@@ -200,7 +208,7 @@ impl Machine {
             Policy::Evidence => is_proven || self.has_evidence(now).is_ok(),
             Policy::Availability => true,
         };
-        let limit = self.setup.timers.lease + self.setup.timers.confirm;
+        let limit = self.setup.timers.silence_alone(self.setup.without_witness);
         (is_ready && is_allowed && now >= due && now >= self.ballot.free_at(self.me)).then(|| {
             Reason::Unquorate {
                 policy: self.setup.without_witness,

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use twinhub_model::{Epoch, Moment};
 
-use super::Machine;
 use super::handover::Drain;
+use super::{Evidence, Machine};
 use crate::agenda::Timer;
 use crate::members::Electorate;
 use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
@@ -240,6 +240,14 @@ impl Machine {
         }
     }
 
+    pub(super) fn on_evidence(&mut self, reference_ok: bool, field_ok_percent: u8, now: Moment) {
+        let is_good = reference_ok && field_ok_percent >= FIELD_PERCENT_NEEDED;
+        let age_max = self.setup.timers.evidence_age;
+        let before = self.evidence.filter(|last| now < last.at + age_max).and_then(|last| last.good_since);
+        let good_since = is_good.then(|| before.unwrap_or(now));
+        self.evidence = Some(Evidence { reference_ok, field_ok_percent, at: now, good_since });
+    }
+
     /// Whether what this node sees of the world speaks for it.
     pub(super) fn has_evidence(&self, now: Moment) -> Result<(), Reason> {
         let seen = self.evidence;
@@ -251,20 +259,26 @@ impl Machine {
         };
         match seen {
             None => Err(lost(false, 0, millis(now, self.started))),
-            Some(seen)
-                if now < seen.at + self.setup.timers.evidence_age
-                    && seen.reference_ok
-                    && seen.field_ok_percent >= FIELD_PERCENT_NEEDED =>
-            {
+            Some(seen) if now < seen.at + self.setup.timers.evidence_age && seen.good_since.is_some() => {
                 Ok(())
             }
             Some(seen) => Err(lost(seen.reference_ok, seen.field_ok_percent, millis(now, seen.at))),
         }
     }
 
+    /// No lease that is prolonged alone outlives the evidence that it stands on, also in a process that sleeps: the other
+    /// node counts on that.
+    fn alone_until(&self) -> Moment {
+        let is_forced = self.tenure.as_ref().is_some_and(|tenure| tenure.forced);
+        if is_forced || self.setup.without_witness != Policy::Evidence {
+            return Moment::NEVER;
+        }
+        self.evidence.map_or(Moment::NEVER, |seen| seen.at + self.setup.timers.evidence_age)
+    }
+
     /// Prolongs the lease with the own vote only.
     pub(super) fn hold_alone(&mut self, now: Moment) {
-        let end = now + self.setup.timers.hold();
+        let end = (now + self.setup.timers.hold()).min(self.alone_until());
         let silent_ms = millis(now, self.last_heard_of_voters());
         let is_exclusive = self.is_pair()
             && self.setup.without_witness == Policy::Manual
@@ -272,6 +286,8 @@ impl Machine {
         let policy = self.setup.without_witness;
         let limit_ms = millis(Moment::ZERO + self.setup.timers.lease, Moment::ZERO);
         let Some(tenure) = &mut self.tenure else { return };
+        // What a majority granted stays.
+        let end = end.max(tenure.lease_end);
         tenure.lease_end = end;
         tenure.alone = true;
         let epoch = tenure.epoch;
@@ -279,7 +295,9 @@ impl Machine {
         tenure.unquorate |= !is_exclusive;
         let forced = tenure.forced;
         let (votes, needed) = tenure.rounds.tally_last(&self.electorate);
-        self.agenda.set(Timer::Lease, end.before(self.lead()));
+        let early = end.before(self.lead());
+        // What cannot be prolonged is looked at when it ends, not again and again right before.
+        self.agenda.set(Timer::Lease, if early > now { early } else { end });
         self.outputs.push_back(Action::Lease { epoch, until: end });
         if is_new {
             let reason = if forced {

@@ -13,6 +13,7 @@ use crate::stored::Hold;
 
 mod health;
 mod hostile;
+mod lonely;
 mod members;
 mod roles;
 mod service;

@@ -63,6 +63,22 @@ impl World {
         self.advance(self.lease());
     }
 
+    /// A node's reference hosts and field probes answer nothing any more, also not that they are silent: what it saw last
+    /// counts until it is too old.
+    pub fn hide_evidence(&mut self, rank: u8) {
+        if let Some(site) = self.sites.get_mut(VoterId::Node(NodeRank(rank))) {
+            site.evidence_told = (site.evidence, u64::MAX);
+        }
+    }
+
+    /// A node's process does nothing for so long.
+    pub fn freeze(&mut self, rank: u8, time: Duration) {
+        let until = self.now + nanos(time);
+        if let Some(site) = self.sites.get_mut(VoterId::Node(NodeRank(rank))) {
+            site.frozen_until = site.frozen_until.max(until);
+        }
+    }
+
     /// One piece of trouble, and the next one planned.
     pub(super) fn on_trouble(&mut self) {
         let lease = self.lease();
