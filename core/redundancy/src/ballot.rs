@@ -1,5 +1,6 @@
 //! The rules of one vote: what may be promised, to whom, and for how long.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank};
@@ -20,6 +21,16 @@ pub(crate) struct Ballot {
     lease: Duration,
     electorate: Vec<NodeRank>,
     members: SharedMembers,
+    over: BTreeMap<NodeRank, Over>,
+}
+
+/// What a node's processes asked up to here is over: the word of it came before the question.
+#[derive(Debug, Clone, Copy)]
+struct Over {
+    process: Incarnation,
+    epoch: Epoch,
+    /// After this nothing of it is on its way any more; a machine that was set up anew counts its processes from one.
+    until: Moment,
 }
 
 /// What a voter says to a question.
@@ -46,6 +57,7 @@ impl Ballot {
             lease,
             electorate: setup.nodes.iter().filter(|info| info.votes).map(|info| info.node).collect(),
             members: stored.members.clone().unwrap_or_default(),
+            over: BTreeMap::new(),
         }
     }
 
@@ -108,7 +120,7 @@ impl Ballot {
             }
             Message::Renew { epoch, round, incarnation, ref members } => {
                 let asker = Grant { node, incarnation };
-                let refusal = self.renewal_refusal(epoch, asker);
+                let refusal = self.renewal_refusal(epoch, asker, now);
                 Some(self.verdict(epoch, round, now, refusal, asker, members.as_ref()))
             }
             Message::Heartbeat(_)
@@ -127,9 +139,17 @@ impl Ballot {
         }
     }
 
-    /// Frees the grant of a process that is known to be dead, or that said that it stopped in this epoch. What such a
-    /// process won later stays: it may have been resumed. The promise stays, too.
-    pub(crate) fn resign(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> bool {
+    /// Frees the grant of a process that is known to be dead, or that said that it stopped in this epoch, and refuses what
+    /// it asked until then and comes late. What such a process won later stays: it may have been resumed. The promise
+    /// stays, too.
+    pub(crate) fn resign(
+        &mut self,
+        node: NodeRank,
+        epoch: Epoch,
+        incarnation: Incarnation,
+        now: Moment,
+    ) -> bool {
+        self.close(node, incarnation, epoch, now);
         let is_over = |grant: Grant| (grant.incarnation, self.promised) <= (incarnation, epoch);
         let is_of_dead = |grant| is_over(grant) || !Rule::WordOfThisProcess.holds();
         let frees = self.grant.is_some_and(|grant| grant.node == node && is_of_dead(grant));
@@ -138,6 +158,36 @@ impl Ballot {
             self.until = Moment::ZERO;
         }
         frees
+    }
+
+    /// A process of this node is dead: whatever it asked for is over.
+    pub(crate) fn bury(&mut self, node: NodeRank, process: Incarnation, now: Moment) {
+        self.close(node, process, Epoch(u64::MAX), now);
+    }
+
+    /// This process of a node lives: those before it are dead.
+    pub(crate) fn greet(&mut self, node: NodeRank, process: Incarnation, now: Moment) {
+        let Some(last) = process.0.checked_sub(1).map(Incarnation) else { return };
+        if self.over.get(&node).is_none_or(|over| over.process < last) {
+            self.bury(node, last, now);
+        }
+    }
+
+    fn close(&mut self, node: NodeRank, process: Incarnation, epoch: Epoch, now: Moment) {
+        if !self.electorate.contains(&node) {
+            return;
+        }
+        let until = now + self.lease * LATE_LEASES;
+        let known = self.over.get(&node).filter(|over| now < over.until);
+        if known.is_none_or(|over| (over.process, over.epoch) <= (process, epoch)) {
+            self.over.insert(node, Over { process, epoch, until });
+        }
+    }
+
+    fn is_over(&self, epoch: Epoch, asker: Grant, now: Moment) -> bool {
+        let is_over =
+            |over: &Over| now < over.until && (asker.incarnation, epoch) <= (over.process, over.epoch);
+        self.over.get(&asker.node).is_some_and(is_over) && Rule::LivingAsker.holds()
     }
 
     /// Promises an epoch to its owner whatever was granted before: only for the own vote of a node that
@@ -156,7 +206,7 @@ impl Ballot {
         token: Option<TransferToken>,
         now: Moment,
     ) -> Option<RefusalCause> {
-        if !is_of(epoch, asker.node) {
+        if !is_of(epoch, asker.node) || self.is_over(epoch, asker, now) {
             return Some(RefusalCause::NotYours);
         }
         // The same question again, or late.
@@ -189,8 +239,8 @@ impl Ballot {
         })
     }
 
-    fn renewal_refusal(&self, epoch: Epoch, asker: Grant) -> Option<RefusalCause> {
-        if !is_of(epoch, asker.node) {
+    fn renewal_refusal(&self, epoch: Epoch, asker: Grant, now: Moment) -> Option<RefusalCause> {
+        if !is_of(epoch, asker.node) || self.is_over(epoch, asker, now) {
             Some(RefusalCause::NotYours)
         } else if epoch < self.promised {
             Some(RefusalCause::Promised)
@@ -248,6 +298,9 @@ impl Ballot {
         u64::try_from(self.free_at(node).since(now).as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }
+
+/// For how many leases a question of a process that is over is still looked out for.
+const LATE_LEASES: u32 = 4;
 
 #[cfg(test)]
 mod tests {
@@ -378,8 +431,11 @@ mod tests {
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 1, None, 0);
         let last = Epoch::new(1, A);
-        assert!(!ballot.resign(B, last, Incarnation(9)) && !ballot.resign(A, last, Incarnation(0)));
-        assert!(ballot.resign(A, last, Incarnation(1)));
+        assert!(
+            !ballot.clone().resign(B, last, Incarnation(9), at(1))
+                && !ballot.resign(A, last, Incarnation(0), at(1))
+        );
+        assert!(ballot.resign(A, last, Incarnation(1), at(1)));
         assert!(!renew(&mut ballot, A, 1, 1, 1), "a late renewal of the dead process does not count");
         assert!(is_granted(&campaign(&mut ballot, B, 2, None, 1)));
     }
@@ -389,11 +445,54 @@ mod tests {
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 1, None, 0);
         let (stopped, process) = (Epoch::new(1, A), Incarnation(1));
-        assert!(ballot.resign(A, stopped, process));
+        assert!(ballot.resign(A, stopped, process, at(1)));
         assert!(is_granted(&campaign(&mut ballot, A, 2, None, 1)));
-        assert!(!ballot.resign(A, stopped, process));
+        assert!(!ballot.resign(A, stopped, process, at(1)));
         assert!(!is_granted(&campaign(&mut ballot, B, 3, None, 2)));
-        assert!(ballot.resign(A, stopped, Incarnation(2)), "the process is dead: another one was after it");
+        assert!(
+            ballot.resign(A, stopped, Incarnation(2), at(1)),
+            "the process is dead: another one was after it"
+        );
+    }
+
+    /// Its question was on its way for longer than the word of its end.
+    #[test]
+    fn a_late_question_of_a_process_that_is_over_gets_no_vote() {
+        type End = fn(&mut Ballot);
+        let ends: [End; 4] = [
+            |ballot| ballot.bury(A, Incarnation(1), at(0)),
+            |ballot| ballot.greet(A, Incarnation(2), at(0)),
+            |ballot| assert!(!ballot.resign(A, Epoch::new(1, A), Incarnation(1), at(0))),
+            |ballot| {
+                assert!(!ballot.resign(A, Epoch::new(9, A), Incarnation(1), at(0)));
+                // An older word takes nothing back.
+                assert!(!ballot.resign(A, Epoch::NONE, Incarnation(1), at(0)));
+            },
+        ];
+        for end in ends {
+            let mut ballot = ballot(&StoredState::default());
+            end(&mut ballot);
+            assert!(!is_granted(&campaign(&mut ballot, A, 1, None, 1)));
+            assert!(is_granted(&campaign(&mut ballot, B, 2, None, 1)), "and so nobody waits for it");
+        }
+        let mut ballot = ballot(&StoredState::default());
+        campaign(&mut ballot, A, 1, None, 0);
+        ballot.greet(A, Incarnation(2), at(1));
+        assert!(!renew(&mut ballot, A, 1, 1, 2), "a new process took its place");
+    }
+
+    #[test]
+    fn who_was_resumed_and_who_was_set_up_anew_gets_votes_again() {
+        let mut ballot = ballot(&StoredState::default());
+        ballot.resign(A, Epoch::new(1, A), Incarnation(1), at(0));
+        assert!(is_granted(&campaign(&mut ballot, A, 2, None, 1)), "it stopped in the epoch before");
+        ballot.greet(A, Incarnation(8), at(1));
+        assert!(!is_granted(&campaign(&mut ballot, A, 3, None, 2)));
+        assert!(is_granted(&campaign(&mut ballot, A, 3, None, 6001)), "an empty disk counts from one");
+        for stranger in 2..=255 {
+            ballot.bury(NodeRank(stranger), Incarnation(1), at(0));
+        }
+        assert_eq!(ballot.over.len(), 1, "strangers cost no memory");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub enum Rule {
     /// Only the process that holds the grant renews it. No two nodes act without that, since an epoch has one owner and
     /// a dead process does nothing; but what a dead process had sent would keep its successor waiting for a lease.
     RenewalOfTheHolder,
+    /// Who is known to be dead gets no vote. As with [`Rule::RenewalOfTheHolder`], its successor would wait for a lease.
+    LivingAsker,
     /// A holder that hears of a higher epoch stops.
     HigherEpoch,
 }
@@ -45,7 +47,7 @@ pub enum Rule {
 impl Rule {
     /// Every rule.
     #[cfg(twinhub_sabotage)]
-    pub const ALL: [Rule; 14] = [
+    pub const ALL: [Rule; 15] = [
         Rule::DiskBeforeWord,
         Rule::OneGrant,
         Rule::FreshAfterRestart,
@@ -59,6 +61,7 @@ impl Rule {
         Rule::TokenOfTheGrant,
         Rule::VotersOfToday,
         Rule::RenewalOfTheHolder,
+        Rule::LivingAsker,
         Rule::HigherEpoch,
     ];
 

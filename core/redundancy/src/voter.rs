@@ -68,10 +68,13 @@ impl Voter {
     pub fn handle(&mut self, from: VoterId, message: &Message, now: Moment) -> Vec<VoterOutput> {
         let mut outputs = Vec::new();
         if let Message::Resigned { node, epoch, incarnation } = *message {
-            self.resigned(node, epoch, incarnation);
+            self.resigned(node, epoch, incarnation, now);
             return outputs;
         }
-        if let Message::Heartbeat(_) = message {
+        if let Message::Heartbeat(heartbeat) = message {
+            if let Some(node) = from.node() {
+                self.ballot.greet(node, heartbeat.incarnation, now);
+            }
             let status = Message::VoterStatus {
                 promised: self.stored_promise(),
                 holder: self.ballot.holder(now),
@@ -108,8 +111,8 @@ impl Voter {
     }
 
     /// The word that a process is dead and reaped, or that it stopped in this epoch: its grant is free.
-    pub fn resigned(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> bool {
-        self.ballot.resign(node, epoch, incarnation)
+    pub fn resigned(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation, now: Moment) -> bool {
+        self.ballot.resign(node, epoch, incarnation, now)
     }
 
     /// Who holds a grant that still runs.

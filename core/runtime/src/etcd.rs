@@ -298,7 +298,7 @@ impl Adapter {
         }
         let Some(arbiter) = self.arbiters.get_mut(group) else { return Ok(()) };
         let step = if let Message::Resigned { node, epoch, incarnation } = *message {
-            arbiter.resigned(node, epoch, incarnation)
+            arbiter.resigned(node, epoch, incarnation, clock::now())
         } else {
             arbiter.ask(message, clock::now())
         };

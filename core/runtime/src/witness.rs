@@ -181,7 +181,7 @@ impl Witness {
             if peer == VoterId::Node(node)
                 && let Some((_, voter)) = self.voters.get_mut(group)
             {
-                let freed = voter.resigned(node, epoch, incarnation);
+                let freed = voter.resigned(node, epoch, incarnation, clock::now());
                 let peer = self.name_of(peer);
                 tracing::info!(
                     peer,

@@ -21,7 +21,7 @@ fn harm(rule: Rule) -> &'static [Finding] {
         Rule::DiskBeforeWord => &[Finding::PromiseBroken],
         Rule::Guard | Rule::OvertakenToken => &[Finding::StaleWrite],
         Rule::NoSelfPromotion => &[Finding::SelfPromotion],
-        Rule::RenewalOfTheHolder => &[Finding::TakeoverLate],
+        Rule::RenewalOfTheHolder | Rule::LivingAsker => &[Finding::TakeoverLate],
         Rule::HigherEpoch => &[Finding::NoConvergence],
         Rule::OneGrant
         | Rule::FreshAfterRestart
@@ -49,6 +49,7 @@ fn world(rule: Rule, seed: u64) -> World {
         Rule::OvertakenToken | Rule::TokenOfTheGrant => World::play(Script::OvertakenToken, seed),
         Rule::VotersOfToday => World::play(Script::OlderVoters, seed),
         Rule::RenewalOfTheHolder => World::play(Script::LateRenewal, seed),
+        Rule::LivingAsker => World::play(Script::LateCampaign, seed),
         Rule::DiskBeforeWord
         | Rule::OneGrant
         | Rule::FreshAfterRestart

@@ -7,7 +7,7 @@ const SEEDS: u64 = 40;
 
 #[test]
 fn no_plot_breaks_a_promise() {
-    for script in [Script::OvertakenToken, Script::OlderVoters, Script::LateRenewal] {
+    for script in [Script::OvertakenToken, Script::OlderVoters, Script::LateRenewal, Script::LateCampaign] {
         for seed in 0..SEEDS {
             let world = World::play(script, seed);
             assert_eq!(world.field.findings, [], "{script:?}, seed {seed}:\n{}", world.story(60));
@@ -44,5 +44,21 @@ fn a_renewal_of_a_dead_process_delays_nobody() {
         let world = World::play(Script::LateRenewal, seed);
         assert_eq!(world.state(1), Some(NodeState::Active), "seed {seed}: {}", world.story(60));
         assert_eq!(world.won.get("resigned"), Some(&1), "seed {seed}: {}", world.story(60));
+    }
+}
+
+#[test]
+fn a_question_of_a_dead_candidate_delays_nobody() {
+    for seed in 0..SEEDS {
+        let world = World::play(Script::LateCampaign, seed);
+        assert_eq!(world.state(0), Some(NodeState::Active), "seed {seed}: {}", world.story(60));
+        assert_eq!(
+            world.won.get("peer_silent"),
+            None,
+            "the candidate never won, seed {seed}: {}",
+            world.story(60)
+        );
+        let candidates = world.entered.get(&NodeState::Candidate).copied().unwrap_or_default();
+        assert!(candidates >= 3, "seed {seed}: {}", world.story(60));
     }
 }

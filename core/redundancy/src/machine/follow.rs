@@ -123,6 +123,9 @@ impl Machine {
             (heartbeat.state, heartbeat.epoch, heartbeat.promised, heartbeat.hold);
         let is_new = view.heartbeat.as_ref().is_none_or(|last| last.incarnation < heartbeat.incarnation);
         view.process = view.process.max(Some(heartbeat.incarnation));
+        if is_new {
+            self.ballot.greet(node, heartbeat.incarnation, now);
+        }
         view.heartbeat = Some(heartbeat);
         self.note_promise(from, promised);
         self.adopt_hold(hold, now);
@@ -295,11 +298,12 @@ impl Machine {
         if node == self.me && incarnation >= self.incarnation {
             return;
         }
-        self.ballot.resign(node, epoch, incarnation);
+        self.ballot.resign(node, epoch, incarnation, now);
         let was_active = self.active == Some(node);
         let Some(view) = self.peers.get_mut(&VoterId::Node(node)) else { return };
         if is_dead {
             view.dead = view.dead.max(Some(incarnation));
+            self.ballot.bury(node, incarnation, now);
         }
         let last = view.heartbeat.as_ref().map(|last| (last.incarnation, last.epoch));
         let is_word_old = |(process, last_epoch)| process > incarnation || (!is_dead && last_epoch > epoch);

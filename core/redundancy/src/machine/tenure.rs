@@ -385,11 +385,11 @@ impl Machine {
     }
 
     /// Tells the voters that this process does not act any more.
-    pub(super) fn resign(&mut self, _now: Moment) {
+    pub(super) fn resign(&mut self, now: Moment) {
         let (node, incarnation) = (self.me, self.incarnation);
         let promised = self.ballot.grant().filter(|grant| grant.node == node).map(|_| self.ballot.promised());
         let epoch = self.last_active.max(promised.unwrap_or(Epoch::NONE));
-        self.ballot.resign(node, epoch, incarnation);
+        self.ballot.resign(node, epoch, incarnation, now);
         self.send_others(&Message::Resigned { node, epoch, incarnation });
         if self.stopping {
             self.send_others(&Message::Bye { incarnation });

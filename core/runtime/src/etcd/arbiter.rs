@@ -150,7 +150,7 @@ impl Arbiter {
         self.members.clone_from(&stored.members);
         let mut voter = Voter::new(&voter_setup(&self.group, self.cluster, self.longest), stored, now);
         for (node, (incarnation, epoch)) in &self.dead {
-            voter.resigned(*node, *epoch, *incarnation);
+            voter.resigned(*node, *epoch, *incarnation, now);
         }
         self.view = View::Known { compare, voter };
         Ok(())
@@ -188,7 +188,13 @@ impl Arbiter {
 
     /// A process is dead and reaped, or says of itself that it stopped: its grant is free. The word about the
     /// own process is written, so that others need not wait.
-    pub(super) fn resigned(&mut self, node: NodeRank, epoch: Epoch, incarnation: Incarnation) -> Step {
+    pub(super) fn resigned(
+        &mut self,
+        node: NodeRank,
+        epoch: Epoch,
+        incarnation: Incarnation,
+        now: Moment,
+    ) -> Step {
         let word = (incarnation, epoch);
         if node != self.me {
             let known = self.dead.entry(node).or_insert(word);
@@ -198,7 +204,7 @@ impl Arbiter {
         let promised = voter.stored().promised;
         let is_over = |grant: Grant| grant.node == node && (grant.incarnation, promised) <= word;
         let holds = voter.stored().grant.is_some_and(is_over);
-        if !voter.resigned(node, epoch, incarnation) && !holds {
+        if !voter.resigned(node, epoch, incarnation, now) && !holds {
             return Step::Silent;
         }
         if node == self.me { self.release() } else { Step::Silent }

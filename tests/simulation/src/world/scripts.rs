@@ -18,6 +18,8 @@ pub enum Script {
     OlderVoters,
     /// The last renewal of a process that died comes after its supervisor's word.
     LateRenewal,
+    /// A candidate dies, and its questions come after its supervisor's word.
+    LateCampaign,
 }
 
 const MAIN: VoterId = VoterId::Node(NodeRank(0));
@@ -37,6 +39,7 @@ impl World {
             Script::OvertakenToken => world.play_overtaken_token(),
             Script::OlderVoters => world.play_older_voters(),
             Script::LateRenewal => world.play_late_renewal(),
+            Script::LateCampaign => world.play_late_campaign(),
         }
         world
     }
@@ -110,6 +113,39 @@ impl World {
         self.until(limit, |world| world.state(1) == Some(NodeState::Active));
         if self.state(1) != Some(NodeState::Active) {
             let what = format!("{}: the backup is not active {limit:?} after the word", self.at());
+            self.field.note(Finding::TakeoverLate, what);
+        }
+        self.pass(timers.lease);
+    }
+
+    fn play_late_campaign(&mut self) {
+        let timers = self.timers;
+        // Time for everyone to count the votes anew.
+        let pause = timers.lease + self.random.up_to(timers.renew);
+        self.pass(pause);
+        self.cut_off(0);
+        self.until(timers.lease * 3, |world| world.state(1) == Some(NodeState::Candidate));
+        // Its promise is not on the disk yet; what it asks after that is slow.
+        self.net.heal();
+        let way = timers.renew / 2;
+        self.net.quality = Quality { delay_min: way, delay_max: way, ..Quality::GOOD };
+        self.pass(Duration::from_millis(5));
+        self.net.quality = Quality::GOOD;
+        let Some(site) = self.sites.get(BACKUP) else { return };
+        let (epoch, incarnation) = (site.disk.promised, site.incarnation);
+        self.remove(1);
+        let word = Message::Resigned { node: NodeRank(1), epoch, incarnation };
+        for to in [VoterId::Witness, MAIN] {
+            let letter = self.letters.put(word.clone());
+            self.push(
+                self.now + nanos(Duration::from_millis(1)),
+                Event::Deliver { to, from: BACKUP, letter },
+            );
+        }
+        let limit = timers.lease;
+        self.until(limit, |world| world.state(0) == Some(NodeState::Active));
+        if self.state(0) != Some(NodeState::Active) {
+            let what = format!("{}: the main is not active {limit:?} after the word", self.at());
             self.field.note(Finding::TakeoverLate, what);
         }
         self.pass(timers.lease);

@@ -243,7 +243,8 @@ impl World {
                 let epoch = self.nodes[node].epoch;
                 self.forget(node);
                 let (rank, incarnation) = (self.nodes[node].rank, Incarnation(self.nodes[node].incarnation));
-                let step = self.nodes[node].arbiter.resigned(rank, epoch, incarnation);
+                let now = self.clock(node);
+                let step = self.nodes[node].arbiter.resigned(rank, epoch, incarnation, now);
                 if let Step::Write { compare, value } = step {
                     self.send(node, Request::Write { compare, value });
                 }
@@ -436,12 +437,14 @@ fn a_supervisors_word_frees_the_grant_of_that_process_only() {
     let mut world = World::new();
     win(&mut world, 0);
     world.at_once(&Move::Look(1));
-    let step = world.nodes[1].arbiter.resigned(NodeRank(0), Epoch::NONE, Incarnation(0));
+    let now = world.clock(1);
+    let step = world.nodes[1].arbiter.resigned(NodeRank(0), Epoch::NONE, Incarnation(0), now);
     assert_eq!(step, Step::Silent);
     world.at_once(&Move::Campaign(1));
     assert_eq!(world.nodes[1].held_until, 0, "an older process");
     let epoch = world.nodes[0].epoch;
-    world.nodes[1].arbiter.resigned(NodeRank(0), epoch, Incarnation(1));
+    let now = world.clock(1);
+    world.nodes[1].arbiter.resigned(NodeRank(0), epoch, Incarnation(1), now);
     world.nodes[0].held_until = 0;
     world.at_once(&Move::Campaign(1));
     assert!(world.now < world.nodes[1].held_until);
