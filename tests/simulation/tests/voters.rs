@@ -2,8 +2,10 @@
 //! replaced, no two nodes hold a lease, and after the storm everyone votes again.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use twinhub_redundancy::{MembersChange, NodeState, Order, VoterId};
+use twinhub_model::NodeRank;
+use twinhub_redundancy::{Machine, MembersChange, NodeState, Order, VoterId};
 use twinhub_simulation::{Faults, Finding, Plan, Sabotage, World, check, find};
 
 const FORBIDDEN: [Finding; 7] = [
@@ -62,7 +64,7 @@ fn a_main_alone_acts_on_and_acts_again() {
         let lease = world.lease();
         world.order(1, Order::Maintenance(true));
         world.advance(lease);
-        world.order(0, shrink(VoterId::Node(twinhub_model::NodeRank(1))));
+        world.order(0, shrink(VoterId::Node(NodeRank(1))));
         world.advance(lease);
         world.order(0, shrink(VoterId::Witness));
         world.advance(lease);
@@ -87,7 +89,7 @@ fn who_acts_for_a_lost_last_voter_says_so_until_that_is_back() {
     for seed in 0..10 {
         let mut world = World::settled(Plan { hands_back: false, ..Plan::pair() }, seed);
         let lease = world.lease();
-        let backup = VoterId::Node(twinhub_model::NodeRank(1));
+        let backup = VoterId::Node(NodeRank(1));
         for voter in [backup, VoterId::Witness] {
             world.order(1, Order::Maintenance(true));
             world.advance(lease);
@@ -110,6 +112,45 @@ fn who_acts_for_a_lost_last_voter_says_so_until_that_is_back() {
         let machine = world.machine(1).unwrap();
         assert_eq!((machine.state(), machine.is_unquorate()), (NodeState::Active, false), "seed {seed}");
         assert!(!world.field.has(Finding::TwoHolders), "seed {seed}");
+    }
+}
+
+/// A change is done when those who would carry on know of it. A main that dies before leaves them with voters among whom
+/// its own is needed: nobody acts, which is safe, until it is back.
+#[test]
+fn a_group_that_grew_goes_on_without_its_main_as_soon_as_the_change_is_done() {
+    for seed in 0..20 {
+        for waits in [true, false] {
+            let mut world = World::settled(Plan { hands_back: false, ..Plan::pair() }, seed);
+            let (lease, backup) = (world.lease(), VoterId::Node(NodeRank(1)));
+            world.order(1, Order::Maintenance(true));
+            world.advance(lease);
+            world
+                .order(0, Order::Members(MembersChange::Shrink { voter: backup, fenced: false, hold: true }));
+            world.advance(lease);
+            world.order(1, Order::Maintenance(false));
+            world.advance(lease * 2);
+            world.order(0, Order::Members(MembersChange::Grow { voter: backup }));
+            let is_done = |machine: &Machine| {
+                let counts = machine.counts() == (3, 3) && machine.members().before.is_none();
+                counts && (!waits || machine.is_record_known())
+            };
+            let begun = world.now;
+            while !world.machine(0).is_some_and(is_done) {
+                assert!(world.now < begun + lease, "seed {seed}\n{}", world.story(30));
+                world.pass(Duration::from_micros(50));
+            }
+            let main = world.machine(0).unwrap();
+            assert_eq!((main.is_record_known(), main.is_protected()), (waits, waits), "seed {seed}");
+            world.remove(0);
+            world.advance(lease * 4);
+            let expected = if waits { NodeState::Active } else { NodeState::Standby };
+            assert_eq!(world.state(1), Some(expected), "seed {seed}\n{}", world.story(30));
+            world.bring_back(0);
+            world.advance(lease * 10);
+            assert_eq!(world.active().len(), 1, "seed {seed}\n{}", world.story(30));
+            assert_eq!(world.field.findings, [], "seed {seed}\n{}", world.story(30));
+        }
     }
 }
 

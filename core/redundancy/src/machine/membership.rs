@@ -104,13 +104,28 @@ impl Machine {
         is_pair || !Rule::NoSelfPromotion.holds()
     }
 
-    /// Whether the voters that answer could carry on without this node.
+    /// Whether the voters that answer could carry on without this node: not those that told an older record, by which
+    /// this node's vote may be needed.
     pub(super) fn could_go_on_without_me(&self, now: Moment) -> bool {
-        self.members().absent.is_empty() || {
-            let mut others = self.answering(now);
-            others.remove(self.setup.me);
+        let stamp = self.members().stamp;
+        stamp == Stamp::default() || {
+            let is_behind = |id| self.membership.known_to.get(&id).is_some_and(|known| *known != stamp);
+            let others =
+                self.answering(now).iter().filter(|id| *id != self.setup.me && !is_behind(*id)).collect();
             self.electorate.wins(&others)
         }
+    }
+
+    /// Whether those who would carry on without this holder have the present record on disk, or all that answer: only
+    /// then is a change done, since who has an older one may need the vote of this node.
+    pub fn is_record_known(&self) -> bool {
+        let known = self.known();
+        let mut others =
+            self.answering(self.clock).iter().filter(|id| *id != self.setup.me && self.is_member(*id));
+        self.quorate_epoch().is_none()
+            || self.members().stamp == Stamp::default()
+            || others.all(|id| known.contains(id))
+            || self.electorate.wins(&known.iter().filter(|id| *id != self.setup.me).collect())
     }
 
     /// Takes a newer record from anybody, so that the next vote is asked for by it.

@@ -155,7 +155,9 @@ impl Control {
             Order::Pause => group.machine.is_paused(),
             Order::Resume => !group.machine.is_paused(),
             Order::Maintenance(on) => (state == twinhub_redundancy::NodeState::Maintenance) == on,
-            Order::Members(change) => is_settled(group.machine.members(), change),
+            Order::Members(change) => {
+                is_settled(group.machine.members(), change) && group.machine.is_record_known()
+            }
         };
         let took_ms = now.since(begun).as_millis();
         if done {

@@ -226,6 +226,26 @@ fn who_is_held_comes_back_by_an_order_only() {
 }
 
 #[test]
+fn a_group_that_grew_is_protected_when_the_others_know_of_it() {
+    let mut bench = Bench::active();
+    bench.beat(B, NodeState::Maintenance, bench.machine.epoch());
+    bench.order(MembersChange::Shrink { voter: NODE_B, fenced: false, hold: true });
+    bench.grant_from(WITNESS);
+    for _ in 0..10 {
+        bench.company(NodeState::Standby, Some(1));
+    }
+    bench.order(MembersChange::Grow { voter: NODE_B });
+    bench.grant_from(WITNESS);
+    assert_eq!((bench.machine.counts(), bench.machine.members().before.clone()), ((3, 3), None));
+    // Both others have a record by which nobody acts without this node.
+    assert!(!bench.machine.is_record_known() && !bench.machine.is_protected());
+    bench.grant_from(NODE_B);
+    assert!(!bench.machine.is_record_known() && !bench.machine.is_protected());
+    bench.grant_from(WITNESS);
+    assert!(bench.machine.is_record_known() && bench.machine.is_protected());
+}
+
+#[test]
 fn a_voter_that_comes_in_and_goes_silent_costs_no_lease() {
     let mut bench = shrunk_to_one();
     bench.wait(5_000);
