@@ -97,10 +97,12 @@ impl Ballot {
     pub(crate) fn answer(&mut self, from: VoterId, message: &Message, now: Moment) -> Option<Answer> {
         let node = from.node().filter(|node| self.electorate.contains(node))?;
         match *message {
-            Message::PreVote { epoch, round, ref members } => {
+            Message::PreVote { epoch, round, ref members, asker } => {
+                let incarnation = asker.unwrap_or(Incarnation(u64::MAX));
                 let granted = is_of(epoch, node)
                     && epoch > self.promised
                     && !self.is_outdated(members.as_ref())
+                    && !self.is_over(epoch, Grant { node, incarnation }, now)
                     && self.holder(now).is_none_or(|holder| holder == node);
                 let reply = Message::PreVoteReply {
                     epoch,
@@ -110,6 +112,7 @@ impl Ballot {
                     holder: self.holder(now),
                     remaining_ms: self.remaining_ms(node, now),
                     members: self.members.told(),
+                    asker,
                 };
                 Some(Answer { reply, changed: false })
             }
@@ -509,7 +512,8 @@ mod tests {
             assert!(!is_granted(&ballot.answer(VoterId::Node(B), &message, at(0)).unwrap()));
         }
         let stranger = VoterId::Node(NodeRank(7));
-        let message = Message::PreVote { epoch: Epoch::new(1, NodeRank(7)), round: 1, members: None };
+        let message =
+            Message::PreVote { epoch: Epoch::new(1, NodeRank(7)), round: 1, members: None, asker: None };
         assert_eq!(ballot.answer(stranger, &message, at(0)), None);
         assert_eq!(ballot.answer(VoterId::Witness, &message, at(0)), None);
     }
@@ -538,7 +542,7 @@ mod tests {
             matches!(&refused.reply, Message::Refuse { members: Some(shown), .. } if *shown == newer),
             "{refused:?}"
         );
-        let question = Message::PreVote { epoch: Epoch::new(2, B), round: 1, members: None };
+        let question = Message::PreVote { epoch: Epoch::new(2, B), round: 1, members: None, asker: None };
         let reply = ballot.answer(VoterId::Node(B), &question, at(9000)).unwrap().reply;
         assert!(
             matches!(&reply, Message::PreVoteReply { granted: false, members: Some(shown), .. } if *shown == newer)

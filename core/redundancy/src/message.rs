@@ -46,6 +46,9 @@ pub enum Message {
         /// Whom the sender takes for voters.
         #[n(2)]
         members: Option<SharedMembers>,
+        /// The sender's process; one of an older version does not say.
+        #[n(3)]
+        asker: Option<Incarnation>,
     },
     /// Answer to [`Message::PreVote`].
     #[n(3)]
@@ -71,6 +74,9 @@ pub enum Message {
         /// Which record of the voters the voter has.
         #[n(6)]
         members: Option<SharedMembers>,
+        /// The process that asked, if it said which one it is: the next one of its node asked something else.
+        #[n(7)]
+        asker: Option<Incarnation>,
     },
     /// Grant me this epoch.
     #[n(4)]

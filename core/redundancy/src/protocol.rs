@@ -16,12 +16,15 @@ const PROVEN_SINCE: u16 = 2;
 const PROTECTED_SINCE: u16 = 2;
 /// The protocol that brought the record of the voters and what changes it.
 const MEMBERS_SINCE: u16 = 2;
+/// The protocol that brought the process that asks before it campaigns.
+const ASKER_SINCE: u16 = 2;
 
 impl Message {
     /// This message as a peer of this protocol knows it; `None` if it has no such message.
     #[must_use]
     pub fn in_protocol(self, protocol: u16) -> Option<Message> {
         let has_members = protocol >= MEMBERS_SINCE;
+        let has_asker = protocol >= ASKER_SINCE;
         Some(match self {
             Message::Heartbeat(heartbeat) => Message::Heartbeat(heartbeat.in_protocol(protocol)),
             Message::VoterStatus { promised, holder, members, incarnation } => Message::VoterStatus {
@@ -30,12 +33,31 @@ impl Message {
                 members: members.filter(|_| has_members),
                 incarnation: incarnation.filter(|_| has_members),
             },
-            Message::PreVote { epoch, round, members } => {
-                Message::PreVote { epoch, round, members: members.filter(|_| has_members) }
+            Message::PreVote { epoch, round, members, asker } => {
+                let (members, asker) = (members.filter(|_| has_members), asker.filter(|_| has_asker));
+                Message::PreVote { epoch, round, members, asker }
             }
-            Message::PreVoteReply { epoch, round, granted, promised, holder, remaining_ms, members } => {
-                let members = members.filter(|_| has_members);
-                Message::PreVoteReply { epoch, round, granted, promised, holder, remaining_ms, members }
+            Message::PreVoteReply {
+                epoch,
+                round,
+                granted,
+                promised,
+                holder,
+                remaining_ms,
+                members,
+                asker,
+            } => {
+                let (members, asker) = (members.filter(|_| has_members), asker.filter(|_| has_asker));
+                Message::PreVoteReply {
+                    epoch,
+                    round,
+                    granted,
+                    promised,
+                    holder,
+                    remaining_ms,
+                    members,
+                    asker,
+                }
             }
             Message::Campaign { epoch, round, incarnation, token, members } => {
                 let members = members.filter(|_| has_members);

@@ -191,7 +191,7 @@ mod tests {
                 let epoch = Epoch::new(counter, NodeRank(node));
                 let incarnation = Incarnation(1);
                 let question = match kind {
-                    0 => Message::PreVote { epoch, round: 1, members: None },
+                    0 => Message::PreVote { epoch, round: 1, members: None, asker: Some(incarnation) },
                     1 => Message::Renew { epoch, round: 1, incarnation, members: None },
                     _ => Message::Campaign { epoch, round: 1, incarnation, token: None, members: None },
                 };

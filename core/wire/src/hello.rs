@@ -10,7 +10,7 @@ use crate::WireError;
 /// | Protocol | Adds |
 /// |---|---|
 /// | 1 | |
-/// | 2 | proven health and protection in the heartbeat; the record of the voters, `Leave`, changes of the voters; records of parts in the journal |
+/// | 2 | proven health and protection in the heartbeat; the record of the voters, `Leave`, changes of the voters; the process that asks before it campaigns; records of parts in the journal |
 pub const PROTOCOL: u16 = 2;
 /// The oldest protocol this version speaks: that of the version before it.
 pub const PROTOCOL_MIN: u16 = 1;

@@ -102,12 +102,12 @@ impl Machine {
         self.election =
             Election::Asking { epoch, round, yes: VoterSet::default(), no: BTreeMap::new(), why, force };
         self.agenda.set(Timer::Vote, now + self.setup.timers.renew);
-        let message = Message::PreVote { epoch, round, members: self.told_members() };
+        let asker = Some(self.incarnation);
+        let message = Message::PreVote { epoch, round, members: self.told_members(), asker };
         self.ask_voters(&message);
         let members = self.ballot.members().told();
-        if let Some(answer) =
-            self.ballot.answer(self.setup.me, &Message::PreVote { epoch, round, members }, now)
-        {
+        let mine = Message::PreVote { epoch, round, members, asker };
+        if let Some(answer) = self.ballot.answer(self.setup.me, &mine, now) {
             self.on_pre_vote_reply(self.setup.me, &answer.reply, now);
         }
     }
@@ -137,7 +137,8 @@ impl Machine {
     }
 
     pub(super) fn on_pre_vote_reply(&mut self, from: VoterId, reply: &Message, now: Moment) {
-        let Message::PreVoteReply { round: answered, granted, promised, remaining_ms, .. } = *reply else {
+        let Message::PreVoteReply { round: answered, granted, promised, remaining_ms, asker, .. } = *reply
+        else {
             return;
         };
         self.note_epoch(from, promised, now);
@@ -146,7 +147,8 @@ impl Machine {
             Some(Urgent::Operator { .. }) | None => None,
         };
         let Election::Asking { round, yes, no, why, .. } = &mut self.election else { return };
-        if answered != *round {
+        // The process before this one may have asked with the same number.
+        if answered != *round || asker.is_some_and(|asker| asker != self.incarnation) {
             return;
         }
         if granted {

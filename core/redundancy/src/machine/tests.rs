@@ -193,6 +193,7 @@ impl Bench {
             holder: None,
             remaining_ms: 0,
             members: None,
+            asker: None,
         };
         self.hear(VoterId::Witness, reply);
         self.grant_from(VoterId::Witness);

@@ -184,7 +184,7 @@ fn messages() -> Vec<Message> {
             members: Some(members().into()),
             incarnation: Some(incarnation),
         },
-        Message::PreVote { epoch, round, members: Some(members().into()) },
+        Message::PreVote { epoch, round, members: Some(members().into()), asker: Some(incarnation) },
         Message::PreVoteReply {
             epoch,
             round,
@@ -193,6 +193,7 @@ fn messages() -> Vec<Message> {
             holder: Some(MAIN),
             remaining_ms: 1_200,
             members: Some(members().into()),
+            asker: Some(incarnation),
         },
         Message::Campaign {
             epoch,

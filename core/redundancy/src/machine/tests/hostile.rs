@@ -205,10 +205,10 @@ fn any_message() -> impl Strategy<Value = Message> {
         4 => heartbeat,
         1 => (any_epoch(), any_members()).prop_map(|(promised, members)| Message::VoterStatus {
             promised, holder: None, members, incarnation: Some(PROCESS) }),
-        2 => (any_epoch(), round.clone(), any_members()).prop_map(|(epoch, round, members)| Message::PreVote { epoch, round, members }),
+        2 => (any_epoch(), round.clone(), any_members()).prop_map(|(epoch, round, members)| Message::PreVote { epoch, round, members, asker: Some(PROCESS) }),
         2 => (any_epoch(), round.clone(), any::<bool>(), any::<u64>(), any_members()).prop_map(
             |(epoch, round, granted, remaining_ms, members)| Message::PreVoteReply {
-                epoch, round, granted, promised: epoch, holder: None, remaining_ms, members,
+                epoch, round, granted, promised: epoch, holder: None, remaining_ms, members, asker: Some(PROCESS),
             }
         ),
         3 => (any_epoch(), round.clone(), proptest::option::of(any_token()), any_members()).prop_map(|(epoch, round, token, members)| Message::Campaign {

@@ -114,6 +114,7 @@ fn a_candidate_with_old_voters_learns_the_newer_ones_from_a_refusal() {
         holder: None,
         remaining_ms: 0,
         members: Some(without(&[NODE_B]).into()),
+        asker: None,
     };
     bench.hear(WITNESS, reply);
     assert!(bench.machine.members().is_absent(NODE_B));
@@ -310,8 +311,16 @@ fn the_next_holder_finishes_what_the_one_before_began() {
         );
         let (epoch, round) = (bench.machine.election.epoch().unwrap(), bench.machine.rounds_asked);
         let (granted, promised, holder, remaining_ms) = (true, Epoch::NONE, None, 0);
-        let reply =
-            Message::PreVoteReply { epoch, round, granted, promised, holder, remaining_ms, members: None };
+        let reply = Message::PreVoteReply {
+            epoch,
+            round,
+            granted,
+            promised,
+            holder,
+            remaining_ms,
+            members: None,
+            asker: None,
+        };
         bench.hear(voter, reply);
     }
     bench.grant_from(WITNESS);

@@ -100,6 +100,7 @@ fn nothing_is_asked_before_the_own_promise_is_on_disk() {
             holder: None,
             remaining_ms: 0,
             members: None,
+            asker: None,
         };
         bench.hear(VoterId::Witness, reply);
     }
@@ -144,6 +145,7 @@ fn an_answer_that_is_too_late_gives_no_lease() {
         holder: None,
         remaining_ms: 0,
         members: None,
+        asker: None,
     };
     bench.hear(VoterId::Witness, reply);
     assert_eq!(bench.machine.state(), NodeState::Candidate);
@@ -317,6 +319,7 @@ fn a_voter_that_has_not_heard_yet_of_a_dead_process_is_asked_again_at_once() {
             holder: Some(A),
             remaining_ms: 1400,
             members: None,
+            asker: None,
         };
         bench.hear(VoterId::Witness, refusal);
         bench.take();
@@ -325,6 +328,33 @@ fn a_voter_that_has_not_heard_yet_of_a_dead_process_is_asked_again_at_once() {
         bench.take();
     }
     bench.win_from_question();
+}
+
+#[test]
+fn an_answer_to_the_process_before_does_not_count() {
+    let mut bench = Bench::standby();
+    bench.wait(1600);
+    let (epoch, round) = (bench.machine.election.epoch().unwrap(), bench.machine.rounds_asked);
+    let asked = |message: &Message| matches!(message, Message::PreVote { asker: Some(PROCESS), .. });
+    assert!(bench.sent(asked) > 0);
+    for (asker, state) in [
+        (Some(Incarnation(0)), NodeState::Standby),
+        (Some(Incarnation(2)), NodeState::Standby),
+        (Some(PROCESS), NodeState::Candidate),
+    ] {
+        let reply = Message::PreVoteReply {
+            epoch,
+            round,
+            granted: true,
+            promised: Epoch::NONE,
+            holder: None,
+            remaining_ms: 0,
+            members: None,
+            asker,
+        };
+        bench.hear(VoterId::Witness, reply);
+        assert_eq!(bench.machine.state(), state, "{asker:?}");
+    }
 }
 
 #[test]
@@ -357,6 +387,7 @@ fn a_refused_question_is_asked_again_when_the_grant_in_the_way_ends() {
         holder: Some(A),
         remaining_ms: 540,
         members: None,
+        asker: None,
     };
     bench.hear(VoterId::Witness, refusal);
     // The other voter is dead; its answer is not waited for longer than a renewal takes.
