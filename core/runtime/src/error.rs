@@ -56,9 +56,15 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Whether the configuration is to blame.
+    /// Whether the configuration or what is installed is to blame, so that a new attempt would end the same.
     pub fn is_configuration(&self) -> bool {
-        matches!(self, StartError::Config(_) | StartError::Plugin(_) | StartError::Pki(_))
+        matches!(
+            self,
+            StartError::Config(_)
+                | StartError::Plugin(_)
+                | StartError::Pki(_)
+                | StartError::Store(twinhub_store::StoreError::NewerFormat { .. })
+        )
     }
 }
 
@@ -143,5 +149,19 @@ impl CommandError {
             CommandError::OrderRefused { .. } => "TH-NODE-004",
             CommandError::Stopping => "TH-NODE-005",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A supervisor that started the process again would do so for ever.
+    #[test]
+    fn a_file_of_a_newer_version_is_no_matter_of_another_attempt() {
+        let path = PathBuf::from("var/role");
+        let newer = twinhub_store::StoreError::NewerFormat { path: path.clone(), got: 3, known: 2 };
+        assert!(StartError::Store(newer).is_configuration());
+        assert!(!StartError::Store(twinhub_store::StoreError::Locked { path }).is_configuration());
     }
 }

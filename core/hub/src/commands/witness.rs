@@ -55,7 +55,13 @@ fn listen(paths: &Paths) -> String {
         Err(failure) => {
             // A third vote at the usual port is worth more than none.
             let config = paths.config.display().to_string();
-            tracing::warn!(config, listen = everywhere, error = %failure, "the configuration is not readable");
+            tracing::warn!(
+                config,
+                listen = everywhere,
+                error = %failure,
+                "the configuration is not readable: correct it and start again, or say with --listen where the nodes \
+                 look for this witness"
+            );
             everywhere
         }
     }

@@ -261,7 +261,11 @@ impl Machine {
             MoveCause::Operator { by } => Reason::OperatorSwitchover { by, to: me },
             MoveCause::Failback { stable_ms } => Reason::Failback { to: me, stable_ms },
             MoveCause::Score { mine, theirs } => {
-                Reason::BetterScore { to: me, mine, theirs, why: String::new() }
+                // What this node lacks; what the other one lacks is in its own reason.
+                let lost = self.health.to_string();
+                let why =
+                    if lost.is_empty() { "nothing is lost here".to_owned() } else { format!("here {lost}") };
+                Reason::BetterScore { to: me, mine, theirs, why }
             }
             MoveCause::StepFailed | MoveCause::Maintenance | MoveCause::Shutdown => {
                 Reason::TransferReceived { from: token.from, epoch: token.epoch, drained: token.drained }

@@ -208,6 +208,24 @@ fn a_much_healthier_node_gets_the_role_after_a_time() {
 }
 
 #[test]
+fn who_gets_the_role_for_its_health_says_what_it_lacks_itself() {
+    for (health, part) in [
+        (Health::default(), "nothing is lost here"),
+        (failing("plc2", Sight::Degraded), "here plc2 -20 (no answer)"),
+    ] {
+        let mut bench = Bench::standby();
+        let cause = crate::message::MoveCause::Score { mine: 60, theirs: health.least() };
+        let expected = format!("node 1 is in better health: {} against 60, {part}", health.least());
+        bench.input(Input::Health(health));
+        let (epoch, position) = (epoch_of(A, 1), Position::START);
+        let token = TransferToken { epoch, from: A, to: B, position, drained: true, cause };
+        bench.hear(NODE_A, Message::Transfer { token });
+        bench.grant_from(VoterId::Witness);
+        assert_eq!(bench.machine.last_reason().to_string(), expected);
+    }
+}
+
+#[test]
 fn no_role_moves_to_a_node_that_has_not_proven_to_be_better() {
     for (mine, disputed, proven) in [
         // The other node's field side is not known, or it does not say.
