@@ -2,13 +2,13 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::kernel::{Kernel, LIFETIME, find_device, missing_capabilities, remove};
+use crate::orders::{self, Order, Orders};
 use crate::segment::Segment;
 use crate::watch::{ANSWER_MAX, Finding, ROUND, Watch};
 
@@ -71,20 +71,15 @@ pub struct Report {
     pub conflicts: u64,
     /// How often this node took the address.
     pub taken: u64,
+    /// Orders that were overtaken by later ones while the kernel was waited for.
+    pub orders_dropped: u64,
 }
 
 /// A thread that holds one address. Dropping it takes the address off.
 #[derive(Debug)]
 pub struct Keeper {
-    orders: Option<Sender<Order>>,
+    orders: Orders,
     thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Order {
-    Hold,
-    Release,
-    Announce,
 }
 
 impl Keeper {
@@ -95,7 +90,8 @@ impl Keeper {
         lease: impl Fn() -> Option<Duration> + Send + 'static,
         tell: impl FnMut(&Report) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, orders) = channel();
+        let orders = Orders::default();
+        let given = orders.clone();
         let name: String = format!("ip-{}", setup.name).chars().take(15).collect();
         let work = Work {
             watch: Watch::new(setup.address.ip, setup.peers.iter().copied()),
@@ -111,36 +107,29 @@ impl Keeper {
             next: Next::new(Instant::now()),
             announcements_left: 0,
         };
-        let thread = std::thread::Builder::new().name(name).spawn(move || work.run(&orders))?;
-        Ok(Self { orders: Some(sender), thread: Some(thread) })
+        let thread = std::thread::Builder::new().name(name).spawn(move || work.run(&given))?;
+        Ok(Self { orders, thread: Some(thread) })
     }
 
     /// This node acts: take the address.
     pub fn hold(&self) {
-        self.order(Order::Hold);
+        self.orders.give(Order::Hold);
     }
 
     /// This node acts no more: give it up.
     pub fn release(&self) {
-        self.order(Order::Release);
+        self.orders.give(Order::Release);
     }
 
     /// If it is held, tell everybody again: a part of the network was away and may know better.
     pub fn announce(&self) {
-        self.order(Order::Announce);
-    }
-
-    fn order(&self, order: Order) {
-        if let Some(orders) = &self.orders {
-            // The thread ends only after this end is dropped.
-            orders.send(order).ok();
-        }
+        self.orders.give(Order::Announce);
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.orders = None;
+        self.orders.close();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -183,7 +172,7 @@ struct Work {
 }
 
 impl Work {
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: &Orders) {
         match remove(&self.setup.address) {
             Ok(0) => {}
             Ok(places) => {
@@ -197,14 +186,19 @@ impl Work {
                 Ok(wait) => wait,
                 Err(error) => self.failed(now, &error),
             };
+            let dropped = orders.dropped();
+            if dropped > self.report.orders_dropped {
+                self.report.orders_dropped = dropped;
+                tracing::warn!(address = %self.setup.address, dropped, "orders came faster than the kernel answers");
+            }
             if self.told.as_ref() != Some(&self.report) {
                 (self.tell)(&self.report);
                 self.told = Some(self.report.clone());
             }
-            match orders.recv_timeout(wait) {
-                Ok(order) => self.take_order(order),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            match orders.take(wait) {
+                orders::Next::Order(order) => self.take_order(order),
+                orders::Next::Nothing => {}
+                orders::Next::Closed => break,
             }
         }
         self.wanted = false;

@@ -14,6 +14,7 @@ mod error;
 mod frames;
 mod keeper;
 mod kernel;
+mod orders;
 mod segment;
 mod watch;
 
