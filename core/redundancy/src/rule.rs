@@ -36,7 +36,8 @@ pub enum Rule {
     /// Who takes older voters for the voters gets no vote.
     VotersOfToday,
     /// Only the process that holds the grant renews it. No two nodes act without that, since an epoch has one owner and
-    /// a dead process does nothing; but what a dead process had sent would keep its successor waiting for a lease.
+    /// a dead process does nothing; but what a dead process had sent would keep its successor waiting for a lease, unless
+    /// [`Rule::LivingAsker`] refuses it, too.
     RenewalOfTheHolder,
     /// Who is known to be dead gets no vote. As with [`Rule::RenewalOfTheHolder`], its successor would wait for a lease.
     LivingAsker,

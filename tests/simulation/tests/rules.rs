@@ -13,7 +13,8 @@ const SEEDS: u64 = 6_000;
 const SEEDS_COVERED: u64 = 600;
 
 /// Rules that lead to harm only together with another one, which is there for more.
-const SECOND_LINES: [(Rule, Rule); 1] = [(Rule::TokenOfTheGrant, Rule::OvertakenToken)];
+const SECOND_LINES: [(Rule, Rule); 2] =
+    [(Rule::TokenOfTheGrant, Rule::OvertakenToken), (Rule::RenewalOfTheHolder, Rule::LivingAsker)];
 
 /// What the loss of each rule must lead to.
 fn harm(rule: Rule) -> &'static [Finding] {
