@@ -17,7 +17,7 @@ pub const REVISIONS_MAX: usize = 50;
 /// Entries of the audit list; the oldest is forgotten when there is one more.
 pub const AUDIT_MAX: usize = 5000;
 /// Files of one configuration.
-pub const FILES_MAX: usize = 2000;
+pub const FILES_MAX: usize = 500;
 /// Bytes of one configuration, all files.
 pub const CONFIGURATION_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of one piece of a file: fits a record and a piece of a copy.

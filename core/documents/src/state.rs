@@ -15,7 +15,7 @@ use crate::limits;
 mod check;
 
 /// Entries of the audit list that go together into one body of a copy.
-const AUDIT_CHUNK: usize = 100;
+const AUDIT_CHUNK: usize = 50;
 
 /// Everything that the nodes have in common: the same on every node that applied the same records.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

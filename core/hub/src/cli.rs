@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod accounts;
+
+pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
+
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
 #[command(
@@ -139,6 +143,14 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Show what happened on the asked node
     Events(EventsArgs),
+    /// Show and change who may log in
+    #[command(subcommand)]
+    Users(UsersCommand),
+    /// Show and change the secrets of programs
+    #[command(subcommand)]
+    Tokens(TokensCommand),
+    /// Show who did what, and when
+    Audit(AuditArgs),
     /// Look for what is wrong on this machine, and say what to do
     Doctor(DoctorArgs),
     /// Show takeovers with a main, a backup and a witness on this machine

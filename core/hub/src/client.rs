@@ -70,6 +70,11 @@ impl Client {
         self.exchange(method, path, body)
     }
 
+    /// Asks for something without a body, such as `DELETE`.
+    pub(crate) fn ask<T: DeserializeOwned>(&self, method: &'static str, path: &str) -> Result<T, Failure> {
+        self.exchange(method, path, Vec::new())
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         method: &'static str,

@@ -1,5 +1,6 @@
 //! One module for each family of commands.
 
+pub(crate) mod accounts;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod doctor;

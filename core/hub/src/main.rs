@@ -14,7 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    check, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin, records, run, status, witness,
+    accounts, check, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin, records, run,
+    status, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -59,6 +60,9 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Matrix(command) => matrix::run(global, command, answer),
         Command::History(args) => records::history(global, args, answer),
         Command::Events(args) => records::events(global, args, answer),
+        Command::Users(command) => accounts::users(global, command, answer),
+        Command::Tokens(command) => accounts::tokens(global, command, answer),
+        Command::Audit(args) => accounts::audit(global, args, answer),
         Command::Doctor(args) => doctor::run(global, args, answer),
         Command::Demo(args) => demo::run(args),
         Command::Completions { shell } => demo::completions(*shell),

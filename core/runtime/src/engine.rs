@@ -28,6 +28,7 @@ use twinhub_store::{Journal, SyncTicket};
 
 use crate::clock;
 use crate::control::ControlSender;
+use crate::documents::DocumentStore;
 use crate::error::CommandError;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job, ReadAnswer};
@@ -39,6 +40,7 @@ use deactivation::{Closing, Draining};
 use health::HealthLook;
 use journaling::{spawn_syncer, split};
 use parts::{PartState, Parts, is_placeholder};
+use proposals::Proposals;
 use quorum::Majority;
 use replication::Replication;
 use routes::Routes;
@@ -55,6 +57,7 @@ pub(crate) mod health;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
 pub(crate) mod parts;
+pub(crate) mod proposals;
 pub(crate) mod quorum;
 pub(crate) mod replication;
 pub(crate) mod routes;
@@ -100,6 +103,8 @@ pub(crate) struct EngineSetup {
     pub(crate) watches: Vec<Watch>,
     /// What keeps its state in this group's journal.
     pub(crate) parts: Vec<Box<dyn PartState>>,
+    /// The documents of the cluster, if they are in this group's journal.
+    pub(crate) documents: Option<DocumentStore>,
     /// Where those states are stored.
     pub(crate) states_dir: PathBuf,
 }
@@ -138,6 +143,7 @@ pub(crate) struct Engine {
     starting: BTreeSet<usize>,
     tracker: Tracker,
     parts: Parts,
+    proposals: Proposals,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
     replication: Replication,
@@ -194,6 +200,7 @@ impl Engine {
             starting,
             tracker,
             parts,
+            proposals: Proposals::new(setup.documents),
             commands: Commands::default(),
             streams,
             recovering: Vec::new(),
@@ -277,6 +284,7 @@ impl Engine {
             Job::Synced(outcome) => self.on_synced(outcome),
             Job::Resync => self.on_resync(),
             Job::Note(event) => self.note(event),
+            Job::Propose(proposal) => self.on_proposal(*proposal),
             Job::Stop { done } => return Some(done),
         }
         None
@@ -293,6 +301,7 @@ impl Engine {
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
+        self.confirm_proposals(now);
         self.expire_writes(now);
         self.advance_drain(now);
         self.look_at_health(now);
@@ -331,6 +340,7 @@ impl Engine {
                 None => {}
             }
         }
+        self.replication.lacks_copy |= self.parts.are_ahead_of(self.journal.last());
         for item in self.table.ids() {
             if self.table.quality(item).is_good() {
                 self.table.requalify(item, twinhub_model::Quality::UNCERTAIN_LAST_USABLE);

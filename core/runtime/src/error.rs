@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use twinhub_config::UnknownNode;
+use twinhub_documents::Refusal;
 
 use crate::pki::PkiError;
 
@@ -131,6 +132,37 @@ pub enum CommandError {
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
+    /// The rules of documents do not allow it.
+    #[error(transparent)]
+    Document(#[from] Refusal),
+    /// Too few nodes would have it.
+    #[error(
+        "{have} of {needed} nodes that must have it on disk are there: wait until a standby is in sync, take nodes that \
+         are away out with `twinhub shrink`, or order it all the same with `--alone`"
+    )]
+    NoMajority {
+        /// Nodes that are there.
+        have: usize,
+        /// Nodes that must be.
+        needed: usize,
+    },
+    /// It is in the journal of this node, and no majority said in time that it has it.
+    #[error(
+        "it is on this node, but no majority of the nodes confirmed it within {seconds} s: look at it again"
+    )]
+    Unconfirmed {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// Name or password is wrong.
+    #[error("the name or the password is wrong")]
+    WrongPassword,
+    /// Something inside is not as it should be.
+    #[error("{why}")]
+    Internal {
+        /// What.
+        why: String,
+    },
 }
 
 impl CommandError {
@@ -148,6 +180,13 @@ impl CommandError {
             CommandError::UnknownGroup { .. } => "TH-NODE-003",
             CommandError::OrderRefused { .. } => "TH-NODE-004",
             CommandError::Stopping => "TH-NODE-005",
+            CommandError::Document(Refusal::Unknown { .. }) => "TH-DOC-001",
+            CommandError::Document(Refusal::Stale { .. }) => "TH-DOC-002",
+            CommandError::Document(_) => "TH-DOC-003",
+            CommandError::NoMajority { .. } => "TH-DOC-004",
+            CommandError::Unconfirmed { .. } => "TH-DOC-005",
+            CommandError::WrongPassword => "TH-AUTH-006",
+            CommandError::Internal { .. } => "TH-NODE-009",
         }
     }
 }

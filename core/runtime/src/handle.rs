@@ -14,6 +14,7 @@ use twinhub_redundancy::{NodeState, VoterId};
 use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::data::DataThread;
+use crate::documents::DocumentStore;
 use crate::error::CommandError;
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
@@ -35,9 +36,11 @@ const COMMAND_GRACE: Duration = Duration::from_secs(4);
 /// A graceful stop may take this long.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 
+mod accounts;
 mod cluster;
 mod orders;
 
+pub use accounts::{Author, Identity, UserChange};
 pub use orders::Order;
 
 /// A plugin library that is in use.
@@ -66,6 +69,7 @@ struct Inner {
     table: Arc<ItemTable>,
     ports: Vec<(String, Arc<Port>)>,
     inboxes: BTreeMap<String, Arc<Inbox>>,
+    documents: DocumentStore,
     control: ControlSender,
     plugins: Vec<Loaded>,
     path_tests: PathTests,
@@ -79,13 +83,24 @@ impl Handle {
         table: Arc<ItemTable>,
         ports: Vec<(String, Arc<Port>)>,
         inboxes: BTreeMap<String, Arc<Inbox>>,
+        documents: DocumentStore,
         control: ControlSender,
         plugins: Vec<Loaded>,
         path_tests: PathTests,
         threads: Threads,
     ) -> Handle {
         let threads = Mutex::new(Some(threads));
-        Handle(Arc::new(Inner { shared, table, ports, inboxes, control, plugins, path_tests, threads }))
+        Handle(Arc::new(Inner {
+            shared,
+            table,
+            ports,
+            inboxes,
+            documents,
+            control,
+            plugins,
+            path_tests,
+            threads,
+        }))
     }
 
     /// This node's name.

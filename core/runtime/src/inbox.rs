@@ -9,6 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use twinhub_documents::Entry;
 use twinhub_model::{Epoch, Moment, NodeRank, Position, Sample, Value};
 use twinhub_redundancy::Reason;
 use twinhub_replica::Message;
@@ -65,6 +66,8 @@ pub(crate) enum Job {
     Resync,
     /// Something worth keeping for an operator.
     Note(twinhub_model::Event),
+    /// Someone wants to change documents.
+    Propose(Box<Proposal>),
     /// Stop the instances and end.
     Stop { done: std::sync::mpsc::SyncSender<()> },
 }
@@ -102,6 +105,24 @@ pub(crate) struct Command {
     pub(crate) value: Value,
     pub(crate) origin: String,
     pub(crate) reply: oneshot::Sender<Result<WriteView, CommandError>>,
+}
+
+/// A change of documents, or a piece of a file that one will name.
+#[derive(Debug)]
+pub(crate) struct Proposal {
+    pub(crate) entry: Entry,
+    /// Whether it is made only if a majority of the nodes can have it.
+    pub(crate) majority: bool,
+    pub(crate) reply: oneshot::Sender<Result<Recorded, CommandError>>,
+}
+
+/// A change of documents that was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recorded {
+    /// Where it is in the journal.
+    pub(crate) position: Position,
+    /// Whether a majority of the nodes has it on disk.
+    pub(crate) confirmed: bool,
 }
 
 /// A part of the journal for a reader.

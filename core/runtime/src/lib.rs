@@ -21,6 +21,7 @@
 pub mod clock;
 mod control;
 mod data;
+mod documents;
 mod engine;
 mod error;
 mod etcd;
@@ -50,9 +51,10 @@ pub mod witness;
 mod words;
 
 pub use error::{CommandError, StartError};
-pub use handle::{Handle, Order};
+pub use handle::{Author, Handle, Identity, Order, UserChange};
 pub use node::{NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;
 pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};
+pub use twinhub_documents::Role;
 pub use witness::{WitnessOptions, run_witness};

@@ -17,6 +17,7 @@ use twinhub_store::RoleFile;
 use crate::clock;
 use crate::control::{self, ControlSender, ControlSetup, Group};
 use crate::data::{self, DataThread};
+use crate::documents::DocumentStore;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::etcd::Attendance;
@@ -96,6 +97,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
+    let documents = DocumentStore::open(&options.state_dir.join("documents"), &options.node)?;
     let around = Surroundings {
         me: rank,
         site: &site,
@@ -104,6 +106,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         control: &control_sender,
         shared: &shared,
         timers: &timers,
+        documents: &documents,
     };
     let mut groups = BTreeMap::new();
     let mut inboxes = BTreeMap::new();
@@ -192,7 +195,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         })
         .collect();
     let threads = Threads { data: data_thread, control, engines };
-    Ok(Handle::new(shared, plan.table, ports, inboxes, control_sender, loaded, tests, threads))
+    Ok(Handle::new(shared, plan.table, ports, inboxes, documents, control_sender, loaded, tests, threads))
 }
 
 fn unknown_node(site: &Site, node: &str) -> StartError {

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+mod accounts;
+
+pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
+
 /// The whole cluster as this node sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct ClusterView {

@@ -1,23 +1,57 @@
-//! Who is let in.
+//! Who is let in, and what everybody may do.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use twinhub_config::Site;
+use twinhub_runtime::{Author, Identity, Role};
 
 use crate::problem::Problem;
 use crate::token::Token;
 
+/// The cookie with a session.
+pub(crate) const COOKIE: &str = "twinhub_session";
+
 /// The other end of the connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(pub(crate) SocketAddr);
+#[derive(Debug, Clone)]
+pub(crate) struct Peer {
+    pub(crate) address: SocketAddr,
+    /// The user or token that asks; none for this machine and for the token of the node.
+    pub(crate) who: Option<Arc<str>>,
+}
 
 impl Peer {
+    pub(crate) const fn new(address: SocketAddr) -> Peer {
+        Peer { address, who: None }
+    }
+
     /// As it is recorded as the origin of commands.
-    pub(crate) fn origin(self) -> String {
-        format!("rest:{}", self.0.ip().to_canonical())
+    pub(crate) fn origin(&self) -> String {
+        let address = self.address.ip().to_canonical();
+        match &self.who {
+            Some(who) => format!("rest:{who}@{address}"),
+            None => format!("rest:{address}"),
+        }
+    }
+
+    /// As it stands in the audit list.
+    pub(crate) fn author(&self) -> Author {
+        let name = self.who.as_deref().unwrap_or(LOCAL).to_owned();
+        Author { name, origin: self.address.ip().to_canonical().to_string() }
     }
 }
+
+/// Who asks, and what it may do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Caller {
+    /// The user or token; none for this machine and for the token of the node.
+    pub(crate) who: Option<String>,
+    pub(crate) role: Role,
+}
+
+/// Who asks without a name: this machine, or who has the token of the node.
+const LOCAL: &str = "local";
 
 /// The rules for one node.
 #[derive(Debug, Clone)]
@@ -38,50 +72,108 @@ impl Rules {
         Rules { token, trust_loopback: site.web.trust_loopback, hosts }
     }
 
-    /// Whether a request may pass.
-    pub(crate) fn check(&self, peer: IpAddr, headers: &HeaderMap) -> Result<(), Problem> {
-        let refuse =
-            |code: &str, detail: &str| Err(Problem::new(StatusCode::UNAUTHORIZED, code, detail.to_owned()));
-        if let Some(given) = headers.get(header::AUTHORIZATION) {
-            let token = given.to_str().ok().and_then(|text| text.split_once(' '));
-            return match token {
-                Some((scheme, token))
-                    if scheme.eq_ignore_ascii_case("bearer") && self.token.is(token.trim()) =>
-                {
-                    Ok(())
-                }
-                _ => refuse("TH-AUTH-002", "the token is not the one of this node"),
-            };
+    /// Who asks, if a request may pass. `identify` knows sessions and tokens.
+    pub(crate) fn check(
+        &self,
+        peer: IpAddr,
+        headers: &HeaderMap,
+        identify: impl Fn(&str) -> Option<Identity>,
+    ) -> Result<Caller, Problem> {
+        let all = Caller { who: None, role: Role::Admin };
+        if headers.contains_key(header::AUTHORIZATION) {
+            let given = bearer(headers);
+            if given.is_some_and(|given| self.token.is(given)) {
+                return Ok(all);
+            }
+            return given.and_then(identify).map(Caller::from).ok_or_else(|| {
+                refuse(
+                    "TH-AUTH-002",
+                    "the token is not the one of this node, and no token or session of the site",
+                )
+            });
+        }
+        if let Some(identity) = session_of(headers).and_then(identify) {
+            same_origin(headers)?;
+            return Ok(identity.into());
         }
         if !(self.trust_loopback && peer.to_canonical().is_loopback()) {
-            return refuse(
+            return Err(refuse(
                 "TH-AUTH-001",
-                "send `Authorization: Bearer <token>`; the token is in the file `token` of the node's state directory",
-            );
+                "log in with POST /api/v1/login, or send `Authorization: Bearer <token>`; the token of a node is in the \
+                 file `token` of its state directory",
+            ));
         }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         if !self.is_own(host_of(host)) {
             let detail = "the Host header names another machine: use localhost, or send a token";
-            return refuse("TH-AUTH-003", detail);
+            return Err(refuse("TH-AUTH-003", detail));
         }
-        match headers.get(header::ORIGIN) {
-            None => Ok(()),
-            Some(origin) => {
-                let origin = origin.to_str().unwrap_or_default();
-                let same = origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host));
-                if same {
-                    Ok(())
-                } else {
-                    refuse("TH-AUTH-004", "a page of another origin may not do this without a token")
-                }
-            }
-        }
+        same_origin(headers).map(|()| all)
     }
 
     fn is_own(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         matches!(host.as_str(), "localhost" | "127.0.0.1" | "[::1]") || self.hosts.contains(&host)
     }
+}
+
+impl From<Identity> for Caller {
+    fn from(identity: Identity) -> Caller {
+        Caller { who: Some(identity.name), role: identity.role }
+    }
+}
+
+fn refuse(code: &str, detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, code, detail)
+}
+
+/// Whether a page of this node asks, or none at all.
+fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let origin = origin.to_str().unwrap_or_default();
+    if origin.split_once("://").is_some_and(|(_, name)| name.eq_ignore_ascii_case(host)) {
+        return Ok(());
+    }
+    Err(refuse("TH-AUTH-004", "a page of another origin may not do this without a token"))
+}
+
+/// The secret of an `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+}
+
+/// The session that a browser sends.
+fn session_of(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+/// What a client shows of itself: the secret of its session or token.
+pub(crate) fn secret_of(headers: &HeaderMap) -> Option<&str> {
+    if headers.contains_key(header::AUTHORIZATION) { bearer(headers) } else { session_of(headers) }
+}
+
+/// What one must be to ask this.
+pub(crate) fn needed(method: &Method, path: &str) -> Role {
+    let path = path.strip_prefix("/api/v1").unwrap_or(path);
+    let is_below =
+        |top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    // Everybody may ask who it is, leave, and change the own password; the handler looks whose it is.
+    if is_below("/me") || is_below("/logout") || is_below("/users") && path.ends_with("/password") {
+        return Role::Viewer;
+    }
+    if ["/users", "/tokens", "/audit", "/backups"].into_iter().any(is_below) {
+        return Role::Admin;
+    }
+    if method == Method::GET || method == Method::HEAD {
+        return Role::Viewer;
+    }
+    let is_grave =
+        ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config"].into_iter().any(is_below);
+    if is_grave { Role::Engineer } else { Role::Operator }
 }
 
 /// `host` of `host:port`, with the brackets of an IPv6 address.
@@ -103,8 +195,12 @@ mod tests {
             hosts: vec!["10.0.0.11".to_owned()],
         };
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        match rules.check(peer.parse().unwrap(), &headers) {
-            Ok(()) => "in",
+        let ada = |secret: &str| {
+            (secret == "ada's secret").then(|| Identity { name: "ada".to_owned(), role: Role::Viewer })
+        };
+        match rules.check(peer.parse().unwrap(), &headers, ada) {
+            Ok(Caller { who: Some(_), .. }) => "ada",
+            Ok(Caller { who: None, .. }) => "in",
             Err(problem) => match problem.code.as_str() {
                 "TH-AUTH-001" => "no token",
                 "TH-AUTH-002" => "wrong token",
@@ -143,6 +239,46 @@ mod tests {
         for given in ["Bearer x", "Basic 0123456789abcdef", "0123456789abcdef", "Bearer 0123456789abcdef0"] {
             assert_eq!(check("10.0.0.99", &[(header::AUTHORIZATION, given)]), "wrong token", "{given}");
             assert_eq!(check("127.0.0.1", &[(header::AUTHORIZATION, given)]), "wrong token", "{given}");
+        }
+    }
+
+    #[test]
+    fn a_session_is_shown_as_a_cookie_or_as_a_token() {
+        let host = (header::HOST, "10.0.0.11:8620");
+        let cookie = (header::COOKIE, "theme=dark; twinhub_session=ada's secret");
+        assert_eq!(check("10.0.0.99", &[host.clone(), cookie.clone()]), "ada");
+        assert_eq!(
+            check("127.0.0.1", &[host.clone(), cookie.clone()]),
+            "ada",
+            "a name counts more than the place"
+        );
+        assert_eq!(
+            check("10.0.0.99", &[host.clone(), (header::COOKIE, "twinhub_session=other")]),
+            "no token"
+        );
+        assert_eq!(check("10.0.0.99", &[(header::AUTHORIZATION, "Bearer ada's secret")]), "ada");
+        let cross = [host, cookie, (header::ORIGIN, "https://evil.example")];
+        assert_eq!(check("10.0.0.99", &cross), "foreign origin");
+    }
+
+    #[test]
+    fn every_path_asks_for_the_role_that_it_needs() {
+        for (method, path, role) in [
+            (Method::GET, "/api/v1/items", Role::Viewer),
+            (Method::PUT, "/api/v1/items/plc1/a/value", Role::Operator),
+            (Method::PUT, "/api/v1/items/users/password", Role::Operator),
+            (Method::POST, "/api/v1/cluster/switchover", Role::Operator),
+            (Method::POST, "/api/v1/cluster/failover", Role::Engineer),
+            (Method::POST, "/api/v1/config", Role::Engineer),
+            (Method::GET, "/api/v1/config", Role::Viewer),
+            (Method::GET, "/api/v1/users", Role::Admin),
+            (Method::POST, "/api/v1/users", Role::Admin),
+            (Method::PUT, "/api/v1/users/ada/password", Role::Viewer),
+            (Method::DELETE, "/api/v1/tokens/x", Role::Admin),
+            (Method::GET, "/api/v1/audit", Role::Admin),
+            (Method::POST, "/api/v1/anything-new", Role::Operator),
+        ] {
+            assert_eq!(needed(&method, path), role, "{method} {path}");
         }
     }
 }

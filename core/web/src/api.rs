@@ -1,5 +1,6 @@
 //! Which path leads where.
 
+pub(crate) mod accounts;
 mod body;
 pub(crate) mod cluster;
 pub(crate) mod interfaces;
@@ -10,12 +11,12 @@ pub(crate) mod stream;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post, put};
 
-use crate::access::Peer;
+use crate::access::{self, Caller, Peer};
 use crate::problem::{self, Problem};
 use crate::web::Web;
 use crate::{limits, metrics, openapi};
@@ -46,7 +47,16 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/plugins", get(interfaces::plugins))
         .route("/plugins/{name}", get(interfaces::plugin))
         .route("/plugins/{name}/schema", get(interfaces::plugin_schema))
-        .route("/matrix", get(interfaces::matrix));
+        .route("/matrix", get(interfaces::matrix))
+        .route("/me", get(accounts::me))
+        .route("/logout", post(accounts::logout))
+        .route("/users", get(accounts::users).post(accounts::add_user))
+        .route("/users/{name}", delete(accounts::remove_user))
+        .route("/users/{name}/role", put(accounts::set_role))
+        .route("/users/{name}/password", put(accounts::set_password))
+        .route("/tokens", get(accounts::tokens).post(accounts::create_token))
+        .route("/tokens/{name}", delete(accounts::revoke_token))
+        .route("/audit", get(accounts::audit));
     let guarded = Router::new()
         .nest("/api/v1", api)
         .route("/openapi.json", get(document))
@@ -60,7 +70,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
             "/health/standby",
             get(|State(web): State<Web>| async move { health(web.handle.is_standby()) }),
         )
-        .route("/metrics", get(metrics_page));
+        .route("/metrics", get(metrics_page))
+        .route("/api/v1/login", post(accounts::login));
     let clients = web.clients.clone();
     open.merge(guarded)
         .with_state(web)
@@ -116,18 +127,37 @@ async fn document() -> Response {
     axum::Json(openapi::document()).into_response()
 }
 
-/// Lets in whom the rules of access let in.
-async fn guard(State(web): State<Web>, request: Request, next: Next) -> Response {
-    let peer = request.extensions().get::<Peer>().copied();
-    let Some(Peer(peer)) = peer else {
+/// Lets in whom the rules of access let in, as far as its role goes.
+async fn guard(State(web): State<Web>, mut request: Request, next: Next) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().cloned() else {
         return Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "TH-WEB-500", "the peer is not known")
             .into_response();
     };
-    match web.rules.check(peer.ip(), request.headers()) {
-        Ok(()) => next.run(request).await,
+    let address = peer.address.ip();
+    let checked = web
+        .rules
+        .check(address, request.headers(), |secret| web.handle.identify(secret))
+        .and_then(|caller| may(caller, request.method(), request.uri().path()));
+    match checked {
+        Ok(caller) => {
+            let who = caller.who.clone().map(Into::into);
+            request.extensions_mut().insert(Peer { who, ..peer });
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => {
-            tracing::debug!(peer = %peer.ip(), code = problem.code, "request refused");
+            tracing::debug!(peer = %address, code = problem.code, "request refused");
             problem.into_response()
         }
     }
+}
+
+fn may(caller: Caller, method: &Method, path: &str) -> Result<Caller, Problem> {
+    let needed = access::needed(method, path);
+    if caller.role >= needed {
+        return Ok(caller);
+    }
+    let detail =
+        format!("this takes the role {needed}, `{}` is {}", caller.who.unwrap_or_default(), caller.role);
+    Err(Problem::new(StatusCode::FORBIDDEN, "TH-AUTH-007", detail))
 }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use twinhub_runtime::CommandError;
 
+use crate::access;
 use crate::problem::Problem;
 use crate::web::Web;
 
@@ -46,11 +47,13 @@ pub(crate) async fn send(
         .try_acquire_owned()
         .map_err(|_| unavailable("too many requests are being carried over: try again in a moment"))?;
     let url = format!("{active}{path}");
-    let own = web.rules.token.header();
-    let token = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .map_or(own, ToOwned::to_owned);
+    // A session is known on the other node, too: it stands for who asks, the token of this node only for this machine.
+    let token = match access::secret_of(headers) {
+        Some(secret) if headers.contains_key(header::AUTHORIZATION) || is_session(web, secret) => {
+            format!("Bearer {secret}")
+        }
+        Some(_) | None => web.rules.token.header(),
+    };
     let node = web.handle.node_name().to_owned();
     let sent = tokio::task::spawn_blocking(move || {
         let _seat = seat;
@@ -61,7 +64,7 @@ pub(crate) async fn send(
         Ok(Err((url, error))) => return Err(unavailable(&format!("the node at {url}: {error}"))),
         Err(error) => return Err(unavailable(&error.to_string())),
     };
-    if status == StatusCode::UNAUTHORIZED {
+    if status == StatusCode::UNAUTHORIZED && !is_of_a_password(&body) {
         let detail = "the other node does not accept this node's token: name the same file in `[web] token_file` of both, \
                       or send the other node's token";
         return Err(Problem::new(StatusCode::BAD_GATEWAY, "TH-AUTH-005", detail));
@@ -72,6 +75,15 @@ pub(crate) async fn send(
         response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     Ok(response)
+}
+
+/// Whether the other node let the request in and found a password wrong.
+fn is_of_a_password(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem>(body).is_ok_and(|problem| problem.code == "TH-AUTH-006")
+}
+
+fn is_session(web: &Web, secret: &str) -> bool {
+    web.handle.identify(secret).is_some()
 }
 
 /// Runs on a blocking thread.

@@ -5,9 +5,14 @@
 //!
 //! # Who may do what
 //! - `/health/*` and `/metrics` answer everybody.
-//! - Everything else needs `Authorization: Bearer <token>`. The token is 64 hexadecimal digits in the file
-//!   `token` of the node's state directory (made at the first start, readable only by its owner), or in the
-//!   file that `[web] token_file` names. Nodes that share a token file carry writes over to each other.
+//! - Everything else asks who it is, as `Authorization: Bearer <secret>` or, for a session, as a cookie:
+//!   - the **token of the node**, 64 hexadecimal digits in the file `token` of the node's state directory (made at the
+//!     first start, readable only by its owner), or in the file that `[web] token_file` names: may do everything. Nodes that
+//!     share a token file carry writes over to each other;
+//!   - a **session**, which `POST /api/v1/login` gives for a name and password, and a **token** made with
+//!     `twinhub tokens create`: may do what its role may, on every node of the site. [`limits`] has what stops guessing.
+//! - Roles: a `viewer` reads; an `operator` writes items and moves roles, too; an `engineer` changes the configuration and
+//!   who votes, too; an `admin` changes users and tokens and sees the audit list, too.
 //! - With `[web] trust_loopback = true`, the default, requests from this machine need no token, provided that their `Host`
 //!   is `localhost`, a loopback address or an address of this node, and that their `Origin`, if there is one, is the
 //!   same: a web page from elsewhere in a browser on this machine gets nothing.
@@ -25,6 +30,7 @@
 
 mod access;
 mod api;
+mod attempts;
 mod clients;
 mod forward;
 pub mod limits;

@@ -38,3 +38,15 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub const PAGE_DEFAULT: usize = 1000;
 /// Rows in a page at most.
 pub const PAGE_MAX: usize = 10_000;
+/// Wrong passwords from one address, or for one user, before it has to wait.
+pub const LOGIN_ATTEMPTS_FREE: u32 = 5;
+/// The first wait; each further wrong password doubles it.
+pub const LOGIN_WAIT_FIRST: Duration = Duration::from_secs(1);
+/// The longest wait for an address.
+pub const LOGIN_WAIT_MAX: Duration = Duration::from_secs(300);
+/// The longest wait for a user, whom somebody else may want to lock out.
+pub const LOGIN_WAIT_USER_MAX: Duration = Duration::from_secs(30);
+/// Without a wrong password for so long, all is forgotten.
+pub const LOGIN_MEMORY: Duration = Duration::from_secs(900);
+/// Addresses and users that are remembered.
+pub const LOGIN_REMEMBERED_MAX: usize = 4096;

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::api::{cluster, interfaces, items, records, stream};
+use crate::api::{accounts, cluster, interfaces, items, records, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,18 @@ use crate::api::{cluster, interfaces, items, records, stream};
         records::events,
         stream::events,
         stream::values,
+        accounts::login,
+        accounts::logout,
+        accounts::me,
+        accounts::users,
+        accounts::add_user,
+        accounts::remove_user,
+        accounts::set_role,
+        accounts::set_password,
+        accounts::tokens,
+        accounts::create_token,
+        accounts::revoke_token,
+        accounts::audit,
     ),
     components(schemas(
         twinhub_runtime::view::StreamFrame,

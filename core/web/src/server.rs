@@ -89,7 +89,7 @@ pub async fn serve(
                             continue;
                         }
                     };
-                    let router = router.clone().layer(axum::Extension(Peer(peer)));
+                    let router = router.clone().layer(axum::Extension(Peer::new(peer)));
                     connections.spawn(connection(stream, router, seat, clients.clone(), stopping.clone()));
                 }
                 Err(error) => {

@@ -6,6 +6,7 @@ use tokio::sync::{Semaphore, watch};
 use twinhub_runtime::Handle;
 
 use crate::access::Rules;
+use crate::attempts::Attempts;
 use crate::clients::Clients;
 use crate::limits;
 
@@ -21,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) forwards: Arc<Semaphore>,
     pub(crate) clients: Clients,
+    pub(crate) attempts: Attempts,
 }
 
 impl std::ops::Deref for Web {
@@ -40,7 +42,8 @@ impl Web {
         clients: Clients,
     ) -> Web {
         let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, clients }))
+        let attempts = Attempts::default();
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, clients, attempts }))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Main, backup and witness as a user runs them: processes, ports, signals and exit codes.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod accounts;
 mod etcd;
 mod etcd_process;
 mod etcd_secure;

@@ -149,9 +149,15 @@ impl Pair {
     }
 
     pub(crate) fn ask(&self, node: &str, args: &[&str]) -> Output {
+        self.command_at(node).args(args).output().unwrap()
+    }
+
+    /// A command that asks this node, and answers for programs.
+    pub(crate) fn command_at(&self, node: &str) -> Command {
         let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
-        let url = format!("http://127.0.0.1:{web}");
-        self.command().args(args).args(["--output", "json", "--url", &url]).output().unwrap()
+        let mut command = self.command();
+        command.args(["--output", "json", "--url", &format!("http://127.0.0.1:{web}")]);
+        command
     }
 
     pub(crate) fn json(&self, node: &str, args: &[&str]) -> Value {
@@ -164,6 +170,22 @@ impl Pair {
         let url = format!("http://127.0.0.1:{web}");
         let output = self.command().args(args).args(["--url", &url]).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// A request and its answer: status and all that follows it.
+    pub(crate) fn http(&self, node: &str, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
+        let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", web)) else { return (0, String::new()) };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n{head}\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut text = String::new();
+        // A node that dies in between answers nothing.
+        stream.read_to_string(&mut text).ok();
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        (status, text)
     }
 
     pub(crate) fn metrics(&self, node: &str) -> String {

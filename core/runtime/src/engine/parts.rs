@@ -46,6 +46,13 @@ pub(crate) trait PartState: Any + fmt::Debug + Send {
     /// # Errors
     /// What is wrong with it; the rest of the copy is taken all the same.
     fn restore(&mut self, piece: &[u8]) -> Result<(), String>;
+    /// What else a node needs that starts from a copy; on this one it is in files of its own. It is taken by
+    /// [`PartState::restore`] after the state.
+    fn files(&self) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
+    /// The journal has records of this node alone after `common`; a copy of what holds instead is coming.
+    fn fork(&mut self, _common: Position) {}
 }
 
 /// See the module.
@@ -114,6 +121,19 @@ impl Parts {
         self.kept.iter_mut().find(|kept| kept.state.part() == part)
     }
 
+    /// Records of this node alone after `common` are set aside.
+    pub(crate) fn fork(&mut self, common: Position) {
+        for kept in &mut self.kept {
+            kept.state.fork(common);
+        }
+    }
+
+    /// Whether a state has records that are not in a journal which ends at `last`: they were set aside, and the process
+    /// ended before a copy said what holds instead.
+    pub(crate) fn are_ahead_of(&self, last: Position) -> bool {
+        self.kept.iter().any(|kept| kept.changed > last)
+    }
+
     /// A record of the journal. One of a part that this version does not have stays in the journal, unread.
     pub(crate) fn apply(&mut self, at: Position, record: &PartRecord) -> Result<(), String> {
         let Some(kept) = self.find(record.part) else { return Ok(()) };
@@ -130,7 +150,8 @@ impl Parts {
         let mut named = Vec::new();
         for kept in &self.kept {
             let Part(number) = kept.state.part();
-            let pieces = kept.state.pieces();
+            let mut pieces = kept.state.pieces();
+            pieces.append(&mut kept.state.files());
             debug_assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES_MAX), "{kept:?}");
             named.push((format!("{STATE}{number}/begin"), Vec::new()));
             named.extend(pieces.into_iter().map(|piece| (format!("{STATE}{number}"), piece)));
@@ -297,7 +318,6 @@ impl Engine {
     }
 
     /// Appends a record of a part and applies it. `None` if the journal takes nothing.
-    #[cfg(test)]
     pub(crate) fn append_part(&mut self, part: Part, body: &[u8]) -> Option<Position> {
         let record = PartRecord { part, body: body.into() };
         let position = self.append(&Record::Part(record.clone()))?;

@@ -124,6 +124,12 @@ impl Replication {
             .collect()
     }
 
+    /// How far the feeding of this follower is, over a connection that stands.
+    pub(crate) fn sender_state(&self, peer: NodeRank) -> Option<twinhub_replica::SenderState> {
+        self.link(peer)?;
+        self.senders.get(&peer).map(Sender::state)
+    }
+
     /// This node is active from now on: nobody is followed.
     pub(crate) fn become_sender(&mut self) {
         self.following = None;

@@ -15,6 +15,7 @@ use twinhub_store::{Journal, JournalOptions};
 
 use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
+use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
 use crate::engine::parts::states_dir;
 use crate::engine::routes::{Route, Routes, Way};
@@ -59,6 +60,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) control: &'a ControlSender,
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) timers: &'a Timers,
+    pub(crate) documents: &'a DocumentStore,
 }
 
 impl Plan {
@@ -107,6 +109,9 @@ impl Plan {
             .remove(group)
             .ok_or_else(|| StartError::Config(format!("group `{group}` is configured twice")))?;
         let journal = open_journal(group, around, &self.table)?;
+        // One writer for all of it: the active node of the first group.
+        let is_first = around.site.groups.first().is_some_and(|first| first.id == group);
+        let documents = is_first.then(|| around.documents.clone());
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
@@ -138,7 +143,8 @@ impl Plan {
             ring_window: around.timers.ring,
             guard: around.timers.guard,
             sync_interval: Some(around.site.journal.sync_interval),
-            parts: Vec::new(),
+            parts: documents.iter().map(DocumentStore::part).collect(),
+            documents,
             states_dir: states_dir(around.state_dir, group),
         };
         Ok((setup, ports))

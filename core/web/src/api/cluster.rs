@@ -96,7 +96,7 @@ pub(crate) async fn switchover(
             return Err(Problem::new(StatusCode::BAD_REQUEST, "TH-WEB-400", detail));
         }
     };
-    give(&web, peer, &body, &order)
+    give(&web, &peer, &body, &order)
 }
 
 /// Gives every role of a node away and keeps it from taking one until `end`; it goes on to follow orders, not the
@@ -113,7 +113,7 @@ pub(crate) async fn drain(
     if let Some(url) = elsewhere(&web, body.node.as_deref(), &headers)? {
         return forward::send(&web, "POST", &url, "/api/v1/cluster/drain", &headers, bytes).await;
     }
-    give(&web, peer, &body, if body.end { &Order::EndDrain } else { &Order::Drain })
+    give(&web, &peer, &body, if body.end { &Order::EndDrain } else { &Order::Drain })
 }
 
 /// Takes a voter out for a service of its machine: those that stay need no majority of it any more. It votes again when
@@ -127,7 +127,7 @@ pub(crate) async fn shrink(
 ) -> Result<Response, Problem> {
     let VoterBody { group, voter, fenced, hold } = body_of(&body)?;
     let body = OrderBody { group, ..OrderBody::default() };
-    give(&web, peer, &body, &Order::Shrink { voter, fenced, hold })
+    give(&web, &peer, &body, &Order::Shrink { voter, fenced, hold })
 }
 
 /// Takes a voter in again that was shrunk and is ready.
@@ -140,7 +140,7 @@ pub(crate) async fn grow(
 ) -> Result<Response, Problem> {
     let VoterBody { group, voter, fenced: _, hold: _ } = body_of(&body)?;
     let body = OrderBody { group, ..OrderBody::default() };
-    give(&web, peer, &body, &Order::Grow { voter })
+    give(&web, &peer, &body, &Order::Grow { voter })
 }
 
 fn unknown_node(web: &Web, name: &str) -> Problem {
@@ -169,7 +169,7 @@ pub(crate) async fn failover(
     body: Bytes,
 ) -> Result<Response, Problem> {
     let body: OrderBody = body_of(&body)?;
-    give(&web, peer, &body, &Order::Failover { force: body.force })
+    give(&web, &peer, &body, &Order::Failover { force: body.force })
 }
 
 /// Stops moves of the role by itself.
@@ -180,7 +180,7 @@ pub(crate) async fn pause(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, &Order::Pause)
+    give(&web, &peer, &body_of(&body)?, &Order::Pause)
 }
 
 /// Allows moves again.
@@ -191,7 +191,7 @@ pub(crate) async fn resume(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, &Order::Resume)
+    give(&web, &peer, &body_of(&body)?, &Order::Resume)
 }
 
 /// Makes this node fetch a full copy from the active one.
@@ -202,10 +202,10 @@ pub(crate) async fn resync(
     Extension(peer): Extension<Peer>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    give(&web, peer, &body_of(&body)?, &Order::Resync)
+    give(&web, &peer, &body_of(&body)?, &Order::Resync)
 }
 
-fn give(web: &Web, peer: Peer, body: &OrderBody, order: &Order) -> Result<Response, Problem> {
+fn give(web: &Web, peer: &Peer, body: &OrderBody, order: &Order) -> Result<Response, Problem> {
     let by = peer.origin();
     tracing::info!(?order, group = body.group, by, "order");
     let operation = web

@@ -13,6 +13,7 @@ impl Engine {
     pub(super) fn set_aside(&mut self, common: Position) {
         let last = self.journal.last();
         self.tell(Input::Diverged { common });
+        self.parts.fork(common);
         match self.journal.truncate_after(common) {
             Ok(fork) => {
                 let records = fork.as_ref().map_or(0, |fork| fork.records);

@@ -142,6 +142,7 @@ impl Bench {
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
             parts: vec![Box::new(Words::default())],
+            documents: None,
             states_dir: dir.path().join("states"),
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);

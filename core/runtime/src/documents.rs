@@ -1,0 +1,312 @@
+//! The documents of the cluster on this node: configuration revisions, users, tokens, sessions, audit.
+//!
+//! The rules are in `core/documents`; here is who keeps them. Changes come from the journal of the first group as a part
+//! of its state; readers ask at any time. Pieces of configuration files are not in that state but beside it, each in a
+//! file under its SHA-256: they are large, never change, and several revisions share them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+use twinhub_documents::{Applied, Change, Digest, Documents, Entry, ours_after};
+use twinhub_model::{Part, Position};
+
+use crate::clock;
+use crate::engine::parts::PartState;
+use crate::error::StartError;
+
+pub(crate) mod secret;
+
+/// Changes that may be under way at once.
+const PROPOSALS_MAX: usize = 64;
+
+/// Passwords that are compared at once, each with 19 MiB.
+const HASHING_MAX: usize = 2;
+
+/// See the module. Clones are the same store.
+#[derive(Debug, Clone)]
+pub(crate) struct DocumentStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    node: String,
+    /// The folder of pieces.
+    pieces: PathBuf,
+    state: Mutex<State>,
+    proposals: Arc<Semaphore>,
+    hashing: Arc<Semaphore>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    documents: Documents,
+    /// What this node had when its journal turned out to have records of its own, with the last one before them.
+    forked: Option<(Position, Documents)>,
+    /// What the active node is to be told of it.
+    merge: Vec<Change>,
+    /// To the thread that brings pieces to the disk.
+    syncer: Option<Sender<PathBuf>>,
+}
+
+impl DocumentStore {
+    /// A store whose pieces are in `dir`.
+    pub(crate) fn open(dir: &Path, node: &str) -> Result<DocumentStore, StartError> {
+        fs::create_dir_all(dir).map_err(|source| StartError::File {
+            action: "create",
+            path: dir.to_owned(),
+            source,
+        })?;
+        Ok(DocumentStore(Arc::new(Inner {
+            node: node.to_owned(),
+            pieces: dir.to_owned(),
+            state: Mutex::default(),
+            proposals: Arc::new(Semaphore::new(PROPOSALS_MAX)),
+            hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+        })))
+    }
+
+    /// What keeps it in the journal.
+    pub(crate) fn part(&self) -> Box<dyn PartState> {
+        Box::new(DocumentsPart(self.clone()))
+    }
+
+    /// Looks at the documents.
+    pub(crate) fn read<R>(&self, look: impl FnOnce(&Documents) -> R) -> R {
+        look(&self.0.state().documents)
+    }
+
+    /// Room for changes under way.
+    pub(crate) fn proposals(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.proposals)
+    }
+
+    /// Room for passwords that are compared.
+    pub(crate) fn hashing(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.hashing)
+    }
+
+    /// The bytes of a piece.
+    pub(crate) fn piece(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        let bytes = fs::read(self.0.piece_path(digest))?;
+        if secret::digest(&bytes) == *digest {
+            return Ok(bytes);
+        }
+        Err(io::Error::other("its bytes are not those of its name"))
+    }
+
+    fn take(&self, position: Position, body: &[u8]) -> Result<Applied, String> {
+        let entry = Entry::decode(body).map_err(|error| error.to_string())?;
+        let mut state = self.0.state();
+        let is_copy_complete = matches!(entry, Entry::Through(_));
+        let mut applied = state.documents.apply(position, entry);
+        if is_copy_complete && let Some((common, ours)) = state.forked.take() {
+            let merge = ours_after(common, &self.0.node, &ours, &state.documents, clock::utc());
+            for line in &merge.lines {
+                tracing::warn!(line, "documents changed on this node alone");
+            }
+            state.merge.extend(merge.changes);
+        }
+        if let Some((digest, bytes)) = applied.piece.take() {
+            let kept = self.0.keep_piece(digest, &bytes);
+            state.sync_later(kept.map_err(|error| format!("piece {digest}: {error}"))?);
+        }
+        Ok(applied)
+    }
+}
+
+/// The store as a part of the journal's state.
+#[derive(Debug)]
+struct DocumentsPart(DocumentStore);
+
+impl PartState for DocumentsPart {
+    fn part(&self) -> Part {
+        Part::DOCUMENTS
+    }
+
+    fn apply(&mut self, at: Position, body: &[u8]) -> Result<(), String> {
+        if self.0.take(at, body)?.is_forgotten {
+            self.0.0.forget_pieces(&self.0.read(Documents::pieces));
+        }
+        Ok(())
+    }
+
+    fn pieces(&self) -> Vec<Vec<u8>> {
+        self.0.read(Documents::snapshot).iter().map(Entry::encode).collect()
+    }
+
+    fn clear(&mut self) {
+        self.0.0.state().documents = Documents::default();
+    }
+
+    fn restore(&mut self, piece: &[u8]) -> Result<(), String> {
+        // A copy says itself where it stands.
+        self.0.take(Position::START, piece).map(|_| ())
+    }
+
+    fn files(&self) -> Vec<Vec<u8>> {
+        let needed = self.0.read(Documents::pieces);
+        let bytes_of = |digest: Digest| match self.0.piece(&digest) {
+            Ok(bytes) => Some(Entry::Piece(digest, bytes.into()).encode()),
+            Err(error) => {
+                tracing::error!(%digest, %error, "a piece of a configuration file is missing");
+                None
+            }
+        };
+        needed.into_iter().filter_map(bytes_of).collect()
+    }
+
+    fn fork(&mut self, common: Position) {
+        let mut state = self.0.0.state();
+        if state.documents.through() > common && state.forked.is_none() {
+            state.forked = Some((common, state.documents.clone()));
+        }
+    }
+}
+
+impl State {
+    fn sync_later(&mut self, path: PathBuf) {
+        if self.syncer.is_none() {
+            self.syncer = start_syncer();
+        }
+        if let Some(syncer) = &self.syncer {
+            // The thread lives as long as this end.
+            syncer.send(path).ok();
+        }
+    }
+}
+
+/// A thread that brings pieces to the disk, so that the engine does not wait for it.
+fn start_syncer() -> Option<Sender<PathBuf>> {
+    let (sender, paths) = channel::<PathBuf>();
+    let spawned = std::thread::Builder::new().name("pieces".to_owned()).spawn(move || {
+        while let Ok(path) = paths.recv() {
+            let synced = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| {
+                path.parent().map_or(Ok(()), |dir| File::open(dir).and_then(|dir| dir.sync_all()))
+            });
+            if let Err(error) = synced {
+                tracing::warn!(path = %path.display(), %error, "a piece of a configuration file is not on the disk");
+            }
+        }
+    });
+    match spawned {
+        Ok(_) => Some(sender),
+        Err(error) => {
+            tracing::error!(%error, "the thread for pieces of files does not start");
+            None
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn piece_path(&self, digest: &Digest) -> PathBuf {
+        self.pieces.join(digest.to_string())
+    }
+
+    fn keep_piece(&self, digest: Digest, bytes: &[u8]) -> io::Result<PathBuf> {
+        if secret::digest(bytes) != digest {
+            return Err(io::Error::other("its bytes are not those of its name"));
+        }
+        let path = self.piece_path(&digest);
+        let is_there = fs::metadata(&path).is_ok_and(|metadata| metadata.len() == bytes.len() as u64);
+        if !is_there {
+            let temporary = path.with_extension("new");
+            fs::write(&temporary, bytes)?;
+            fs::rename(&temporary, &path)?;
+        }
+        Ok(path)
+    }
+
+    fn forget_pieces(&self, needed: &BTreeSet<Digest>) {
+        let Ok(entries) = fs::read_dir(&self.pieces) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let digest = name.to_str().and_then(Digest::parse);
+            if digest.is_some_and(|digest| !needed.contains(&digest)) {
+                // It is tried again the next time.
+                fs::remove_file(entry.path()).ok();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinhub_documents::{Action, Body, Configuration, ConfigurationFile};
+    use twinhub_model::{Epoch, NodeRank};
+
+    use super::*;
+
+    fn change(action: Action) -> Vec<u8> {
+        let change = Change { author: "ada".into(), origin: "here".into(), time: 1, action, alone: false };
+        Entry::Change(change).encode()
+    }
+
+    fn at(seq: u64) -> Position {
+        Position::new(Epoch::new(1, NodeRank(0)), seq)
+    }
+
+    #[test]
+    fn a_copy_carries_files_and_takes_the_place_of_all() {
+        let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let writer = DocumentStore::open(here.path(), "main").unwrap();
+        let mut part = writer.part();
+        let bytes = b"version = 1\n".to_vec();
+        let digest = secret::digest(&bytes);
+        part.apply(at(1), &Entry::Piece(digest, bytes.clone().into()).encode()).unwrap();
+        let file =
+            ConfigurationFile { name: "twinhub.toml".into(), size: bytes.len() as u64, pieces: vec![digest] };
+        let configuration =
+            Configuration { message: String::new(), hash: 7, files: vec![file], rolled_back_to: None };
+        let body = Body::Configuration(configuration);
+        part.apply(at(2), &change(Action::Put { name: "site".into(), body, base: None })).unwrap();
+        let standby = DocumentStore::open(there.path(), "backup").unwrap();
+        let mut copy = standby.part();
+        copy.apply(at(1), &change(Action::Note { text: "of another life".into() })).unwrap();
+        copy.clear();
+        for piece in part.pieces().into_iter().chain(part.files()) {
+            copy.restore(&piece).unwrap();
+        }
+        assert_eq!(standby.read(Documents::snapshot)[..1], writer.read(Documents::snapshot)[..1]);
+        assert_eq!(standby.read(|documents| documents.audit().len()), 1);
+        assert_eq!(standby.piece(&digest).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_piece_under_a_wrong_name_is_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DocumentStore::open(dir.path(), "main").unwrap();
+        let digest = Digest::new([7; 32]);
+        let piece = Entry::Piece(digest, b"x".to_vec().into()).encode();
+        assert!(store.part().apply(at(1), &piece).is_err());
+        assert!(store.piece(&digest).is_err());
+    }
+
+    #[test]
+    fn what_this_node_changed_alone_is_kept_for_the_active_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DocumentStore::open(dir.path(), "main").unwrap();
+        let mut part = store.part();
+        part.apply(at(1), &change(Action::Note { text: "before".into() })).unwrap();
+        let copy = part.pieces();
+        let file = ConfigurationFile { name: "twinhub.toml".into(), size: 0, pieces: Vec::new() };
+        let configuration =
+            Configuration { message: String::new(), hash: 7, files: vec![file], rolled_back_to: None };
+        let body = Body::Configuration(configuration);
+        part.apply(at(2), &change(Action::Put { name: "site".into(), body, base: None })).unwrap();
+        part.fork(at(1));
+        part.clear();
+        for piece in copy {
+            part.restore(&piece).unwrap();
+        }
+        let merge = store.0.state().merge.clone();
+        assert!(matches!(&merge[..], [Change { action: Action::Keep { .. }, .. }]), "{merge:?}");
+    }
+}
