@@ -319,6 +319,7 @@ impl Assembly<'_> {
                 on_unquorate: form.on_unquorate,
                 required: form.required.unwrap_or(true),
                 ack_after: form.ack_after,
+                on_unprotected: form.on_unprotected.unwrap_or_default(),
                 write_timeout: span(form.write_timeout.as_ref(), Duration::from_secs(5)),
                 origin: Origin {
                     line: self.line(&at("id")),

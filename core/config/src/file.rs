@@ -313,9 +313,14 @@ pub struct Interface {
     /// Whether a fault of it counts against the node. Default `true`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// When inputs are acknowledged to their sender. Default: what the plugin declares.
+    /// When inputs are acknowledged to their sender: stored on this node, or on another one. Default: what the plugin
+    /// declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ack_after: Option<AckAfter>,
+    /// What becomes of a command, or of an input with `ack_after = "peer"`, that no standby has stored within 100 ms.
+    /// Default `proceed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_unprotected: Option<OnUnprotected>,
     /// How long a write may take. Default `5s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_timeout: Option<Span>,
@@ -356,6 +361,18 @@ pub enum OnUnquorate {
     ReadOnly,
     /// Nothing.
     Off,
+}
+
+/// What becomes of what no standby has stored in time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub enum OnUnprotected {
+    /// It goes on and is counted as unprotected.
+    #[default]
+    Proceed,
+    /// A command is refused, a command of a link waits, an input is not acknowledged.
+    Refuse,
 }
 
 /// When an input is acknowledged to its sender.

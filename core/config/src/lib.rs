@@ -39,6 +39,6 @@ pub use load::{Directory, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, Interface,
-    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnquorate, Origin, Policy,
-    Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
+    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected, OnUnquorate, Origin,
+    Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
 };

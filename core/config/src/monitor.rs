@@ -6,7 +6,7 @@ use twinhub_model::ItemKey;
 
 use crate::assembly::{Assembly, span};
 use crate::diagnostic::with_nearest;
-use crate::file::{self, AckAfter, MonitorWhen};
+use crate::file::{self, AckAfter, MonitorWhen, OnUnprotected};
 use crate::link::scalar_value;
 use crate::site::{Item, Monitor, Trigger};
 use crate::tree::Step;
@@ -86,13 +86,8 @@ impl Assembly<'_> {
             if let Some(probe) = &form.probe {
                 self.address(&["interface".into(), index.into(), "probe".into()], probe);
             }
-            if form.ack_after == Some(AckAfter::Peer) {
-                let message =
-                    format!("inputs of `{}` are acknowledged when this node has taken them", form.id);
-                let help =
-                    "leave it out: what the other node hears itself covers a takeover of hot interfaces";
-                let place = ["interface".into(), index.into(), "ack_after".into()];
-                self.warn(&place, message, "`peer` is not in this version", help);
+            if file.cluster.nodes.len() < 2 {
+                self.peers_wanted(index, form);
             }
         }
         for (name, node) in &file.nodes {
@@ -109,6 +104,21 @@ impl Assembly<'_> {
                     self.address(&place, probe);
                 }
             }
+        }
+    }
+
+    /// What an interface of the only node wants of another one.
+    fn peers_wanted(&mut self, index: usize, form: &file::Interface) {
+        let place = |key: &'static str| ["interface".into(), index.into(), key.into()];
+        if form.on_unprotected == Some(OnUnprotected::Refuse) {
+            let message = format!("every command to `{}` would be refused: there is no other node", form.id);
+            let help = "name a second node in `cluster.nodes`, or leave it out";
+            self.warn(&place("on_unprotected"), message, "waits for a standby", help);
+        }
+        if form.ack_after == Some(AckAfter::Peer) {
+            let message = format!("no other node stores inputs of `{}`", form.id);
+            let help = "name a second node in `cluster.nodes`, or write `ack_after = \"local\"`";
+            self.warn(&place("ack_after"), message, "needs a standby", help);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use twinhub_model::{Convert, IntentKind, ItemKey, Value};
 
 use crate::diagnostic::nearest;
-pub use crate::file::{AckAfter, Delivery, Failback, Mode, OnUnquorate, Policy, Profile};
+pub use crate::file::{AckAfter, Delivery, Failback, Mode, OnUnprotected, OnUnquorate, Policy, Profile};
 use crate::tree::Place;
 
 /// Everything a node has to know, checked.
@@ -280,6 +280,8 @@ pub struct Interface {
     pub required: bool,
     /// When inputs are acknowledged, if not as the plugin declares.
     pub ack_after: Option<AckAfter>,
+    /// What becomes of what no standby has stored in time.
+    pub on_unprotected: OnUnprotected,
     /// How long a write may take.
     pub write_timeout: Duration,
     /// Where it is written.

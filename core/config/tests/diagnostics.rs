@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use twinhub_config::{ItemSource, ItemSourceError, Loaded, Severity, Trigger, parse};
+use twinhub_config::{ItemSource, ItemSourceError, Loaded, OnUnprotected, Severity, Trigger, parse};
 use twinhub_model::Value;
 
 #[test]
@@ -14,14 +14,21 @@ fn a_configuration_without_faults_has_no_warnings() {
 }
 
 #[test]
-fn an_acknowledgement_by_the_peer_is_warned_of_as_it_is_not_given() {
-    let text = with("plugin = \"modbus\"", "plugin = \"modbus\"\nack_after = \"peer\"");
-    let warnings = site(&text, &[("plc.csv", PLC), ("mqtt.csv", MQTT)]).unwrap().warnings;
-    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
-    assert!(
-        warning.to_string().contains("`plc1` are acknowledged when this node has taken them"),
-        "{warning}"
-    );
+fn what_waits_for_another_node_is_warned_of_where_there_is_none() {
+    let wishes = "plugin = \"modbus\"\nack_after = \"peer\"\non_unprotected = \"refuse\"";
+    let files = [("plc.csv", PLC), ("mqtt.csv", MQTT)];
+    let pair = with("plugin = \"modbus\"", wishes);
+    let loaded = site(&pair, &files).unwrap();
+    assert_eq!(loaded.warnings.len(), 0, "{:?}", loaded.warnings);
+    assert_eq!(loaded.site.interfaces[0].on_unprotected, OnUnprotected::Refuse);
+    assert_eq!(loaded.site.interfaces[1].on_unprotected, OnUnprotected::Proceed);
+    let single = pair
+        .replace("nodes = [\"main\", \"backup\"]", "nodes = [\"main\"]")
+        .replace("[nodes.backup]\nlinks = [\"127.0.0.1:7621\"]\n", "");
+    let warnings: Vec<_> = site(&single, &files).unwrap().warnings.iter().map(ToString::to_string).collect();
+    for sentence in ["every command to `plc1` would be refused", "no other node stores inputs of `plc1`"] {
+        assert!(warnings.iter().any(|warning| warning.contains(sentence)), "{warnings:?}");
+    }
 }
 
 #[test]

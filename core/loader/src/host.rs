@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, TEXT_BYTES_MAX};
-use twinhub_contract::extension::{self, Gate, Metrics, Status};
+use twinhub_contract::extension::{self, Acceptance, Gate, Metrics, Status};
 use twinhub_contract::{Batch, Host, Str, WriteResult, code};
 
 use crate::batch::RawBatch;
@@ -239,11 +239,28 @@ unsafe extern "C" fn count(host: *const Host, name: Str, add: u64) {
     }
 }
 
+unsafe extern "C" fn taken(host: *const Host) -> u64 {
+    // SAFETY: the plugin passes its table.
+    unsafe { cell(host) }.map_or(0, |cell| cell.with_sink("taken", 0, |sink| sink.taken()))
+}
+
+unsafe extern "C" fn accepted(host: *const Host) -> u64 {
+    // SAFETY: the plugin passes its table.
+    unsafe { cell(host) }.map_or(0, |cell| cell.with_sink("accepted", 0, |sink| sink.accepted()))
+}
+
 static GATE: Gate = Gate { size: size(size_of::<Gate>()), reserved: 0, lease_end: Some(lease_end) };
 static STATUS: Status = Status { size: size(size_of::<Status>()), reserved: 0, state: Some(state) };
 static METRICS: Metrics = Metrics { size: size(size_of::<Metrics>()), reserved: 0, count: Some(count) };
 
-unsafe extern "C" fn get_extension(_host: *const Host, id: *const c_char) -> *const c_void {
+static ACCEPTANCE: Acceptance = Acceptance {
+    size: size(size_of::<Acceptance>()),
+    reserved: 0,
+    taken: Some(taken),
+    accepted: Some(accepted),
+};
+
+unsafe extern "C" fn get_extension(host: *const Host, id: *const c_char) -> *const c_void {
     if id.is_null() {
         return ptr::null();
     }
@@ -255,6 +272,11 @@ unsafe extern "C" fn get_extension(_host: *const Host, id: *const c_char) -> *co
         (&raw const STATUS).cast()
     } else if id == extension::METRICS {
         (&raw const METRICS).cast()
+    } else if id == extension::ACCEPTANCE {
+        // SAFETY: the plugin passes its table.
+        let is_offered = unsafe { cell(host) }
+            .is_some_and(|cell| cell.with_sink("acceptance", false, |sink| sink.use_acceptance()));
+        if is_offered { (&raw const ACCEPTANCE).cast() } else { ptr::null() }
     } else {
         ptr::null()
     }

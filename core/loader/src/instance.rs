@@ -1,10 +1,11 @@
 //! A safe handle over one plugin instance.
 
 use std::ffi::{CStr, c_void};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, State};
+use twinhub_contract::extension::{self, Accepted, State};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
@@ -22,6 +23,8 @@ pub struct Instance {
     plugin: *const abi::Plugin,
     calls: Calls,
     host: &'static HostCell,
+    /// The plugin's table, once it was looked for.
+    accepted: OnceLock<Option<Accepted>>,
     is_destroyed: bool,
 }
 
@@ -105,7 +108,7 @@ impl Instance {
         }
         // SAFETY: passed on from the caller.
         match unsafe { Calls::read(plugin) } {
-            Ok(calls) => Ok(Self { plugin, calls, host, is_destroyed: false }),
+            Ok(calls) => Ok(Self { plugin, calls, host, accepted: OnceLock::new(), is_destroyed: false }),
             Err(what) => {
                 host.close();
                 Err(PluginError::new("create", code::INVALID, what))
@@ -252,6 +255,24 @@ impl Instance {
         let code = unsafe { apply(self.plugin, version, bytes.as_ptr(), bytes.len()) };
         self.watch_up_to("apply", begun.elapsed(), STATE_CALL_WARN, STATE_CALL_FAULT);
         if code == code::OK { Ok(()) } else { Err(refused(negative(code))) }
+    }
+
+    /// Tells the plugin how many of its batches are accepted, if it wants to hear of it.
+    pub fn accepted(&self, through: u64) {
+        let accepted = *self.accepted.get_or_init(|| {
+            let table = self.extension(extension::ACCEPTED).cast::<Accepted>();
+            if table.is_null() || !table.is_aligned() {
+                return None;
+            }
+            // SAFETY: not NULL, aligned; a table starts with its size.
+            let size = unsafe { (*table).size } as usize;
+            // SAFETY: at least as large as this version knows it.
+            (size >= size_of::<Accepted>()).then(|| unsafe { *table })
+        });
+        if let Some(accepted) = accepted.and_then(|table| table.accepted) {
+            // SAFETY: the table is valid until `destroy`.
+            unsafe { accepted(self.plugin, through) };
+        }
     }
 
     /// Whether the plugin offers an extension.

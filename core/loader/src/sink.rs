@@ -32,6 +32,21 @@ pub trait HostSink: Send + Sync {
 
     /// Adds to a counter of the instance.
     fn count(&self, name: &str, add: u64);
+
+    /// The instance wants to know when its batches are accepted, before the first of them; whether it will be told.
+    fn use_acceptance(&self) -> bool {
+        false
+    }
+
+    /// How many batches were taken. Called after [`HostSink::publish`] has returned, it counts that batch.
+    fn taken(&self) -> u64 {
+        0
+    }
+
+    /// How many of them are accepted, counted from the first.
+    fn accepted(&self) -> u64 {
+        0
+    }
 }
 
 /// What became of a batch.

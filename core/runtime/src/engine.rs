@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use twinhub_contract::role;
 use twinhub_model::{
-    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Sample, Severity,
+    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Severity,
 };
 use twinhub_redundancy::{Input, Reason};
 use twinhub_store::{Journal, SyncTicket};
@@ -35,10 +35,11 @@ use crate::inbox::{Inbox, Job, ReadAnswer};
 use crate::instance::{Interface, ROLE_MAX};
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
+use acceptance::Acceptance;
 use commands::Commands;
 use deactivation::{Closing, Draining};
 use health::HealthLook;
-use journaling::{spawn_syncer, split};
+use journaling::spawn_syncer;
 use parts::{PartState, Parts, is_placeholder};
 use proposals::Proposals;
 use quorum::Majority;
@@ -50,10 +51,12 @@ use takeover::Activation;
 use tracker::Tracker;
 use watch::Watch;
 
+pub(crate) mod acceptance;
 pub(crate) mod commands;
 pub(crate) mod deactivation;
 pub(crate) mod effect;
 pub(crate) mod health;
+pub(crate) mod inputs;
 pub(crate) mod journaling;
 pub(crate) mod outputs;
 pub(crate) mod parts;
@@ -146,6 +149,8 @@ pub(crate) struct Engine {
     proposals: Proposals,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
+    /// Of interfaces that want to know when their inputs are accepted.
+    acceptance: Acceptance,
     replication: Replication,
     recovering: Vec<takeover::Recovering>,
     timeline: Timeline,
@@ -177,6 +182,7 @@ impl Engine {
             .collect();
         let starting = (0..setup.interfaces.len()).collect();
         let own_dictionary = setup.journal.dictionary_after(setup.journal.last());
+        let acceptance = Acceptance::new(&setup.interfaces);
         let syncer = spawn_syncer(Arc::clone(&setup.inbox));
         let (parts, troubles) = Parts::open(&setup.states_dir, setup.parts);
         let mut engine = Engine {
@@ -203,6 +209,7 @@ impl Engine {
             proposals: Proposals::new(setup.documents),
             commands: Commands::default(),
             streams,
+            acceptance,
             recovering: Vec::new(),
             timeline: Timeline::default(),
             unanswered_since: None,
@@ -252,8 +259,14 @@ impl Engine {
 
     fn handle(&mut self, job: Job) -> Option<std::sync::mpsc::SyncSender<()>> {
         match job {
-            Job::Published { samples } => self.on_published(samples),
-            Job::Received { samples } => self.on_received(&samples),
+            Job::Published { samples, from } => {
+                let placed = self.on_published(samples);
+                self.note_batch(from, placed);
+            }
+            Job::Received { samples, from } => {
+                let placed = self.on_received(&samples);
+                self.note_batch(from, placed);
+            }
             Job::Written { results } => self.on_written(&results),
             Job::RoleReached { interface, role, epoch, result } => {
                 self.on_role_reached(interface, role, epoch, &result);
@@ -302,6 +315,7 @@ impl Engine {
         self.replicate(now);
         self.release_intents(now);
         self.confirm_proposals(now);
+        self.accept(now);
         self.expire_writes(now);
         self.advance_drain(now);
         self.look_at_health(now);
@@ -311,7 +325,7 @@ impl Engine {
     fn next_due(&self, now: Moment) -> Moment {
         let unsynced = !self.syncing && self.journal.durable() < self.journal.last();
         let sync = unsynced.then(|| if self.sync_wanted { now } else { self.synced_at + self.sync_interval });
-        [sync, self.outputs_due(), self.takeover_due(), self.replication.due(now)]
+        [sync, self.outputs_due(), self.takeover_due(), self.replication.due(now), self.acceptance_due()]
             .into_iter()
             .flatten()
             .min()
@@ -365,49 +379,6 @@ impl Engine {
             | Record::Delivered(_)
             | Record::Role(_) => {}
             Record::Part(record) => self.apply_part(position, record),
-        }
-    }
-
-    /// Changed values of an active instance: journal first, then along the links.
-    fn on_published(&mut self, samples: Vec<Sample>) {
-        let carries = self.is_acting();
-        if !carries && !self.takes_last_inputs() {
-            return;
-        }
-        let now = clock::now();
-        let mut samples = samples;
-        if self.replication.expects_late(now) {
-            samples.retain(|sample| {
-                sample.flags.contains(twinhub_model::SampleFlags::REPLAY)
-                    || !self.replication.is_late(sample, now)
-            });
-        }
-        if samples.is_empty() {
-            return;
-        }
-        self.measure_latency(&samples);
-        self.health.hear(&samples, now);
-        for part in split(samples) {
-            let record = Record::Samples(part.into());
-            let Some(position) = self.append(&record) else { return };
-            if let Record::Samples(samples) = &record {
-                // While a role is handed over, the next node carries them along the links.
-                if carries {
-                    self.route(position, samples);
-                }
-                self.shared.stream(&self.group, position, samples);
-            }
-        }
-    }
-
-    fn measure_latency(&mut self, samples: &[Sample]) {
-        if let Some(first) = samples.first() {
-            let age_ns = clock::utc().0.saturating_sub(first.server.0).max(0);
-            let bucket = crate::shared::LATENCY_BOUNDS
-                .iter()
-                .position(|bound_us| age_ns <= bound_us * 1000)
-                .unwrap_or(crate::shared::LATENCY_BOUNDS.len());
-            self.counters.latency[bucket] += samples.len() as u64;
         }
     }
 

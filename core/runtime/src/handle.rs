@@ -172,6 +172,10 @@ impl Handle {
                     throttled: count(&counters.throttled),
                     faults: count(&counters.faults),
                     withheld: count(&counters.withheld),
+                    unprotected: count(&counters.unprotected),
+                    unprotected_inputs: count(&counters.unprotected_inputs),
+                    unprotected_refused: count(&counters.unprotected_refused),
+                    unaccepted: port.accepting.waiting(),
                     restriction: port.restriction().map(str::to_owned),
                 }
             })

@@ -26,10 +26,11 @@ pub(crate) const PENDING_COMMANDS_MAX: usize = 4_096;
 /// What an engine is asked to do or told about.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// An active instance published changed values; they are in the item table already.
-    Published { samples: Vec<Sample> },
+    /// An active instance published changed values; they are in the item table already. `from` is the interface if it
+    /// wants to know when they are accepted.
+    Published { samples: Vec<Sample>, from: Option<usize> },
     /// A standby instance received values.
-    Received { samples: Vec<Sample> },
+    Received { samples: Vec<Sample>, from: Option<usize> },
     /// A plugin finished writes.
     Written { results: Vec<Written> },
     /// An instance reached a role, or failed to.
@@ -148,6 +149,8 @@ struct Lanes {
     urgent: VecDeque<Job>,
     values: VecDeque<Job>,
     pending_values: usize,
+    /// Room kept for values that are still being read.
+    reserved_values: usize,
     pending_commands: usize,
     waiting: Waiting,
 }
@@ -191,21 +194,24 @@ impl Inbox {
         Ok(())
     }
 
-    /// Whether `count` more values fit.
-    pub(crate) fn has_room(&self, count: usize) -> bool {
-        self.lanes().pending_values + count <= PENDING_VALUES_MAX
+    /// Keeps room for `count` more values, if they fit.
+    pub(crate) fn reserve(&self, count: usize) -> bool {
+        let mut lanes = self.lanes();
+        let fits = lanes.pending_values + lanes.reserved_values + count <= PENDING_VALUES_MAX;
+        if fits {
+            lanes.reserved_values += count;
+        }
+        fits
     }
 
-    /// Puts values into the value lane; gives them back if they do not fit.
-    pub(crate) fn push_values(&self, job: Job, count: usize) -> Result<(), Job> {
+    /// Puts values into the room that was kept for `reserved`, or none of them.
+    pub(crate) fn push_reserved(&self, reserved: usize, job: Option<(Job, usize)>) {
         let mut lanes = self.lanes();
-        if lanes.pending_values + count > PENDING_VALUES_MAX {
-            return Err(job);
-        }
+        lanes.reserved_values -= reserved;
+        let Some((job, count)) = job else { return };
         lanes.pending_values += count;
         lanes.values.push_back(job);
         self.wake(lanes, false);
-        Ok(())
     }
 
     /// Takes all waiting jobs, urgent ones first; waits for one for at most `patience`. Values alone are taken
@@ -274,7 +280,8 @@ mod tests {
     #[test]
     fn a_role_change_overtakes_values() {
         let inbox = Inbox::default();
-        inbox.push_values(Job::Published { samples: Vec::new() }, 1).unwrap();
+        assert!(inbox.reserve(1));
+        inbox.push_reserved(1, Some((values(), 1)));
         inbox.push(Job::Resync);
         let mut jobs = Vec::new();
         inbox.take(&mut jobs, Duration::ZERO, Duration::ZERO);
@@ -307,13 +314,21 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_gives_values_back_until_it_is_emptied() {
+    fn a_full_lane_takes_no_values_until_it_is_emptied() {
         let inbox = Inbox::default();
-        let values = || Job::Published { samples: Vec::new() };
-        inbox.push_values(values(), PENDING_VALUES_MAX).unwrap();
-        assert!(!inbox.has_room(1));
-        assert!(inbox.push_values(values(), 1).is_err());
+        assert!(inbox.reserve(PENDING_VALUES_MAX));
+        assert!(!inbox.reserve(1), "the room is kept");
+        inbox.push_reserved(PENDING_VALUES_MAX, Some((values(), PENDING_VALUES_MAX)));
+        assert!(!inbox.reserve(1), "and taken");
         inbox.take(&mut Vec::new(), Duration::ZERO, Duration::ZERO);
-        assert!(inbox.push_values(values(), 1).is_ok());
+        assert!(inbox.reserve(1));
+        inbox.take(&mut Vec::new(), Duration::ZERO, Duration::ZERO);
+        assert!(!inbox.reserve(PENDING_VALUES_MAX), "kept while others are taken");
+        inbox.push_reserved(1, None);
+        assert!(inbox.reserve(PENDING_VALUES_MAX));
+    }
+
+    fn values() -> Job {
+        Job::Published { samples: Vec::new(), from: None }
     }
 }

@@ -24,9 +24,11 @@ use crate::inbox::{Inbox, Job, Written, is_stream};
 use crate::probe::Probed;
 use crate::table::ItemTable;
 
+mod accepting;
 mod rows;
 mod setup;
 
+pub(crate) use accepting::Accepting;
 pub(crate) use rows::Rows;
 pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
 
@@ -56,6 +58,12 @@ pub(crate) struct InterfaceCounters {
     pub(crate) faults: AtomicU64,
     /// Outputs refused because no majority stood behind this node.
     pub(crate) withheld: AtomicU64,
+    /// Commands that went on though no standby had stored them.
+    pub(crate) unprotected: AtomicU64,
+    /// Batches of inputs that were accepted though no standby had stored them.
+    pub(crate) unprotected_inputs: AtomicU64,
+    /// Commands refused because no standby had stored them.
+    pub(crate) unprotected_refused: AtomicU64,
 }
 
 /// What a plugin's callbacks and the views share.
@@ -73,6 +81,7 @@ pub(crate) struct Port {
     /// Whether this node acts without a majority and the interface has to mind it.
     pub(crate) alone: AtomicBool,
     pub(crate) probed: Probed,
+    pub(crate) accepting: Accepting,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -111,6 +120,7 @@ impl Port {
             ready: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             probed: Probed::default(),
+            accepting: Accepting::default(),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,
@@ -249,29 +259,41 @@ impl HostSink for Port {
             self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::StaleEpoch;
         }
-        if !self.inbox.has_room(count) {
-            self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
-            return PublishOutcome::Again;
-        }
         let server = clock::utc();
         let active = self.role() == role::ACTIVE;
         if active && self.setup.relevant && self.gate.permit(Epoch(epoch), clock::now()).is_none() {
             self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::StaleEpoch;
         }
-        self.counters.values.fetch_add(count as u64, Ordering::Relaxed);
-        let samples = self.samples(batch, server, active);
-        if samples.is_empty() {
-            return PublishOutcome::Taken;
-        }
-        let count = samples.len();
-        let job = if active { Job::Published { samples } } else { Job::Received { samples } };
-        if self.inbox.push_values(job, count).is_err() {
-            // The table has the values; only their way into the journal is lost, and the plugin is told.
+        // Before the table takes the values: an equal one that is tried again would count as no change.
+        if self.accepting.is_stalled() || !self.inbox.reserve(count) {
             self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::Again;
         }
+        self.counters.values.fetch_add(count as u64, Ordering::Relaxed);
+        let samples = self.samples(batch, server, active);
+        if samples.is_empty() {
+            self.inbox.push_reserved(count, None);
+            return PublishOutcome::Taken;
+        }
+        let fresh = samples.len();
+        let from = self.accepting.take().then_some(self.number);
+        let job = if active { Job::Published { samples, from } } else { Job::Received { samples, from } };
+        self.inbox.push_reserved(count, Some((job, fresh)));
         PublishOutcome::Taken
+    }
+
+    fn use_acceptance(&self) -> bool {
+        self.accepting.begin();
+        true
+    }
+
+    fn taken(&self) -> u64 {
+        self.accepting.taken()
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepting.accepted()
     }
 
     fn write_done(&self, results: &[WriteResult]) {

@@ -29,7 +29,6 @@ pub(crate) struct EngineCounters {
     pub(crate) dropped_commands: u64,
     pub(crate) dropped_stream_values: u64,
     pub(crate) stream_gaps: u64,
-    pub(crate) unprotected_commands: u64,
     pub(crate) unjournaled: u64,
     pub(crate) covered: u64,
     pub(crate) orphans: u64,

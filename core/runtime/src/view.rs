@@ -277,6 +277,18 @@ pub struct InterfaceView {
     /// Outputs refused because no majority stood behind this node.
     #[serde(default)]
     pub withheld: u64,
+    /// Commands that went on though no standby had stored them.
+    #[serde(default)]
+    pub unprotected: u64,
+    /// Batches of inputs that were acknowledged though no standby had stored them.
+    #[serde(default)]
+    pub unprotected_inputs: u64,
+    /// Commands refused because no standby had stored them.
+    #[serde(default)]
+    pub unprotected_refused: u64,
+    /// Batches of inputs that wait to be stored before their sender gets its acknowledgment.
+    #[serde(default)]
+    pub unaccepted: u64,
     /// What it is held back to while this node acts without a majority: `read-only: no majority` or
     /// `off: no majority`.
     #[serde(default)]

@@ -325,6 +325,16 @@ impl Page {
         let mut throttled =
             Family::new(node, "twinhub_interface_throttled", "Publications refused because the hub was busy");
         let mut faults = Family::new(node, "twinhub_interface_faults", "How often a plugin instance faulted");
+        let mut unprotected = Family::new(
+            node,
+            "twinhub_interface_unprotected",
+            "Commands and batches of acknowledged inputs that no standby had stored in time, by what became of them",
+        );
+        let mut unaccepted = Family::new(
+            node,
+            "twinhub_interface_unaccepted_batches",
+            "Batches of inputs that wait to be stored before they are acknowledged",
+        );
         for interface in &self.0.interfaces {
             let labels = [
                 ("group", interface.group.as_str()),
@@ -338,11 +348,22 @@ impl Page {
             suppressed.row(&labels, interface.suppressed);
             throttled.row(&labels, interface.throttled);
             faults.row(&labels, interface.faults);
+            let [group, id, plugin] = labels;
+            for (kind, outcome, count) in [
+                ("command", "proceeded", interface.unprotected),
+                ("command", "refused", interface.unprotected_refused),
+                ("input", "proceeded", interface.unprotected_inputs),
+            ] {
+                unprotected.row(&[group, id, plugin, ("kind", kind), ("outcome", outcome)], count);
+            }
+            unaccepted.row(&labels, i64::try_from(interface.unaccepted).unwrap_or(i64::MAX));
         }
         state.gauge(encoder)?;
         suppressed.counter(encoder)?;
         throttled.counter(encoder)?;
         faults.counter(encoder)?;
+        unprotected.counter(encoder)?;
+        unaccepted.gauge(encoder)?;
         let mut writes = Family::new(node, "twinhub_interface_writes", "Commands by their result");
         for ((interface, result), count) in &self.0.writes {
             writes.row(&[("interface", interface), ("result", result)], *count);

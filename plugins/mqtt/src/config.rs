@@ -54,6 +54,10 @@ pub struct Config {
     /// Whether the broker keeps the session, and queues for it, while the node is away. Default true.
     #[serde(default = "default_true")]
     pub persistent: bool,
+    /// Whether all nodes have one client id and thereby one session: only the active node connects, and the broker gives
+    /// its successor what it had not acknowledged. Default false: each node has a session of its own.
+    #[serde(default)]
+    pub shared_session: bool,
     /// How long a v5 broker keeps the session. Default `"1h"`.
     #[serde(default = "default_session_expiry")]
     pub session_expiry: Span,
@@ -205,6 +209,8 @@ pub struct Settings {
     pub(crate) persistent: bool,
     pub(crate) session_expiry: Duration,
     pub(crate) ack: Ack,
+    /// Whether all nodes have one client id, and thereby one session.
+    pub(crate) is_session_shared: bool,
     pub(crate) mirror: bool,
     pub(crate) status_topic: Option<String>,
     pub(crate) active_topic: Option<String>,
@@ -269,6 +275,12 @@ impl Config {
                 help: "choose a short name and keep {node} in it",
             });
         }
+        if self.shared_session && (!self.persistent || self.client_id.contains("{node}")) {
+            return Err(Error::Conflict {
+                problem: "shared_session with a session that is not one for all nodes".to_owned(),
+                help: "write a `client_id` without {node}, and leave `persistent` true",
+            });
+        }
         let status_topic = fill_topic("status_topic", &self.status_topic)?;
         let active_topic = fill_topic("active_topic", &self.active_topic)?;
         Ok(Settings {
@@ -283,6 +295,7 @@ impl Config {
             qos: self.qos,
             retain: self.retain,
             persistent: self.persistent,
+            is_session_shared: self.shared_session,
             session_expiry: self.session_expiry.0,
             ack: self.ack.unwrap_or(if self.persistent { Ack::Manual } else { Ack::Auto }),
             mirror: self.mirror,

@@ -24,8 +24,13 @@ use crate::input::Update;
 use crate::link::{Barrier, Host, Link, Role, State};
 use crate::packet::{self, Codec, ConnAck, Incoming, Outgoing, Publish, Qos, RECEIVE_MAX};
 use crate::pauses::Pauses;
-use crate::session::{Counts, Event};
+use crate::receipts::Receipts;
+use crate::session::Event;
 use crate::transport::{self, Cutter, Stream, Tls};
+
+mod report;
+
+use report::Reported;
 
 /// Runs until it is dropped.
 pub async fn run<H: Host>(link: Rc<Link>, host: H) {
@@ -36,6 +41,8 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
         host,
         is_first: true,
         reported: Reported::default(),
+        receipts: Receipts::default(),
+        received_in: 0,
     };
     loop {
         if !driver.link.wants_connection() {
@@ -75,15 +82,9 @@ struct Driver<H> {
     cause: String,
     is_first: bool,
     reported: Reported,
-}
-
-#[derive(Default)]
-struct Reported {
-    session: Counts,
-    input: crate::input::Counts,
-    state: Option<(Role, usize)>,
-    /// What the hub was told about the items that read, and in which epoch.
-    inputs: Option<(u64, bool)>,
+    /// Messages that wait for their receipts, and the epoch in which they came.
+    receipts: Receipts,
+    received_in: u64,
 }
 
 impl<H: Host> Driver<H> {
@@ -126,6 +127,10 @@ impl<H: Host> Driver<H> {
             connection.keep_alive = Duration::from_secs(keep_alive_s.into());
         }
         self.link.session.borrow_mut().connected(&ack, self.is_first);
+        let epoch = self.link.epoch();
+        let is_own = !self.link.settings.is_session_shared || self.received_in == epoch;
+        self.receipts.connected(ack.session_present && is_own);
+        self.received_in = epoch;
         if std::mem::take(&mut self.is_first) && ack.session_present {
             self.link.assume_subscribed();
         }
@@ -179,7 +184,6 @@ impl<H: Host> Driver<H> {
             ping_sent: None,
             pings: 0,
             updates: Vec::new(),
-            held: Vec::new(),
             refused: Vec::new(),
             leaving: Leaving::No,
         };
@@ -204,62 +208,6 @@ impl<H: Host> Driver<H> {
         }
         Ok((connection, ack))
     }
-
-    fn report_counts(&mut self) {
-        let counts = self.link.session.borrow().counts();
-        let before = std::mem::replace(&mut self.reported.session, counts);
-        let input = self.link.input_counts();
-        let input_before = std::mem::replace(&mut self.reported.input, input);
-        for (name, after, before) in [
-            ("outbox.overflow", counts.overflow, before.overflow),
-            ("outbox.resent", counts.resent, before.resent),
-            ("outbox.in_doubt", counts.in_doubt, before.in_doubt),
-            ("session.unsolicited", counts.unsolicited, before.unsolicited),
-            ("session.duplicates", counts.duplicates, before.duplicates),
-            ("input.unmatched", input.unmatched, input_before.unmatched),
-            ("input.undecodable", input.undecodable, input_before.undecodable),
-        ] {
-            // The input tables, and their numbers, begin afresh when items change.
-            let add = after.checked_sub(before).unwrap_or(after);
-            if add > 0 {
-                self.host.count(name, add);
-            }
-        }
-    }
-
-    /// Tells once per epoch and connection whether items show what the broker has. The values stay: an item whose
-    /// broker is away shows its last one as uncertain. Only the active node tells; a lost connection that is back
-    /// before anybody was told needs no word.
-    fn report_inputs(&mut self, is_subscribed: bool, refused: &[String]) {
-        let report = (self.link.epoch(), is_subscribed);
-        if self.link.role() != Role::Active || self.reported.inputs == Some(report) {
-            return;
-        }
-        self.reported.inputs = Some(report);
-        let items = self.link.reading_items(refused);
-        if !items.is_empty() {
-            self.host.requalify(&items, is_subscribed);
-        }
-    }
-
-    fn report_state(&mut self, refused: &[String]) {
-        let role = self.link.role();
-        if self.reported.state.replace((role, refused.len())) == Some((role, refused.len())) {
-            return;
-        }
-        match role {
-            Role::Active if refused.is_empty() => self.host.state(State::Ok, ""),
-            Role::Hot | Role::Active if !refused.is_empty() => {
-                self.host.state(
-                    State::Degraded,
-                    &format!("broker refused the subscription of {}", refused.join(", ")),
-                );
-            }
-            Role::Cold | Role::Warm | Role::Hot | Role::Active => {
-                self.host.state(State::Suppressed, "connected, not active");
-            }
-        }
-    }
 }
 
 /// One connection after its handshake.
@@ -280,8 +228,6 @@ struct Connection {
     ping_sent: Option<Instant>,
     pings: u32,
     updates: Vec<Update>,
-    /// Received messages that the hub has not accepted yet.
-    held: Vec<(Qos, u16)>,
     refused: Vec<String>,
     leaving: Leaving,
 }
@@ -348,9 +294,9 @@ impl Connection {
                 return end;
             }
             link.changed.notify_waiters();
-            let wakeup = self.next_wakeup(&link, next_report);
+            let wakeup = self.next_wakeup(&link, next_report, driver.receipts.waiting() > 0);
             let wants_write = !self.output.is_empty() || self.needs_flush;
-            let may_read = self.held.len() < usize::from(RECEIVE_MAX);
+            let may_read = driver.receipts.waiting() < usize::from(RECEIVE_MAX);
             let read_room = &mut self.input;
             read_room.reserve(READ_BYTES);
             tokio::select! {
@@ -374,6 +320,7 @@ impl Connection {
                         link.announce_active();
                     }
                 },
+                () = driver.host.accepted_more() => {},
                 () = tokio::time::sleep_until(wakeup) => {},
             }
         }
@@ -431,24 +378,24 @@ impl Connection {
         Ok(())
     }
 
-    fn handle_input<H: Host>(&mut self, driver: &Driver<H>) -> Result<(), End> {
+    fn handle_input<H: Host>(&mut self, driver: &mut Driver<H>) -> Result<(), End> {
         let taken = self.take_packets(driver);
         driver.link.session.borrow_mut().answer_confirmed();
         taken?;
         if !self.updates.is_empty() {
             driver.host.publish(&mut self.updates);
         }
-        if !self.held.is_empty() && driver.host.is_accepted() {
-            let mut session = driver.link.session.borrow_mut();
-            for (qos, id) in self.held.drain(..) {
-                session.acknowledge(qos, id);
-            }
+        let Driver { receipts, host, link, .. } = driver;
+        if receipts.has_unmarked() {
+            receipts.mark(host.mark());
         }
-        Ok(())
+        let mut session = link.session.borrow_mut();
+        let settled = receipts.settle(|mark| host.look(mark), |qos, id| session.acknowledge(qos, id));
+        settled.map_err(|lost| End::Lost(lost.to_string()))
     }
 
-    fn take_packets<H: Host>(&mut self, driver: &Driver<H>) -> Result<(), End> {
-        let link = &driver.link;
+    fn take_packets<H: Host>(&mut self, driver: &mut Driver<H>) -> Result<(), End> {
+        let link = Rc::clone(&driver.link);
         loop {
             let packet = match self.codec.decode(&mut self.input) {
                 Ok(Some(packet)) => packet,
@@ -475,15 +422,24 @@ impl Connection {
         }
     }
 
-    fn deliver<H: Host>(&mut self, publish: &Publish, driver: &Driver<H>) {
-        let link = &driver.link;
-        link.read(&publish.topic, &publish.payload, publish.retain, &mut self.updates);
+    fn deliver<H: Host>(&mut self, publish: &Publish, driver: &mut Driver<H>) {
+        let link = Rc::clone(&driver.link);
+        if link.settings.is_session_shared && link.role() != Role::Active {
+            // Without a receipt it is for the successor.
+            return;
+        }
         if publish.qos != Qos::AtMostOnce {
             match link.settings.ack {
                 crate::config::Ack::Auto => link.session.borrow_mut().acknowledge(publish.qos, publish.id),
-                crate::config::Ack::Manual => self.held.push((publish.qos, publish.id)),
+                crate::config::Ack::Manual => {
+                    if !driver.receipts.receive(publish.qos, publish.id, publish.dup) {
+                        driver.host.count("session.duplicates", 1);
+                        return;
+                    }
+                }
             }
         }
+        link.read(&publish.topic, &publish.payload, publish.retain, &mut self.updates);
         if self.updates.len() >= UPDATES_PER_BATCH {
             driver.host.publish(&mut self.updates);
         }
@@ -519,8 +475,8 @@ impl Connection {
             Leaving::No => {
                 self.leaving = Leaving::Closing;
                 link.announce_status(false);
-                // A node that stops comes back and wants what it missed; a cold one does not.
-                if !link.is_stopping() {
+                // A node that stops comes back and wants what it missed, or its successor does; a cold one does not.
+                if !link.is_stopping() && !link.settings.is_session_shared {
                     link.subscribe(true);
                 }
             }
@@ -537,13 +493,12 @@ impl Connection {
         Ok(())
     }
 
-    fn next_wakeup(&self, link: &Link, next_report: Instant) -> Instant {
+    fn next_wakeup(&self, link: &Link, next_report: Instant, waits_for_hub: bool) -> Instant {
         let mut wakeup = next_report;
         if !self.keep_alive.is_zero() {
             wakeup = wakeup.min(self.ping_sent.unwrap_or(self.last_sent) + self.keep_alive);
         }
         // The hub has no room, or the lease is late: neither tells when it changes.
-        let waits_for_hub = !self.held.is_empty();
         let waits_for_lease =
             link.role() == Role::Active && !self.has_outputs && link.session.borrow().has_output();
         let may_be_fenced = link.role() == Role::Active && self.has_open_outputs;

@@ -8,13 +8,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Quality, Result, Update,
-    WriteBatch, WriteId, boottime_ns, unix_ns,
+    Acceptance, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Quality,
+    Result, Update, WriteBatch, WriteId, boottime_ns, unix_ns,
 };
 
 use crate::link::{Host, Link, Role, State};
 use crate::output::Batch;
 use crate::payload::Value;
+use crate::receipts::Accepted;
 use crate::session::{Answers, Outcome};
 
 pub mod config;
@@ -29,6 +30,7 @@ pub mod packet;
 mod pauses;
 pub mod payload;
 pub mod placement;
+pub mod receipts;
 pub mod session;
 pub mod span;
 pub mod topic;
@@ -51,12 +53,16 @@ impl Plugin for Mqtt {
         if let Some(files) = &settings.tls {
             transport::Tls::load(files).map_err(|error| Error::config(error.to_string()))?;
         }
+        let acceptance = match settings.ack {
+            config::Ack::Manual => cx.acceptance(),
+            config::Ack::Auto => None,
+        };
         // The low bits of the clock differ from start to start, which is all that is asked of them.
         let link = Link::new(
             settings,
             boottime_ns().to_le_bytes().map(u16::from).into_iter().fold(0, u16::wrapping_add) << 7,
         );
-        let hub = Hub { cx: cx.clone() };
+        let hub = Hub { cx: cx.clone(), acceptance };
         let task = Rc::clone(&link);
         cx.spawn(async move {
             driver::run(task, hub).await;
@@ -165,6 +171,8 @@ impl Answers for Answer {
 /// The hub behind the SDK.
 struct Hub {
     cx: Ctx,
+    /// If messages get their receipts when the hub has accepted their values, and the hub says when.
+    acceptance: Option<Acceptance>,
 }
 
 impl Host for Hub {
@@ -185,10 +193,29 @@ impl Host for Hub {
         publisher.flush();
     }
 
-    fn is_accepted(&self) -> bool {
-        let publisher = self.cx.publisher();
-        publisher.flush();
-        publisher.waiting() == 0
+    fn mark(&self) -> u64 {
+        self.acceptance.as_ref().map_or(0, |acceptance| acceptance.mark().0)
+    }
+
+    fn look(&self, mark: u64) -> Accepted {
+        let Some(acceptance) = &self.acceptance else {
+            // A hub that does not say more than that it has taken them.
+            let publisher = self.cx.publisher();
+            publisher.flush();
+            return if publisher.waiting() == 0 { Accepted::Yes } else { Accepted::NotYet };
+        };
+        match acceptance.look(twinhub_plugin::Mark(mark)) {
+            twinhub_plugin::Accepted::Yes => Accepted::Yes,
+            twinhub_plugin::Accepted::NotYet => Accepted::NotYet,
+            twinhub_plugin::Accepted::Lost => Accepted::Lost,
+        }
+    }
+
+    async fn accepted_more(&self) {
+        match &self.acceptance {
+            Some(acceptance) => acceptance.changed().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn may_send(&self, epoch: u64) -> bool {

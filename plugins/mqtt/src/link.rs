@@ -15,6 +15,7 @@ use crate::items::Items;
 use crate::output::{Batch, Outputs};
 use crate::packet::{OFFLINE, ONLINE, Qos};
 use crate::payload::Value;
+use crate::receipts::Accepted;
 use crate::session::{Limits, Message, Outcome, Session};
 
 /// Roles in rising order.
@@ -53,8 +54,12 @@ pub trait Host {
     fn publish(&self, updates: &mut Vec<Update>);
     /// Says of items that read whether what they show is what the broker last had for them.
     fn requalify(&self, items: &[u32], is_good: bool);
-    /// Whether the hub has accepted everything handed over.
-    fn is_accepted(&self) -> bool;
+    /// A mark behind everything handed over so far.
+    fn mark(&self) -> u64;
+    /// What became of everything before a mark.
+    fn look(&self, mark: u64) -> Accepted;
+    /// Waits until the hub has accepted more.
+    fn accepted_more(&self) -> impl Future<Output = ()>;
     /// Whether an output of `epoch` may leave at this moment. Asked right before every write.
     fn may_send(&self, epoch: u64) -> bool;
     /// Reports how the interface is doing.
@@ -171,7 +176,7 @@ impl Link {
         self.epoch.set(epoch);
         self.has_active_announcement.set(false);
         self.is_subscription_stale.set(true);
-        if self.is_connected.get() && to > Role::Cold {
+        if self.is_connected.get() && self.wants_connection() {
             self.subscribe(false);
         }
         if from == Role::Active && to != Role::Active {
@@ -193,6 +198,9 @@ impl Link {
             }
         }
         match to {
+            Role::Warm | Role::Hot if self.settings.is_session_shared => {
+                self.wait_until(until, || !self.is_connected.get()).await;
+            }
             Role::Cold => self.wait_until(until, || !self.is_connected.get()).await,
             Role::Warm | Role::Hot | Role::Active => {
                 self.wait_until(until, || !self.is_connected.get() || self.is_subscribed()).await;
@@ -246,7 +254,9 @@ impl Link {
     }
 
     pub(crate) fn wants_connection(&self) -> bool {
-        self.is_started.get() && !self.is_stopping.get() && self.role.get() > Role::Cold
+        // With one client id for all nodes the broker throws out whoever has it: it is for the active node.
+        let least = if self.settings.is_session_shared { Role::Active } else { Role::Warm };
+        self.is_started.get() && !self.is_stopping.get() && self.role.get() >= least
     }
 
     pub(crate) fn set_connected(&self, is_connected: bool) {
@@ -279,6 +289,10 @@ impl Link {
 
     /// Makes the subscriptions fit role and items.
     pub(crate) fn subscribe(&self, is_leaving: bool) {
+        if self.settings.is_session_shared && self.role.get() < Role::Active {
+            // What the session has is for the successor.
+            return;
+        }
         if !self.is_subscription_stale.replace(false) && !is_leaving {
             return;
         }

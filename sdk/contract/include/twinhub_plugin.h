@@ -370,6 +370,31 @@ typedef struct {
   void (*count)(const twinhub_host *host, twinhub_str name, uint64_t add);
 } twinhub_metrics;
 
+/* Host: when published values are safe enough to be acknowledged to whoever sent them. How safe is the hub's to say, by
+ * the interface's configuration: on the disk of this node, or on that of another one. Asked for before the first
+ * publish(), and only by a plugin that acknowledges inputs: the hub brings what it publishes to the disk at once. */
+#define TWINHUB_EXT_ACCEPTANCE "twinhub.acceptance/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, never blocks] How many batches publish() has taken from this instance and its predecessors. Asked after
+   * publish() has returned OK, the number covers that batch. Never falls. */
+  uint64_t (*taken)(const twinhub_host *host);
+  /* [any-thread, never blocks] This many of them, counted from the first, are accepted. Never falls. What was taken when
+   * the role was lost may never be: then the input stays unacknowledged, and its source delivers it again. */
+  uint64_t (*accepted)(const twinhub_host *host);
+} twinhub_acceptance;
+
+/* Plugin: hears that more is accepted. */
+#define TWINHUB_EXT_ACCEPTED "twinhub.accepted/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control] What accepted() of the host gives, or gave a moment ago. Takes a note and wakes
+   * whoever waits, nothing else. */
+  void (*accepted)(const twinhub_plugin *plugin, uint64_t through);
+} twinhub_accepted;
+
 /* Plugin: state that moves to the other node. */
 #define TWINHUB_EXT_STATE "twinhub.state/1"
 typedef struct {

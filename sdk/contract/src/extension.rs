@@ -11,6 +11,10 @@ pub const GATE: &CStr = c"twinhub.gate/1";
 pub const STATUS: &CStr = c"twinhub.status/1";
 /// Id of [`State`].
 pub const STATE: &CStr = c"twinhub.state/1";
+/// Id of [`Acceptance`].
+pub const ACCEPTANCE: &CStr = c"twinhub.acceptance/1";
+/// Id of [`Accepted`].
+pub const ACCEPTED: &CStr = c"twinhub.accepted/1";
 /// Id of [`Metrics`].
 pub const METRICS: &CStr = c"twinhub.metrics/1";
 
@@ -48,6 +52,32 @@ pub struct Metrics {
     pub reserved: u32,
     /// Adds to a counter.
     pub count: Option<unsafe extern "C" fn(host: *const Host, name: Str, add: u64)>,
+}
+
+/// `twinhub_acceptance`, offered by the host: when published values may be acknowledged to whoever sent them.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Acceptance {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// How many batches were taken.
+    pub taken: Option<unsafe extern "C" fn(host: *const Host) -> u64>,
+    /// How many of them are accepted, counted from the first.
+    pub accepted: Option<unsafe extern "C" fn(host: *const Host) -> u64>,
+}
+
+/// `twinhub_accepted`, offered by the plugin: hears that more is accepted.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Accepted {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Takes a note of how many batches are accepted.
+    pub accepted: Option<unsafe extern "C" fn(plugin: *const Plugin, through: u64)>,
 }
 
 /// `twinhub_state`, offered by the plugin: state that moves to the other node.

@@ -98,11 +98,19 @@ fn every_number_of_the_header_is_that_of_the_rust_constant() {
 #[test]
 fn extension_ids_are_those_of_the_header() {
     let header = header();
-    for id in [extension::GATE, extension::STATUS, extension::METRICS, extension::STATE] {
+    let ids = [
+        extension::GATE,
+        extension::STATUS,
+        extension::METRICS,
+        extension::ACCEPTANCE,
+        extension::ACCEPTED,
+        extension::STATE,
+    ];
+    for id in ids {
         let id = id.to_str().unwrap();
         assert!(header.contains(&format!("\"{id}\"")), "{id}");
     }
-    assert_eq!(header.matches("#define TWINHUB_EXT_").count(), 4);
+    assert_eq!(header.matches("#define TWINHUB_EXT_").count(), ids.len());
 }
 
 #[test]
@@ -143,6 +151,8 @@ fn layouts() -> Vec<Layout> {
         "twinhub_gate" = extension::Gate { size, reserved, lease_end }
         "twinhub_status" = extension::Status { size, reserved, state }
         "twinhub_metrics" = extension::Metrics { size, reserved, count }
+        "twinhub_acceptance" = extension::Acceptance { size, reserved, taken, accepted }
+        "twinhub_accepted" = extension::Accepted { size, reserved, accepted }
         "twinhub_state" = extension::State { size, reserved, snapshot, apply }
     }
 }

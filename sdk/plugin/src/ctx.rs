@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::AbortHandle;
 
+use crate::acceptance::Acceptance;
 use crate::error::{Code, Result};
 use crate::gate::OutputGate;
 use crate::guard::guarded;
@@ -50,6 +51,13 @@ impl Ctx {
     /// Sends values to the hub.
     pub fn publisher(&self) -> Publisher {
         self.inner.publisher.clone()
+    }
+
+    /// Says when pushed values may be acknowledged to whoever sent them; `None` if the hub does not. To be asked for
+    /// before the first value is pushed, and only by a plugin that acknowledges inputs: from then on the hub brings what
+    /// this instance publishes to the disk at once, and no value that waits for room is replaced by a later one.
+    pub fn acceptance(&self) -> Option<Acceptance> {
+        self.inner.shared.host.has_acceptance().then(|| Acceptance::new(self.publisher()))
     }
 
     /// Gives permits for effects.

@@ -58,6 +58,7 @@ const fn size_u32(size: usize) -> u32 {
 struct Instance {
     plugin: abi::Plugin,
     state: extension::State,
+    accepted: extension::Accepted,
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: ThreadId,
@@ -144,6 +145,11 @@ unsafe fn make<P: Plugin>(host: *const Host, id: Str, config: Str) -> Result<*co
             reserved: 0,
             snapshot: Some(snapshot),
             apply: Some(apply),
+        },
+        accepted: extension::Accepted {
+            size: size_u32(size_of::<extension::Accepted>()),
+            reserved: 0,
+            accepted: Some(accepted),
         },
         shared,
         thread_id: thread.thread().id(),
@@ -387,10 +393,21 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         return ptr::null();
     }
     // SAFETY: not NULL, and ends with NUL by the contract.
-    if unsafe { CStr::from_ptr(id) } == extension::STATE {
+    let id = unsafe { CStr::from_ptr(id) };
+    if id == extension::STATE {
         (&raw const instance.state).cast()
+    } else if id == extension::ACCEPTED {
+        (&raw const instance.accepted).cast()
     } else {
         ptr::null()
+    }
+}
+
+unsafe extern "C" fn accepted(plugin: *const abi::Plugin, _through: u64) {
+    // SAFETY: by the contract `plugin` is a live instance.
+    if let Some(instance) = unsafe { instance(plugin) } {
+        // The number is read where it is needed; a note is kept if nobody waits.
+        instance.shared.accepted.notify_one();
     }
 }
 

@@ -1,8 +1,9 @@
 //! The host's table, made safe to call.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_char};
+use std::sync::OnceLock;
 
-use twinhub_contract::extension::{self, Gate, Metrics, Status};
+use twinhub_contract::extension::{self, Acceptance, Gate, Metrics, Status, Table};
 use twinhub_contract::{Batch, Host, Str, WriteResult, abi, code};
 
 /// The host of one instance. Its extensions are looked up once.
@@ -17,6 +18,16 @@ pub(crate) struct HostRef {
     lease_end: Option<unsafe extern "C" fn(*const Host, u64) -> i64>,
     state: Option<unsafe extern "C" fn(*const Host, u32, Str)>,
     count: Option<unsafe extern "C" fn(*const Host, Str, u64)>,
+    get_extension: unsafe extern "C" fn(*const Host, *const c_char) -> Table,
+    /// Looked up when it is asked for, because the hub does more for an instance that has it.
+    acceptance: OnceLock<Option<Numbers>>,
+}
+
+/// The functions of [`Acceptance`].
+#[derive(Clone, Copy, Debug)]
+struct Numbers {
+    taken: unsafe extern "C" fn(*const Host) -> u64,
+    accepted: unsafe extern "C" fn(*const Host) -> u64,
 }
 
 // SAFETY: the contract declares every function of the host table callable from any thread.
@@ -63,6 +74,8 @@ impl HostRef {
             lease_end: gate.filter(|t| t.size as usize >= size_of::<Gate>()).and_then(|t| t.lease_end),
             state: status.filter(|t| t.size as usize >= size_of::<Status>()).and_then(|t| t.state),
             count: metrics.filter(|t| t.size as usize >= size_of::<Metrics>()).and_then(|t| t.count),
+            get_extension,
+            acceptance: OnceLock::new(),
         })
     }
 
@@ -116,6 +129,33 @@ impl HostRef {
             // SAFETY: the text lives for the call.
             unsafe { report(self.host, state, Str::new(cause)) }
         }
+    }
+
+    /// Whether the hub says when values are accepted. The first call decides.
+    pub(crate) fn has_acceptance(&self) -> bool {
+        self.acceptance.get_or_init(|| self.find_acceptance()).is_some()
+    }
+
+    fn find_acceptance(&self) -> Option<Numbers> {
+        // SAFETY: the function belongs to this host, the id ends with NUL, and the host answers it with NULL or with the
+        // table of that id, which starts with its size.
+        let table = unsafe {
+            (self.get_extension)(self.host, extension::ACCEPTANCE.as_ptr()).cast::<Acceptance>().as_ref()
+        };
+        let table = table.filter(|table| table.size as usize >= size_of::<Acceptance>())?;
+        Some(Numbers { taken: table.taken?, accepted: table.accepted? })
+    }
+
+    /// How many batches the hub has taken; 0 without [`HostRef::has_acceptance`].
+    pub(crate) fn taken(&self) -> u64 {
+        // SAFETY: the function belongs to this host.
+        self.acceptance.get().copied().flatten().map_or(0, |numbers| unsafe { (numbers.taken)(self.host) })
+    }
+
+    /// How many of them are accepted; 0 without [`HostRef::has_acceptance`].
+    pub(crate) fn accepted(&self) -> u64 {
+        // SAFETY: the function belongs to this host.
+        self.acceptance.get().copied().flatten().map_or(0, |numbers| unsafe { (numbers.accepted)(self.host) })
     }
 
     pub(crate) fn count(&self, name: &str, add: u64) {

@@ -64,6 +64,7 @@
 #![allow(unsafe_code, reason = "the author API is where the C contract becomes safe")]
 #![warn(missing_docs)]
 
+mod acceptance;
 mod check;
 mod ctx;
 mod driver;
@@ -82,6 +83,7 @@ mod time;
 mod value;
 mod write;
 
+pub use acceptance::{Acceptance, Accepted, Mark};
 pub use check::{check_manifest, config_schema, sync_manifest};
 pub use ctx::{Ctx, Task};
 pub use error::{Code, Error, Result, Suppressed};

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use twinhub_contract::constants::{flag, quality};
 use twinhub_contract::{Payload, abi, code, kind};
 
+use crate::acceptance::{Accepted, Ledger};
 use crate::shared::Shared;
 use crate::time::boottime_ns;
 use crate::value::{Flags, Item, Quality, Role, Update, Value};
@@ -42,6 +43,8 @@ struct Buffer {
     kept: Vec<Value>,
     backlog: Backlog,
     seq: u32,
+    /// What the hub has accepted, for a plugin that wants to know; then nothing is conflated.
+    ledger: Option<Ledger>,
 }
 
 impl Publisher {
@@ -55,6 +58,9 @@ impl Publisher {
     #[inline]
     pub fn push(&self, update: Update) {
         let mut buffer = self.inner.buffer.borrow_mut();
+        if let Some(ledger) = &mut buffer.ledger {
+            ledger.push();
+        }
         if buffer.backlog.is_empty() {
             buffer.push_raw(update);
             if buffer.raw.len() >= BATCH_MAX {
@@ -85,6 +91,30 @@ impl Publisher {
     #[inline]
     pub fn flush(&self) {
         self.inner.buffer.borrow_mut().flush(&self.inner.shared);
+    }
+
+    /// Keeps a ledger of what the hub accepts from here on.
+    pub(crate) fn keep_ledger(&self) {
+        self.inner.buffer.borrow_mut().ledger.get_or_insert_default();
+    }
+
+    /// Sends the batch and gives the place behind everything pushed so far.
+    pub(crate) fn mark(&self) -> u64 {
+        let mut buffer = self.inner.buffer.borrow_mut();
+        buffer.flush(&self.inner.shared);
+        buffer.ledger.as_ref().map_or(0, Ledger::pushed)
+    }
+
+    /// What became of everything before a place.
+    pub(crate) fn look(&self, mark: u64) -> Accepted {
+        let mut buffer = self.inner.buffer.borrow_mut();
+        let Some(ledger) = &mut buffer.ledger else { return Accepted::NotYet };
+        ledger.look(mark, self.inner.shared.host.accepted())
+    }
+
+    /// Waits until the hub has accepted more.
+    pub(crate) async fn accepted(&self) {
+        self.inner.shared.accepted.notified().await;
     }
 
     /// Number of values that the hub had no room for and that wait.
@@ -122,7 +152,7 @@ impl Publisher {
 impl Inner {
     #[cold]
     fn push_later(&self, update: Update) {
-        let lost = self.buffer.borrow_mut().backlog.push(update);
+        let lost = self.buffer.borrow_mut().keep(update);
         if lost > 0 {
             self.shared.host.count("publish.overflow", lost);
         }
@@ -142,7 +172,7 @@ impl Buffer {
             Value::Time(i) => scalar(kind::TIME, Payload { i }),
             Value::Null => abi::Value::NULL,
             owned @ (Value::Str(_) | Value::Bytes(_) | Value::Json(_) | Value::Array(_)) => {
-                self.keep(owned).unwrap_or_else(|| {
+                self.own(owned).unwrap_or_else(|| {
                     status = quality::BAD_OUT_OF_RANGE;
                     abi::Value::NULL
                 })
@@ -155,7 +185,7 @@ impl Buffer {
 
     /// Keeps a value that owns memory until the batch is sent; `None` if it is too long for the contract.
     #[inline(never)]
-    fn keep(&mut self, value: Value) -> Option<abi::Value> {
+    fn own(&mut self, value: Value) -> Option<abi::Value> {
         let raw = abi::Value::describe(value.as_ref(), 0)?;
         self.kept.push(value);
         Some(raw)
@@ -170,8 +200,12 @@ impl Buffer {
             return;
         }
         if self.backlog.is_empty() {
-            match send(shared, &mut self.raw) {
-                Sent::Done => {}
+            let sent = send(shared, &mut self.raw);
+            match sent {
+                Sent::Taken | Sent::Lost => {
+                    let count = self.raw.len();
+                    self.note(shared, count, sent);
+                }
                 Sent::Later => self.keep_for_later(shared),
             }
         } else {
@@ -187,18 +221,43 @@ impl Buffer {
         for raw in &self.raw {
             // SAFETY: made by `push_raw`, and `kept` still owns what the pointer leads to.
             let value = unsafe { raw.value.read() }.map_or(Value::Null, Value::from_ref);
-            lost += self.backlog.push(Update {
+            let update = Update {
                 item: Item(raw.item),
                 value,
                 quality: Quality(raw.status),
                 source_ns: raw.source_ns,
                 flags: Flags(raw.flags),
-            });
+            };
+            lost += match &self.ledger {
+                Some(_) => self.backlog.push_behind(update),
+                None => self.backlog.push(update),
+            };
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.lose(lost);
         }
         if lost > 0 {
             shared.host.count("publish.overflow", lost);
         }
         self.backlog.since_ns.get_or_insert_with(boottime_ns);
+    }
+
+    /// Keeps an update and says how many were lost for it.
+    fn keep(&mut self, update: Update) -> u64 {
+        let Some(ledger) = &mut self.ledger else { return self.backlog.push(update) };
+        let lost = self.backlog.push_behind(update);
+        ledger.lose(lost);
+        lost
+    }
+
+    /// Writes into the ledger what became of a batch.
+    fn note(&mut self, shared: &Shared, count: usize, sent: Sent) {
+        let Some(ledger) = &mut self.ledger else { return };
+        match sent {
+            Sent::Taken => ledger.leave(count as u64, shared.host.taken()),
+            Sent::Lost => ledger.lose(count as u64),
+            Sent::Later => {}
+        }
     }
 
     fn flush_backlog(&mut self, shared: &Shared) {
@@ -216,10 +275,17 @@ impl Buffer {
                     seq: self.seq,
                 });
             }
-            match send(shared, &mut chunk) {
-                Sent::Done => self.backlog.pop(chunk.len()),
+            let sent = send(shared, &mut chunk);
+            match sent {
+                Sent::Taken | Sent::Lost => {
+                    self.backlog.pop(chunk.len());
+                    self.note(shared, chunk.len(), sent);
+                }
                 Sent::Later => {
-                    self.backlog.drop_if_fenced(shared);
+                    let dropped = self.backlog.drop_if_fenced(shared);
+                    if let Some(ledger) = &mut self.ledger {
+                        ledger.lose(dropped);
+                    }
                     return;
                 }
             }
@@ -232,9 +298,11 @@ fn scalar(kind: u8, p: Payload) -> abi::Value {
     abi::Value { kind, wire: 0, elem: 0, len: 0, p }
 }
 
+#[derive(Clone, Copy)]
 enum Sent {
-    /// Taken, or refused for good and counted.
-    Done,
+    Taken,
+    /// Refused for good, and counted.
+    Lost,
     /// The hub has no room, or it is about to tell the instance its new epoch.
     Later,
 }
@@ -242,7 +310,7 @@ enum Sent {
 fn send(shared: &Shared, updates: &mut [abi::Update]) -> Sent {
     if !shared.is_running() {
         shared.host.count("publish.stopped", updates.len() as u64);
-        return Sent::Done;
+        return Sent::Lost;
     }
     let mut flagged = 0;
     loop {
@@ -256,17 +324,17 @@ fn send(shared: &Shared, updates: &mut [abi::Update]) -> Sent {
             flagged = standby;
         }
         match shared.host.publish(epoch.0, updates) {
-            code::OK => return Sent::Done,
+            code::OK => return Sent::Taken,
             code::STALE_EPOCH if shared.epoch() != epoch => {}
             code::AGAIN | code::STALE_EPOCH => return Sent::Later,
             code::STOPPED => {
                 shared.host.count("publish.stopped", updates.len() as u64);
-                return Sent::Done;
+                return Sent::Lost;
             }
             other => {
                 tracing::warn!(code = code::name(other), values = updates.len(), "hub refused a batch");
                 shared.host.count("publish.refused", updates.len() as u64);
-                return Sent::Done;
+                return Sent::Lost;
             }
         }
     }
@@ -295,6 +363,15 @@ impl Backlog {
     /// Keeps an update and says how many were lost for it.
     fn push(&mut self, update: Update) -> u64 {
         let is_event = update.flags.contains(Flags::EVENT);
+        self.put(update, is_event)
+    }
+
+    /// Keeps an update behind all others, as if it were an event.
+    fn push_behind(&mut self, update: Update) -> u64 {
+        self.put(update, true)
+    }
+
+    fn put(&mut self, update: Update, is_event: bool) -> u64 {
         if is_event {
             // A later value must not move in front of the event.
             self.latest.remove(&update.item);
@@ -333,14 +410,18 @@ impl Backlog {
         }
     }
 
-    /// A batch that was refused as stale may wait for a role call that is under way, but not for ever.
-    fn drop_if_fenced(&mut self, shared: &Shared) {
+    /// A batch that was refused as stale may wait for a role call that is under way, but not for ever. Says how many
+    /// were dropped.
+    fn drop_if_fenced(&mut self, shared: &Shared) -> u64 {
         let now = boottime_ns();
         let since = *self.since_ns.get_or_insert(now);
         if !shared.is_running() || now - since > BACKLOG_AGE_MAX_NS {
-            shared.host.count("publish.expired", self.updates.len() as u64);
+            let dropped = self.updates.len() as u64;
+            shared.host.count("publish.expired", dropped);
             *self = Self::default();
+            return dropped;
         }
+        0
     }
 }
 

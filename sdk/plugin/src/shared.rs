@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 use crate::error::Code;
 use crate::host::HostRef;
 use crate::mailbox::Mailbox;
@@ -13,6 +15,8 @@ pub(crate) struct Shared {
     pub(crate) host: HostRef,
     pub(crate) instance: String,
     pub(crate) mailbox: Mailbox,
+    /// The hub accepted more.
+    pub(crate) accepted: Notify,
     role: AtomicU32,
     epoch: AtomicU64,
     stopped: AtomicBool,
@@ -25,6 +29,7 @@ impl Shared {
             host,
             instance,
             mailbox: Mailbox::default(),
+            accepted: Notify::new(),
             role: AtomicU32::new(Role::Cold.raw()),
             epoch: AtomicU64::new(0),
             stopped: AtomicBool::new(false),

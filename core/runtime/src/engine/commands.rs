@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use twinhub_config::OnUnprotected;
 use twinhub_contract::code;
 use twinhub_loader::WriteReq;
 use twinhub_model::{
@@ -40,6 +42,8 @@ pub(crate) struct Commands {
     pub(crate) waiting: HashMap<ItemId, VecDeque<Wanted>>,
     /// Intents that wait for a standby's disk, in journal order.
     pub(crate) unconfirmed: VecDeque<(Ready, Moment)>,
+    /// As `unconfirmed`, of interfaces that do not go on without a standby.
+    pub(crate) withheld: VecDeque<(Ready, Moment)>,
     /// Intents that wait for the guard or for their interface.
     pub(crate) held: VecDeque<Ready>,
     /// Under way in a plugin, by write number.
@@ -97,6 +101,15 @@ impl Engine {
             answer(wanted.reply, Err(refusal));
             return;
         }
+        if wanted.reply.is_some()
+            && !self.is_answered()
+            && let Some(number) = self.interface_of(item)
+            && self.refuses_unprotected(number)
+        {
+            let refusal = self.unprotected_refusal(number);
+            answer(wanted.reply, Err(refusal));
+            return;
+        }
         if self.commands.busy.contains_key(&item) {
             let queue = self.commands.waiting.entry(item).or_default();
             if wanted.kind == IntentKind::Set {
@@ -130,11 +143,37 @@ impl Engine {
         };
         self.commands.busy.insert(item, position);
         let ready = Ready { intent: position, item, value, reply };
-        if self.has_standby_in_sync() && self.unanswered_since.is_none() {
-            self.commands.unconfirmed.push_back((ready, clock::now() + PEER_WAIT_MAX));
+        let deadline = clock::now() + PEER_WAIT_MAX;
+        if self.interface_of(item).is_some_and(|number| self.refuses_unprotected(number)) {
+            self.commands.withheld.push_back((ready, deadline));
+        } else if self.is_answered() {
+            self.commands.unconfirmed.push_back((ready, deadline));
         } else {
-            self.counters.unprotected_commands += 1;
+            self.note_unprotected(item);
             self.commands.held.push_back(ready);
+        }
+    }
+
+    fn refuses_unprotected(&self, number: usize) -> bool {
+        self.interfaces[number].port.setup.on_unprotected == OnUnprotected::Refuse
+    }
+
+    fn unprotected_refusal(&self, number: usize) -> CommandError {
+        let port = &self.interfaces[number].port;
+        port.counters.unprotected_refused.fetch_add(1, Ordering::Relaxed);
+        let why = format!(
+            "no standby has stored it within {} ms, and interface `{}` has `on_unprotected = \"refuse\"`; bring a \
+             standby back",
+            PEER_WAIT_MAX.as_millis(),
+            port.setup.id
+        );
+        CommandError::Refused { why }
+    }
+
+    /// A command goes on that no standby has stored.
+    fn note_unprotected(&self, item: ItemId) {
+        if let Some(number) = self.interface_of(item) {
+            self.interfaces[number].port.counters.unprotected.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -151,13 +190,16 @@ impl Engine {
             }
             if !confirmed {
                 // Commands after this one do not wait until the standby answers again.
-                self.unanswered_since = Some(durable);
-                self.counters.unprotected_commands += 1;
+                if self.has_standby_in_sync() {
+                    self.unanswered_since = Some(durable);
+                }
+                self.note_unprotected(ready.item);
             }
             if let Some((ready, _)) = self.commands.unconfirmed.pop_front() {
                 self.commands.held.push_back(ready);
             }
         }
+        self.release_withheld(durable, now);
         if self.commands.held.is_empty() || !self.is_acting() {
             return;
         }
@@ -181,6 +223,24 @@ impl Engine {
         }
         for (target, batch) in batches {
             self.write_commands(target, batch, now);
+        }
+    }
+
+    /// Releases what a standby has stored. What was asked for is refused when its time is over; what a link drives waits.
+    fn release_withheld(&mut self, durable: Position, now: Moment) {
+        for (ready, deadline) in std::mem::take(&mut self.commands.withheld) {
+            if ready.intent <= durable {
+                self.commands.held.push_back(ready);
+            } else if ready.reply.is_some() && (now >= deadline || !self.has_standby_in_sync()) {
+                if self.has_standby_in_sync() {
+                    self.unanswered_since = Some(durable);
+                }
+                let refusal = self.interface_of(ready.item).map(|number| self.unprotected_refusal(number));
+                answer(ready.reply, Err(refusal.unwrap_or(CommandError::Busy)));
+                self.finish(ready.intent, ready.item, None, Outcome::Refused(code::AGAIN));
+            } else {
+                self.commands.withheld.push_back((ready, deadline));
+            }
         }
     }
 
@@ -272,6 +332,7 @@ impl Engine {
             .flatten()
             .filter_map(|wanted| wanted.reply)
             .chain(commands.unconfirmed.into_iter().filter_map(|(ready, _)| ready.reply))
+            .chain(commands.withheld.into_iter().filter_map(|(ready, _)| ready.reply))
             .chain(commands.held.into_iter().filter_map(|ready| ready.reply))
             .chain(commands.sent.into_values().filter_map(|sent| sent.reply));
         for reply in replies {

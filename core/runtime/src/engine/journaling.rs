@@ -64,6 +64,7 @@ impl Engine {
 
     pub(crate) fn journal_works_again(&mut self) {
         self.journal_ok = true;
+        self.stall_inputs(false);
         tracing::info!(group = %self.group, "the journal takes records again");
         self.event(Severity::Info, "journal", "TH-JOURNAL-002", "the journal takes records again");
     }
@@ -71,6 +72,7 @@ impl Engine {
     pub(crate) fn journal_failed(&mut self, error: &twinhub_store::StoreError) {
         if self.journal_ok {
             self.journal_ok = false;
+            self.stall_inputs(true);
             tracing::error!(group = %self.group, %error, "the journal takes nothing");
             self.event(Severity::Error, "journal", "TH-JOURNAL-001", &error.to_string());
         }

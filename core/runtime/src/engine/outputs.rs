@@ -141,6 +141,8 @@ impl Engine {
     /// When outputs need the engine next.
     pub(crate) fn outputs_due(&self) -> Option<Moment> {
         let intents = self.commands.unconfirmed.front().map(|(_, deadline)| *deadline);
+        let withheld = self.commands.withheld.iter().filter(|(ready, _)| ready.reply.is_some());
+        let withheld = withheld.map(|(_, deadline)| *deadline).next();
         let lost = self.commands.sent.values().map(|sent| sent.lost_at).min();
         let held = (!self.commands.held.is_empty()).then(|| clock::now() + Duration::from_millis(5));
         let cursors = self
@@ -155,7 +157,7 @@ impl Engine {
             .filter(|stream| stream.behind)
             .map(|stream| stream.retry_at.max(clock::now() + Duration::from_millis(5)))
             .min();
-        [intents, lost, held, cursors, behind, self.routes.next_due()].into_iter().flatten().min()
+        [intents, withheld, lost, held, cursors, behind, self.routes.next_due()].into_iter().flatten().min()
     }
 
     /// Whether outputs to this interface may leave now.

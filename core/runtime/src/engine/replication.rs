@@ -385,8 +385,11 @@ impl Engine {
             }
             self.replication.received += 1;
             let Some(record) = self.translate(record) else { continue };
-            wants_sync |=
-                matches!(record, Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_));
+            wants_sync |= match &record {
+                Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_) => true,
+                Record::Samples(samples) => self.is_peer_acknowledged(samples),
+                Record::Dictionary(_) | Record::Delivered(_) | Record::Event(_) => false,
+            };
             self.apply(position, &record);
             if let Record::Samples(samples) = &record {
                 self.cover(samples, now);

@@ -1,5 +1,6 @@
 //! The engine with real plugin instances and a real journal; the tests play everything around it.
 
+mod acceptance;
 mod bench;
 mod order;
 mod parts;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use twinhub_config::OnUnquorate;
+use twinhub_config::{AckAfter, OnUnprotected, OnUnquorate};
 
 use super::Rows;
 
@@ -52,6 +52,10 @@ pub(crate) struct InterfaceSetup {
     pub(crate) resyncs: bool,
     /// What it does without a majority.
     pub(crate) on_unquorate: OnUnquorate,
+    /// When its inputs are acknowledged, if they are.
+    pub(crate) ack_after: AckAfter,
+    /// What becomes of what no standby has stored in time.
+    pub(crate) on_unprotected: OnUnprotected,
     pub(crate) write_timeout: Duration,
     /// `host:port` that accepts a connection where the field side is well.
     pub(crate) probe: Option<String>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_config::{Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
+use twinhub_config::{AckAfter, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
 use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
 use twinhub_loader::{Library, Manifest};
@@ -264,6 +264,8 @@ impl Planner<'_> {
             },
             resyncs: mb.recovery == Recovery::Resync,
             on_unquorate: config.on_unquorate.unwrap_or_else(|| manifest_unquorate(mb.on_unquorate)),
+            ack_after: ack_after(config, mb.ack_after)?,
+            on_unprotected: config.on_unprotected,
             write_timeout: config.write_timeout,
             probe: config.probe.clone(),
         })
@@ -336,6 +338,28 @@ const fn manifest_mode(mode: twinhub_contract::manifest::Mode) -> u32 {
         twinhub_contract::manifest::Mode::Cold => role::COLD,
         twinhub_contract::manifest::Mode::Warm => role::WARM,
         twinhub_contract::manifest::Mode::Hot => role::HOT,
+    }
+}
+
+/// When inputs are acknowledged: as configured, if the plugin acknowledges any.
+fn ack_after(
+    config: &InterfaceConfig,
+    declared: twinhub_contract::manifest::AckAfter,
+) -> Result<AckAfter, StartError> {
+    let declared = match declared {
+        twinhub_contract::manifest::AckAfter::None => AckAfter::None,
+        twinhub_contract::manifest::AckAfter::Local => AckAfter::Local,
+        twinhub_contract::manifest::AckAfter::Peer => AckAfter::Peer,
+    };
+    match config.ack_after {
+        Some(AckAfter::Local | AckAfter::Peer) if declared == AckAfter::None => {
+            Err(StartError::Config(format!(
+                "interface `{}`: plugin `{}` acknowledges no inputs; leave `ack_after` out",
+                config.id, config.plugin
+            )))
+        }
+        Some(configured) => Ok(configured),
+        None => Ok(declared),
     }
 }
 

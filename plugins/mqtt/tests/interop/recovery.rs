@@ -202,3 +202,75 @@ fn a_refused_login_is_a_fault_and_says_why() {
         }
     });
 }
+
+/// A broken connection while the hub has not accepted: what it has already is not delivered twice.
+#[test]
+fn a_message_that_comes_again_on_a_new_connection_is_delivered_once() {
+    run(async {
+        for (version, qos) in [("3.1.1", "1"), ("3.1.1", "2"), ("5", "1"), ("5", "2")] {
+            let mut broker = Broker::with(PERSISTENT);
+            let settings = format!(r#""version":"{version}","qos":2"#);
+            let rig = Rig::new(broker.port, "main", &settings, &[(1, "r", row("in", "i64"))]);
+            rig.role(Role::Active, 1).await;
+            rig.hub.has_room.set(false);
+            broker.publish("in", b"7", &["-q", qos]);
+            until("the value", || rig.hub.values(1).len() == 1).await;
+            broker.terminate();
+            until("the lost connection", || rig.hub.state() == Some(State::Connecting)).await;
+            broker.restart();
+            until("the same message again", || rig.hub.count("session.duplicates") > 0).await;
+            rig.hub.has_room.set(true);
+            broker.publish("in", b"8", &["-q", qos]);
+            until("the next value", || rig.hub.values(1).len() == 2).await;
+            assert_eq!(rig.hub.values(1), [Value::I64(7), Value::I64(8)]);
+
+            // Its receipt arrived: nothing comes again.
+            rig.link.stop(Duration::from_secs(5)).await;
+            let rig = Rig::new(broker.port, "main", &settings, &[(1, "r", row("in", "i64"))]);
+            rig.role(Role::Active, 2).await;
+            broker.publish("in", b"9", &["-q", qos]);
+            until("the last value", || rig.hub.values(1) == [Value::I64(9)]).await;
+        }
+    });
+}
+
+/// One session for all nodes: the standby stays away from it, and the successor gets what has no receipt.
+#[test]
+fn the_successor_in_a_shared_session_gets_what_has_no_receipt() {
+    run(async {
+        let broker = Broker::start();
+        for version in ["3.1.1", "5"] {
+            let settings =
+                format!(r#""version":"{version}","client_id":"one-{version}","shared_session":true"#);
+            let items = [(1, "r", row("in", "i64"))];
+            let main = Rig::new(broker.port, "main", &settings, &items);
+            let backup = Rig::new(broker.port, "backup", &settings, &items);
+            main.role(Role::Active, 1).await;
+            backup.link.change_role(Role::Hot, 1, Duration::from_secs(1)).await;
+            broker.publish("in", b"1", &["-q", "1"]);
+            until("the first value", || main.hub.values(1) == [Value::I64(1)]).await;
+            broker.publish("in", b"2", &["-q", "1"]);
+            until("the second value", || main.hub.values(1).len() == 2).await;
+            main.hub.has_room.set(false);
+            broker.publish("in", b"3", &["-q", "1"]);
+            until("the third value", || main.hub.values(1).len() == 3).await;
+            main.crash().await;
+            broker.publish("in", b"4", &["-q", "1"]);
+            backup.role(Role::Active, 2).await;
+            until("what was not acknowledged, and what came since", || {
+                backup.hub.values(1).ends_with(&[Value::I64(3), Value::I64(4)])
+            })
+            .await;
+            assert_eq!(backup.hub.values(1).iter().filter(|value| **value == Value::I64(1)).count(), 0);
+
+            // Handed over in order, nothing of the time in between is missing either.
+            backup.link.change_role(Role::Cold, 2, Duration::from_secs(5)).await;
+            broker.publish("in", b"5", &["-q", "1"]);
+            let main = Rig::new(broker.port, "main", &settings, &items);
+            main.role(Role::Active, 3).await;
+            until("what came in between", || main.hub.values(1).contains(&Value::I64(5))).await;
+            assert_eq!(main.hub.values(1), [Value::I64(5)], "{version}");
+            main.crash().await;
+        }
+    });
+}

@@ -14,6 +14,7 @@ use twinhub_mqtt::item::{Row, Spec};
 use twinhub_mqtt::link::{Host, Link, Role, State};
 use twinhub_mqtt::output::Batch;
 use twinhub_mqtt::payload::Value;
+use twinhub_mqtt::receipts::Accepted;
 use twinhub_mqtt::session::{Answers, Outcome};
 
 /// Runs a test with local tasks, and a limit that only a hang reaches.
@@ -83,8 +84,14 @@ impl Host for Window {
     fn requalify(&self, items: &[u32], is_good: bool) {
         self.0.qualities.borrow_mut().extend(items.iter().map(|item| (*item, is_good)));
     }
-    fn is_accepted(&self) -> bool {
-        self.0.has_room.get()
+    fn mark(&self) -> u64 {
+        self.0.updates.borrow().len() as u64
+    }
+    fn look(&self, _mark: u64) -> Accepted {
+        if self.0.has_room.get() { Accepted::Yes } else { Accepted::NotYet }
+    }
+    async fn accepted_more(&self) {
+        std::future::pending::<()>().await;
     }
     fn may_send(&self, _epoch: u64) -> bool {
         self.0.lease_end.get().is_some_and(|end| Instant::now() < end)

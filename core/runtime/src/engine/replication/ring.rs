@@ -7,6 +7,7 @@ use twinhub_replica::{RingEntry, Uncovered};
 
 use super::{EXPECTED_MAX, Replication};
 use crate::clock;
+use crate::engine::acceptance::Placed;
 use crate::engine::{Engine, Phase};
 
 impl Replication {
@@ -74,7 +75,7 @@ impl Engine {
     }
 
     /// Values that a standby instance received itself.
-    pub(crate) fn on_received(&mut self, samples: &[Sample]) {
+    pub(crate) fn on_received(&mut self, samples: &[Sample]) -> Placed {
         let now = clock::now();
         if let Phase::Activating(_) = self.phase {
             // Its turn to be active has not come: it is an input all the same.
@@ -83,7 +84,7 @@ impl Engine {
             self.replay(news);
         }
         if self.is_writer() {
-            return;
+            return Placed::At(self.journal.last());
         }
         self.health.hear(samples, now);
         for sample in samples {
@@ -111,6 +112,7 @@ impl Engine {
                 self.replication.ring.push(entry);
             }
         }
+        Placed::Heard
     }
 }
 

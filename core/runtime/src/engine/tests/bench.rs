@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use twinhub_config::{ItemSource, ItemSourceError, OnUnquorate};
+use twinhub_config::{AckAfter, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
 use twinhub_loader::Library;
 use twinhub_model::{
     Epoch, IntentKind, ItemId, ItemKey, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags,
@@ -46,6 +46,8 @@ pub(crate) struct Spec {
     pub(crate) guard: Guard,
     /// Whether it polls, and reads everything anew when it becomes active.
     pub(crate) resyncs: bool,
+    pub(crate) ack_after: AckAfter,
+    pub(crate) on_unprotected: OnUnprotected,
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -59,6 +61,8 @@ impl Spec {
             required: true,
             guard: Guard::None,
             resyncs: true,
+            ack_after: AckAfter::None,
+            on_unprotected: OnUnprotected::Proceed,
             config: "",
         }
     }
@@ -220,18 +224,25 @@ impl Bench {
     pub(crate) fn publish(&mut self, item: u32, value: i64) {
         let sample = sample(item, value);
         self.engine.store_samples(std::slice::from_ref(&sample));
-        self.job(Job::Published { samples: vec![sample] });
+        self.job(Job::Published { samples: vec![sample], from: None });
+    }
+
+    /// A value that an active interface publishes that wants to know when it is accepted.
+    pub(crate) fn publish_acknowledged(&mut self, interface: usize, item: u32, value: i64) {
+        let sample = sample(item, value);
+        self.engine.store_samples(std::slice::from_ref(&sample));
+        self.job(Job::Published { samples: vec![sample], from: Some(interface) });
     }
 
     /// A value of an item of which every one counts, heard by a standby interface.
     pub(crate) fn receive_edge(&mut self, item: u32, value: i64) {
         let flags = SampleFlags::EVENT;
-        self.job(Job::Received { samples: vec![Sample { flags, ..sample(item, value) }] });
+        self.job(Job::Received { samples: vec![Sample { flags, ..sample(item, value) }], from: None });
     }
 
     /// A value that a standby interface hears.
     pub(crate) fn receive(&mut self, item: u32, value: i64) {
-        self.job(Job::Received { samples: vec![sample(item, value)] });
+        self.job(Job::Received { samples: vec![sample(item, value)], from: None });
     }
 
     pub(crate) fn value(&self, item: u32) -> Value {
@@ -403,6 +414,8 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         sequence: spec.sequence,
         resyncs: spec.resyncs,
         on_unquorate: OnUnquorate::Run,
+        ack_after: spec.ack_after,
+        on_unprotected: spec.on_unprotected,
         write_timeout: Duration::from_secs(5),
         probe: None,
     }
