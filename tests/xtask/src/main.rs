@@ -62,6 +62,7 @@ const USAGE: &str = "cargo xtask COMMAND
   ci                                      test, formatting, lints, documentation, matrix
   lint                                    formatting and lints only
   conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
+  conformance --repeats N [--rate R] [--shared]            the same faults many times, judged by the journal
   matrix build|verify                     regenerates or checks the compatibility matrix
   bench NAME                              takeover, failover, gateway, flat-out, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use twinhub_conformance::{
-    Error, FlatOutOptions, GatewayOptions, StandbyOptions, StartOptions, TakeoverOptions, WriteOptions,
-    bench_flat_out, bench_gateway, bench_standby, bench_start, bench_takeover, bench_write, run_conformance,
+    Error, FlatOutOptions, GatewayOptions, RepeatOptions, StandbyOptions, StartOptions, TakeoverOptions,
+    WriteOptions, bench_flat_out, bench_gateway, bench_standby, bench_start, bench_takeover, bench_write,
+    run_conformance, run_repeats,
 };
 
 fn main() -> ExitCode {
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
 
 fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
     match command {
+        "conformance" if rest.iter().any(|word| word == "--repeats") => {
+            run_repeats(&RepeatOptions::parse(rest)?, &mut say)
+        }
         "conformance" => run_conformance(rest, &mut say),
         "takeover" => bench_takeover(&TakeoverOptions::parse(rest)?, &mut say),
         "gateway" => bench_gateway(&GatewayOptions::parse(rest)?, &mut say),
