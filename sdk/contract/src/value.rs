@@ -82,6 +82,7 @@ impl Value {
 
     /// Describes `value` without copying; strings and bytes stay borrowed although the type does not say so.
     /// Longer values than [`VALUE_BYTES_MAX`] are cut to `None`.
+    #[inline]
     pub fn describe(value: ValueRef<'_>, wire: u8) -> Option<Self> {
         let (kind, elem, len, p) = match value {
             ValueRef::Null => (kind::NULL, 0, 0, Payload { u: 0 }),

@@ -11,7 +11,8 @@ use tokio::time::{sleep, timeout};
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::guard::{guarded, guarded_call};
-use crate::mailbox::{Command, Next, Writes};
+use crate::mailbox::{Command, Next};
+use crate::parcel::Writes;
 use crate::plugin::Plugin;
 use crate::shared::Shared;
 use crate::time::Deadline;
@@ -39,7 +40,7 @@ pub(crate) fn run<P: Plugin>(runtime: &Runtime, shared: &Arc<Shared>, config: P:
         answer_unrun(shared, command, &Error::new(code, "the instance is gone"));
     }
     for writes in writes {
-        refuse(shared, &writes.entries, code);
+        refuse(shared, &writes.into_entries(), code);
     }
 }
 
@@ -151,7 +152,7 @@ impl<P: Plugin> Driver<P> {
 
     async fn write(&mut self, writes: Writes) {
         let shared = &*self.shared;
-        let Writes { epoch, entries } = writes;
+        let epoch = writes.epoch;
         let refused = if !shared.is_running() {
             Some(Code::Stopped)
         } else if epoch != shared.epoch() {
@@ -162,17 +163,15 @@ impl<P: Plugin> Driver<P> {
             None
         };
         let (Ok(plugin), None) = (&mut self.plugin, refused) else {
-            shared.host.count("write.refused", entries.len() as u64);
-            refuse(shared, &entries, refused.unwrap_or(Code::Stopped));
+            shared.host.count("write.refused", writes.len() as u64);
+            refuse(shared, &writes.into_entries(), refused.unwrap_or(Code::Stopped));
             return;
         };
-        let entries = refuse_expired(shared, entries);
+        let limit = writes.deadline_max().remaining_up_to(WRITE_LIMIT);
+        let entries = open_entries(shared, writes);
         if entries.is_empty() {
             return;
         }
-        // The latest deadline first, then the clock once: reading it per write is what a batch would cost most.
-        let latest = entries.iter().map(|entry| entry.deadline).max().unwrap_or(Deadline::NONE);
-        let limit = latest.remaining_up_to(WRITE_LIMIT);
         let batch = WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
         let handle = batch.handle();
         let outcome = {
@@ -208,17 +207,19 @@ impl<P: Plugin> Driver<P> {
     }
 }
 
-/// Answers what nobody waits for any more; nothing of it was sent.
-fn refuse_expired(shared: &Shared, mut entries: Vec<crate::WriteEntry>) -> Vec<crate::WriteEntry> {
+/// The writes whose time is not over. Nobody waits for the others any more; nothing of them was sent.
+fn open_entries(shared: &Shared, writes: Writes) -> Vec<crate::WriteEntry> {
     let now = crate::time::boottime_ns();
-    let is_expired = |entry: &crate::WriteEntry| entry.deadline.boottime_ns().is_some_and(|at| at <= now);
-    if entries.iter().any(is_expired) {
-        let (expired, open): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_expired);
-        refuse(shared, &expired, Code::Expired);
-        shared.host.count("write.expired", expired.len() as u64);
-        entries = open;
+    let has_expired = writes.has_expired(now);
+    let entries = writes.into_entries();
+    if !has_expired {
+        return entries;
     }
-    entries
+    let is_expired = |entry: &crate::WriteEntry| entry.deadline.boottime_ns().is_some_and(|at| at <= now);
+    let (expired, open): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_expired);
+    refuse(shared, &expired, Code::Expired);
+    shared.host.count("write.expired", expired.len() as u64);
+    open
 }
 
 async fn change_role<P: Plugin>(

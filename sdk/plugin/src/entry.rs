@@ -13,7 +13,8 @@ use twinhub_contract::{Entry, Host, MAGIC, Str, abi, build, code, extension};
 use crate::error::{Code, Error};
 use crate::guard::{guarded_call, install_hook};
 use crate::host::HostRef;
-use crate::mailbox::{Command, Writes};
+use crate::mailbox::Command;
+use crate::parcel::Writes;
 use crate::plugin::Plugin;
 use crate::request::{WriteEntry, WriteId};
 use crate::shared::Shared;
@@ -338,14 +339,13 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
                 return Err(Code::NotActive);
             }
             let raw = elements(batch.items, batch.count, batch.stride, BATCH_COUNT_MAX)?;
-            let mut entries = Vec::with_capacity(batch.count as usize);
+            let mut writes = Writes::with_capacity(Epoch(batch.epoch), batch.count as usize);
             for write in raw {
-                entries.push(write_entry(&write)?);
+                writes.push(write_entry(&write)?);
             }
-            if entries.is_empty() {
+            if writes.is_empty() {
                 return Ok(code::OK);
             }
-            let writes = Writes { epoch: Epoch(batch.epoch), entries };
             shared.mailbox.send_writes(writes).map(|()| code::OK).map_err(|_| Code::Again)
         })
     }
@@ -353,6 +353,7 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
 
 /// # Safety
 /// What the value points to is readable.
+#[inline]
 unsafe fn write_entry(raw: &abi::Write) -> Result<WriteEntry, Code> {
     // SAFETY: passed on from the caller.
     let value = unsafe { raw.value.read() }.map_err(|_| Code::Invalid)?;

@@ -75,6 +75,7 @@ mod guard;
 mod host;
 mod logging;
 mod mailbox;
+mod parcel;
 mod plugin;
 mod publisher;
 mod request;

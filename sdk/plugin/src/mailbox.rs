@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::Result;
-use crate::request::WriteEntry;
+use crate::parcel::Writes;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
 
@@ -22,13 +22,6 @@ pub(crate) enum Command {
     Snapshot { reply: SyncSender<Result<(u32, Vec<u8>)>> },
     Apply { version: u32, bytes: Vec<u8>, reply: SyncSender<Result<()>> },
     Destroy,
-}
-
-/// Writes of one call.
-#[derive(Debug)]
-pub(crate) struct Writes {
-    pub(crate) epoch: Epoch,
-    pub(crate) entries: Vec<WriteEntry>,
 }
 
 #[derive(Debug)]
@@ -68,10 +61,10 @@ impl Mailbox {
     /// Puts writes in line; gives them back if the line is full or closed.
     pub(crate) fn send_writes(&self, writes: Writes) -> std::result::Result<(), Writes> {
         let mut queues = self.lock();
-        if queues.is_closed || queues.writes_pending + writes.entries.len() > WRITES_PENDING_MAX {
+        if queues.is_closed || queues.writes_pending + writes.len() > WRITES_PENDING_MAX {
             return Err(writes);
         }
-        queues.writes_pending += writes.entries.len();
+        queues.writes_pending += writes.len();
         queues.writes.push_back(writes);
         drop(queues);
         self.notify.notify_one();
@@ -92,7 +85,7 @@ impl Mailbox {
                     return Next::Command(command);
                 }
                 if let Some(writes) = queues.writes.pop_front() {
-                    queues.writes_pending = queues.writes_pending.saturating_sub(writes.entries.len());
+                    queues.writes_pending = queues.writes_pending.saturating_sub(writes.len());
                     return Next::Writes(writes);
                 }
             }

@@ -185,6 +185,7 @@ impl Value {
         }
     }
 
+    #[inline]
     pub(crate) fn from_ref(value: ValueRef<'_>) -> Self {
         match value {
             ValueRef::Null => Self::Null,

@@ -43,7 +43,7 @@ impl WriteBatch {
         let inner = Rc::new(BatchInner {
             shared,
             epoch,
-            answered: entries.iter().map(|_| Cell::new(false)).collect(),
+            answered: vec![Cell::new(false); entries.len()],
             left: Cell::new(entries.len()),
             entries,
             hint: Cell::new(0),
