@@ -1,5 +1,6 @@
 //! A safe handle over one plugin instance.
 
+use std::borrow::Borrow;
 use std::ffi::{CStr, c_void};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -176,8 +177,13 @@ impl Instance {
     /// # Errors
     /// `AGAIN`, `STALE_EPOCH`, `NOT_ACTIVE`, `STOPPED` or what else the plugin answers; `INVALID` if there are more than
     /// [`BATCH_COUNT_MAX`] writes or a value is too long.
-    pub fn write(&self, epoch: u64, writes: &[WriteReq<'_>]) -> Result<(), PluginError> {
-        if writes.is_empty() {
+    pub fn write<'a>(
+        &self,
+        epoch: u64,
+        writes: impl IntoIterator<Item: Borrow<WriteReq<'a>>, IntoIter: ExactSizeIterator>,
+    ) -> Result<(), PluginError> {
+        let writes = writes.into_iter();
+        if writes.len() == 0 {
             return Ok(());
         }
         if writes.len() > BATCH_COUNT_MAX as usize {
@@ -189,10 +195,10 @@ impl Instance {
         }
         let mut raw = Vec::with_capacity(writes.len());
         for write in writes {
-            let Some(value) = Value::describe(write.value, 0) else {
+            let WriteReq { write_id, item, flags, deadline_ns, value } = *write.borrow();
+            let Some(value) = Value::describe(value, 0) else {
                 return Err(PluginError::new("write", code::INVALID, "a value is longer than 1 MiB"));
             };
-            let WriteReq { write_id, item, flags, deadline_ns, .. } = *write;
             raw.push(Write { write_id, item, flags, deadline_ns, value });
         }
         let batch = WriteBatch {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use twinhub_contract::role;
 use twinhub_model::{
-    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Severity,
+    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Sample, Severity,
 };
 use twinhub_redundancy::{Input, Reason};
 use twinhub_store::{Journal, SyncTicket};
@@ -40,6 +40,7 @@ use commands::Commands;
 use deactivation::{Closing, Draining};
 use health::HealthLook;
 use journaling::spawn_syncer;
+use outputs::Carried;
 use parts::{PartState, Parts, is_placeholder};
 use proposals::Proposals;
 use quorum::Majority;
@@ -84,6 +85,8 @@ const VIEW_INTERVAL: Duration = Duration::from_millis(20);
 const PATIENCE_MAX: Duration = Duration::from_millis(200);
 /// Bytes of journal a reader gets at once.
 const READ_BYTES: usize = 256 * 1024;
+/// Room for samples that is kept from one batch to the next: those of the largest batch of the author's API.
+pub(crate) const SCRATCH_SAMPLES_MAX: usize = 1024;
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -158,6 +161,9 @@ pub(crate) struct Engine {
     unanswered_since: Option<Position>,
     counters: EngineCounters,
     health: HealthLook,
+    /// Room for samples and for what links carry of them, used again and again: it stays in the processor's cache.
+    unpacked: Vec<Sample>,
+    carried: Carried,
     synced_at: Moment,
     sync_interval: Duration,
     sync_wanted: bool,
@@ -215,6 +221,8 @@ impl Engine {
             unanswered_since: None,
             counters: EngineCounters::default(),
             health: HealthLook::new(setup.watches, clock::now()),
+            unpacked: Vec::new(),
+            carried: Carried::new(),
             synced_at: clock::now(),
             sync_interval: setup.sync_interval.unwrap_or(SYNC_INTERVAL),
             sync_wanted: false,
@@ -260,11 +268,15 @@ impl Engine {
     fn handle(&mut self, job: Job) -> Option<std::sync::mpsc::SyncSender<()>> {
         match job {
             Job::Published { samples, from } => {
-                let placed = self.on_published(samples);
+                let mut samples = self.unpack(samples);
+                let placed = self.on_published(&mut samples);
+                self.unpacked = samples;
                 self.note_batch(from, placed);
             }
             Job::Received { samples, from } => {
+                let samples = self.unpack(samples);
                 let placed = self.on_received(&samples);
+                self.unpacked = samples;
                 self.note_batch(from, placed);
             }
             Job::Written { results } => self.on_written(&results),

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use twinhub_documents::Entry;
-use twinhub_model::{Epoch, Moment, NodeRank, Position, Sample, Value};
+use twinhub_model::{Epoch, Moment, NodeRank, Position, Value};
 use twinhub_redundancy::Reason;
 use twinhub_replica::Message;
 
+use crate::bundle::Bundle;
 use crate::error::CommandError;
 use crate::peer::Link;
 use crate::view::WriteView;
@@ -28,9 +29,9 @@ pub(crate) const PENDING_COMMANDS_MAX: usize = 4_096;
 pub(crate) enum Job {
     /// An active instance published changed values; they are in the item table already. `from` is the interface if it
     /// wants to know when they are accepted.
-    Published { samples: Vec<Sample>, from: Option<usize> },
+    Published { samples: Bundle, from: Option<usize> },
     /// A standby instance received values.
-    Received { samples: Vec<Sample>, from: Option<usize> },
+    Received { samples: Bundle, from: Option<usize> },
     /// A plugin finished writes.
     Written { results: Vec<Written> },
     /// An instance reached a role, or failed to.
@@ -329,6 +330,6 @@ mod tests {
     }
 
     fn values() -> Job {
-        Job::Published { samples: Vec::new(), from: None }
+        Job::Published { samples: Bundle::default(), from: None }
     }
 }

@@ -17,6 +17,7 @@ use twinhub_loader::{
 };
 use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timestamp, Value};
 
+use crate::bundle::Bundle;
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
@@ -202,8 +203,8 @@ impl Port {
         }
     }
 
-    fn samples(&self, batch: RawBatch<'_>, server: Timestamp, store: bool) -> Vec<Sample> {
-        let mut samples = Vec::with_capacity(batch.len());
+    fn samples(&self, batch: RawBatch<'_>, server: Timestamp, store: bool) -> Bundle {
+        let mut samples = Bundle::with_capacity(batch.len());
         let count = self.setup.items.len();
         let mut invalid = 0;
         for update in batch {

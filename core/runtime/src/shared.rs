@@ -390,10 +390,10 @@ impl Shared {
     }
 
     /// Hands new values to live readers; costs nothing when there are none.
-    pub(crate) fn stream(&self, group: &str, position: Position, samples: &Arc<[Sample]>) {
+    pub(crate) fn stream(&self, group: &str, position: Position, samples: &[Sample]) {
         if self.live.receiver_count() > 0 {
             // All readers may have gone in between.
-            drop(self.live.send(LiveFrame { group: group.into(), position, samples: Arc::clone(samples) }));
+            drop(self.live.send(LiveFrame { group: group.into(), position, samples: samples.into() }));
         }
     }
 

@@ -248,18 +248,14 @@ impl Engine {
         let port = Arc::clone(&self.interfaces[target].port);
         let deadline = now + port.setup.write_timeout;
         let deadline_ns = clock::contract_deadline(deadline);
-        let requests: Vec<WriteReq<'_>> = batch
-            .iter()
-            .map(|(id, ready)| WriteReq {
-                write_id: *id,
-                item: ready.item.0 - port.setup.base,
-                deadline_ns,
-                flags: 0,
-                value: to_contract(&ready.value),
-            })
-            .collect();
-        let result = self.write_gated(target, &requests);
-        drop(requests);
+        let requests = batch.iter().map(|(id, ready)| WriteReq {
+            write_id: *id,
+            item: ready.item.0 - port.setup.base,
+            deadline_ns,
+            flags: 0,
+            value: to_contract(&ready.value),
+        });
+        let result = self.write_gated(target, requests);
         for (id, ready) in batch {
             match result {
                 Ok(()) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use twinhub_model::{Moment, Position, Record, Sample, Severity};
-use twinhub_store::{Entry, ReadEnd, SyncOutcome, SyncTicket};
+use twinhub_store::{Entry, ReadEnd, StoreError, SyncOutcome, SyncTicket};
 
 use super::Engine;
 use crate::clock;
@@ -16,18 +16,28 @@ impl Engine {
     /// Appends a record of this node's own epoch and takes it into the tracker. `None` if the journal takes
     /// nothing; that is reported once.
     pub(crate) fn append(&mut self, record: &Record) -> Option<Position> {
-        match self.journal.append(record) {
-            Ok(position) => {
-                self.tracker.apply(position, record);
-                self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_) | Record::Part(_));
-                Some(position)
-            }
-            Err(error) => {
+        let appended = self.journal.append(record);
+        let position = self.appended(appended)?;
+        self.tracker.apply(position, record);
+        self.sync_wanted |= matches!(record, Record::Role(_) | Record::Event(_) | Record::Part(_));
+        Some(position)
+    }
+
+    /// As [`Engine::append`], for samples.
+    pub(crate) fn append_samples(&mut self, samples: &[Sample]) -> Option<Position> {
+        let appended = self.journal.append_samples(samples);
+        let position = self.appended(appended)?;
+        self.tracker.apply_samples(position, samples);
+        Some(position)
+    }
+
+    fn appended(&mut self, appended: Result<Position, StoreError>) -> Option<Position> {
+        appended
+            .inspect_err(|error| {
                 self.counters.unjournaled += 1;
-                self.journal_failed(&error);
-                None
-            }
-        }
+                self.journal_failed(error);
+            })
+            .ok()
     }
 
     /// Hands buffered journal bytes to the kernel, and orders them onto the disk when it is time. The disk is
@@ -69,7 +79,7 @@ impl Engine {
         self.event(Severity::Info, "journal", "TH-JOURNAL-002", "the journal takes records again");
     }
 
-    pub(crate) fn journal_failed(&mut self, error: &twinhub_store::StoreError) {
+    pub(crate) fn journal_failed(&mut self, error: &StoreError) {
         if self.journal_ok {
             self.journal_ok = false;
             self.stall_inputs(true);
@@ -98,24 +108,19 @@ impl Engine {
     }
 }
 
-/// Parts that a journal record takes; nearly always the whole.
-pub(crate) fn split(mut samples: Vec<Sample>) -> Vec<Vec<Sample>> {
-    let mut parts = Vec::with_capacity(1);
-    loop {
+/// Pieces that a journal record takes; nearly always the whole.
+pub(crate) fn pieces(mut samples: &[Sample]) -> impl Iterator<Item = &[Sample]> {
+    std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = samples.iter().take_while(|sample| {
             bytes += 40 + sample.value.text_bytes();
             bytes <= RECORD_BYTES_WANTED
         });
         let count = fits.count().max(1);
-        if count >= samples.len() {
-            parts.push(samples);
-            return parts;
-        }
-        let rest = samples.split_off(count);
-        parts.push(samples);
+        let (piece, rest) = samples.split_at_checked(count)?;
         samples = rest;
-    }
+        Some(piece)
+    })
 }
 
 /// A thread that waits for the disk, so that the engine does not.

@@ -18,14 +18,21 @@ use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, Sample, Sampl
 use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, outcome_of};
 use super::streams::{CURSOR_INTERVAL, Stream};
-use super::{Engine, Phase};
+use super::{Engine, Phase, SCRATCH_SAMPLES_MAX};
 use crate::clock;
 use crate::inbox::{Written, is_stream};
 use crate::instance::Guard;
 
+/// What links carry to each stream. Few interfaces are streams, and runs of samples go to the same one.
+pub(crate) type Carried = Vec<(usize, Vec<(ItemId, Value)>)>;
+
 impl Engine {
     /// The one place where the host hands effects to a plugin: the gate is asked right before.
-    pub(crate) fn write_gated(&mut self, target: usize, requests: &[WriteReq<'_>]) -> Result<(), i32> {
+    pub(crate) fn write_gated<'a>(
+        &self,
+        target: usize,
+        requests: impl ExactSizeIterator<Item = WriteReq<'a>>,
+    ) -> Result<(), i32> {
         let Some(epoch) = self.acting_epoch() else { return Err(code::NOT_ACTIVE) };
         let interface = &self.interfaces[target];
         if self.refusal(target, requests.len() as u64).is_some() {
@@ -65,8 +72,7 @@ impl Engine {
     /// Carries new samples along all links.
     pub(crate) fn route(&mut self, position: Position, samples: &[Sample]) {
         let now = clock::now();
-        // Few interfaces are streams, and runs of samples go to the same one.
-        let mut streams: Vec<(usize, Vec<(ItemId, Value)>)> = Vec::new();
+        let mut streams = std::mem::take(&mut self.carried);
         for sample in samples {
             if !is_carried(sample) {
                 continue;
@@ -97,9 +103,7 @@ impl Engine {
                     if let Some((_, values)) = streams.iter_mut().find(|(known, _)| *known == target) {
                         values.push((to, value));
                     } else {
-                        let mut values = Vec::with_capacity(samples.len());
-                        values.push((to, value));
-                        streams.push((target, values));
+                        streams.push((target, vec![(to, value)]));
                     }
                 } else {
                     let (to, kind, origin) = (route.to, route.way.kind, Arc::clone(&route.way.origin));
@@ -107,9 +111,14 @@ impl Engine {
                 }
             }
         }
-        for (target, values) in streams {
-            self.stream_values(target, position, &values, now);
+        for (target, values) in &mut streams {
+            if !values.is_empty() {
+                self.stream_values(*target, position, values, now);
+            }
+            values.clear();
+            values.shrink_to(SCRATCH_SAMPLES_MAX);
         }
+        self.carried = streams;
     }
 
     /// Whether the last command for an item had this value, and was carried out or is still to be settled.

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Sample, SampleFlags, Value};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
-    EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
+    Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
 };
 use twinhub_store::Entry;
 use twinhub_wire::PROTOCOL_MIN;
@@ -21,11 +21,11 @@ use super::parts::Parts;
 use super::source::{PartsCopy, SOURCES_STATE, Source, TRACKER_STATE, unpack_records};
 use super::translation::Translation;
 use super::{Engine, Phase};
-use crate::clock;
 use crate::data;
 use crate::peer::Link;
 use crate::setup::LAG_LIMIT_RECORDS;
 
+mod appending;
 mod fork;
 mod ring;
 
@@ -364,55 +364,6 @@ impl Engine {
                 }
                 _ => {}
             }
-        }
-    }
-
-    fn append_entries(&mut self, batch: &EntryBatch) {
-        let now = clock::now();
-        let mut wants_sync = false;
-        for (position, body) in batch.iter() {
-            let record = match twinhub_wire::record::decode(body) {
-                Ok(record) => record,
-                Err(error) => {
-                    tracing::error!(%position, %error, "the active node sent an unreadable record");
-                    continue;
-                }
-            };
-            let stored = self.journal.append_encoded(position, body);
-            if let Err(error) = stored {
-                self.journal_failed(&error);
-                return;
-            }
-            self.replication.received += 1;
-            let Some(record) = self.translate(record) else { continue };
-            wants_sync |= match &record {
-                Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_) => true,
-                Record::Samples(samples) => self.is_peer_acknowledged(samples),
-                Record::Dictionary(_) | Record::Delivered(_) | Record::Event(_) => false,
-            };
-            self.apply(position, &record);
-            if let Record::Samples(samples) = &record {
-                self.cover(samples, now);
-                self.shared.stream(&self.group, position, samples);
-            }
-        }
-        self.counters.records_received = self.replication.received;
-        self.sync_wanted |= wants_sync;
-    }
-
-    pub(crate) fn store_samples(&self, samples: &[Sample]) {
-        let is_present = |sample: &&Sample| {
-            sample.item.index() < self.table.len() && !sample.flags.contains(SampleFlags::OLD)
-        };
-        for sample in samples.iter().filter(is_present) {
-            self.table.store(
-                sample.item,
-                &sample.value,
-                sample.quality,
-                sample.source,
-                sample.server,
-                sample.flags,
-            );
         }
     }
 

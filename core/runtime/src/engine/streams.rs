@@ -1,7 +1,6 @@
 //! Streams: the journal is their store, a journaled cursor says how far they were delivered.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_contract::code;
@@ -108,38 +107,43 @@ impl Engine {
         values: &[(ItemId, Value)],
         now: Moment,
     ) {
-        let port = Arc::clone(&self.interfaces[target].port);
-        let deadline_ns = clock::contract_deadline(now + port.setup.write_timeout);
         let Some(stream) = self.streams.get_mut(&target) else { return };
-        let id = stream.next_batch;
-        let batch_bits = STREAM_BIT | (target as u64) << 48 | (id & 0xffff_ffff) << 16;
-        let mut requests: Vec<WriteReq<'_>> = Vec::with_capacity(values.len());
-        for (item, value) in values {
-            if !stream.cover.is_empty()
-                && let Some(shown) = stream.cover.remove(&item.0)
-                && shown.is_equivalent(value)
-            {
-                stream.covered += 1;
-                continue;
-            }
-            requests.push(WriteReq {
-                write_id: batch_bits | requests.len() as u64 & 0xffff,
-                item: item.0 - port.setup.base,
-                deadline_ns,
-                flags: 0,
-                value: to_contract(value),
-            });
-        }
         let before = stream.cursor;
         stream.cursor = stream.cursor.max(position);
-        if requests.is_empty() {
+        if stream.cover.is_empty() {
+            return self.hand_over(target, before, values, now);
+        }
+        let is_news = |(item, value): &&(ItemId, Value)| {
+            let is_shown = stream.cover.remove(&item.0).is_some_and(|shown| shown.is_equivalent(value));
+            stream.covered += u64::from(is_shown);
+            !is_shown
+        };
+        let news: Vec<_> = values.iter().filter(is_news).cloned().collect();
+        self.hand_over(target, before, &news, now);
+    }
+
+    /// Hands values to a stream's plugin; `before` is where the cursor goes back to if it does not take them.
+    fn hand_over(&mut self, target: usize, before: Position, values: &[(ItemId, Value)], now: Moment) {
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        if values.is_empty() {
             return;
         }
+        let id = stream.next_batch & 0xffff_ffff;
         stream.next_batch += 1;
-        stream.batches.push_back(Batch { id: id & 0xffff_ffff, before, left: requests.len() });
-        stream.values += requests.len();
-        if let Err(refusal) = self.write_gated(target, &requests) {
-            self.rewind_stream(target, id & 0xffff_ffff, refusal);
+        stream.batches.push_back(Batch { id, before, left: values.len() });
+        stream.values += values.len();
+        let setup = &self.interfaces[target].port.setup;
+        let deadline_ns = clock::contract_deadline(now + setup.write_timeout);
+        let batch_bits = STREAM_BIT | (target as u64) << 48 | id << 16;
+        let requests = values.iter().enumerate().map(|(place, (item, value))| WriteReq {
+            write_id: batch_bits | place as u64 & 0xffff,
+            item: item.0 - setup.base,
+            deadline_ns,
+            flags: 0,
+            value: to_contract(value),
+        });
+        if let Err(refusal) = self.write_gated(target, requests) {
+            self.rewind_stream(target, id, refusal);
         }
     }
 

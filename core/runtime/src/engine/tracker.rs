@@ -81,7 +81,8 @@ impl Tracker {
         }
     }
 
-    fn apply_samples(&mut self, position: Position, samples: &[Sample]) {
+    /// Takes note of samples at their place in the journal.
+    pub(crate) fn apply_samples(&mut self, position: Position, samples: &[Sample]) {
         if self.watched.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 //! takeover if it has not.
 
 use twinhub_contract::role;
-use twinhub_model::{ItemId, Moment, Quality, Sample, SampleFlags};
+use twinhub_model::{Moment, Quality, Sample, SampleFlags};
 use twinhub_replica::{RingEntry, Uncovered};
 
 use super::{EXPECTED_MAX, Replication};
@@ -62,16 +62,20 @@ impl Replication {
 impl Engine {
     /// Marks what the ring heard too.
     pub(super) fn cover(&mut self, samples: &[Sample], now: Moment) {
+        // Neighbors are of one interface nearly always.
+        let mut interface = (0..0, false);
         for sample in samples {
-            if self.replication.heard.contains_key(&sample.item) || self.is_hot(sample.item) {
+            if !interface.0.contains(&sample.item.0) {
+                interface = self.interface_of(sample.item).map_or((0..0, false), |number| {
+                    let port = &self.interfaces[number].port;
+                    (port.item_range(), port.setup.standby_role == role::HOT)
+                });
+            }
+            let heard = &self.replication.heard;
+            if interface.1 || !heard.is_empty() && heard.contains_key(&sample.item) {
                 self.replication.ring.cover(sample, now);
             }
         }
-    }
-
-    fn is_hot(&self, item: ItemId) -> bool {
-        self.interface_of(item)
-            .is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
     }
 
     /// Values that a standby instance received itself.

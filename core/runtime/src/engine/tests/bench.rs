@@ -18,6 +18,7 @@ use twinhub_replica::Message;
 use twinhub_store::{Journal, JournalOptions};
 use twinhub_wire::{FRAME_BODY_MAX, FrameReader, PROTOCOL};
 
+use crate::bundle::Bundle;
 use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::data;
@@ -224,25 +225,26 @@ impl Bench {
     pub(crate) fn publish(&mut self, item: u32, value: i64) {
         let sample = sample(item, value);
         self.engine.store_samples(std::slice::from_ref(&sample));
-        self.job(Job::Published { samples: vec![sample], from: None });
+        self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
     }
 
     /// A value that an active interface publishes that wants to know when it is accepted.
     pub(crate) fn publish_acknowledged(&mut self, interface: usize, item: u32, value: i64) {
         let sample = sample(item, value);
         self.engine.store_samples(std::slice::from_ref(&sample));
-        self.job(Job::Published { samples: vec![sample], from: Some(interface) });
+        self.job(Job::Published { samples: Bundle::from_iter([sample]), from: Some(interface) });
     }
 
     /// A value of an item of which every one counts, heard by a standby interface.
     pub(crate) fn receive_edge(&mut self, item: u32, value: i64) {
         let flags = SampleFlags::EVENT;
-        self.job(Job::Received { samples: vec![Sample { flags, ..sample(item, value) }], from: None });
+        let sample = Sample { flags, ..sample(item, value) };
+        self.job(Job::Received { samples: Bundle::from_iter([sample]), from: None });
     }
 
     /// A value that a standby interface hears.
     pub(crate) fn receive(&mut self, item: u32, value: i64) {
-        self.job(Job::Received { samples: vec![sample(item, value)], from: None });
+        self.job(Job::Received { samples: Bundle::from_iter([sample(item, value)]), from: None });
     }
 
     pub(crate) fn value(&self, item: u32) -> Value {
