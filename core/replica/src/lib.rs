@@ -35,6 +35,6 @@ mod sender;
 pub use batch::EntryBatch;
 pub use error::ReplicaError;
 pub use message::{MESSAGE_BYTES_MAX, Message};
-pub use receiver::{Receiver, ReceiverAction, ReceiverState};
+pub use receiver::{Receiver, ReceiverAction, ReceiverState, Unacked};
 pub use ring::{Ring, RingEntry, RingLimits, RingStats, Uncovered};
 pub use sender::{Relation, Sender, SenderOptions, SenderState, SnapshotHead, TailEnd, TailRead, TailSource};

@@ -74,6 +74,17 @@ pub enum ReceiverState {
     Diverged,
 }
 
+/// What the active node does not know of a receiver yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unacked {
+    /// It knows all.
+    Nothing,
+    /// Records came; nobody waits for that, unless many bytes are on their way.
+    Received,
+    /// Records reached the disk, which commands may wait for, or this is the first word of a stream.
+    Durable,
+}
+
 /// Follows the active node. See the crate's documentation for the exchange.
 #[derive(Debug)]
 pub struct Receiver {
@@ -174,6 +185,25 @@ impl Receiver {
             }
             Message::Want { .. } | Message::Ack { .. } | Message::Throttle { .. } => {
                 Err(ReplicaError::WrongSide { message: message.name() })
+            }
+        }
+    }
+
+    /// What an acknowledgement would tell the active node that the last one did not.
+    pub fn unacked(&self, durable: Position) -> Unacked {
+        match (self.state, self.acked) {
+            (ReceiverState::Asked | ReceiverState::Snapshot { .. } | ReceiverState::Diverged, _) => {
+                Unacked::Nothing
+            }
+            (ReceiverState::Tail, None) => Unacked::Durable,
+            (ReceiverState::Tail, Some((received, stored))) => {
+                if durable.min(self.received) > stored {
+                    Unacked::Durable
+                } else if self.received > received {
+                    Unacked::Received
+                } else {
+                    Unacked::Nothing
+                }
             }
         }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use twinhub_model::{Epoch, Position};
 use twinhub_replica::{
     EntryBatch, Message, Receiver, ReceiverAction, ReceiverState, Relation, ReplicaError, Sender,
-    SenderOptions, SnapshotHead, TailEnd, TailRead, TailSource,
+    SenderOptions, SnapshotHead, TailEnd, TailRead, TailSource, Unacked,
 };
 
 const OPTIONS: SenderOptions = SenderOptions { window_bytes: 200, message_bytes: 60 };
@@ -236,6 +236,25 @@ fn a_standby_that_lacks_nothing_learns_so_on_an_idle_site() {
     let mut empty = Pair::new(Node::default(), Node::default());
     empty.settle();
     empty.assert_equal();
+}
+
+#[test]
+fn only_what_reached_the_disk_is_worth_a_word_at_once() {
+    let mut pair = Pair::new(node(1, 5), node(1, 5));
+    assert_eq!(pair.receiver.unacked(at(1, 5)), Unacked::Nothing, "it has only asked");
+    pair.settle();
+    assert_eq!(pair.receiver.unacked(at(1, 5)), Unacked::Nothing);
+    pair.active.append(at(1, 6), 99);
+    while let Some(message) = pair.sender.poll(&mut pair.active) {
+        pair.receiver.handle(message).unwrap();
+    }
+    assert_eq!(pair.receiver.unacked(at(1, 5)), Unacked::Received);
+    assert_eq!(pair.receiver.unacked(at(1, 6)), Unacked::Durable);
+    pair.receiver.ack(at(1, 5)).unwrap();
+    assert_eq!(pair.receiver.unacked(at(1, 5)), Unacked::Nothing);
+    assert_eq!(pair.receiver.unacked(at(1, 7)), Unacked::Durable);
+    pair.receiver.ack(at(1, 7)).unwrap();
+    assert_eq!(pair.receiver.unacked(at(1, 7)), Unacked::Nothing, "more than was received is not told");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
-    Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions,
+    Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions, Unacked,
 };
 use twinhub_store::Entry;
 use twinhub_wire::PROTOCOL_MIN;
@@ -41,6 +41,12 @@ const EXPECTED_MAX: Duration = Duration::from_secs(10);
 /// A follower says where it is at least so often, which also keeps the connection alive.
 const ACK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Records that came and are not on the disk yet are acknowledged at most so often while more of them come: nobody
+/// waits for that, and each word wakes two threads here and two there.
+const ACK_GATHER: Duration = Duration::from_millis(20);
+/// They are at once above so many bytes, long before the active node waits for it.
+const ACK_BYTES: usize = 512 * 1024;
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Replication {
@@ -63,6 +69,10 @@ pub(crate) struct Replication {
     expected: HashMap<ItemId, VecDeque<Value>>,
     expected_until: Moment,
     acked_at: Moment,
+    /// Bytes that came since then.
+    unacked_bytes: usize,
+    /// An acknowledgement waits for more to come.
+    holds_ack: bool,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
     /// The role machine is to hear of the lag though it did not change.
@@ -101,6 +111,8 @@ impl Replication {
             expected: HashMap::new(),
             expected_until: Moment::ZERO,
             acked_at: Moment::ZERO,
+            unacked_bytes: 0,
+            holds_ack: false,
             last_ack: None,
             reported_lag: None,
             tell_lag_again: false,
@@ -142,7 +154,8 @@ impl Replication {
 
     /// When replication needs the engine next.
     pub(crate) fn due(&self, now: Moment) -> Option<Moment> {
-        let ack = self.receiver.as_ref().map(|_| self.acked_at + ACK_INTERVAL);
+        let patience = if self.holds_ack { ACK_GATHER } else { ACK_INTERVAL };
+        let ack = self.receiver.as_ref().map(|_| self.acked_at + patience);
         let blocked = (!self.blocked.is_empty()).then(|| now + Duration::from_millis(1));
         [ack, blocked].into_iter().flatten().min()
     }
@@ -397,7 +410,10 @@ impl Engine {
             return;
         };
         let durable = durable.min(receiver.received());
-        let ack = receiver.ack(durable);
+        let is_time = now >= self.replication.acked_at + ACK_GATHER;
+        let is_much = self.replication.unacked_bytes >= ACK_BYTES;
+        self.replication.holds_ack = receiver.unacked(durable) == Unacked::Received && !is_time && !is_much;
+        let ack = if self.replication.holds_ack { None } else { receiver.ack(durable) };
         let in_sync = receiver.is_consistent();
         let asked = receiver.state() == ReceiverState::Asked;
         if ack.is_some() {
@@ -411,6 +427,7 @@ impl Engine {
         };
         if let Some(message) = message {
             self.replication.acked_at = now;
+            self.replication.unacked_bytes = 0;
             self.send(peer, &message);
         }
         self.report_sync(in_sync);

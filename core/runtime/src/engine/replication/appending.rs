@@ -12,6 +12,7 @@ impl Engine {
     pub(super) fn append_entries(&mut self, batch: &EntryBatch) {
         let now = clock::now();
         let mut wants_sync = false;
+        self.replication.unacked_bytes += batch.size_bytes();
         let plain = matches!(*self.translation(self.replication.incoming), Translation::Same);
         for (position, body) in batch.iter() {
             if plain && RecordKind::of(body) == Ok(RecordKind::Samples) {
