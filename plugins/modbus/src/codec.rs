@@ -240,6 +240,15 @@ pub(crate) struct Codec {
     max: f64,
 }
 
+/// A number that one register holds as it is, like most there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Plain {
+    /// From 0 to 65535.
+    Unsigned,
+    /// From -32768 to 32767.
+    Signed,
+}
+
 /// What an item row says about its value.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CodecSpec {
@@ -304,6 +313,27 @@ impl Codec {
     /// The type.
     pub(crate) fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whether the value is its register as it is.
+    pub(crate) fn plain(&self) -> Option<Plain> {
+        if self.scaled || self.order.swaps_bytes() {
+            return None;
+        }
+        match self.kind {
+            Kind::Uint16 => Some(Plain::Unsigned),
+            Kind::Int16 => Some(Plain::Signed),
+            Kind::Bool
+            | Kind::Int32
+            | Kind::Uint32
+            | Kind::Int64
+            | Kind::Uint64
+            | Kind::Float32
+            | Kind::Float64
+            | Kind::Bcd16
+            | Kind::Bcd32
+            | Kind::Text(_) => None,
+        }
     }
 
     /// The value in `words`, which start at the item's own register.

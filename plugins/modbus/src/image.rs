@@ -9,7 +9,7 @@ use twinhub_plugin::{Item, Publisher, Quality, Update, Value, unix_ns};
 
 use crate::address::Span;
 use crate::backoff::Backoff;
-use crate::codec::Datum;
+use crate::codec::{Datum, Plain};
 use crate::config::{Publish, Settings};
 use crate::inbox::Points;
 use crate::planner::{Block, plan, split};
@@ -94,14 +94,54 @@ pub(crate) struct Unit {
     pub(crate) trouble: Option<(Quality, String)>,
 }
 
+/// What a poll needs of a point, and what it left. Points are a hundred bytes long, and ten thousand of them do not stay
+/// in the cache of a processor from one poll to the next.
+#[derive(Clone, Copy, Debug)]
+struct Polled {
+    item: u32,
+    start: u16,
+    /// How the register is to be read, if it takes no more than that.
+    plain: Option<Plain>,
+    /// Whether the hub was told anything.
+    is_told: bool,
+    quality: u32,
+    /// Fingerprint of the registers.
+    raw: u64,
+}
+
+impl Polled {
+    fn new(point: &Point) -> Self {
+        let plain = point.codec.plain().filter(|_| !point.area.is_bits() && !point.is_register_bit);
+        Self { item: point.item, start: point.start, plain, is_told: false, quality: 0, raw: 0 }
+    }
+
+    /// Takes note of what is told; whether that is news.
+    fn tell(&mut self, quality: u32, raw: u64) -> bool {
+        let is_news = !self.is_told || self.quality != quality || self.raw != raw;
+        (self.is_told, self.quality, self.raw) = (true, quality, raw);
+        is_news
+    }
+
+    /// The value and its fingerprint in data that begins at `start`, if the point is that simple.
+    fn plain(&self, start: u16, data: &Data) -> Option<(Value, u64)> {
+        let (Some(plain), Data::Words(words)) = (self.plain, data) else { return None };
+        let word = *words.get(usize::from(self.start.checked_sub(start)?))?;
+        let value = match plain {
+            Plain::Unsigned => Value::U64(word.into()),
+            Plain::Signed => Value::I64(word.cast_signed().into()),
+        };
+        Some((value, word.into()))
+    }
+}
+
 /// All items of the interface.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) points: Rc<Points>,
     pub(crate) classes: Vec<Class>,
     pub(crate) units: BTreeMap<u8, Unit>,
-    /// What was last published of each point: quality and registers.
-    last: Vec<Option<(u32, u64)>>,
+    /// By point, beside what was last published of it: all that a poll touches of most points.
+    polled: Vec<Polled>,
     publisher: Publisher,
     mode: Publish,
 }
@@ -109,8 +149,8 @@ pub(crate) struct Image {
 impl Image {
     pub(crate) fn new(publisher: Publisher, mode: Publish) -> Self {
         publisher.set_linger(LINGER);
-        let (points, classes, units, last) = (Rc::default(), Vec::new(), BTreeMap::new(), Vec::new());
-        Self { points, classes, units, last, publisher, mode }
+        let (points, classes, units, polled) = (Rc::default(), Vec::new(), BTreeMap::new(), Vec::new());
+        Self { points, classes, units, polled, publisher, mode }
     }
 
     /// Plans the cycles for new items; all are due at once.
@@ -141,7 +181,7 @@ impl Image {
             });
         }
         self.units = units;
-        self.last = vec![None; points.len()];
+        self.polled = points.iter().map(Polled::new).collect();
         self.points = points;
     }
 
@@ -157,7 +197,9 @@ impl Image {
             class.next_due = now;
             class.retry_at = now;
         }
-        self.last.fill(None);
+        for polled in &mut self.polled {
+            polled.is_told = false;
+        }
     }
 
     /// Ends all cycles without reading.
@@ -205,9 +247,9 @@ impl Image {
     pub(crate) fn bad(&mut self, members: &[usize], quality: Quality) {
         let now = unix_ns();
         for member in members {
-            let point = &self.points[*member];
-            if point.period.is_some() && self.last[*member].is_none_or(|(known, _)| known != quality.0) {
-                self.last[*member] = Some((quality.0, 0));
+            let (point, polled) = (&self.points[*member], &mut self.polled[*member]);
+            if point.period.is_some() && !(polled.is_told && polled.quality == quality.0) {
+                polled.tell(quality.0, 0);
                 self.publisher.push(Update::bad(Item(point.item), quality).source_ns(now));
             }
         }
@@ -220,13 +262,15 @@ impl Image {
         self.publisher.keep_together(block.members.len());
         let now = unix_ns();
         for member in &block.members {
-            let update = update(&self.points[*member], block.start, data);
-            if let Some((update, raw)) = update {
-                let seen = Some((update.quality.0, raw));
-                if self.mode == Publish::All || self.last[*member] != seen {
-                    self.publisher.push(update.source_ns(now));
-                }
-                self.last[*member] = seen;
+            let polled = &mut self.polled[*member];
+            let update = match polled.plain(block.start, data) {
+                Some((value, raw)) => Some((Update::new(Item(polled.item), value), raw)),
+                None => update(&self.points[*member], block.start, data),
+            };
+            if let Some((update, raw)) = update
+                && (polled.tell(update.quality.0, raw) || self.mode == Publish::All)
+            {
+                self.publisher.push(update.source_ns(now));
             }
         }
     }
