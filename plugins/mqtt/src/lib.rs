@@ -275,6 +275,7 @@ fn to_hub(update: input::Update) -> Update {
     Update::new(item, value).flags(flags)
 }
 
+#[inline]
 fn from_hub(value: &twinhub_plugin::Value) -> Value {
     match value {
         twinhub_plugin::Value::Null => Value::Null,

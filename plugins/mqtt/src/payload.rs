@@ -130,6 +130,7 @@ impl Kind {
     }
 
     /// Brings a value to this type.
+    #[inline]
     pub fn apply(self, value: Value) -> Result<Value, Error> {
         if let (Self::Int { bits, is_signed }, Value::I64(number)) = (self, &value) {
             // What most values are: of the right type already.
@@ -138,6 +139,10 @@ impl Kind {
             let fits = u64::try_from(if is_negative { !*number } else { *number });
             return if fits.is_ok_and(|number| number <= width) { Ok(value) } else { Err(Error::Range) };
         }
+        self.convert(value)
+    }
+
+    fn convert(self, value: Value) -> Result<Value, Error> {
         if value == Value::Null {
             return Ok(value);
         }
@@ -279,6 +284,7 @@ pub fn encode(format: Format, value: &Value, out: &mut Vec<u8>) -> Result<(), Er
 }
 
 /// Appends a value as JSON. Infinite numbers have no JSON form and are refused.
+#[inline]
 pub fn write_json(value: &Value, out: &mut Vec<u8>) -> Result<(), Error> {
     match value {
         Value::Null => out.extend_from_slice(b"null"),

@@ -340,9 +340,11 @@ impl Session {
 
     /// The socket has taken everything handed out.
     pub fn flushed(&mut self) {
-        for receipt in self.written.drain(..) {
-            receipt.answer(Outcome::Done);
+        // Those of one batch are answered together.
+        for receipt in std::mem::take(&mut self.written) {
+            self.confirm(receipt);
         }
+        self.answer_confirmed();
     }
 
     /// Answers what waited too long.
