@@ -65,7 +65,7 @@ pub fn load_cluster(path: &Path) -> Result<Site, Failure> {
     assembly.end(site).map(|loaded| loaded.site)
 }
 
-fn read_text(path: &Path) -> Result<(String, String), Failure> {
+pub(crate) fn read_text(path: &Path) -> Result<(String, String), Failure> {
     let name = path.display().to_string();
     let refuse = |message: String, help: &str| Failure::new(vec![Diagnostic::error(message).help(help)]);
     let bytes = match read_limited(path, CONFIG_BYTES_MAX) {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod accounts;
+mod configuration;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
+pub(crate) use configuration::{ActivateArgs, ApplyArgs, DiffArgs, RollbackArgs};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
@@ -196,6 +198,16 @@ pub(crate) struct InitArgs {
 pub(crate) enum ConfigCommand {
     /// Check configuration, items files and plugin settings
     Check,
+    /// Make a configuration the one in force on all nodes, as a new revision
+    Apply(ApplyArgs),
+    /// Show what differs between revisions, or between the one in force and the files here
+    Diff(DiffArgs),
+    /// Make an earlier revision the one in force again, as a new one
+    Rollback(RollbackArgs),
+    /// List revisions
+    History,
+    /// Restart every node that runs another revision than the one in force, one after the other
+    Activate(ActivateArgs),
     /// Print the JSON Schema of twinhub.toml
     Schema,
     /// Show what is in force
@@ -444,7 +456,7 @@ pub(crate) struct DemoArgs {
     pub(crate) headless: bool,
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("`{text}` is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -16,6 +16,8 @@ pub(crate) enum Code {
     Unreachable,
     Configuration,
     Internal,
+    /// The hub process is to be started again, as ordered.
+    Restart,
 }
 
 impl Code {
@@ -28,6 +30,7 @@ impl Code {
             Code::Unreachable => 4,
             Code::Configuration => 64,
             Code::Internal => 70,
+            Code::Restart => 75,
         }
     }
 

@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, check, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin, records, run,
-    status, witness,
+    accounts, check, configuration, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin,
+    records, run, status, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -39,6 +39,11 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Witness(args) => witness::run(global, args),
         Command::Init(args) => init::run(global, args, answer),
         Command::Config(ConfigCommand::Check) => check::check(global, answer),
+        Command::Config(ConfigCommand::Apply(args)) => configuration::apply(global, args, answer),
+        Command::Config(ConfigCommand::Diff(args)) => configuration::diff(global, args, answer),
+        Command::Config(ConfigCommand::Rollback(args)) => configuration::rollback(global, args, answer),
+        Command::Config(ConfigCommand::History) => configuration::history(global, answer),
+        Command::Config(ConfigCommand::Activate(args)) => configuration::activate(global, args, answer),
         Command::Config(ConfigCommand::Schema) => check::schema(),
         Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
         Command::Status(args) => status::status(global, args, answer),

@@ -19,6 +19,7 @@ use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind};
 
 use crate::clock;
+use crate::documents::DocumentStore;
 use crate::error::StartError;
 use crate::etcd::{self, Attendance, Client};
 use crate::gate::Gate;
@@ -117,6 +118,7 @@ pub(crate) struct ControlSetup {
     pub(crate) etcd: Option<(Attendance, Client)>,
     pub(crate) silence_max: Duration,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) documents: DocumentStore,
     pub(crate) role_file: RoleFile,
     pub(crate) role_state: RoleState,
     pub(crate) told: mpsc::UnboundedReceiver<Told>,
@@ -144,6 +146,7 @@ struct Control {
     groups: BTreeMap<String, Group>,
     links: BTreeMap<(VoterId, u8), Link>,
     shared: Arc<Shared>,
+    documents: DocumentStore,
     storage: std::sync::mpsc::Sender<Store>,
     sender: ControlSender,
     state: RoleState,
@@ -192,6 +195,7 @@ impl Control {
             groups: setup.groups,
             links: BTreeMap::new(),
             shared: setup.shared,
+            documents: setup.documents,
             storage,
             sender: setup.sender,
             state: setup.role_state,
@@ -297,6 +301,7 @@ impl Control {
                         self.on_word(peer, &group, &message);
                     }
                     Ok(GroupMessage { group, message, .. }) => {
+                        let message = self.fitted(message);
                         self.turn(&group, Some(Input::Message { from: peer, path: PathId(path), message }));
                     }
                     Err(error) => {
@@ -316,6 +321,19 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// While a new revision of the configuration is taken into service node by node, nodes with either of them fit each
+    /// other: the machine hears of them as of the same.
+    fn fitted(&self, mut message: Message) -> Message {
+        if let Message::Heartbeat(heartbeat) = &mut message {
+            let mine = self.shared.site.hash;
+            let fits = || self.documents.knows(mine) && self.documents.knows(heartbeat.config_hash);
+            if heartbeat.config_hash != mine && fits() {
+                heartbeat.config_hash = mine;
+            }
+        }
+        message
     }
 
     /// A supervisor speaks for its own dead process and for nothing else.

@@ -9,16 +9,17 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
-use twinhub_documents::{Applied, Change, Digest, Documents, Entry, ours_after};
+use twinhub_documents::{Applied, Body, Change, Digest, Document, Documents, Entry, ours_after};
 use twinhub_model::{Part, Position};
 
 use crate::clock;
 use crate::engine::parts::PartState;
 use crate::error::StartError;
 
+pub(crate) mod files;
 pub(crate) mod secret;
 
 /// Changes that may be under way at once.
@@ -37,6 +38,8 @@ struct Inner {
     /// The folder of pieces.
     pieces: PathBuf,
     state: Mutex<State>,
+    /// Hashes of the revisions that are kept, for who must not wait behind the state.
+    hashes: Mutex<BTreeSet<u64>>,
     proposals: Arc<Semaphore>,
     hashing: Arc<Semaphore>,
 }
@@ -48,6 +51,10 @@ struct State {
     forked: Option<(Position, Documents)>,
     /// What the active node is to be told of it.
     merge: Vec<Change>,
+    /// The revision whose files were written here last.
+    written: Option<u64>,
+    /// Told when another configuration is in force.
+    watcher: Option<Sender<()>>,
     /// To the thread that brings pieces to the disk.
     syncer: Option<Sender<PathBuf>>,
 }
@@ -64,9 +71,36 @@ impl DocumentStore {
             node: node.to_owned(),
             pieces: dir.to_owned(),
             state: Mutex::default(),
+            hashes: Mutex::default(),
             proposals: Arc::new(Semaphore::new(PROPOSALS_MAX)),
             hashing: Arc::new(Semaphore::new(HASHING_MAX)),
         })))
+    }
+
+    /// Tells of every configuration that is in force from now on.
+    pub(crate) fn watch(&self, watcher: Sender<()>) {
+        self.0.state().watcher = Some(watcher);
+    }
+
+    /// The files of this revision are where the next start reads them.
+    pub(crate) fn set_written(&self, revision: u64) {
+        self.0.state().written = Some(revision);
+    }
+
+    /// Whether the next start runs the configuration in force.
+    pub(crate) fn is_written(&self) -> bool {
+        let state = self.0.state();
+        state.documents.configuration().is_none_or(|document| state.written == Some(document.revision))
+    }
+
+    /// The store for who must not keep it alive.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched(Arc::downgrade(&self.0))
+    }
+
+    /// Whether one of the revisions that are kept has this hash.
+    pub(crate) fn knows(&self, hash: u64) -> bool {
+        self.0.hashes.lock().unwrap_or_else(PoisonError::into_inner).contains(&hash)
     }
 
     /// What keeps it in the journal.
@@ -102,6 +136,7 @@ impl DocumentStore {
         let entry = Entry::decode(body).map_err(|error| error.to_string())?;
         let mut state = self.0.state();
         let is_copy_complete = matches!(entry, Entry::Through(_));
+        let is_revision = matches!(entry, Entry::Revision(_));
         let mut applied = state.documents.apply(position, entry);
         if is_copy_complete && let Some((common, ours)) = state.forked.take() {
             let merge = ours_after(common, &self.0.node, &ours, &state.documents, clock::utc());
@@ -110,11 +145,31 @@ impl DocumentStore {
             }
             state.merge.extend(merge.changes);
         }
+        if applied.is_configured || applied.is_forgotten || is_revision || is_copy_complete {
+            self.0.note_hashes(&state.documents);
+        }
+        if applied.is_configured
+            && let Some(watcher) = &state.watcher
+        {
+            // It ends with this end.
+            watcher.send(()).ok();
+        }
         if let Some((digest, bytes)) = applied.piece.take() {
             let kept = self.0.keep_piece(digest, &bytes);
             state.sync_later(kept.map_err(|error| format!("piece {digest}: {error}"))?);
         }
         Ok(applied)
+    }
+}
+
+/// A store that may be gone.
+#[derive(Debug)]
+pub(crate) struct Watched(Weak<Inner>);
+
+impl Watched {
+    /// The store, if it is still there.
+    pub(crate) fn get(&self) -> Option<DocumentStore> {
+        self.0.upgrade().map(DocumentStore)
     }
 }
 
@@ -206,6 +261,15 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn note_hashes(&self, documents: &Documents) {
+        let hash_of = |document: &Document| match &document.body {
+            Some(Body::Configuration(configuration)) => Some(configuration.hash),
+            Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
+        };
+        let hashes = documents.revisions().filter_map(hash_of).collect();
+        *self.hashes.lock().unwrap_or_else(PoisonError::into_inner) = hashes;
+    }
+
     fn piece_path(&self, digest: &Digest) -> PathBuf {
         self.pieces.join(digest.to_string())
     }
@@ -239,7 +303,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use twinhub_documents::{Action, Body, Configuration, ConfigurationFile};
+    use twinhub_documents::{Action, Configuration, ConfigurationFile};
     use twinhub_model::{Epoch, NodeRank};
 
     use super::*;

@@ -109,8 +109,10 @@ pub(crate) struct EngineSetup {
     pub(crate) watches: Vec<Watch>,
     /// What keeps its state in this group's journal.
     pub(crate) parts: Vec<Box<dyn PartState>>,
-    /// The documents of the cluster, if they are in this group's journal.
-    pub(crate) documents: Option<DocumentStore>,
+    /// The documents of the cluster.
+    pub(crate) documents: DocumentStore,
+    /// Whether they are in this group's journal.
+    pub(crate) has_documents: bool,
     /// Where those states are stored.
     pub(crate) states_dir: PathBuf,
 }
@@ -212,7 +214,7 @@ impl Engine {
             starting,
             tracker,
             parts,
-            proposals: Proposals::new(setup.documents),
+            proposals: Proposals::new(setup.documents, setup.has_documents),
             commands: Commands::default(),
             streams,
             acceptance,

@@ -157,6 +157,12 @@ pub enum CommandError {
     /// Name or password is wrong.
     #[error("the name or the password is wrong")]
     WrongPassword,
+    /// A configuration that is to be applied is wrong.
+    #[error("{report}")]
+    Configuration {
+        /// Everything that is wrong.
+        report: String,
+    },
     /// Something inside is not as it should be.
     #[error("{why}")]
     Internal {
@@ -185,6 +191,7 @@ impl CommandError {
             CommandError::Document(_) => "TH-DOC-003",
             CommandError::NoMajority { .. } => "TH-DOC-004",
             CommandError::Unconfirmed { .. } => "TH-DOC-005",
+            CommandError::Configuration { .. } => "TH-CONFIG-001",
             CommandError::WrongPassword => "TH-AUTH-006",
             CommandError::Internal { .. } => "TH-NODE-009",
         }

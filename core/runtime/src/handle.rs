@@ -1,11 +1,12 @@
 //! A running node as the web interface and the command line see it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use twinhub_config::{Site, Witness};
 use twinhub_loader::Manifest;
 use twinhub_model::{ItemId, NodeRank};
@@ -33,14 +34,18 @@ use crate::words;
 const PAGE_MAX: usize = 10_000;
 /// An API command is answered within its interface's time-out plus this.
 const COMMAND_GRACE: Duration = Duration::from_secs(4);
+/// Files of a configuration are written in this time, unless the disk takes nothing.
+const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
 /// A graceful stop may take this long.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 
 mod accounts;
 mod cluster;
+mod configuration;
 mod orders;
 
 pub use accounts::{Author, Identity, UserChange};
+pub use configuration::Draft;
 pub use orders::Order;
 
 /// A plugin library that is in use.
@@ -70,6 +75,8 @@ struct Inner {
     ports: Vec<(String, Arc<Port>)>,
     inboxes: BTreeMap<String, Arc<Inbox>>,
     documents: DocumentStore,
+    config_file: PathBuf,
+    restart: Notify,
     control: ControlSender,
     plugins: Vec<Loaded>,
     path_tests: PathTests,
@@ -84,6 +91,7 @@ impl Handle {
         ports: Vec<(String, Arc<Port>)>,
         inboxes: BTreeMap<String, Arc<Inbox>>,
         documents: DocumentStore,
+        config_file: PathBuf,
         control: ControlSender,
         plugins: Vec<Loaded>,
         path_tests: PathTests,
@@ -96,6 +104,8 @@ impl Handle {
             ports,
             inboxes,
             documents,
+            config_file,
+            restart: Notify::new(),
             control,
             plugins,
             path_tests,
@@ -389,6 +399,21 @@ impl Handle {
     pub fn cursor(&self, text: &str) -> Option<Cursor> {
         let groups: Vec<&str> = self.0.inboxes.keys().map(String::as_str).collect();
         Cursor::parse(text, &groups)
+    }
+
+    /// Asks whoever runs this node to start it again, once the files of the configuration in force are written.
+    pub async fn restart(&self, by: &str) {
+        let begun = clock::now();
+        while !self.0.documents.is_written() && clock::now().since(begun) < WRITE_TIME_MAX {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tracing::info!(by, "a restart of this node is ordered");
+        self.0.restart.notify_one();
+    }
+
+    /// Ends when a restart is ordered.
+    pub async fn restart_ordered(&self) {
+        self.0.restart.notified().await;
     }
 
     /// Stops in order: hands the role over if another node can take it, then ends every thread.

@@ -52,7 +52,7 @@ pub mod witness;
 mod words;
 
 pub use error::{CommandError, StartError};
-pub use handle::{Author, Handle, Identity, Order, UserChange};
+pub use handle::{Author, Draft, Handle, Identity, Order, UserChange};
 pub use node::{NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;
 pub use setup::check_cluster;

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::control::{self, ControlSender, ControlSetup, Group};
 use crate::data::{self, DataThread};
 use crate::documents::DocumentStore;
+use crate::documents::files::keep_written;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::etcd::Attendance;
@@ -53,6 +54,8 @@ pub struct NodeOptions {
     pub pki_dir: PathBuf,
     /// Where files named in settings are looked up.
     pub config_dir: PathBuf,
+    /// `twinhub.toml`, wherever it is: a new configuration is written there, its other files beside it.
+    pub config_file: PathBuf,
 }
 
 /// Starts a node: loads plugins, recovers the journal, listens, and begins to take part.
@@ -97,7 +100,9 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
-    let documents = DocumentStore::open(&options.state_dir.join("documents"), &options.node)?;
+    let documents_dir = options.state_dir.join("documents");
+    let documents = DocumentStore::open(&documents_dir.join("pieces"), &options.node)?;
+    keep_written(&documents, options.config_file.clone(), documents_dir.join("written"))?;
     let around = Surroundings {
         me: rank,
         site: &site,
@@ -172,6 +177,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         etcd,
         silence_max,
         shared: Arc::clone(&shared),
+        documents: documents.clone(),
         role_file,
         role_state,
         told,
@@ -195,7 +201,18 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         })
         .collect();
     let threads = Threads { data: data_thread, control, engines };
-    Ok(Handle::new(shared, plan.table, ports, inboxes, documents, control_sender, loaded, tests, threads))
+    Ok(Handle::new(
+        shared,
+        plan.table,
+        ports,
+        inboxes,
+        documents,
+        options.config_file,
+        control_sender,
+        loaded,
+        tests,
+        threads,
+    ))
 }
 
 fn unknown_node(site: &Site, node: &str) -> StartError {

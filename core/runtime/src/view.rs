@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod accounts;
+mod configuration;
 
 pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
+pub use configuration::{AppliedView, ConfigurationView, FileView, RevisionView};
 
 /// The whole cluster as this node sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -26,6 +28,9 @@ pub struct ClusterView {
     pub profile: String,
     /// Hash of the effective configuration, hexadecimal.
     pub config_hash: String,
+    /// What an operator has to do about the configuration.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Every group.
     pub groups: Vec<GroupView>,
     /// The witness, if one is configured.
@@ -143,6 +148,9 @@ pub struct NodeView {
     /// The protocol it and the answering node agreed on; of the answering node, the newest that it speaks.
     #[serde(default)]
     pub protocol: Option<u16>,
+    /// Hash of the configuration that it runs, hexadecimal; empty if not known.
+    #[serde(default)]
+    pub config_hash: String,
     /// Every path to it.
     pub paths: Vec<PathView>,
     /// Its health, 0 to 100: 100 less what it knows to be wrong; absent if not known.

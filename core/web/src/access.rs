@@ -165,6 +165,9 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     if is_below("/me") || is_below("/logout") || is_below("/users") && path.ends_with("/password") {
         return Role::Viewer;
     }
+    if is_below("/config/revisions") {
+        return Role::Engineer;
+    }
     if ["/users", "/tokens", "/audit", "/backups"].into_iter().any(is_below) {
         return Role::Admin;
     }
@@ -271,6 +274,7 @@ mod tests {
             (Method::POST, "/api/v1/cluster/failover", Role::Engineer),
             (Method::POST, "/api/v1/config", Role::Engineer),
             (Method::GET, "/api/v1/config", Role::Viewer),
+            (Method::GET, "/api/v1/config/revisions/3", Role::Engineer),
             (Method::GET, "/api/v1/users", Role::Admin),
             (Method::POST, "/api/v1/users", Role::Admin),
             (Method::PUT, "/api/v1/users/ada/password", Role::Viewer),

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 mod body;
 pub(crate) mod cluster;
+pub(crate) mod configuration;
 pub(crate) mod interfaces;
 pub(crate) mod items;
 pub(crate) mod page;
@@ -22,6 +23,8 @@ use crate::web::Web;
 use crate::{limits, metrics, openapi};
 
 pub(crate) fn router(web: Web, max_body: usize) -> Router {
+    // A list of items may be long, and only who may change the configuration gets here.
+    let large = DefaultBodyLimit::max(limits::CONFIGURATION_BYTES_MAX.max(max_body));
     let api = Router::new()
         .route("/cluster", get(cluster::show))
         .route("/cluster/history", get(records::history))
@@ -48,6 +51,10 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/plugins/{name}", get(interfaces::plugin))
         .route("/plugins/{name}/schema", get(interfaces::plugin_schema))
         .route("/matrix", get(interfaces::matrix))
+        .route("/config", get(configuration::show).post(configuration::apply).layer(large))
+        .route("/config/revisions/{number}", get(configuration::revision))
+        .route("/config/rollback", post(configuration::roll_back))
+        .route("/nodes/{name}/restart", post(cluster::restart))
         .route("/me", get(accounts::me))
         .route("/logout", post(accounts::logout))
         .route("/users", get(accounts::users).post(accounts::add_user))
@@ -88,6 +95,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
 
 /// Refuses a body by its announced length before any of it arrives; the limit on the way stops all others.
 async fn in_size(max_body: usize, request: Request, next: Next) -> Response {
+    let is_configuration = request.uri().path() == "/api/v1/config";
+    let max_body = if is_configuration { limits::CONFIGURATION_BYTES_MAX.max(max_body) } else { max_body };
     let length = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
     if length.and_then(|length| length.parse().ok()).is_some_and(|length: usize| length > max_body) {
         let detail = format!("the body is larger than the {max_body} bytes of `[web] max_body`");

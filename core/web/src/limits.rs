@@ -24,6 +24,8 @@ pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 pub const BLOCKED_WRITE_MAX: Duration = Duration::from_secs(20);
 /// Bytes of a message that a WebSocket client sends; the hub expects none.
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a configuration in one `POST /config`.
+pub const CONFIGURATION_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Values in one `POST /items:bulk`.
 pub const BULK_ITEMS_MAX: usize = 10_000;
 /// Writes of one bulk request that are under way at once.

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::api::{accounts, cluster, interfaces, items, records, stream};
+use crate::api::{accounts, cluster, configuration, interfaces, items, records, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -37,6 +37,11 @@ use crate::api::{accounts, cluster, interfaces, items, records, stream};
         records::events,
         stream::events,
         stream::values,
+        configuration::show,
+        configuration::revision,
+        configuration::apply,
+        configuration::roll_back,
+        cluster::restart,
         accounts::login,
         accounts::logout,
         accounts::me,

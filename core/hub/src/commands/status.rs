@@ -56,6 +56,7 @@ fn cluster_text(cluster: &ClusterView) -> String {
         parts.push(format!("witness {} {state}", witness.address));
         parts.extend(older("witness", cluster, witness.protocol, &witness.version));
     }
+    parts.extend(cluster.notes.iter().map(|note| plain(note)));
     let mut told = std::collections::BTreeSet::new();
     for node in cluster.groups.iter().flat_map(|group| &group.nodes) {
         if told.insert(&node.name) {

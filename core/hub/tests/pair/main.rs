@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod accounts;
+mod configuration;
 mod etcd;
 mod etcd_process;
 mod etcd_secure;

@@ -31,7 +31,9 @@ type Reply = oneshot::Sender<Result<Recorded, CommandError>>;
 /// Changes that are under way.
 #[derive(Debug)]
 pub(crate) struct Proposals {
-    documents: Option<DocumentStore>,
+    documents: DocumentStore,
+    /// Whether they are in this group's journal.
+    are_here: bool,
     waiting: VecDeque<Waiting>,
 }
 
@@ -44,8 +46,15 @@ struct Waiting {
 }
 
 impl Proposals {
-    pub(crate) const fn new(documents: Option<DocumentStore>) -> Proposals {
-        Proposals { documents, waiting: VecDeque::new() }
+    pub(crate) const fn new(documents: DocumentStore, are_here: bool) -> Proposals {
+        Proposals { documents, are_here, waiting: VecDeque::new() }
+    }
+}
+
+impl Proposals {
+    /// Whether a configuration with this hash is one of the site's revisions.
+    pub(crate) fn know(&self, hash: u64) -> bool {
+        self.documents.knows(hash)
     }
 }
 
@@ -64,10 +73,9 @@ impl Engine {
     }
 
     fn propose(&mut self, entry: &Entry, majority: bool) -> Result<Position, CommandError> {
-        let Some(documents) = self.proposals.documents.as_ref().filter(|_| self.may_change_documents())
-        else {
+        if !self.proposals.are_here || !self.may_change_documents() {
             return Err(self.not_active());
-        };
+        }
         if majority {
             let (have, needed) = self.holders(Engine::is_fed);
             if have < needed || self.majority == Majority::Missing {
@@ -75,7 +83,7 @@ impl Engine {
             }
         }
         if let Entry::Change(change) = entry {
-            documents.read(|documents: &Documents| documents.check(change))?;
+            self.proposals.documents.read(|documents: &Documents| documents.check(change))?;
         }
         self.append_part(Part::DOCUMENTS, &entry.encode()).ok_or_else(|| CommandError::Internal {
             why: "the journal takes nothing: see the event log".to_owned(),

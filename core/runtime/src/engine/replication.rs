@@ -455,8 +455,15 @@ impl Engine {
         let config_matches = self
             .shared
             .info(twinhub_redundancy::VoterId::Node(peer))
-            .is_none_or(|info| info.config_hash == self.replication.config_hash);
+            .is_none_or(|info| self.fits(info.config_hash));
         self.tell(Input::Synced { lag_records: lag, config_matches });
+    }
+
+    /// Whether this node may follow one with that configuration: with the same one, or while a new revision is taken
+    /// into service node by node, when both are revisions of the site.
+    fn fits(&self, theirs: u64) -> bool {
+        let mine = self.replication.config_hash;
+        theirs == mine || self.proposals.know(mine) && self.proposals.know(theirs)
     }
 
     fn feed(&mut self) {

@@ -280,7 +280,7 @@ impl Handle {
         done.await.map_err(|error| CommandError::Internal { why: error.to_string() })?
     }
 
-    fn check_active(&self) -> Result<(), CommandError> {
+    pub(super) fn check_active(&self) -> Result<(), CommandError> {
         let group = self.documents_group();
         match self.0.shared.group(group).active {
             Some(active) if active == self.0.shared.rank => Ok(()),
@@ -293,7 +293,12 @@ impl Handle {
         self.site().groups.first().map_or("", |group| group.id.as_str())
     }
 
-    async fn change(&self, author: &Author, action: Action, need: Need) -> Result<ChangeView, CommandError> {
+    pub(super) async fn change(
+        &self,
+        author: &Author,
+        action: Action,
+        need: Need,
+    ) -> Result<ChangeView, CommandError> {
         let entry = Entry::Change(Change {
             author: author.name.clone(),
             origin: author.origin.clone(),
@@ -305,7 +310,7 @@ impl Handle {
         Ok(ChangeView { position: position.to_string(), confirmed })
     }
 
-    async fn propose(&self, entry: Entry, majority: bool) -> Result<Recorded, CommandError> {
+    pub(super) async fn propose(&self, entry: Entry, majority: bool) -> Result<Recorded, CommandError> {
         self.check_active()?;
         let inbox = self.0.inboxes.get(self.documents_group()).ok_or(CommandError::Stopping)?;
         let seat = self.0.documents.proposals().try_acquire_owned().map_err(|_| CommandError::Busy)?;
@@ -328,7 +333,7 @@ impl Handle {
 
 /// Who must have a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
     /// A majority of the nodes, or it is not begun.
     Majority,
     /// This node, since whoever asked said so.
@@ -338,7 +343,7 @@ enum Need {
 }
 
 impl Need {
-    const fn of(alone: bool) -> Need {
+    pub(super) const fn of(alone: bool) -> Need {
         if alone { Need::Alone } else { Need::Majority }
     }
 }

@@ -38,6 +38,7 @@ impl Handle {
             protocol: shared.protocol,
             profile: format!("{:?}", site.cluster.profile).to_lowercase(),
             config_hash: format!("{:016x}", site.hash),
+            notes: self.configuration_notes(),
             groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
             witness,
         }
@@ -114,6 +115,7 @@ impl Handle {
                 web,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 protocol: Some(shared.protocol),
+                config_hash: format!("{:016x}", shared.site.hash),
                 paths: Vec::new(),
                 score: status.health.as_ref().map(Health::score),
                 proven: status.health.as_ref().map(Health::least),
@@ -138,6 +140,7 @@ impl Handle {
             in_sync: reachable && matches!(state, Some(NodeState::Active | NodeState::Standby)),
             web,
             protocol: info.as_ref().map(|info| info.protocol),
+            config_hash: info.as_ref().map(|info| format!("{:016x}", info.config_hash)).unwrap_or_default(),
             version: info.map(|info| info.version).unwrap_or_default(),
             paths,
             score: score.filter(|_| reachable),

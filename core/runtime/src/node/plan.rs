@@ -111,7 +111,7 @@ impl Plan {
         let journal = open_journal(group, around, &self.table)?;
         // One writer for all of it: the active node of the first group.
         let is_first = around.site.groups.first().is_some_and(|first| first.id == group);
-        let documents = is_first.then(|| around.documents.clone());
+        let parts = if is_first { vec![around.documents.part()] } else { Vec::new() };
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
@@ -143,8 +143,9 @@ impl Plan {
             ring_window: around.timers.ring,
             guard: around.timers.guard,
             sync_interval: Some(around.site.journal.sync_interval),
-            parts: documents.iter().map(DocumentStore::part).collect(),
-            documents,
+            parts,
+            documents: around.documents.clone(),
+            has_documents: is_first,
             states_dir: states_dir(around.state_dir, group),
         };
         Ok((setup, ports))

@@ -69,6 +69,7 @@ pub(crate) fn start_node(dir: &Path, node: &str) -> Handle {
         plugin_dirs: vec![plugins()],
         pki_dir: dir.join("pki"),
         config_dir: dir.to_owned(),
+        config_file: dir.join("twinhub.toml"),
     })
     .unwrap()
 }

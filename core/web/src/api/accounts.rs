@@ -366,15 +366,15 @@ pub(crate) async fn audit(
 }
 
 /// The same request for the active node.
-struct Elsewhere {
-    method: &'static str,
-    path: String,
-    query: ChangeQuery,
-    bytes: Bytes,
+pub(crate) struct Elsewhere {
+    pub(crate) method: &'static str,
+    pub(crate) path: String,
+    pub(crate) query: ChangeQuery,
+    pub(crate) bytes: Bytes,
 }
 
 /// What was done, or where it can be.
-async fn answer<T: Serialize>(
+pub(crate) async fn answer<T: Serialize>(
     web: &Web,
     done: Result<T, CommandError>,
     status: StatusCode,

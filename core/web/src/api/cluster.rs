@@ -341,6 +341,23 @@ pub(crate) struct NodeTest {
     paths: Vec<PathTestView>,
 }
 
+/// Starts a node again, after it has given its roles away in order. It is carried over to the node.
+#[utoipa::path(post, path = "/api/v1/nodes/{name}/restart", params(("name" = String, Path)),
+    responses((status = 202), (status = 404, body = Problem)))]
+pub(crate) async fn restart(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if let Some(url) = elsewhere(&web, Some(&name), &headers)? {
+        let path = format!("/api/v1/nodes/{}/restart", forward::escape(&name));
+        return forward::send(&web, "POST", &url, &path, &headers, Bytes::new()).await;
+    }
+    web.handle.restart(&peer.origin()).await;
+    Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "node": name }))).into_response())
+}
+
 /// Tries every path to a node, or to `witness`, on connections of their own.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/test", params(("name" = String, Path)),
     responses((status = 200, body = NodeTest), (status = 404, body = Problem)))]

@@ -272,6 +272,7 @@ impl Site {
             plugin_dirs: vec![plugins()],
             pki_dir: dir.path().join("pki"),
             config_dir: dir.path().to_owned(),
+            config_file: dir.path().join("twinhub.toml"),
         };
         let handle = start(options).unwrap();
         let web = WebOptions::new(&handle, dir.path(), &state).unwrap();

@@ -1,5 +1,8 @@
 //! The hub process: a node and its web interface.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::net::TcpListener;
 use twinhub_runtime::{NodeOptions, StartError};
@@ -57,6 +60,7 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
             plugin_dirs: paths.plugins.clone(),
             pki_dir: paths.pki.clone(),
             config_dir: paths.config_dir(),
+            config_file: paths.config.clone(),
         };
         let handle = tokio::task::spawn_blocking(move || twinhub_runtime::start(options))
             .await
@@ -73,8 +77,17 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
         let bound = listener.local_addr().map_or(web_address, |address| address.to_string());
         print(&format!("twinhub {node} runs: web http://{bound}, process {}", std::process::id()))?;
         let stopping = handle.clone();
+        let again = Arc::new(AtomicBool::new(false));
+        let restart = Arc::clone(&again);
         let served = twinhub_web::serve(handle.clone(), listener, web, async move {
-            match stop.await {
+            let signal = tokio::select! {
+                signal = stop => signal,
+                () = stopping.restart_ordered() => {
+                    restart.store(true, Ordering::Release);
+                    Ok(Ok("restart"))
+                }
+            };
+            match signal {
                 Ok(Ok(signal)) => tracing::info!(signal, "stopping"),
                 Ok(Err(error)) => tracing::error!(%error, "no signals can be received: stopping"),
                 Err(error) => tracing::error!(%error, "no signals can be received: stopping"),
@@ -86,7 +99,7 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
         handle.shutdown().await;
         served.map_err(|error| Failure::of(Code::Error, &error))?;
         tracing::info!("stopped");
-        Ok(Code::Ok)
+        Ok(if again.load(Ordering::Acquire) { Code::Restart } else { Code::Ok })
     })
 }
 

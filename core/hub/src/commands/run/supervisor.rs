@@ -65,6 +65,10 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
             resign(&resigner, &args.node).await;
             resigner.close().await;
         }
+        if status.code() == Some(i32::from(Code::Restart.number())) {
+            tracing::info!(node = args.node, "hub process ended as ordered, it is started again");
+            continue;
+        }
         match status.code() {
             // The hub process said why on stderr.
             Some(code) if Code::is_final(code) => std::process::exit(code),

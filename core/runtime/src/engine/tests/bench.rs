@@ -22,6 +22,7 @@ use crate::bundle::Bundle;
 use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::data;
+use crate::documents::DocumentStore;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
@@ -147,7 +148,8 @@ impl Bench {
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
             parts: vec![Box::new(Words::default())],
-            documents: None,
+            documents: DocumentStore::open(&dir.path().join("pieces"), "main").unwrap(),
+            has_documents: false,
             states_dir: dir.path().join("states"),
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);
