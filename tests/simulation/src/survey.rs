@@ -20,6 +20,8 @@ pub struct Tally {
     pub events: u64,
     /// How many writes reached the plant.
     pub writes: u64,
+    /// All that all sites of all worlds did, and how they ended, in one number: what only makes the runs faster keeps it.
+    pub digest: u64,
     /// How often each state was entered.
     pub entered: BTreeMap<NodeState, u64>,
     /// How often the role was won, by kind of reason.
@@ -45,6 +47,7 @@ impl Tally {
             nanos: u128::from(world.now),
             events: world.events,
             writes: world.field.writes,
+            digest: world.outcome(),
             entered: world.entered,
             won: world.won,
             failures: BTreeMap::new(),
@@ -56,6 +59,8 @@ impl Tally {
         self.nanos += other.nanos;
         self.events += other.events;
         self.writes += other.writes;
+        // A sum, since on several cores the worlds end in any order.
+        self.digest = self.digest.wrapping_add(other.digest);
         for (state, times) in other.entered {
             *self.entered.entry(state).or_default() += times;
         }

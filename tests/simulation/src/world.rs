@@ -19,6 +19,7 @@ use crate::site::{Clock, Gate, Life, Site};
 use crate::sites::Sites;
 use crate::story::{Line, Story};
 
+mod digest;
 mod driver;
 mod health;
 mod plan;
@@ -305,14 +306,6 @@ impl World {
         self.story.tell(self.now, line);
     }
 
-    /// Takes what happened into the digest.
-    fn digest(&mut self, who: VoterId, kind: u8, number: u64) {
-        let who = who.node().map_or(u16::MAX, |node| u16::from(node.0));
-        for word in [self.now, u64::from(who) << 8 | u64::from(kind), number] {
-            self.digest = (self.digest.rotate_left(5) ^ word).wrapping_mul(DIGEST_FACTOR);
-        }
-    }
-
     fn push(&mut self, at: u64, event: Event) {
         self.queue.push(at, event);
     }
@@ -434,7 +427,7 @@ impl World {
             heartbeat.proven = Some(100);
         }
         self.check_promise(from, &message);
-        let (kind, number) = kind(&message);
+        let (kind, number) = digest::kind(&message);
         self.digest(from, kind, number);
         let [first, second] = self.net.deliveries(from, to, &mut self.random);
         if let Some(delay) = second {
@@ -510,31 +503,6 @@ impl Event {
         }
     }
 }
-
-/// Tells messages apart in the digest.
-fn kind(message: &Message) -> (u8, u64) {
-    match message {
-        Message::Heartbeat(heartbeat) => (heartbeat.state as u8, heartbeat.position.seq),
-        Message::VoterStatus { promised, .. } => (16, promised.0),
-        Message::PreVote { epoch, .. } => (17, epoch.0),
-        Message::PreVoteReply { granted, remaining_ms, .. } => (18 + u8::from(*granted), *remaining_ms),
-        Message::Campaign { epoch, .. } => (20, epoch.0),
-        Message::Renew { epoch, .. } => (21, epoch.0),
-        Message::Grant { round, .. } => (22, *round),
-        Message::Refuse { remaining_ms, .. } => (23, *remaining_ms),
-        Message::Transfer { token } => (24, token.epoch.0),
-        Message::Resigned { incarnation, .. } => (25, incarnation.0),
-        Message::RequestSwitchover { .. } => (26, 0),
-        Message::SwitchoverRefused { .. } => (27, 0),
-        Message::Bye { incarnation } => (28, incarnation.0),
-        Message::Leave { incarnation } => (29, incarnation.0),
-        Message::RequestMembers { .. } => (30, 0),
-        Message::MembersRefused { .. } => (31, 0),
-    }
-}
-
-/// Spreads the digest's bits (the golden ratio, as in [`Random`]).
-const DIGEST_FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
 
 fn new_site(id: VoterId, random: &mut Random) -> Site {
     Site {

@@ -53,11 +53,12 @@ fn no_invariant_fails_in_hours_of_faults() {
     let tally = survey(&seeds, |seed| plan(seed).for_hours(hours()), &FORBIDDEN);
     let hours_per_second = tally.hours() / u128::from(begun.elapsed().as_secs().max(1));
     println!(
-        "{} hours ({hours_per_second} per second) in {} worlds, {} events, {} writes, won {:?}",
+        "{} hours ({hours_per_second} per second) in {} worlds, {} events, {} writes, digest {:016x}, won {:?}",
         tally.hours(),
         tally.worlds,
         tally.events,
         tally.writes,
+        tally.digest,
         tally.won
     );
     if let Some((seed, story)) = tally.failures.first_key_value() {
