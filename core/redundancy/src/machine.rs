@@ -35,7 +35,7 @@ use crate::ballot::Ballot;
 use crate::health::Health;
 use crate::input::{Input, Order};
 use crate::members::Electorate;
-use crate::message::{Heartbeat, Message};
+use crate::message::{Heartbeat, Message, PathId};
 use crate::outbox::Outbox;
 use crate::output::{Action, Output};
 use crate::peer::PeerView;
@@ -228,32 +228,36 @@ impl Machine {
 
     /// Takes what happened. Drain [`Machine::poll_output`] after it.
     pub fn handle_input(&mut self, input: Input, now: Moment) {
-        let now = now.max(self.clock);
-        self.note_lateness(&input, now);
-        self.clock = now;
-        // A lease that has ended is lost before anything else is looked at; a confirmation that the gates
-        // are closed counts although the process was too late to see it in time.
-        if self.agenda.is_due(Timer::Lease, now) {
-            self.agenda.clear(Timer::Lease);
-            self.on_timer(Timer::Lease, now);
-        }
+        let now = self.begin_input(matches!(input, Input::Tick), now);
         self.on_input(input, now);
-        while let Some(timer) = self.agenda.take_due(now) {
-            self.on_timer(timer, now);
-        }
-        self.plan(now);
-        self.check();
+        self.end_input(now);
+    }
+
+    /// The same as [`Machine::handle_input`] with an [`Input::Message`], which stays the caller's.
+    pub fn handle_message(&mut self, from: VoterId, path: PathId, message: &Message, now: Moment) {
+        let now = self.begin_input(false, now);
+        self.on_message(from, path, message, now);
+        self.end_input(now);
     }
 
     /// What to do next; [`Output::Timeout`] when there is nothing more.
     pub fn poll_output(&mut self, now: Moment) -> Output {
         let Some(action) = self.outputs.pop_front() else {
-            return Output::Timeout(self.agenda.next().max(now.min(self.clock)));
+            return Output::Timeout(self.next_wake(now));
         };
         if let Action::Send { .. } = action {
             self.sends_queued -= 1;
         }
         Output::Action(action)
+    }
+
+    /// All actions at once, in their order, in exchange for an empty `actions`, and when the next timer is due: what
+    /// [`Machine::poll_output`] gives one by one.
+    pub fn take_outputs(&mut self, actions: &mut VecDeque<Action>, now: Moment) -> Moment {
+        actions.clear();
+        std::mem::swap(&mut self.outputs, actions);
+        self.sends_queued = 0;
+        self.next_wake(now)
     }
 
     /// The node's state.
@@ -333,10 +337,37 @@ impl Machine {
         self.sends_dropped + self.outbox.dropped()
     }
 
+    fn next_wake(&self, now: Moment) -> Moment {
+        self.agenda.next().max(now.min(self.clock))
+    }
+
+    /// What comes before every input; gives the time that it counts for.
+    fn begin_input(&mut self, is_tick: bool, now: Moment) -> Moment {
+        let now = now.max(self.clock);
+        self.note_lateness(is_tick, now);
+        self.clock = now;
+        // A lease that has ended is lost before anything else is looked at; a confirmation that the gates
+        // are closed counts although the process was too late to see it in time.
+        if self.agenda.is_due(Timer::Lease, now) {
+            self.agenda.clear(Timer::Lease);
+            self.on_timer(Timer::Lease, now);
+        }
+        now
+    }
+
+    /// What comes after every input.
+    fn end_input(&mut self, now: Moment) {
+        while let Some(timer) = self.agenda.take_due(now) {
+            self.on_timer(timer, now);
+        }
+        self.plan(now);
+        self.check();
+    }
+
     fn on_input(&mut self, input: Input, now: Moment) {
         match input {
             Input::Tick => {}
-            Input::Message { from, path, message } => self.on_message(from, path, message, now),
+            Input::Message { from, path, message } => self.on_message(from, path, &message, now),
             Input::PathUp { peer, path } => self.on_path(peer, path, true),
             Input::PathDown { peer, path } => self.on_path(peer, path, false),
             Input::Persisted { ticket } => self.on_persisted(ticket, now),
@@ -423,8 +454,8 @@ impl Machine {
     }
 
     /// A node whose own timer was late may not accuse others of silence: their messages may wait unread.
-    fn note_lateness(&mut self, input: &Input, now: Moment) {
-        if matches!(input, Input::Tick) && self.agenda.next() + self.setup.timers.heartbeat < now {
+    fn note_lateness(&mut self, is_tick: bool, now: Moment) {
+        if is_tick && self.agenda.next() + self.setup.timers.heartbeat < now {
             self.accuse_after = now + self.setup.timers.renew;
         }
     }

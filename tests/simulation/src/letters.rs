@@ -25,10 +25,15 @@ impl Letters {
         Letter(place)
     }
 
-    /// Hands it out, once.
-    pub(crate) fn take(&mut self, letter: Letter) -> Option<Message> {
-        let message = self.letters.get_mut(letter.0 as usize)?.take()?;
-        self.free.push(letter.0);
-        Some(message)
+    /// What lies there.
+    pub(crate) fn read(&self, letter: Letter) -> Option<&Message> {
+        self.letters.get(letter.0 as usize)?.as_ref()
+    }
+
+    /// It was read, and its place is free.
+    pub(crate) fn discard(&mut self, letter: Letter) {
+        if self.letters.get_mut(letter.0 as usize).and_then(Option::take).is_some() {
+            self.free.push(letter.0);
+        }
     }
 }

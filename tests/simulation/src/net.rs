@@ -5,6 +5,8 @@ use std::time::Duration;
 use twinhub_redundancy::VoterId;
 
 use crate::random::Random;
+use crate::sites::place;
+use crate::world::nanos;
 
 /// How good the network is.
 #[derive(Debug, Clone, Copy)]
@@ -33,18 +35,38 @@ impl Quality {
 #[derive(Debug)]
 pub struct Net {
     /// Applies to every message.
-    pub quality: Quality,
+    quality: Quality,
+    /// Its ways in nanoseconds: the shortest, and how much longer the longest is.
+    ways: (u64, u64),
     /// Of each sender, to whom nothing arrives: one bit for each.
     cut: [u32; SITES_MAX],
 }
 
 impl Default for Net {
     fn default() -> Self {
-        Net { quality: Quality::GOOD, cut: [0; SITES_MAX] }
+        let quality = Quality::GOOD;
+        Net { quality, ways: quality.ways(), cut: [0; SITES_MAX] }
+    }
+}
+
+impl Quality {
+    fn ways(&self) -> (u64, u64) {
+        (nanos(self.delay_min), nanos(self.delay_max.saturating_sub(self.delay_min)))
     }
 }
 
 impl Net {
+    /// How good it is.
+    pub fn quality(&self) -> Quality {
+        self.quality
+    }
+
+    /// From here on it is this good.
+    pub fn set_quality(&mut self, quality: Quality) {
+        self.quality = quality;
+        self.ways = quality.ways();
+    }
+
     /// Cuts one direction.
     pub fn cut(&mut self, from: VoterId, to: VoterId) {
         self.cut[place(from)] |= 1 << place(to);
@@ -65,22 +87,16 @@ impl Net {
         self.cut[place(from)] & 1 << place(to) == 0
     }
 
-    /// After which times a message arrives: never, once or twice.
-    pub fn deliveries(&mut self, from: VoterId, to: VoterId, random: &mut Random) -> [Option<Duration>; 2] {
+    /// After how many nanoseconds a message arrives: never, once or twice.
+    #[inline]
+    pub fn deliveries(&mut self, from: VoterId, to: VoterId, random: &mut Random) -> [Option<u64>; 2] {
         if !self.is_open(from, to) || random.percent(self.quality.loss_percent) {
             return [None, None];
         }
-        let spread = self.quality.delay_max.saturating_sub(self.quality.delay_min);
+        let (least, spread) = self.ways;
         let is_doubled = random.percent(self.quality.duplicate_percent);
-        let first = self.quality.delay_min + random.up_to(spread);
-        [Some(first), is_doubled.then(|| self.quality.delay_min + random.up_to(spread))]
-    }
-}
-
-fn place(id: VoterId) -> usize {
-    match id {
-        VoterId::Node(node) => usize::from(node.0),
-        VoterId::Witness => SITES_MAX - 1,
+        let first = least + random.below(spread);
+        [Some(first), is_doubled.then(|| least + random.below(spread))]
     }
 }
 

@@ -18,27 +18,50 @@ pub struct Clock {
 
 impl Clock {
     /// What it shows at this true time.
+    #[inline]
     pub fn at(&self, now: u64) -> Moment {
-        // In two parts, so that 64 bits are enough for any time.
-        let (whole, rest) = (now / MILLION, now % MILLION);
-        let drift = signed(whole) * self.rate_ppm + signed(rest) * self.rate_ppm / signed(MILLION);
-        Moment((self.offset + now).saturating_add_signed(drift))
+        let shown = self.offset + now;
+        Moment(match self.rate_ppm {
+            0 => shown,
+            PERCENT => shown.saturating_add(now / 100),
+            MINUS_PERCENT => shown.saturating_sub(now / 100),
+            rate => {
+                // In two parts, so that 64 bits are enough for any time.
+                let (whole, rest) = (now / MILLION, now % MILLION);
+                shown.saturating_add_signed(signed(whole) * rate + signed(rest) * rate / signed(MILLION))
+            }
+        })
     }
 
-    /// The first true time at which it shows this moment.
+    /// The first true time at which it shows this moment, or a nanosecond later.
+    #[inline]
     pub fn when(&self, moment: Moment) -> u64 {
         if moment == Moment::NEVER {
             return u64::MAX;
         }
         let Some(shown) = moment.0.checked_sub(self.offset) else { return 0 };
-        let rate = MILLION.saturating_add_signed(self.rate_ppm);
-        let mut at = shown / rate * MILLION + shown % rate * MILLION / rate;
+        // The usual rates by name, so that nothing is divided by a number that only the run knows.
+        let mut at = match self.rate_ppm {
+            0 => return shown,
+            PERCENT => scaled(shown, MILLION / 100 * 101),
+            MINUS_PERCENT => scaled(shown, MILLION / 100 * 99),
+            rate => scaled(shown, MILLION.saturating_add_signed(rate)),
+        };
         while self.at(at) < moment {
             at += 1;
         }
         at
     }
 }
+
+#[inline]
+fn scaled(shown: u64, rate: u64) -> u64 {
+    shown / rate * MILLION + shown % rate * MILLION / rate
+}
+
+/// One percent too fast, and too slow.
+const PERCENT: i64 = 10_000;
+const MINUS_PERCENT: i64 = -PERCENT;
 
 /// What the host checks before each write.
 #[derive(Debug, Clone, Copy, Default)]
@@ -149,3 +172,24 @@ fn signed(number: u64) -> i64 {
 
 /// Clock errors are given in parts of it.
 const MILLION: u64 = 1_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_comes_when_the_clock_shows_it() {
+        for rate_ppm in [0, PERCENT, MINUS_PERCENT, 137, -999] {
+            let clock = Clock { offset: 77, rate_ppm };
+            for now in [0, 1, 99, 100, 101, 999_999, 1_000_001, 123_456_789_012_345] {
+                let drift = i128::from(now) * i128::from(rate_ppm) / i128::from(MILLION);
+                assert_eq!(i128::from(clock.at(now).0), 77 + i128::from(now) + drift, "{now} at {rate_ppm}");
+                let when = clock.when(clock.at(now));
+                assert!(
+                    when.abs_diff(now) <= 1 && clock.at(when) >= clock.at(now),
+                    "{now} at {rate_ppm}: {when}"
+                );
+            }
+        }
+    }
+}

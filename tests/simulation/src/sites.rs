@@ -9,49 +9,55 @@ use crate::site::Site;
 /// All sites: the nodes by rank, then the witness.
 #[derive(Debug)]
 pub struct Sites {
-    sites: Vec<Site>,
-    nodes: usize,
+    /// At [`place`].
+    sites: Vec<Option<Site>>,
+}
+
+/// A number for each site that can be, small where the group is.
+pub(crate) fn place(id: VoterId) -> usize {
+    match id {
+        VoterId::Witness => 0,
+        VoterId::Node(node) => usize::from(node.0) + 1,
+    }
 }
 
 impl Sites {
     /// The nodes by rank from zero on, and the witness last if there is one.
-    pub(crate) fn new(sites: Vec<Site>) -> Sites {
-        let nodes = sites.iter().filter(|site| site.id.node().is_some()).count();
-        Sites { sites, nodes }
-    }
-
-    fn place(&self, id: VoterId) -> usize {
-        match id {
-            VoterId::Node(node) if usize::from(node.0) < self.nodes => usize::from(node.0),
-            VoterId::Node(_) => usize::MAX,
-            VoterId::Witness => self.nodes,
+    pub(crate) fn new(all: Vec<Site>) -> Sites {
+        let mut sites = vec![None];
+        for site in all {
+            if site.id == VoterId::Witness {
+                sites[0] = Some(site);
+            } else {
+                sites.push(Some(site));
+            }
         }
+        Sites { sites }
     }
 
     /// A site, if there is one of this id.
     pub fn get(&self, id: VoterId) -> Option<&Site> {
-        self.sites.get(self.place(id))
+        self.sites.get(place(id))?.as_ref()
     }
 
     /// The same, to change it.
     pub(crate) fn get_mut(&mut self, id: VoterId) -> Option<&mut Site> {
-        let place = self.place(id);
-        self.sites.get_mut(place)
+        self.sites.get_mut(place(id))?.as_mut()
     }
 
     /// Every id.
     pub fn ids(&self) -> impl Iterator<Item = VoterId> + '_ {
-        self.sites.iter().map(|site| site.id)
+        self.iter().map(|site| site.id)
     }
 
     /// Every site.
     pub fn iter(&self) -> impl Iterator<Item = &Site> {
-        self.sites.iter()
+        self.sites[1..].iter().chain(&self.sites[..1]).flatten()
     }
 
     /// The same, to change them.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Site> {
-        self.sites.iter_mut()
+        self.sites.iter_mut().flatten()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Everything together, in virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 use twinhub_redundancy::{
-    Failback, Input, Machine, Message, NodeInfo, NodeState, Order, Output, PathId, Policy, Setup,
+    Action, Failback, Heartbeat, Input, Machine, Message, NodeInfo, NodeState, Order, PathId, Policy, Setup,
     StoredState, Timers, VoterId, VoterOutput,
 };
 
@@ -65,6 +65,8 @@ pub struct World {
     random: Random,
     queue: Queue<Event>,
     letters: Letters,
+    /// What a node wants, while it is carried out; empty in between.
+    actions: VecDeque<Action>,
     /// Somebody's lease changed, or two had one: only then can there be two holders.
     is_lease_new: bool,
     story: Story,
@@ -149,8 +151,9 @@ impl World {
             digest: 0,
             may_be_forced: plan.faults.force,
             random,
-            queue: Queue::new(),
+            queue: Queue::new(nanos(timers.heartbeat)),
             letters: Letters::default(),
+            actions: VecDeque::new(),
             is_lease_new: false,
             story: Story::default(),
         };
@@ -233,7 +236,7 @@ impl World {
         self.note("-- everything heals");
         self.plan.faults = Faults::NONE;
         self.net.heal();
-        self.net.quality = Quality::GOOD;
+        self.net.set_quality(Quality::GOOD);
         self.heal_health();
         for id in self.ids() {
             if let Some(site) = self.sites.get_mut(id) {
@@ -345,9 +348,8 @@ impl World {
                 }
             }
             Event::Deliver { to, from, letter } => {
-                if let Some(message) = self.letters.take(letter) {
-                    self.deliver(to, from, message);
-                }
+                self.deliver(to, from, letter);
+                self.letters.discard(letter);
             }
             Event::Synced { site, incarnation } => self.on_synced(site, incarnation),
             Event::Driver { site, incarnation, step } => {
@@ -371,14 +373,19 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, to: VoterId, from: VoterId, message: Message) {
-        let Some(site) = self.sites.get_mut(to) else { return };
+    fn deliver(&mut self, to: VoterId, from: VoterId, letter: Letter) {
+        let (Some(site), Some(message)) = (self.sites.get_mut(to), self.letters.read(letter)) else { return };
         let shown = site.clock.at(self.now);
-        if let Life::Witness(voter) = &mut site.life {
-            let outputs = voter.handle(from, &message, shown);
-            self.carry_out_votes(to, outputs);
-        } else {
-            self.input(to, Input::Message { from, path: PathId(0), message });
+        match &mut site.life {
+            Life::Witness(voter) => {
+                let outputs = voter.handle(from, message, shown);
+                self.carry_out_votes(to, outputs);
+            }
+            Life::Node(machine) => {
+                machine.handle_message(from, PathId(0), message, shown);
+                self.carry_out_all(to, shown);
+            }
+            Life::Dead => {}
         }
     }
 
@@ -386,7 +393,7 @@ impl World {
         for output in outputs {
             match output {
                 VoterOutput::Persist { ticket, state } => self.store(id, ticket, state),
-                VoterOutput::Reply { to, message } => self.transmit(id, to, message),
+                VoterOutput::Reply { to, message } => self.transmit(id, to, &message),
             }
         }
     }
@@ -397,16 +404,25 @@ impl World {
         let shown = site.clock.at(self.now);
         let Life::Node(machine) = &mut site.life else { return };
         machine.handle_input(input, shown);
-        let wake = loop {
+        self.carry_out_all(id, shown);
+    }
+
+    /// Carries out what a node wants at this time on its clock.
+    fn carry_out_all(&mut self, id: VoterId, shown: Moment) {
+        let Some(Life::Node(machine)) = self.sites.get_mut(id).map(|site| &mut site.life) else { return };
+        let mut actions = std::mem::take(&mut self.actions);
+        let wake = machine.take_outputs(&mut actions, shown);
+        for action in &actions {
+            self.carry_out(id, action);
             // What an action does may have ended the process: nothing more comes of it.
-            let Some(Life::Node(machine)) = self.sites.get_mut(id).map(|site| &mut site.life) else {
-                return;
-            };
-            match machine.poll_output(shown) {
-                Output::Action(action) => self.carry_out(id, action),
-                Output::Timeout(at) => break at,
+            if self.sites.get(id).is_none_or(|site| !site.is_alive()) {
+                break;
             }
-        };
+        }
+        self.actions = actions;
+        if self.sites.get(id).is_none_or(|site| !site.is_alive()) {
+            return;
+        }
         let Some(site) = self.sites.get_mut(id) else { return };
         if site.wanted.0 != wake {
             site.wanted = (wake, site.clock.when(wake));
@@ -420,23 +436,25 @@ impl World {
         }
     }
 
-    fn transmit(&mut self, from: VoterId, to: VoterId, mut message: Message) {
-        if let Message::Heartbeat(heartbeat) = &mut message
+    fn transmit(&mut self, from: VoterId, to: VoterId, message: &Message) {
+        if let Message::Heartbeat(heartbeat) = message
             && self.plan.sabotage == Sabotage::Boasting
+            && heartbeat.proven != Some(100)
         {
-            heartbeat.proven = Some(100);
+            let proven = Some(100);
+            return self.transmit(from, to, &Message::Heartbeat(Heartbeat { proven, ..heartbeat.clone() }));
         }
-        self.check_promise(from, &message);
-        let (kind, number) = digest::kind(&message);
+        self.check_promise(from, message);
+        let (kind, number) = digest::kind(message);
         self.digest(from, kind, number);
         let [first, second] = self.net.deliveries(from, to, &mut self.random);
         if let Some(delay) = second {
             let letter = self.letters.put(message.clone());
-            self.push(self.now + nanos(delay), Event::Deliver { to, from, letter });
+            self.push(self.now + delay, Event::Deliver { to, from, letter });
         }
         if let Some(delay) = first {
-            let letter = self.letters.put(message);
-            self.push(self.now + nanos(delay), Event::Deliver { to, from, letter });
+            let letter = self.letters.put(message.clone());
+            self.push(self.now + delay, Event::Deliver { to, from, letter });
         }
     }
 

@@ -14,7 +14,7 @@ use crate::state::NodeState;
 use crate::stored::Hold;
 
 impl Machine {
-    pub(super) fn on_message(&mut self, from: VoterId, path: PathId, message: Message, now: Moment) {
+    pub(super) fn on_message(&mut self, from: VoterId, path: PathId, message: &Message, now: Moment) {
         let Some(view) = self.peers.get_mut(&from) else { return };
         let silent = view.heard.map(|heard| now.since(heard));
         view.heard = Some(now);
@@ -29,8 +29,8 @@ impl Machine {
         if let Some(members) = message.members() {
             self.learn_members(from, members, now);
         }
-        match message {
-            Message::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat, now),
+        match *message {
+            Message::Heartbeat(ref heartbeat) => self.on_heartbeat(from, heartbeat, now),
             Message::VoterStatus { promised, incarnation, .. } => {
                 if let Some(view) = self.peers.get_mut(&from) {
                     view.process = view.process.max(incarnation);
@@ -39,13 +39,13 @@ impl Machine {
                 self.note_epoch(from, promised, now);
             }
             Message::PreVote { .. } | Message::Campaign { .. } | Message::Renew { .. } => {
-                self.on_question(from, &message, now);
+                self.on_question(from, message, now);
             }
             Message::PreVoteReply { .. } if self.is_voter(from) => {
-                self.on_pre_vote_reply(from, &message, now);
+                self.on_pre_vote_reply(from, message, now);
             }
             Message::Grant { .. } | Message::Refuse { .. } if self.is_voter(from) => {
-                self.on_vote(from, &message, now);
+                self.on_vote(from, message, now);
             }
             Message::PreVoteReply { .. } | Message::Grant { .. } | Message::Refuse { .. } => {}
             Message::Transfer { token } => self.on_transfer(from, token, now),
@@ -55,14 +55,14 @@ impl Machine {
                 self.on_resigned(node, epoch, incarnation, is_dead, now);
             }
             Message::RequestSwitchover { to, by } => self.on_switchover_request(from, to, by, now),
-            Message::SwitchoverRefused { to, why } => {
-                self.refuse(crate::input::Order::Switchover { to }, why);
+            Message::SwitchoverRefused { to, ref why } => {
+                self.refuse(crate::input::Order::Switchover { to }, why.clone());
             }
             Message::Bye { incarnation } => self.on_bye(from, incarnation, now),
             Message::Leave { incarnation } => self.on_leave(from, incarnation, now),
             Message::RequestMembers { change } => self.on_members_request(from, change, now),
-            Message::MembersRefused { change, why } => {
-                self.refuse(crate::input::Order::Members(change), why);
+            Message::MembersRefused { change, ref why } => {
+                self.refuse(crate::input::Order::Members(change), why.clone());
             }
         }
     }
@@ -110,7 +110,7 @@ impl Machine {
         }
     }
 
-    fn on_heartbeat(&mut self, from: VoterId, heartbeat: Heartbeat, now: Moment) {
+    fn on_heartbeat(&mut self, from: VoterId, heartbeat: &Heartbeat, now: Moment) {
         let Some(node) = from.node() else { return };
         let Some(view) = self.peers.get_mut(&from) else { return };
         let age = (heartbeat.incarnation, heartbeat.sequence);
@@ -126,7 +126,7 @@ impl Machine {
         if is_new {
             self.ballot.greet(node, heartbeat.incarnation, now);
         }
-        view.heartbeat = Some(heartbeat);
+        view.heartbeat = Some(heartbeat.clone());
         self.note_promise(from, promised);
         self.adopt_hold(hold, now);
         self.note_epoch(from, promised, now);

@@ -74,10 +74,10 @@ impl World {
         site.gate = Gate::default();
     }
 
-    pub(super) fn carry_out(&mut self, id: VoterId, action: Action) {
-        match action {
-            Action::Send { to, message } => self.transmit(id, to, message),
-            Action::Persist { ticket, state } => self.store(id, ticket, state),
+    pub(super) fn carry_out(&mut self, id: VoterId, action: &Action) {
+        match *action {
+            Action::Send { to, ref message } => self.transmit(id, to, message),
+            Action::Persist { ticket, ref state } => self.store(id, ticket, state.clone()),
             Action::Lease { epoch, until } => {
                 if let Some(site) = self.sites.get_mut(id) {
                     site.gate.epoch = epoch;
@@ -86,7 +86,7 @@ impl World {
                 self.is_lease_new = true;
                 self.digest(id, 32, until.0);
             }
-            Action::Activate { epoch, guard_until, unquorate, reason, .. } => {
+            Action::Activate { epoch, guard_until, unquorate, ref reason, .. } => {
                 *self.won.entry(reason.kind()).or_default() += 1;
                 let Some(site) = self.sites.get_mut(id) else { return };
                 site.gate.is_open = false;
@@ -112,8 +112,8 @@ impl World {
                 }
                 self.later(id, Duration::from_millis(20), Step::GatesOpen { epoch });
             }
-            Action::Drain { to, reason, .. } => {
-                self.judge_move(id, to, &reason);
+            Action::Drain { to, ref reason, .. } => {
+                self.judge_move(id, to, reason);
                 self.shut(id);
                 let in_flight = self.timers.guard * u32::try_from(IN_FLIGHT_PERCENT).unwrap_or(0) / 100;
                 let is_stuck = self.plan.faults.orders && self.random.percent(10);
@@ -139,7 +139,7 @@ impl World {
                 }
                 self.later(id, Duration::from_millis(100), Step::Merged);
             }
-            Action::State { from, to, reason } => {
+            Action::State { from, to, ref reason } => {
                 *self.entered.entry(to).or_default() += 1;
                 if to == NodeState::Active
                     && let Some(node) = id.node()
@@ -147,21 +147,21 @@ impl World {
                     self.moves.acts(node, None, self.now);
                 }
                 self.digest(id, 33, to as u64);
-                self.tell(Line::State { id, from, to, reason });
+                self.tell(Line::State { id, from, to, reason: reason.clone() });
             }
-            Action::Quorum { epoch, quorate, reason, .. } => {
+            Action::Quorum { epoch, quorate, ref reason, .. } => {
                 self.note(&format!("{id} epoch {epoch} quorate {quorate}: {reason}"));
             }
-            Action::Announce { epoch, reason } => {
+            Action::Announce { epoch, ref reason } => {
                 self.note(&format!("{id} epoch {epoch} announced: {reason}"));
             }
-            Action::Members { members, reason } => self.on_members(id, &members, reason),
-            Action::Alarm { reason } => {
+            Action::Members { ref members, ref reason } => self.on_members(id, members, reason),
+            Action::Alarm { ref reason } => {
                 *self.alarms.entry(reason.kind()).or_default() += 1;
-                self.tell(Line::Said { id, what: "alarm", reason });
+                self.tell(Line::Said { id, what: "alarm", reason: reason.clone() });
             }
-            Action::Refused { order, why } => self.note(&format!("{id} refuses {order}: {why}")),
-            Action::Abort { reason } => {
+            Action::Refused { order, ref why } => self.note(&format!("{id} refuses {order}: {why}")),
+            Action::Abort { ref reason } => {
                 // Nobody hears any more what became of the process.
                 if let Some(state) = self.sites.get(id).and_then(|site| site.machine()).map(Machine::state) {
                     *self.entered.entry(state).or_default() += 1;

@@ -52,10 +52,13 @@ impl World {
         self.order(0, Order::Switchover { to: Some(NodeRank(1)) });
         let drain = self.timers.guard * u32::try_from(IN_FLIGHT_PERCENT).unwrap_or(0) / 100;
         self.pass(drain.saturating_sub(Duration::from_millis(1)));
-        self.net.quality =
-            Quality { delay_min: lease * 19 / 10, delay_max: lease * 19 / 10, ..Quality::GOOD };
+        self.net.set_quality(Quality {
+            delay_min: lease * 19 / 10,
+            delay_max: lease * 19 / 10,
+            ..Quality::GOOD
+        });
         self.until(lease, |world| world.state(0) == Some(NodeState::Standby));
-        self.net.quality = Quality::GOOD;
+        self.net.set_quality(Quality::GOOD);
         self.net.cut(MAIN, BACKUP);
         self.net.cut(BACKUP, MAIN);
         self.until(lease * 2, |world| world.state(0) == Some(NodeState::Active));
@@ -96,9 +99,9 @@ impl World {
         let pause = timers.lease + self.random.up_to(timers.renew);
         self.pass(pause);
         let way = timers.renew * 3 / 2;
-        self.net.quality = Quality { delay_min: way, delay_max: way, ..Quality::GOOD };
+        self.net.set_quality(Quality { delay_min: way, delay_max: way, ..Quality::GOOD });
         self.pass(timers.renew);
-        self.net.quality = Quality::GOOD;
+        self.net.set_quality(Quality::GOOD);
         let Some(site) = self.sites.get(MAIN) else { return };
         let (epoch, incarnation) = (site.gate.epoch, site.incarnation);
         self.remove(0);

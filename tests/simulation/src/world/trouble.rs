@@ -108,7 +108,7 @@ impl World {
 
     fn trouble_noise(&mut self) {
         let lease = self.timers.lease;
-        self.net.quality = match self.random.below(3) {
+        let quality = match self.random.below(3) {
             0 => Quality::GOOD,
             1 => Quality {
                 loss_percent: self.random.below(40),
@@ -123,7 +123,8 @@ impl World {
                 delay_max: self.random.up_to(lease * 2) + Duration::from_millis(1),
             },
         };
-        self.note(&format!("-- network {:?}", self.net.quality));
+        self.net.set_quality(quality);
+        self.note(&format!("-- network {quality:?}"));
     }
 
     fn trouble_cuts(&mut self) {
@@ -167,7 +168,7 @@ impl World {
             // The supervisor's word comes late or not at all, and not everywhere.
             for to in self.ids() {
                 for delay in self.net.deliveries(id, to, &mut self.random).into_iter().flatten() {
-                    let at = self.now + nanos(delay) + self.random.below(lease / 2);
+                    let at = self.now + delay + self.random.below(lease / 2);
                     let letter = self.letters.put(Message::Resigned { node, epoch, incarnation });
                     self.push(at, Event::Deliver { to, from: id, letter });
                 }

@@ -68,7 +68,7 @@ impl World {
         let incarnation = site.incarnation;
         self.note("-- the witness leaves");
         for rank in 0..self.plan.nodes {
-            self.transmit(VoterId::Witness, VoterId::Node(NodeRank(rank)), Message::Leave { incarnation });
+            self.transmit(VoterId::Witness, VoterId::Node(NodeRank(rank)), &Message::Leave { incarnation });
         }
         let gone = self.now + nanos(self.timers.lease);
         self.push(gone, Event::Kill { site: VoterId::Witness, incarnation });
@@ -82,12 +82,12 @@ impl World {
         }
     }
 
-    pub(super) fn on_members(&mut self, id: VoterId, members: &Members, reason: Reason) {
+    pub(super) fn on_members(&mut self, id: VoterId, members: &Members, reason: &Reason) {
         *self.field.members.entry(reason.kind()).or_default() += 1;
         if matches!(reason, Reason::Shrunk { .. } | Reason::Grown { .. }) {
             self.field.voters.counts(members);
         }
-        self.tell(Line::Said { id, what: "voters", reason });
+        self.tell(Line::Said { id, what: "voters", reason: reason.clone() });
     }
 
     /// A node won with a majority.
