@@ -61,7 +61,7 @@ pub use machine::Machine;
 pub use members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp};
 pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
 pub use output::{Action, Output};
-pub use peer::{PathView, PeerView};
+pub use peer::{PathView, PeerView, Peers};
 pub use reason::Reason;
 #[cfg(twinhub_sabotage)]
 pub use rule::Rule;

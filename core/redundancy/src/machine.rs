@@ -38,12 +38,11 @@ use crate::members::Electorate;
 use crate::message::{Heartbeat, Message, PathId};
 use crate::outbox::Outbox;
 use crate::output::{Action, Output};
-use crate::peer::PeerView;
+use crate::peer::{PeerView, Peers};
 use crate::reason::Reason;
 use crate::setup::{Setup, VoterId};
 use crate::state::NodeState;
 use crate::stored::{Pins, StoredState};
-use crate::voter_set::VoterSet;
 
 mod candidacy;
 mod election;
@@ -84,14 +83,16 @@ pub struct Machine {
     clean_shutdown: bool,
 
     agenda: Agenda,
-    outputs: VecDeque<Action>,
+    outputs: Vec<Action>,
+    /// How many of them were taken.
+    outputs_taken: usize,
     sends_queued: usize,
     sends_dropped: u64,
     random: u64,
     heartbeats_sent: u64,
     rounds_asked: u64,
 
-    peers: BTreeMap<VoterId, PeerView>,
+    peers: Peers,
     /// The node that is taken for active, and its epoch; the epoch stays when the node is gone.
     active: Option<NodeRank>,
     followed: Epoch,
@@ -164,10 +165,7 @@ impl Machine {
         let me = setup.me.node().expect("a machine runs on a node");
         assert!(setup.order_of(me).is_some(), "a machine runs on a node of its group");
         let others = setup.nodes.iter().map(|info| VoterId::Node(info.node)).filter(|id| *id != setup.me);
-        let peers = others
-            .chain(setup.witness.then_some(VoterId::Witness))
-            .map(|id| (id, PeerView::default()))
-            .collect();
+        let peers = Peers::new(others.chain(setup.witness.then_some(VoterId::Witness)));
         let mut machine = Machine {
             me,
             incarnation,
@@ -185,7 +183,8 @@ impl Machine {
             last_active: stored.last_active,
             clean_shutdown: false,
             agenda: Agenda::new(),
-            outputs: VecDeque::new(),
+            outputs: Vec::new(),
+            outputs_taken: 0,
             sends_queued: 0,
             sends_dropped: 0,
             random: seed ^ u64::from(me.0) << 32 ^ incarnation.0,
@@ -242,21 +241,26 @@ impl Machine {
 
     /// What to do next; [`Output::Timeout`] when there is nothing more.
     pub fn poll_output(&mut self, now: Moment) -> Output {
-        let Some(action) = self.outputs.pop_front() else {
+        let Some(action) = self.outputs.get_mut(self.outputs_taken) else {
+            self.outputs.clear();
+            self.outputs_taken = 0;
+            self.sends_queued = 0;
             return Output::Timeout(self.next_wake(now));
         };
-        if let Action::Send { .. } = action {
-            self.sends_queued -= 1;
-        }
-        Output::Action(action)
+        self.outputs_taken += 1;
+        Output::Action(std::mem::replace(action, Action::Stopped))
     }
 
     /// All actions at once, in their order, in exchange for an empty `actions`, and when the next timer is due: what
     /// [`Machine::poll_output`] gives one by one.
-    pub fn take_outputs(&mut self, actions: &mut VecDeque<Action>, now: Moment) -> Moment {
-        actions.clear();
-        std::mem::swap(&mut self.outputs, actions);
-        self.sends_queued = 0;
+    pub fn take_outputs(&mut self, actions: &mut Vec<Action>, now: Moment) -> Moment {
+        if !self.outputs.is_empty() {
+            actions.clear();
+            std::mem::swap(&mut self.outputs, actions);
+            actions.drain(..self.outputs_taken);
+            self.outputs_taken = 0;
+            self.sends_queued = 0;
+        }
         self.next_wake(now)
     }
 
@@ -318,7 +322,7 @@ impl Machine {
     }
 
     /// What is known of the others.
-    pub fn peers(&self) -> &BTreeMap<VoterId, PeerView> {
+    pub fn peers(&self) -> &Peers {
         &self.peers
     }
 
@@ -389,7 +393,7 @@ impl Machine {
             Input::SelfCheckFailed { what } => self.on_self_check_failed(what, now),
             Input::Resigned { node, epoch, incarnation } => {
                 self.on_resigned(node, epoch, incarnation, true, now);
-                self.send_others(&Message::Resigned { node, epoch, incarnation });
+                self.send_others(Message::Resigned { node, epoch, incarnation });
             }
             Input::Shutdown => self.on_shutdown(now),
         }
@@ -489,7 +493,7 @@ impl Machine {
         self.state = to;
         self.state_since = now;
         self.reason = reason.clone();
-        self.outputs.push_back(Action::State { from, to, reason });
+        self.outputs.push(Action::State { from, to, reason });
         self.beat(now);
     }
 
@@ -512,7 +516,7 @@ impl Machine {
             hold: self.pins.hold,
             members: self.told_members(),
         };
-        self.send_others(&Message::Heartbeat(heartbeat));
+        self.send_others(Message::Heartbeat(heartbeat));
     }
 
     /// A promise that is not on disk may be forgotten, so only its predecessors are told around.
@@ -534,7 +538,7 @@ impl Machine {
             flap_moves: u8::try_from(self.moves.len()).unwrap_or(u8::MAX),
             members: self.ballot.members().told(),
         };
-        self.outputs.push_back(Action::Persist { ticket, state });
+        self.outputs.push(Action::Persist { ticket, state });
         ticket
     }
 
@@ -544,18 +548,21 @@ impl Machine {
             return;
         }
         self.sends_queued += 1;
-        self.outputs.push_back(Action::Send { to, message });
+        self.outputs.push(Action::Send { to, message });
     }
 
-    fn send_others(&mut self, message: &Message) {
-        let others: VoterSet = self.peers.keys().copied().collect();
-        for to in others.iter() {
-            self.send(to, message.clone());
+    fn send_others(&mut self, message: Message) {
+        let others = self.peers.len();
+        if self.sends_queued + others > SENDS_MAX {
+            self.sends_dropped += others as u64;
+            return;
         }
+        self.sends_queued += others;
+        self.outputs.push(Action::SendOthers { message });
     }
 
     fn refuse(&mut self, order: Order, why: String) {
-        self.outputs.push_back(Action::Refused { order, why });
+        self.outputs.push(Action::Refused { order, why });
     }
 
     /// A number below `bound`, from the seed (Steele, Lea, Flood, "Fast splittable pseudorandom number

@@ -29,6 +29,11 @@ pub enum Action {
         /// What.
         message: Message,
     },
+    /// Send to every peer on all live paths.
+    SendOthers {
+        /// What.
+        message: Message,
+    },
     /// Put this on disk, then answer [`crate::Input::Persisted`].
     Persist {
         /// To answer with.

@@ -424,19 +424,29 @@ impl Control {
         }
     }
 
+    /// Sends a message of a group's machine on all paths.
+    fn send(&self, name: &str, recipients: &[VoterId], message: Message) {
+        let Some(group) = self.groups.get(name) else { return };
+        let lease = group.machine.setup().timers.lease;
+        let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
+        let body = GroupMessage { group: name.to_owned(), message, lease_ms };
+        for to in recipients {
+            for (_, link) in self.links.range((*to, 0)..=(*to, u8::MAX)) {
+                if let Some(frame) = body.frame(link.protocol) {
+                    // A full queue is a dead path; the machine expects loss.
+                    drop(link.sender.try_send(frame));
+                }
+            }
+        }
+    }
+
     fn act(&mut self, name: &str, action: Action) {
         let Some(group) = self.groups.get_mut(name) else { return };
         match action {
-            Action::Send { to, message } => {
-                let lease = group.machine.setup().timers.lease;
-                let lease_ms = u32::try_from(lease.as_millis()).unwrap_or(u32::MAX);
-                let body = GroupMessage { group: name.to_owned(), message, lease_ms };
-                for (_, link) in self.links.range((to, 0)..=(to, u8::MAX)) {
-                    if let Some(frame) = body.frame(link.protocol) {
-                        // A full queue is a dead path; the machine expects loss.
-                        drop(link.sender.try_send(frame));
-                    }
-                }
+            Action::Send { to, message } => self.send(name, &[to], message),
+            Action::SendOthers { message } => {
+                let others: Vec<VoterId> = group.machine.peers().keys().copied().collect();
+                self.send(name, &others, message);
             }
             Action::Persist { ticket, state } => {
                 self.state.groups.insert(name.to_owned(), state);

@@ -1,12 +1,11 @@
 //! Everything together, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 use twinhub_redundancy::{
-    Action, Failback, Heartbeat, Input, Machine, Message, NodeInfo, NodeState, Order, PathId, Policy, Setup,
-    StoredState, Timers, VoterId, VoterOutput,
+    Action, Failback, Input, Machine, NodeInfo, NodeState, Order, Policy, Setup, StoredState, Timers, VoterId,
 };
 
 use crate::field::{Field, Finding, instant};
@@ -22,6 +21,7 @@ use crate::story::{Line, Story};
 mod digest;
 mod driver;
 mod health;
+mod mail;
 mod plan;
 mod scripts;
 mod trouble;
@@ -66,7 +66,7 @@ pub struct World {
     queue: Queue<Event>,
     letters: Letters,
     /// What a node wants, while it is carried out; empty in between.
-    actions: VecDeque<Action>,
+    actions: Vec<Action>,
     /// Somebody's lease changed, or two had one: only then can there be two holders.
     is_lease_new: bool,
     story: Story,
@@ -153,7 +153,7 @@ impl World {
             random,
             queue: Queue::new(nanos(timers.heartbeat)),
             letters: Letters::default(),
-            actions: VecDeque::new(),
+            actions: Vec::new(),
             is_lease_new: false,
             story: Story::default(),
         };
@@ -373,31 +373,6 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, to: VoterId, from: VoterId, letter: Letter) {
-        let (Some(site), Some(message)) = (self.sites.get_mut(to), self.letters.read(letter)) else { return };
-        let shown = site.clock.at(self.now);
-        match &mut site.life {
-            Life::Witness(voter) => {
-                let outputs = voter.handle(from, message, shown);
-                self.carry_out_votes(to, outputs);
-            }
-            Life::Node(machine) => {
-                machine.handle_message(from, PathId(0), message, shown);
-                self.carry_out_all(to, shown);
-            }
-            Life::Dead => {}
-        }
-    }
-
-    fn carry_out_votes(&mut self, id: VoterId, outputs: Vec<VoterOutput>) {
-        for output in outputs {
-            match output {
-                VoterOutput::Persist { ticket, state } => self.store(id, ticket, state),
-                VoterOutput::Reply { to, message } => self.transmit(id, to, &message),
-            }
-        }
-    }
-
     /// Hands an input to a node and carries out what it wants.
     fn input(&mut self, id: VoterId, input: Input) {
         let Some(site) = self.sites.get_mut(id) else { return };
@@ -409,21 +384,30 @@ impl World {
 
     /// Carries out what a node wants at this time on its clock.
     fn carry_out_all(&mut self, id: VoterId, shown: Moment) {
-        let Some(Life::Node(machine)) = self.sites.get_mut(id).map(|site| &mut site.life) else { return };
-        let mut actions = std::mem::take(&mut self.actions);
-        let wake = machine.take_outputs(&mut actions, shown);
-        for action in &actions {
-            self.carry_out(id, action);
-            // What an action does may have ended the process: nothing more comes of it.
-            if self.sites.get(id).is_none_or(|site| !site.is_alive()) {
-                break;
-            }
-        }
-        self.actions = actions;
-        if self.sites.get(id).is_none_or(|site| !site.is_alive()) {
-            return;
-        }
         let Some(site) = self.sites.get_mut(id) else { return };
+        let Life::Node(machine) = &mut site.life else { return };
+        let wake = machine.take_outputs(&mut self.actions, shown);
+        if !self.actions.is_empty() {
+            let mut actions = std::mem::take(&mut self.actions);
+            for action in &mut actions {
+                if let Action::SendOthers { message } = action {
+                    self.transmit_others(id, message);
+                    continue;
+                }
+                if let Action::Send { to, message } = action {
+                    self.transmit(id, *to, message);
+                    continue;
+                }
+                self.carry_out(id, action);
+                // What an action does may have ended the process: nothing more comes of it.
+                if self.sites.get(id).is_none_or(|site| !site.is_alive()) {
+                    break;
+                }
+            }
+            actions.clear();
+            self.actions = actions;
+        }
+        let Some(site) = self.sites.get_mut(id).filter(|site| site.is_alive()) else { return };
         if site.wanted.0 != wake {
             site.wanted = (wake, site.clock.when(wake));
         }
@@ -433,40 +417,6 @@ impl World {
             self.push(wake, Event::Wake { site: id });
         } else {
             site.wake = site.wake.min(wake);
-        }
-    }
-
-    fn transmit(&mut self, from: VoterId, to: VoterId, message: &Message) {
-        if let Message::Heartbeat(heartbeat) = message
-            && self.plan.sabotage == Sabotage::Boasting
-            && heartbeat.proven != Some(100)
-        {
-            let proven = Some(100);
-            return self.transmit(from, to, &Message::Heartbeat(Heartbeat { proven, ..heartbeat.clone() }));
-        }
-        self.check_promise(from, message);
-        let (kind, number) = digest::kind(message);
-        self.digest(from, kind, number);
-        let [first, second] = self.net.deliveries(from, to, &mut self.random);
-        if let Some(delay) = second {
-            let letter = self.letters.put(message.clone());
-            self.push(self.now + delay, Event::Deliver { to, from, letter });
-        }
-        if let Some(delay) = first {
-            let letter = self.letters.put(message.clone());
-            self.push(self.now + delay, Event::Deliver { to, from, letter });
-        }
-    }
-
-    /// What a voter tells must be on its disk, and never less than it told before.
-    fn check_promise(&mut self, from: VoterId, message: &Message) {
-        let Message::Grant { epoch, .. } = *message else { return };
-        let Some(site) = self.sites.get_mut(from) else { return };
-        let (stored, told) = (site.disk.promised, site.told);
-        site.told = told.max(epoch);
-        if stored < epoch || epoch < told {
-            let what = format!("{}: {from} granted {epoch}, stored {stored}, told {told}", self.at());
-            self.field.note(Finding::PromiseBroken, what);
         }
     }
 

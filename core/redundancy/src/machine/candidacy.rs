@@ -100,7 +100,7 @@ impl Machine {
     pub(super) fn sees_everyone(&self, now: Moment) -> bool {
         let mut others = self.rivals();
         others.all(|info| {
-            let Some(view) = self.peers.get(&VoterId::Node(info.node)) else { return false };
+            let Some(view) = self.peers.get(VoterId::Node(info.node)) else { return false };
             let is_fresh = view.heard.is_some_and(|heard| now < heard + self.setup.timers.lease);
             let is_ready = view.heartbeat.as_ref().is_some_and(|heartbeat| {
                 heartbeat.state != NodeState::Starting
@@ -129,7 +129,7 @@ impl Machine {
         others
             .filter(|info| Some(info.node) != self.active)
             .filter_map(|info| {
-                let view = self.peers.get(&VoterId::Node(info.node))?;
+                let view = self.peers.get(VoterId::Node(info.node))?;
                 let heartbeat = view.heartbeat.as_ref()?;
                 let is_fresh = view.heard.is_some_and(|heard| now < heard + self.setup.timers.lease);
                 let key = self.key(info.node, heartbeat.state, heartbeat.score, heartbeat.position, best);

@@ -442,8 +442,8 @@ impl Machine {
         }
         self.persist();
         self.agenda.set(Timer::Lease, lease_end.before(self.lead()));
-        self.outputs.push_back(Action::Lease { epoch, until: lease_end });
-        self.outputs.push_back(Action::Activate {
+        self.outputs.push(Action::Lease { epoch, until: lease_end });
+        self.outputs.push(Action::Activate {
             epoch,
             transfer: campaign.token.is_some(),
             guard_until: if is_clean || !Rule::Guard.holds() { now } else { now + timers.guard },

@@ -6,7 +6,6 @@ use super::{Machine, Urgent};
 use crate::epoch::is_sane;
 use crate::message::{Heartbeat, Message, PathId};
 use crate::output::Action;
-use crate::peer::PathView;
 use crate::reason::{Reason, millis};
 use crate::rule::Rule;
 use crate::setup::VoterId;
@@ -15,13 +14,11 @@ use crate::stored::Hold;
 
 impl Machine {
     pub(super) fn on_message(&mut self, from: VoterId, path: PathId, message: &Message, now: Moment) {
-        let Some(view) = self.peers.get_mut(&from) else { return };
+        let Some(view) = self.peers.get_mut(from) else { return };
         let silent = view.heard.map(|heard| now.since(heard));
         view.heard = Some(now);
-        if let Some(known) = view.paths.get_mut(&path) {
+        if let Some(known) = view.path_mut(path) {
             known.heard = Some(now);
-        } else if view.paths.len() < PATHS_MAX {
-            view.paths.insert(path, PathView { heard: Some(now), ..PathView::default() });
         }
         if let Some(silent) = silent.filter(|silent| *silent >= self.setup.timers.lease) {
             self.returned.insert(from, u64::try_from(silent.as_millis()).unwrap_or(u64::MAX));
@@ -32,7 +29,7 @@ impl Machine {
         match *message {
             Message::Heartbeat(ref heartbeat) => self.on_heartbeat(from, heartbeat, now),
             Message::VoterStatus { promised, incarnation, .. } => {
-                if let Some(view) = self.peers.get_mut(&from) {
+                if let Some(view) = self.peers.get_mut(from) {
                     view.process = view.process.max(incarnation);
                 }
                 self.note_promise(from, promised);
@@ -68,9 +65,9 @@ impl Machine {
     }
 
     pub(super) fn on_path(&mut self, peer: VoterId, path: PathId, connected: bool) {
-        let Some(view) = self.peers.get_mut(&peer) else { return };
-        if view.paths.len() < PATHS_MAX || view.paths.contains_key(&path) {
-            view.paths.entry(path).or_default().connected = connected;
+        let Some(view) = self.peers.get_mut(peer) else { return };
+        if let Some(known) = view.path_mut(path) {
+            known.connected = connected;
         }
         if connected {
             // The other side should not have to wait for the next one to know who is active.
@@ -105,14 +102,14 @@ impl Machine {
     }
 
     fn note_promise(&mut self, from: VoterId, promised: Epoch) {
-        if let Some(view) = self.peers.get_mut(&from) {
+        if let Some(view) = self.peers.get_mut(from) {
             view.promised = view.promised.max(promised);
         }
     }
 
     fn on_heartbeat(&mut self, from: VoterId, heartbeat: &Heartbeat, now: Moment) {
         let Some(node) = from.node() else { return };
-        let Some(view) = self.peers.get_mut(&from) else { return };
+        let Some(view) = self.peers.get_mut(from) else { return };
         let age = (heartbeat.incarnation, heartbeat.sequence);
         let is_old = view.heartbeat.as_ref().is_some_and(|last| age <= (last.incarnation, last.sequence));
         let is_dead = view.dead.is_some_and(|dead| heartbeat.incarnation <= dead);
@@ -123,11 +120,11 @@ impl Machine {
             (heartbeat.state, heartbeat.epoch, heartbeat.promised, heartbeat.hold);
         let is_new = view.heartbeat.as_ref().is_none_or(|last| last.incarnation < heartbeat.incarnation);
         view.process = view.process.max(Some(heartbeat.incarnation));
+        view.promised = view.promised.max(promised);
         if is_new {
             self.ballot.greet(node, heartbeat.incarnation, now);
         }
         view.heartbeat = Some(heartbeat.clone());
-        self.note_promise(from, promised);
         self.adopt_hold(hold, now);
         self.note_epoch(from, promised, now);
         self.note_epoch(from, epoch, now);
@@ -139,7 +136,9 @@ impl Machine {
             self.lose_active(now);
             self.follow(now);
         }
-        if let Some(silent_ms) = self.returned.remove(&from).filter(|_| !is_new) {
+        if !self.returned.is_empty()
+            && let Some(silent_ms) = self.returned.remove(&from).filter(|_| !is_new)
+        {
             self.announce_again(node, silent_ms);
         }
         if is_new {
@@ -152,7 +151,7 @@ impl Machine {
     fn announce_again(&mut self, node: NodeRank, silent_ms: u64) {
         if let (NodeState::Active, Some(tenure)) = (self.state, &self.tenure) {
             let reason = Reason::Healed { node, silent_ms };
-            self.outputs.push_back(Action::Announce { epoch: tenure.epoch, reason });
+            self.outputs.push(Action::Announce { epoch: tenure.epoch, reason });
         }
     }
 
@@ -186,17 +185,17 @@ impl Machine {
                 let reason = Reason::ActiveFound { active, epoch };
                 if self.may_have_diverged {
                     self.enter(NodeState::Reconciling, reason, now);
-                    self.outputs.push_back(Action::Reconcile { active, epoch });
+                    self.outputs.push(Action::Reconcile { active, epoch });
                 } else {
                     self.enter(NodeState::Syncing, reason, now);
-                    self.outputs.push_back(Action::Standby { active: Some(active), epoch });
+                    self.outputs.push(Action::Standby { active: Some(active), epoch });
                 }
             }
             (NodeState::Syncing | NodeState::Standby, active) => {
-                self.outputs.push_back(Action::Standby { active, epoch });
+                self.outputs.push(Action::Standby { active, epoch });
             }
             (NodeState::Reconciling, Some(active)) => {
-                self.outputs.push_back(Action::Reconcile { active, epoch });
+                self.outputs.push(Action::Reconcile { active, epoch });
             }
             (
                 NodeState::Starting
@@ -273,7 +272,7 @@ impl Machine {
         {
             self.abandon_election(now);
             self.enter(NodeState::Reconciling, Reason::Diverged { position: self.position, common }, now);
-            self.outputs.push_back(Action::Reconcile { active, epoch: self.followed });
+            self.outputs.push(Action::Reconcile { active, epoch: self.followed });
         }
     }
 
@@ -281,7 +280,7 @@ impl Machine {
         self.may_have_diverged = false;
         if self.state == NodeState::Reconciling {
             self.enter(NodeState::Standby, Reason::Merged { position: self.position, set_aside }, now);
-            self.outputs.push_back(Action::Standby { active: self.active, epoch: self.followed });
+            self.outputs.push(Action::Standby { active: self.active, epoch: self.followed });
         }
     }
 
@@ -300,7 +299,7 @@ impl Machine {
         }
         self.ballot.resign(node, epoch, incarnation, now);
         let was_active = self.active == Some(node);
-        let Some(view) = self.peers.get_mut(&VoterId::Node(node)) else { return };
+        let Some(view) = self.peers.get_mut(VoterId::Node(node)) else { return };
         if is_dead {
             view.dead = view.dead.max(Some(incarnation));
             self.ballot.bury(node, incarnation, now);
@@ -325,7 +324,7 @@ impl Machine {
     }
 
     fn on_bye(&mut self, from: VoterId, incarnation: Incarnation, now: Moment) {
-        let Some(view) = self.peers.get_mut(&from) else { return };
+        let Some(view) = self.peers.get_mut(from) else { return };
         if view.heartbeat.as_ref().is_some_and(|last| last.incarnation <= incarnation) {
             view.heartbeat = None;
             view.dead = view.dead.max(Some(incarnation));
@@ -351,17 +350,14 @@ impl Machine {
     pub(super) fn tell_hold(&mut self) {
         let Hold { version, on } = self.pins.hold;
         let reason = if on { Reason::Paused { version } } else { Reason::Resumed { version } };
-        self.outputs.push_back(Action::Alarm { reason });
+        self.outputs.push(Action::Alarm { reason });
     }
 
     pub(super) fn heard(&self, id: VoterId) -> Option<Moment> {
-        self.peers.get(&id)?.heard
+        self.peers.get(id)?.heard
     }
 
     fn is_voter(&self, id: VoterId) -> bool {
         self.setup.voters().any(|voter| voter == id)
     }
 }
-
-/// More network paths to one peer than anybody lays.
-const PATHS_MAX: usize = 8;

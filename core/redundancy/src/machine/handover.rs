@@ -83,7 +83,7 @@ impl Machine {
         if !self.is_member(VoterId::Node(node)) {
             return Some(Ineligible::Shrunk { node });
         }
-        let view = self.peers.get(&VoterId::Node(node))?;
+        let view = self.peers.get(VoterId::Node(node))?;
         let heard = view.heard.unwrap_or(self.started);
         let limit = self.setup.timers.lease;
         let Some(heartbeat) = view.heartbeat.as_ref().filter(|_| now < heard + limit) else {
@@ -112,13 +112,13 @@ impl Machine {
     }
 
     fn score_of(&self, node: NodeRank) -> u8 {
-        let view = self.peers.get(&VoterId::Node(node));
+        let view = self.peers.get(VoterId::Node(node));
         view.and_then(|view| view.heartbeat.as_ref()).map_or(0, |heartbeat| heartbeat.score.min(SCORE_MAX))
     }
 
     /// What of its health a node has proven.
     fn proven_of(&self, node: NodeRank) -> u8 {
-        let view = self.peers.get(&VoterId::Node(node));
+        let view = self.peers.get(VoterId::Node(node));
         let proven = view.and_then(|view| view.heartbeat.as_ref()).and_then(|heartbeat| heartbeat.proven);
         proven.unwrap_or(0).min(SCORE_MAX)
     }
@@ -137,7 +137,7 @@ impl Machine {
         let epoch = tenure.epoch;
         // A driver that is late gets the time of the margin before it is doubted.
         self.agenda.set(Timer::Drain, deadline + timers.margin);
-        self.outputs.push_back(Action::Drain { epoch, to, deadline, reason: reason.clone() });
+        self.outputs.push(Action::Drain { epoch, to, deadline, reason: reason.clone() });
         self.enter(NodeState::Draining, reason, now);
         if matches!(cause, MoveCause::Score { .. }) {
             self.count_handover(epoch, now);
@@ -160,8 +160,8 @@ impl Machine {
         self.gates_closed = false;
         self.agenda.set(Timer::Watchdog, now + self.setup.timers.margin);
         let reason = Reason::DrainTimeout { limit_ms };
-        self.outputs.push_back(Action::Lease { epoch, until: now });
-        self.outputs.push_back(Action::CloseGates { epoch, reason, abort_links: true });
+        self.outputs.push(Action::Lease { epoch, until: now });
+        self.outputs.push(Action::CloseGates { epoch, reason, abort_links: true });
     }
 
     /// The gates of this epoch are closed for good: the role is given away.
@@ -177,7 +177,7 @@ impl Machine {
         self.followed = self.followed.max(tenure.epoch);
         self.active = None;
         self.active_changed = now;
-        self.outputs.push_back(Action::Lease { epoch: tenure.epoch, until: now });
+        self.outputs.push(Action::Lease { epoch: tenure.epoch, until: now });
         let timers = self.setup.timers;
         // The target has the time of a lease; so do the grants that this node had.
         self.ask_after = now + timers.lease + timers.stagger;
@@ -192,7 +192,7 @@ impl Machine {
             };
             self.handoff = Some(Handoff { token, until: now + timers.lease });
             self.agenda.set(Timer::Handoff, now + timers.heartbeat);
-            self.send_others(&Message::Transfer { token });
+            self.send_others(Message::Transfer { token });
         }
         let reason = if drained {
             Reason::Drained { position, took_ms: millis(now, drain.since) }
@@ -209,7 +209,7 @@ impl Machine {
     pub(super) fn on_handoff_timer(&mut self, now: Moment) {
         let Some(handoff) = self.handoff else { return };
         if now < handoff.until {
-            self.send_others(&Message::Transfer { token: handoff.token });
+            self.send_others(Message::Transfer { token: handoff.token });
             self.agenda.set(Timer::Handoff, now + self.setup.timers.heartbeat);
             return;
         }
@@ -355,7 +355,7 @@ impl Machine {
         if self.moves.len() >= usize::from(limit) && !self.flap_alarmed {
             self.flap_alarmed = true;
             let window_s = self.setup.timers.flap_window.as_secs();
-            self.outputs.push_back(Action::Alarm { reason: Reason::FlapLimit { moves: limit, window_s } });
+            self.outputs.push(Action::Alarm { reason: Reason::FlapLimit { moves: limit, window_s } });
         }
     }
 
@@ -376,7 +376,7 @@ impl Machine {
         match target {
             Some(to) => self.begin_drain(Some(to), MoveCause::StepFailed, reason, now),
             // The other one could not do it either, or is not there: half a plant is better than none.
-            None => self.outputs.push_back(Action::Alarm { reason }),
+            None => self.outputs.push(Action::Alarm { reason }),
         }
     }
 

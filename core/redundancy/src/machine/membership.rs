@@ -316,7 +316,7 @@ impl Machine {
         absent.push(Absence { voter: from, ground, hold: false, process: Some(process) });
         let change = MembersChange::Shrink { voter: from, fenced: false, hold: false };
         if let Err(why) = self.begin_change(change, absent, &staying, false, now) {
-            self.outputs.push_back(Action::Alarm { reason: Reason::MembersKept { voter: from, why } });
+            self.outputs.push(Action::Alarm { reason: Reason::MembersKept { voter: from, why } });
         }
     }
 
@@ -329,7 +329,7 @@ impl Machine {
         let until = self.membership.leaves_at.unwrap_or(now + self.setup.timers.lease * 2);
         if self.stopping && may_be_missed && has_holder && now < until {
             self.membership.leaves_at = Some(until);
-            self.send_others(&Message::Leave { incarnation: self.incarnation });
+            self.send_others(Message::Leave { incarnation: self.incarnation });
         } else {
             self.membership.leaves_at = None;
             self.resign(now);
@@ -376,7 +376,7 @@ impl Machine {
         if voter == self.setup.me {
             return Err(format!("{voter} is active: `switchover` first"));
         }
-        let Some(view) = self.peers.get(&voter) else { return Err(format!("{voter} is not known")) };
+        let Some(view) = self.peers.get(voter) else { return Err(format!("{voter} is not known")) };
         let heard = view.heard.unwrap_or(self.started);
         let silent_ms = millis(now, heard);
         // By then a lease that it may have held has ended on every clock.
@@ -414,7 +414,7 @@ impl Machine {
         if voter == self.setup.me {
             return None;
         }
-        let view = self.peers.get(&voter)?;
+        let view = self.peers.get(voter)?;
         let heard = view.heard.unwrap_or(self.started);
         if now >= heard + self.setup.timers.lease || (voter.node().is_some() && view.heartbeat.is_none()) {
             return Some(Unready::Silent { voter, silent_ms: millis(now, heard) });
@@ -468,7 +468,7 @@ impl Machine {
         if absence.voter.node().is_some() || self.membership.were_away.contains(absence.voter) {
             return true;
         }
-        let process = self.peers.get(&absence.voter).and_then(|view| view.process);
+        let process = self.peers.get(absence.voter).and_then(|view| view.process);
         process > absence.process && absence.process.is_some()
     }
 
@@ -519,7 +519,7 @@ impl Machine {
             && (is_even || ready.len() > 1 || absent.len() == 1)
             && let Err(why) = self.change_members(MembersChange::Grow { voter: *voter }, false, now)
         {
-            self.outputs.push_back(Action::Alarm { reason: Reason::MembersKept { voter: *voter, why } });
+            self.outputs.push(Action::Alarm { reason: Reason::MembersKept { voter: *voter, why } });
         }
     }
 
@@ -571,7 +571,7 @@ impl Machine {
     }
 
     fn say_members(&mut self, reason: Reason) {
-        self.outputs.push_back(Action::Members { members: self.members().clone(), reason });
+        self.outputs.push(Action::Members { members: self.members().clone(), reason });
     }
 
     /// The voters that answered within a lease, this node included.

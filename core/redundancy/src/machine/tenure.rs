@@ -183,10 +183,10 @@ impl Machine {
         tenure.forced = false;
         let epoch = tenure.epoch;
         self.agenda.set(Timer::Lease, end.before(lead));
-        self.outputs.push_back(Action::Lease { epoch, until: end });
+        self.outputs.push(Action::Lease { epoch, until: end });
         if was_unquorate {
             let reason = Reason::QuorumRegained { votes, needed };
-            self.outputs.push_back(Action::Quorum { epoch, quorate: true, split_possible: false, reason });
+            self.outputs.push(Action::Quorum { epoch, quorate: true, split_possible: false, reason });
             self.beat(now);
         }
     }
@@ -298,14 +298,14 @@ impl Machine {
         let early = end.before(self.lead());
         // What cannot be prolonged is looked at when it ends, not again and again right before.
         self.agenda.set(Timer::Lease, if early > now { early } else { end });
-        self.outputs.push_back(Action::Lease { epoch, until: end });
+        self.outputs.push(Action::Lease { epoch, until: end });
         if is_new {
             let reason = if forced {
                 Reason::ForcedFailover { votes, needed }
             } else {
                 Reason::Unquorate { policy, silent_ms, limit_ms }
             };
-            self.outputs.push_back(Action::Quorum { epoch, quorate: false, split_possible: true, reason });
+            self.outputs.push(Action::Quorum { epoch, quorate: false, split_possible: true, reason });
             self.beat(now);
         }
     }
@@ -325,8 +325,8 @@ impl Machine {
             self.agenda.clear(timer);
         }
         self.agenda.set(Timer::Watchdog, now + self.setup.timers.margin);
-        self.outputs.push_back(Action::Lease { epoch: tenure.epoch, until: now });
-        self.outputs.push_back(Action::CloseGates {
+        self.outputs.push(Action::Lease { epoch: tenure.epoch, until: now });
+        self.outputs.push(Action::CloseGates {
             epoch: tenure.epoch,
             reason: reason.clone(),
             abort_links: true,
@@ -357,7 +357,7 @@ impl Machine {
         let reason = Reason::GatesNotClosed {
             limit_ms: millis(Moment::ZERO + self.setup.timers.margin, Moment::ZERO),
         };
-        self.outputs.push_back(Action::Abort { reason: reason.clone() });
+        self.outputs.push(Action::Abort { reason: reason.clone() });
         self.tenure = None;
         self.enter(NodeState::Faulted, reason, now);
     }
@@ -390,16 +390,16 @@ impl Machine {
         let promised = self.ballot.grant().filter(|grant| grant.node == node).map(|_| self.ballot.promised());
         let epoch = self.last_active.max(promised.unwrap_or(Epoch::NONE));
         self.ballot.resign(node, epoch, incarnation, now);
-        self.send_others(&Message::Resigned { node, epoch, incarnation });
+        self.send_others(Message::Resigned { node, epoch, incarnation });
         if self.stopping {
-            self.send_others(&Message::Bye { incarnation });
-            self.outputs.push_back(Action::Stopped);
+            self.send_others(Message::Bye { incarnation });
+            self.outputs.push(Action::Stopped);
         }
     }
 
     /// When the last message of any voter came, or when this process started.
     pub(super) fn last_heard_of_voters(&self) -> Moment {
-        let heard = self.setup.voters().filter_map(|id| self.peers.get(&id)?.heard);
+        let heard = self.setup.voters().filter_map(|id| self.peers.get(id)?.heard);
         heard.max().unwrap_or(self.started)
     }
 }

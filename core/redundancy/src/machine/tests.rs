@@ -89,7 +89,7 @@ impl Bench {
                     {
                         self.machine.handle_input(Input::Persisted { ticket }, self.now);
                     }
-                    self.actions.push(action);
+                    self.note(action);
                 }
             }
         }
@@ -104,10 +104,20 @@ impl Bench {
                     self.input(Input::Tick);
                 }
                 Output::Timeout(_) => break,
-                Output::Action(action) => self.actions.push(action),
+                Output::Action(action) => self.note(action),
             }
         }
         self.now = end;
+    }
+
+    /// What goes to everyone is noted for each, so that a test looks for one kind of action only.
+    fn note(&mut self, action: Action) {
+        if let Action::SendOthers { message } = action {
+            let others = self.machine.peers().keys();
+            self.actions.extend(others.map(|to| Action::Send { to: *to, message: message.clone() }));
+        } else {
+            self.actions.push(action);
+        }
     }
 
     /// As `wait`, while the other node says how it is and the witness grants what is asked.

@@ -81,7 +81,7 @@ impl Control {
         let state = machine.state();
         // One that is silent for longer than a lease acts no more, whether or not anybody follows it.
         let is_heard = |node: &NodeRank| {
-            let heard = machine.peers().get(&VoterId::Node(*node)).and_then(|peer| peer.heard);
+            let heard = machine.peers().get(VoterId::Node(*node)).and_then(|peer| peer.heard);
             heard.is_some_and(|heard| now.since(heard) < machine.setup().timers.lease)
         };
         let active =
@@ -106,11 +106,11 @@ impl Control {
             })
             .collect();
         let other = active.filter(|node| *node != self.shared.rank);
-        let active_heard = other.and_then(|node| machine.peers().get(&VoterId::Node(node))?.heard);
+        let active_heard = other.and_then(|node| machine.peers().get(VoterId::Node(node))?.heard);
         let protected = if state.holds_lease() {
             machine.is_protected()
         } else {
-            let heartbeat = active.and_then(|node| machine.peers().get(&VoterId::Node(node)));
+            let heartbeat = active.and_then(|node| machine.peers().get(VoterId::Node(node)));
             let told = heartbeat.and_then(|peer| peer.heartbeat.as_ref());
             // One of the version before says only whether a majority stands behind it. Of two voters neither can
             // act without the other.

@@ -76,7 +76,8 @@ impl World {
 
     pub(super) fn carry_out(&mut self, id: VoterId, action: &Action) {
         match *action {
-            Action::Send { to, ref message } => self.transmit(id, to, message),
+            // Messages are taken out before.
+            Action::Send { .. } | Action::SendOthers { .. } => {}
             Action::Persist { ticket, ref state } => self.store(id, ticket, state.clone()),
             Action::Lease { epoch, until } => {
                 if let Some(site) = self.sites.get_mut(id) {

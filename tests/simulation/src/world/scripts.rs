@@ -5,7 +5,7 @@ use std::time::Duration;
 use twinhub_model::NodeRank;
 use twinhub_redundancy::{MembersChange, Message, NodeState, Order, Timers, VoterId};
 
-use super::{Event, IN_FLIGHT_PERCENT, Plan, World, nanos};
+use super::{IN_FLIGHT_PERCENT, Plan, World, nanos};
 use crate::field::Finding;
 use crate::net::Quality;
 
@@ -108,8 +108,7 @@ impl World {
         // The witness hears the word at once, the backup when the renewal has come in, too.
         let word = Message::Resigned { node: NodeRank(0), epoch, incarnation };
         for (to, after) in [(VoterId::Witness, Duration::from_millis(1)), (BACKUP, way)] {
-            let letter = self.letters.put(word.clone());
-            self.push(self.now + nanos(after), Event::Deliver { to, from: MAIN, letter });
+            self.deliver_at(self.now + nanos(after), MAIN, to, word.clone());
         }
         self.pass(way);
         let limit = timers.lease / 2 + timers.guard;
@@ -131,19 +130,15 @@ impl World {
         // Its promise is not on the disk yet; what it asks after that is slow.
         self.net.heal();
         let way = timers.renew / 2;
-        self.net.quality = Quality { delay_min: way, delay_max: way, ..Quality::GOOD };
+        self.net.set_quality(Quality { delay_min: way, delay_max: way, ..Quality::GOOD });
         self.pass(Duration::from_millis(5));
-        self.net.quality = Quality::GOOD;
+        self.net.set_quality(Quality::GOOD);
         let Some(site) = self.sites.get(BACKUP) else { return };
         let (epoch, incarnation) = (site.disk.promised, site.incarnation);
         self.remove(1);
         let word = Message::Resigned { node: NodeRank(1), epoch, incarnation };
         for to in [VoterId::Witness, MAIN] {
-            let letter = self.letters.put(word.clone());
-            self.push(
-                self.now + nanos(Duration::from_millis(1)),
-                Event::Deliver { to, from: BACKUP, letter },
-            );
+            self.deliver_at(self.now + nanos(Duration::from_millis(1)), BACKUP, to, word.clone());
         }
         let limit = timers.lease;
         self.until(limit, |world| world.state(0) == Some(NodeState::Active));

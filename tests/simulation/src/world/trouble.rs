@@ -169,8 +169,7 @@ impl World {
             for to in self.ids() {
                 for delay in self.net.deliveries(id, to, &mut self.random).into_iter().flatten() {
                     let at = self.now + delay + self.random.below(lease / 2);
-                    let letter = self.letters.put(Message::Resigned { node, epoch, incarnation });
-                    self.push(at, Event::Deliver { to, from: id, letter });
+                    self.deliver_at(at, id, to, Message::Resigned { node, epoch, incarnation });
                 }
             }
         }

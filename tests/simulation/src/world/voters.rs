@@ -68,7 +68,11 @@ impl World {
         let incarnation = site.incarnation;
         self.note("-- the witness leaves");
         for rank in 0..self.plan.nodes {
-            self.transmit(VoterId::Witness, VoterId::Node(NodeRank(rank)), &Message::Leave { incarnation });
+            self.transmit(
+                VoterId::Witness,
+                VoterId::Node(NodeRank(rank)),
+                &mut Message::Leave { incarnation },
+            );
         }
         let gone = self.now + nanos(self.timers.lease);
         self.push(gone, Event::Kill { site: VoterId::Witness, incarnation });

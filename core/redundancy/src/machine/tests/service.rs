@@ -369,7 +369,7 @@ fn a_process_that_says_that_it_stopped_is_heard_again_when_it_was_resumed() {
     bench.hear(VoterId::Node(A), word(epoch_of(A, 1)));
     bench.beat(A, NodeState::Standby, epoch_of(A, 1));
     let state = |bench: &Bench| {
-        let view = bench.machine.peers().get(&VoterId::Node(A)).unwrap();
+        let view = bench.machine.peers().get(VoterId::Node(A)).unwrap();
         view.heartbeat.as_ref().map(|heartbeat| heartbeat.state)
     };
     assert_eq!(state(&bench), Some(NodeState::Standby));
