@@ -92,7 +92,7 @@ fn simulated_hours(words: &[&str]) -> Result<()> {
     }
     let seeds = seeds.ok_or_else(|| Failure::usage("--hours and --from need --seeds N".to_owned()))?;
     let mut cargo = cargo();
-    cargo.args(["test", "--release", "--package", "twinhub-simulation", "--test", "hours", "--"]);
+    cargo.args(["test", "--profile", "sim", "--package", "twinhub-simulation", "--test", "hours", "--"]);
     cargo.args(["--nocapture", "no_invariant_fails_in_hours_of_faults"]);
     let numbers = [("TWINHUB_FIRST_SEED", first), ("TWINHUB_SEEDS", seeds), ("TWINHUB_HOURS", hours)];
     run(cargo.envs(numbers.map(|(name, number)| (name, number.to_string()))))
