@@ -102,6 +102,26 @@ pub enum Message {
         /// The last position that both have.
         common: Position,
     },
+    /// Any node: send me the records behind `after` and before `before`; damage took mine.
+    Fetch {
+        /// A number of the asking node.
+        stream: u32,
+        /// The record before the first.
+        after: Position,
+        /// The record behind the last.
+        before: Position,
+    },
+    /// Whoever was asked: those records, or the first of them; none if this node lacks them, too.
+    Fetched {
+        /// The number of the question.
+        stream: u32,
+        /// Hash of the dictionary that explains them.
+        dictionary: u64,
+        /// Whether nothing is between the last of them and the end of the range.
+        is_complete: bool,
+        /// The records.
+        batch: EntryBatch,
+    },
     /// Standby: send at most this many bytes per second of snapshot; 0 lifts the limit.
     Throttle {
         /// The stream.
@@ -124,6 +144,8 @@ impl Message {
             | Message::Entries { stream, .. }
             | Message::Ack { stream, .. }
             | Message::Diverged { stream, .. }
+            | Message::Fetch { stream, .. }
+            | Message::Fetched { stream, .. }
             | Message::Throttle { stream, .. } => *stream,
         }
     }
@@ -140,6 +162,8 @@ impl Message {
             Message::Entries { .. } => "entries",
             Message::Ack { .. } => "acknowledgement",
             Message::Diverged { .. } => "diverged",
+            Message::Fetch { .. } => "fetch",
+            Message::Fetched { .. } => "fetched",
             Message::Throttle { .. } => "throttle",
         }
     }
@@ -184,6 +208,17 @@ impl Message {
             }
             Message::Diverged { stream, common } => {
                 put(out, DIVERGED, &DivergedBody { stream: *stream, common: *common });
+            }
+            Message::Fetch { stream, after, before } => {
+                put(out, FETCH, &PairBody { stream: *stream, one: *after, two: *before });
+            }
+            Message::Fetched { stream, dictionary, is_complete, batch } => {
+                out.reserve(15 + batch.size_bytes());
+                out.extend_from_slice(&[FETCHED, LAYOUT]);
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&dictionary.to_le_bytes());
+                out.push(u8::from(*is_complete));
+                out.extend_from_slice(batch.as_bytes());
             }
             Message::Throttle { stream, bytes_per_second } => {
                 put(out, THROTTLE, &ThrottleBody { stream: *stream, bytes_per_second: *bytes_per_second });
@@ -244,6 +279,19 @@ impl Message {
             DIVERGED => {
                 let DivergedBody { stream, common } = fields(body)?;
                 Message::Diverged { stream, common }
+            }
+            FETCH => {
+                let PairBody { stream, one: after, two: before } = fields(body)?;
+                Message::Fetch { stream, after, before }
+            }
+            FETCHED => {
+                let (stream, rest) = raw_u32(body)?;
+                let (dictionary, rest) = raw_u64(rest)?;
+                let [is_complete @ 0..=1, rest @ ..] = rest else {
+                    return Err(unreadable("it does not say whether it is complete"));
+                };
+                let batch = EntryBatch::parse(rest)?;
+                Message::Fetched { stream, dictionary, is_complete: *is_complete == 1, batch }
             }
             THROTTLE => {
                 let ThrottleBody { stream, bytes_per_second } = fields(body)?;
@@ -360,6 +408,8 @@ const ENTRIES: u8 = 7;
 const ACK: u8 = 8;
 const DIVERGED: u8 = 9;
 const THROTTLE: u8 = 10;
+const FETCH: u8 = 11;
+const FETCHED: u8 = 12;
 /// Layout version of all bodies.
 const LAYOUT: u8 = 1;
 
@@ -437,6 +487,19 @@ mod tests {
                 durable
             }),
             (stream, position()).prop_map(|(stream, common)| Message::Diverged { stream, common }),
+            (stream, position(), position()).prop_map(|(stream, after, before)| Message::Fetch {
+                stream,
+                after,
+                before
+            }),
+            (stream, any::<u64>(), any::<bool>(), batch()).prop_map(
+                |(stream, dictionary, is_complete, batch)| Message::Fetched {
+                    stream,
+                    dictionary,
+                    is_complete,
+                    batch
+                }
+            ),
             (stream, any::<u64>())
                 .prop_map(|(stream, bytes_per_second)| Message::Throttle { stream, bytes_per_second }),
         ]
@@ -469,7 +532,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_never_panic(tag in 0_u8..12, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn hostile_bytes_never_panic(tag in 0_u8..14, body in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag, LAYOUT];
             bytes.extend(&body);
             if let Ok(Message::Entries { batch, .. }) = Message::decode(&bytes) {

@@ -183,9 +183,11 @@ impl Receiver {
                 self.state = ReceiverState::Diverged;
                 Ok(ReceiverAction::Diverged { common })
             }
-            Message::Want { .. } | Message::Ack { .. } | Message::Throttle { .. } => {
-                Err(ReplicaError::WrongSide { message: message.name() })
-            }
+            Message::Want { .. }
+            | Message::Ack { .. }
+            | Message::Fetch { .. }
+            | Message::Fetched { .. }
+            | Message::Throttle { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
 

@@ -217,6 +217,8 @@ impl Sender {
             | Message::SnapshotState { .. }
             | Message::SnapshotEnd { .. }
             | Message::Entries { .. }
+            | Message::Fetch { .. }
+            | Message::Fetched { .. }
             | Message::Diverged { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
@@ -474,7 +476,7 @@ impl Sender {
 
 fn content_bytes(message: &Message) -> u64 {
     let bytes = match message {
-        Message::Entries { batch, .. } => batch.size_bytes(),
+        Message::Entries { batch, .. } | Message::Fetched { batch, .. } => batch.size_bytes(),
         Message::SnapshotSamples { body: bytes, .. }
         | Message::Dictionary { bytes, .. }
         | Message::SnapshotState { bytes, .. } => bytes.len(),
@@ -483,6 +485,7 @@ fn content_bytes(message: &Message) -> u64 {
         | Message::SnapshotEnd { .. }
         | Message::Ack { .. }
         | Message::Diverged { .. }
+        | Message::Fetch { .. }
         | Message::Throttle { .. } => 0,
     };
     bytes as u64

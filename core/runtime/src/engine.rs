@@ -38,6 +38,7 @@ use crate::table::ItemTable;
 use acceptance::Acceptance;
 use commands::Commands;
 use deactivation::{Closing, Draining};
+use healing::Healing;
 use health::HealthLook;
 use journaling::spawn_syncer;
 use outputs::Carried;
@@ -56,6 +57,7 @@ pub(crate) mod acceptance;
 pub(crate) mod commands;
 pub(crate) mod deactivation;
 pub(crate) mod effect;
+pub(crate) mod healing;
 pub(crate) mod health;
 pub(crate) mod inputs;
 pub(crate) mod journaling;
@@ -166,6 +168,7 @@ pub(crate) struct Engine {
     /// Room for samples and for what links carry of them, used again and again: it stays in the processor's cache.
     unpacked: Vec<Sample>,
     carried: Carried,
+    healing: Healing,
     synced_at: Moment,
     sync_interval: Duration,
     sync_wanted: bool,
@@ -222,6 +225,7 @@ impl Engine {
             timeline: Timeline::default(),
             unanswered_since: None,
             counters: EngineCounters::default(),
+            healing: Healing::new(clock::now()),
             health: HealthLook::new(setup.watches, clock::now()),
             unpacked: Vec::new(),
             carried: Carried::new(),
@@ -309,6 +313,7 @@ impl Engine {
                 }));
             }
             Job::Synced(outcome) => self.on_synced(outcome),
+            Job::Scrubbed(scrubbed) => self.on_scrubbed(scrubbed),
             Job::Resync => self.on_resync(),
             Job::Note(event) => self.note(event),
             Job::Propose(proposal) => self.on_proposal(*proposal),
@@ -330,6 +335,7 @@ impl Engine {
         self.release_intents(now);
         self.confirm_proposals(now);
         self.accept(now);
+        self.heal(now);
         self.expire_writes(now);
         self.advance_drain(now);
         self.look_at_health(now);

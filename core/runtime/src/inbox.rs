@@ -64,6 +64,8 @@ pub(crate) enum Job {
     Read { after: Position, reply: oneshot::Sender<ReadAnswer> },
     /// The disk has taken journal bytes, or refused them.
     Synced(twinhub_store::SyncOutcome),
+    /// A closed file of the journal was read again.
+    Scrubbed(twinhub_store::Scrubbed),
     /// Start over with a full copy from the active node.
     Resync,
     /// Something worth keeping for an operator.

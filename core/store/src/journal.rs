@@ -13,6 +13,7 @@
 
 mod dictionary;
 mod fork;
+mod heal;
 mod read;
 mod recover;
 mod scan;
@@ -38,6 +39,7 @@ use crate::medium::{sync_dir, write_all_at};
 use crate::{Disk, Medium, StoreError};
 
 pub use self::fork::Fork;
+pub use self::heal::{Hole, RangeRead, Scrub, Scrubbed};
 pub use self::read::{Body, Entry, ReadEnd, Relation};
 pub use self::recover::{Damage, Recovery};
 
@@ -91,6 +93,8 @@ pub struct Journal {
     must_roll: bool,
     /// That file continues behind a snapshot.
     is_restart: bool,
+    /// Ranges that damage took, oldest first.
+    holes: Vec<Hole>,
     /// Changes when records are set aside or a sync failed, so that a sync from before is not believed.
     generation: u64,
 }
@@ -144,6 +148,7 @@ impl Journal {
             current: None,
             must_roll: false,
             is_restart: false,
+            holes: found.holes,
             generation: 0,
             options,
         };
@@ -490,6 +495,7 @@ impl Journal {
             if hash != self.dictionary && self.segments.iter().all(|one| one.header.dictionary != hash) {
                 remove_quietly(&dictionary::path(&self.options.dir, hash));
             }
+            self.forget_old_holes();
         }
     }
 

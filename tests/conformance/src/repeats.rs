@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use twinhub_model::{Position, Record, Value};
+use twinhub_model::{Position, Record, SampleFlags, Value};
 use twinhub_peers::{Commander, Cut, Mosquitto, wait_until};
 use twinhub_store::{Journal, JournalOptions, ReadEnd};
 
@@ -363,7 +363,9 @@ fn count(folder: &Path, checked: u64) -> Result<BTreeMap<u64, u32>> {
                 at = position;
                 if let Ok(Record::Samples(samples)) = twinhub_wire::record::decode(body) {
                     for sample in samples.iter() {
-                        if let Value::I64(number) = sample.value
+                        // A new quality is no new value.
+                        if !sample.flags.contains(SampleFlags::QUALITY_ONLY)
+                            && let Value::I64(number) = sample.value
                             && let Ok(number) = u64::try_from(number)
                             && number > checked
                         {
@@ -456,7 +458,7 @@ mod tests {
             quality: twinhub_model::Quality::GOOD,
             source: twinhub_model::Timestamp::NONE,
             server: twinhub_model::Timestamp::NONE,
-            flags: twinhub_model::SampleFlags::default(),
+            flags: SampleFlags::default(),
         }
     }
 }

@@ -161,8 +161,13 @@ impl Replication {
     }
 
     /// What this peer understands; without a connection nothing is sent that matters.
-    fn protocol_of(&self, peer: NodeRank) -> u16 {
+    pub(crate) fn protocol_of(&self, peer: NodeRank) -> u16 {
         self.link(peer).map_or(PROTOCOL_MIN, |link| link.protocol)
+    }
+
+    /// Nodes with a connection.
+    pub(crate) fn connected(&self) -> impl Iterator<Item = NodeRank> {
+        self.links.keys().copied().filter(|peer| self.link(*peer).is_some())
     }
 
     fn link(&self, peer: NodeRank) -> Option<&Link> {
@@ -268,6 +273,10 @@ impl Engine {
             | Message::SnapshotEnd { .. }
             | Message::Entries { .. }
             | Message::Diverged { .. } => self.on_active_message(peer, message),
+            Message::Fetch { stream, after, before } => self.on_fetch(peer, stream, after, before),
+            Message::Fetched { stream, dictionary, is_complete, batch } => {
+                self.on_fetched(peer, stream, dictionary, is_complete, &batch);
+            }
         }
     }
 
@@ -512,7 +521,7 @@ impl Engine {
         }
     }
 
-    fn send(&mut self, peer: NodeRank, message: &Message) {
+    pub(crate) fn send(&mut self, peer: NodeRank, message: &Message) {
         let frame = data::pack(&self.group, message);
         if let Some(link) = self.replication.link(peer) {
             // A follower's messages are repeated; a full queue loses none for good.

@@ -2,6 +2,7 @@
 
 mod acceptance;
 mod bench;
+mod healing;
 mod order;
 mod parts;
 mod regressions;

@@ -112,6 +112,8 @@ impl Journal {
         self.is_restart = false;
         self.last = self.segments.back().map_or(position, |segment| segment.last);
         self.durable = self.last;
+        let last = self.last;
+        self.holes.retain(|hole| hole.before <= last);
         self.must_roll = !self.segments.is_empty();
         self.epochs.retain(|epoch, _| *epoch <= self.last.epoch);
         if self.epochs.contains_key(&self.last.epoch) {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use twinhub_model::{Epoch, Position};
 
+use super::heal::Hole;
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Segment, before, follows, parse_file_name};
 use crate::StoreError;
@@ -42,6 +43,7 @@ pub(crate) struct Found {
     pub(crate) segments: VecDeque<Segment>,
     pub(crate) epochs: BTreeMap<Epoch, u64>,
     pub(crate) recovery: Recovery,
+    pub(crate) holes: Vec<Hole>,
     /// The file before ends in damage that was reported.
     is_end_damaged: bool,
 }
@@ -52,6 +54,7 @@ pub(crate) fn recover(dir: &Path) -> Result<Found, StoreError> {
         segments: VecDeque::new(),
         epochs: BTreeMap::new(),
         recovery: Recovery { last: Position::START, truncated_bytes: 0, segments: 0, damaged: Vec::new() },
+        holes: Vec::new(),
         is_end_damaged: false,
     };
     let names = segment_names(dir)?;
@@ -81,8 +84,16 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
     (&file).take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(io_error("read", path))?;
     let before_it = found.recovery.last;
     let is_explained = std::mem::take(&mut found.is_end_damaged);
+    let mut is_whole_file = false;
     let header = match Header::decode(path, &start)? {
         Ok(header) => {
+            if header.previous != before_it && !header.is_restart {
+                // Of the end of the file before, or of files in between.
+                let file = found.segments.back().filter(|_| is_explained).map(|segment| segment.path.clone());
+                if !found.segments.is_empty() {
+                    found.hole(before_it, header.first, file, false);
+                }
+            }
             if header.previous != before_it
                 && !found.segments.is_empty()
                 && !header.is_restart
@@ -104,6 +115,7 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
         }
         Err(what) => {
             found.damage(path, 0, what.to_owned());
+            is_whole_file = true;
             let previous = if follows(before_it, first) { before_it } else { before(first) };
             Header { first, previous, dictionary: 0, is_restart: false }
         }
@@ -120,6 +132,9 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
             Step::Entry { position, offset, body } => {
                 if !follows(last, position) && !is_behind_damage {
                     found.damage(path, offset, format!("records after {last} are missing before {position}"));
+                }
+                if (!follows(last, position) || is_behind_damage) && !is_whole_file {
+                    found.hole(last, position, Some(path.to_owned()), false);
                 }
                 is_behind_damage = false;
                 last = position;
@@ -152,6 +167,10 @@ fn read_segment(found: &mut Found, path: &Path, first: Position, is_last: bool) 
     if segment.index.is_empty() && is_last {
         fs::remove_file(path).map_err(io_error("remove", path))?;
         return Ok(());
+    }
+    if is_whole_file {
+        let behind = Position::new(last.epoch, last.seq.saturating_add(1));
+        found.hole(header.previous, behind, Some(path.to_owned()), true);
     }
     segment.last = last;
     found.recovery.last = found.recovery.last.max(last);
@@ -192,6 +211,10 @@ pub(crate) fn note_epoch(epochs: &mut BTreeMap<Epoch, u64>, position: Position) 
 }
 
 impl Found {
+    fn hole(&mut self, after: Position, before: Position, file: Option<PathBuf>, is_whole_file: bool) {
+        self.holes.push(Hole { after, before, file, is_whole_file });
+    }
+
     fn damage(&mut self, path: &Path, offset: u64, what: String) {
         self.recovery.damaged.push(Damage { file: path.to_owned(), offset, what });
     }

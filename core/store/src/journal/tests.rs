@@ -14,6 +14,7 @@ use super::*;
 
 mod damage;
 mod full_disk;
+mod heal;
 
 #[test]
 fn records_come_back_in_order_after_a_restart() {

@@ -206,7 +206,7 @@ proptest! {
     }
 }
 
-fn fill(dir: &Path, count: u64, segment_bytes: u64) -> Vec<(Position, Vec<u8>)> {
+pub(super) fn fill(dir: &Path, count: u64, segment_bytes: u64) -> Vec<(Position, Vec<u8>)> {
     let (mut journal, _) = open(JournalOptions { segment_bytes, ..JournalOptions::new(dir) });
     journal.begin_epoch(epoch(1)).unwrap();
     for number in 1..=count {
