@@ -95,6 +95,8 @@ pub struct Journal {
     is_restart: bool,
     /// Ranges that damage took, oldest first.
     holes: Vec<Hole>,
+    /// A follower needs what stands behind this.
+    pin: Option<Position>,
     /// Changes when records are set aside or a sync failed, so that a sync from before is not believed.
     generation: u64,
 }
@@ -149,6 +151,7 @@ impl Journal {
             must_roll: false,
             is_restart: false,
             holes: found.holes,
+            pin: None,
             generation: 0,
             options,
         };
@@ -333,6 +336,12 @@ impl Journal {
         &self.options.dir
     }
 
+    /// Keeps files with records behind `at`, which a follower still needs, up to twice the size that is kept
+    /// otherwise. A follower that is further behind finds a gap.
+    pub const fn pin(&mut self, at: Position) {
+        self.pin = Some(at);
+    }
+
     /// Lets the journal continue behind `at`, whose image came as a snapshot. Older records stay until
     /// retention removes them; a reader that crosses the place is told of a gap.
     ///
@@ -488,6 +497,11 @@ impl Journal {
             && self.segments.len() > keep
             && self.segments.get(1).is_some_and(|next| next.is_created)
         {
+            let is_pinned =
+                self.pin.is_some_and(|pin| self.segments.front().is_some_and(|one| one.last > pin));
+            if is_pinned && total <= self.options.retain_bytes.saturating_mul(2) {
+                return;
+            }
             let Some(oldest) = self.segments.pop_front() else { return };
             total -= oldest.bytes;
             remove_quietly(&oldest.path);

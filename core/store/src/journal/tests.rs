@@ -138,6 +138,30 @@ fn retention_deletes_only_the_oldest_files() {
 }
 
 #[test]
+fn what_a_follower_needs_stays_up_to_twice_the_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = JournalOptions { retain_bytes: 5000, tail_bytes: 0, ..small(dir.path()) };
+    let (mut journal, _) = open(options);
+    journal.begin_epoch(epoch(1)).unwrap();
+    journal.pin(Position::START);
+    let mut append = |journal: &mut Journal, numbers: std::ops::RangeInclusive<u64>| {
+        for number in numbers {
+            journal.append(&event(number)).unwrap();
+            journal.sync().unwrap();
+        }
+    };
+    append(&mut journal, 1..=130);
+    assert!(journal.size_bytes() > 5000 + 1100, "{}", journal.size_bytes());
+    assert_eq!(journal.first(), at(1, 1));
+    append(&mut journal, 131..=400);
+    assert!((5000 + 1100..=10_000 + 1100).contains(&journal.size_bytes()), "{}", journal.size_bytes());
+    assert_eq!(journal.relation(at(1, 1)), Relation::TooOld);
+    journal.pin(at(1, 400));
+    append(&mut journal, 401..=430);
+    assert!(journal.size_bytes() <= 5000 + 1100, "{}", journal.size_bytes());
+}
+
+#[test]
 fn a_fork_is_set_aside_and_can_be_read() {
     for position in [at(1, 10), at(2, 1), at(2, 33), at(3, 5), at(1, 40)] {
         let dir = tempfile::tempdir().unwrap();
