@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A point on this machine's monotonic clock that also counts while the machine sleeps
@@ -91,6 +92,68 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// Why a text is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write a time as 2026-11-21T09:30:00Z or 2026-11-21T10:30:00+01:00, or a date as 2026-11-21")]
+pub struct TimestampError;
+
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    /// RFC 3339, seconds and fractions may be left out; a date alone is its midnight in UTC.
+    fn from_str(text: &str) -> Result<Timestamp, TimestampError> {
+        read_time(text).ok_or(TimestampError)
+    }
+}
+
+fn read_time(text: &str) -> Option<Timestamp> {
+    let number =
+        |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<i64>().ok())?;
+    let two = |text: &str, most: i64| number(text).filter(|value| text.len() == 2 && *value <= most);
+    let (date, clock) = text.split_once(['T', 't', ' ']).unwrap_or((text, "00:00Z"));
+    let mut parts = date.splitn(3, '-');
+    let year = number(parts.next()?).filter(|year| (1678..=2261).contains(year))?;
+    let (month, day) = (two(parts.next()?, 12)?, two(parts.next()?, 31)?);
+    let days = days_from_civil(year, month, day);
+    if civil_from_days(days) != (year, month, day) {
+        return None;
+    }
+    let end = clock.find(['Z', 'z', '+', '-'])?;
+    let (clock, zone) = clock.split_at(end);
+    let offset = match zone {
+        "Z" | "z" => 0,
+        _ => {
+            let (hours, minutes) = zone[1..].split_once(':')?;
+            let seconds = two(hours, 23)? * 3600 + two(minutes, 59)? * 60;
+            if zone.starts_with('-') { -seconds } else { seconds }
+        }
+    };
+    let mut parts = clock.splitn(3, ':');
+    let (hour, minute) = (two(parts.next()?, 23)?, two(parts.next()?, 59)?);
+    let (second, fraction) = match parts.next() {
+        None => (0, 0),
+        Some(text) => {
+            let (second, fraction) = text.split_once('.').unwrap_or((text, "0"));
+            let digits = fraction.get(..fraction.len().min(9)).filter(|digits| !digits.is_empty())?;
+            number(fraction)?;
+            (two(second, 59)?, number(&format!("{digits:0<9}"))?)
+        }
+    };
+    let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - offset;
+    seconds.checked_mul(1_000_000_000)?.checked_add(fraction).map(Timestamp)
+}
+
+/// Day number since 1970-01-01 of a date in the proleptic Gregorian calendar (H. Hinnant, `days_from_civil`).
+const fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let shifted = if month <= 2 { year - 1 } else { year };
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted - era * 400;
+    let month_shifted = if month > 2 { month - 3 } else { month + 9 };
+    let day_of_year = (153 * month_shifted + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
 /// Date of a day number since 1970-01-01 in the proleptic Gregorian calendar
 /// (H. Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`).
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
@@ -118,6 +181,36 @@ mod tests {
         assert_eq!(Moment::NEVER + Duration::from_secs(1), Moment::NEVER);
         assert_eq!(Moment::ZERO.before(Duration::from_secs(1)), Moment::ZERO);
         assert_eq!(Moment::ZERO - Moment::from_millis(5), Duration::ZERO);
+    }
+
+    #[test]
+    fn times_are_read_as_they_are_written() {
+        for ns in [0, -1_000_000, 1_709_164_800_123_000_000, 253_402_300_799_000_000, 951_782_400_000_000_000]
+        {
+            assert_eq!(Timestamp(ns).to_string().parse(), Ok(Timestamp(ns)));
+        }
+        let noon = Timestamp(1_763_722_800_000_000_000);
+        for text in ["2025-11-21T11:00:00Z", "2025-11-21T12:00+01:00", "2025-11-21 11:00:00.000000000z"] {
+            assert_eq!(text.parse(), Ok(noon), "{text}");
+        }
+        assert_eq!("2025-11-21".parse(), Ok(Timestamp(noon.0 - 11 * 3_600_000_000_000)));
+        for text in [
+            "",
+            "now",
+            "2025",
+            "2025-02-29",
+            "2025-11-21T11:00",
+            "2025-11-21T25:00Z",
+            "2025-1-1",
+            "9999-01-01",
+            "2025-11-21T11:00:00.Z",
+            "2025-11-21T11:00:00.xZ",
+            "2025-11-21T11:00+1",
+            "2025-11-21Tä",
+            "+025-11-21",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(TimestampError), "{text}");
+        }
     }
 
     #[test]
