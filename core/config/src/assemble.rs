@@ -17,7 +17,7 @@ use crate::hash::Fnv;
 use crate::item_source::{ItemSource, ItemSourceError};
 use crate::link::Linker;
 use crate::site::{
-    Cluster, Evidence, Group, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
+    Cluster, Evidence, Group, History, Interface, InterfaceOverride, Item, Journal, Node, Origin, Site,
     TimerOverrides, Web, Witness,
 };
 use crate::tree::{Kind, Place, Step, Tree};
@@ -69,6 +69,7 @@ impl Assembly<'_> {
             links: Vec::new(),
             web: self.web(file),
             journal: self.journal(file),
+            history: self.history(file),
             hash: hash.finish(),
         };
         site.links = Linker { assembly: self, site: &site }.links(&file.link);
@@ -437,6 +438,21 @@ impl Assembly<'_> {
         Journal { segment_bytes, retain_bytes, sync_interval }
     }
 
+    fn history(&mut self, file: &File) -> History {
+        let retain = span(file.history.retain.as_ref(), Duration::from_secs(400 * 86_400));
+        let max_bytes = bytes(file.history.max_size.as_ref(), 10_000_000_000);
+        if retain < Duration::from_secs(3600) {
+            let place = ["history".into(), "retain".into()];
+            self.error(&place, "`history.retain` is too short".to_owned(), "here", "write \"1h\" or more");
+        }
+        if max_bytes < 16 << 20 {
+            let place = ["history".into(), "max_size".into()];
+            let help = "write \"16MiB\" or more";
+            self.error(&place, "`history.max_size` is too small".to_owned(), "here", help);
+        }
+        History { retain, max_bytes }
+    }
+
     fn identifier(&mut self, place: &[Step<'_>], what: &str, text: &str) {
         let is_good = !text.is_empty()
             && text.len() <= 64
@@ -477,6 +493,10 @@ fn hash_item(hash: &mut Fnv, item: &Item) {
     }
     hash.text(if item.edge { "edge" } else { "" });
     hash.text(if item.non_idempotent { "step" } else { "" });
+    // Left out where it is not set, so that a file without it has the hash it always had.
+    if item.historize {
+        hash.text("historize");
+    }
     for (name, text) in &item.columns {
         hash.text(name);
         hash.text(text);

@@ -150,12 +150,16 @@ fn type_text(root: &Json, schema: &Json) -> String {
     words.join(", ")
 }
 
-/// Bytes of `64KiB`, `16MiB`, `2GiB` or `512B`.
+/// Bytes of `64KiB`, `16MiB`, `2GiB`, `10GB` or `512B`.
 pub(crate) fn size_bytes(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(end);
     let factor: u64 = match unit {
         "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
@@ -181,6 +185,7 @@ CSV (RFC 4180) in UTF-8, separated by commas, with a header. Columns in any orde
 | `description` | | for people |
 | `edge` | | `true`: every value counts as an event, also an equal one |
 | `non_idempotent` | | `true`: a write moves a state and is never repeated |
+| `historize` | | `yes`: its values are kept in the history, for `twinhub trend` and `/history` |
 ";
 
 /// Why writing into a string is no error case.

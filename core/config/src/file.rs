@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 #[schemars(inline, extend("format" = "time-span"))]
 pub struct Span(pub String);
 
-/// A size as text: `64KiB`, `16MiB`, `2GiB`.
+/// A size as text: `64KiB`, `16MiB`, `2GiB`, `10GB`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 #[schemars(inline, extend("format" = "size"))]
@@ -48,6 +48,9 @@ pub struct File {
     /// The journal on disk.
     #[serde(default)]
     pub journal: Journal,
+    /// What values were: items with `historize`.
+    #[serde(default, skip_serializing_if = "History::is_empty")]
+    pub history: History,
 }
 
 /// How the nodes work together.
@@ -537,4 +540,22 @@ pub struct Journal {
     /// Longest time between two syncs to disk of values; commands are synced before they are written. Default `200ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<Span>,
+}
+
+/// What values were: items with `historize` in their items file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+pub struct History {
+    /// How long values are kept. Default `400d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain: Option<Span>,
+    /// Size of all files; the oldest are removed. Default `10GB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_size: Option<Size>,
+}
+
+impl History {
+    /// Nothing is set: left out, so that such a file has the hash it always had.
+    fn is_empty(&self) -> bool {
+        self.retain.is_none() && self.max_size.is_none()
+    }
 }

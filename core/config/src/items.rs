@@ -13,8 +13,8 @@ use crate::diagnostic::{Diagnostic, Failure, Severity, Source, with_nearest};
 use crate::site::{Access, Item};
 
 /// Columns of every items file, whatever the plugin.
-pub const OWN_COLUMNS: [&str; 8] =
-    ["path", "address", "type", "access", "unit", "description", "edge", "non_idempotent"];
+pub const OWN_COLUMNS: [&str; 9] =
+    ["path", "address", "type", "access", "unit", "description", "edge", "non_idempotent", "historize"];
 
 /// Reads the items of `interface` from a file called `name` in messages.
 ///
@@ -34,12 +34,16 @@ pub fn parse_csv(interface: &str, name: &str, bytes: &[u8]) -> Result<Vec<Item>,
 pub fn write_csv(items: &[Item]) -> String {
     let columns: BTreeSet<&str> =
         items.iter().flat_map(|item| item.columns.iter().map(|(name, _)| &**name)).collect();
-    let edge = items.iter().any(|item| item.edge);
-    let step = items.iter().any(|item| item.non_idempotent);
+    let flags: [Flag; 3] = [
+        ("edge", |item| item.edge),
+        ("non_idempotent", |item| item.non_idempotent),
+        ("historize", |item| item.historize),
+    ];
+    let flags: Vec<_> = flags.into_iter().filter(|(_, flag)| items.iter().any(flag)).collect();
     let mut out = String::from("path,address,type,access,unit,description");
-    for name in [(edge, "edge"), (step, "non_idempotent")].iter().filter(|(is_there, _)| *is_there) {
+    for (name, _) in &flags {
         out.push(',');
-        out.push_str(name.1);
+        out.push_str(name);
     }
     for column in &columns {
         out.push(',');
@@ -61,10 +65,8 @@ pub fn write_csv(items: &[Item]) -> String {
             }
             cell(&mut out, text);
         }
-        for (_, flag) in
-            [(edge, item.edge), (step, item.non_idempotent)].iter().filter(|(is_there, _)| *is_there)
-        {
-            out.push_str(if *flag { ",true" } else { "," });
+        for (_, flag) in &flags {
+            out.push_str(if flag(item) { ",true" } else { "," });
         }
         for column in &columns {
             out.push(',');
@@ -92,6 +94,9 @@ fn cell(out: &mut String, text: &str) {
     }
     out.push('"');
 }
+
+/// A column of `true` or nothing.
+type Flag = (&'static str, fn(&Item) -> bool);
 
 /// The same as [`parse_csv`], with faults added to `found`.
 pub(crate) fn read(interface: &str, name: &str, bytes: &[u8], found: &mut Vec<Diagnostic>) -> Vec<Item> {
@@ -265,6 +270,7 @@ impl Reader<'_> {
         };
         let edge = self.flag("edge", text(6), span(6));
         let non_idempotent = self.flag("non_idempotent", text(7), span(7));
+        let historize = self.flag("historize", text(8), span(8));
         let mut plugin: Vec<(Arc<str>, String)> = columns
             .plugin
             .iter()
@@ -283,6 +289,7 @@ impl Reader<'_> {
             line,
             edge,
             non_idempotent,
+            historize,
         };
         (self.found.len() == before).then_some(item)
     }

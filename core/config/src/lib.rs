@@ -40,7 +40,7 @@ pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
-    Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, Interface,
+    Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, History, Interface,
     InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected, OnUnquorate, Origin,
     Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
 };

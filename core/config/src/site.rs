@@ -34,6 +34,8 @@ pub struct Site {
     pub web: Web,
     /// The journal.
     pub journal: Journal,
+    /// The history.
+    pub history: History,
     /// The same on every node that has the same configuration and items, whatever their form; overrides of nodes
     /// are part of it, so that all nodes agree on all of it.
     pub hash: u64,
@@ -356,6 +358,8 @@ pub struct Item {
     pub edge: bool,
     /// A write moves a state and is never repeated.
     pub non_idempotent: bool,
+    /// Its values are kept in the history.
+    pub historize: bool,
 }
 
 /// What can be done with an item.
@@ -465,4 +469,13 @@ pub struct Journal {
     pub retain_bytes: u64,
     /// Longest time between two syncs to disk.
     pub sync_interval: Duration,
+}
+
+/// What values were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    /// How long values are kept.
+    pub retain: Duration,
+    /// Size of all files.
+    pub max_bytes: u64,
 }

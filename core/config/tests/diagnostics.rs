@@ -149,6 +149,8 @@ faults! {
     a_name_with_spaces_is_refused: with("id = \"plc1\"", "id = \"plc 1\"");
     a_journal_that_is_too_small_is_refused:
         format!("{BASE}\n[journal]\nsegment = \"1MiB\"\nretain = \"1MiB\"\nsync_interval = \"0s\"");
+    a_history_that_keeps_nothing_is_refused:
+        format!("{BASE}\n[history]\nretain = \"5m\"\nmax_size = \"1MB\"");
     a_size_without_unit_is_refused: format!("{BASE}\n[web]\nmax_body = \"1000\"");
     many_faults_are_all_reported:
         with("\"normal\"", "\"slow\"").replace("version = 1", "version = 1\ncolor = \"red\"").replace("7621", "x");

@@ -99,8 +99,17 @@ fn item() -> impl Strategy<Value = Item> {
     );
     let access = prop_oneof![Just(Access::Read), Just(Access::Write), Just(Access::ReadWrite)];
     let words = prop_oneof![Just(""), Just("uint16"), Just("string(20)"), Just("dpt9.001"), Just("DPST-9-1")];
-    (path, cell.clone(), words, access, cell.clone(), cell, columns, any::<(bool, bool)>()).prop_map(
-        |(path, address, type_name, access, unit, description, columns, (edge, non_idempotent))| Item {
+    (path, cell.clone(), words, access, cell.clone(), cell, columns, any::<(bool, bool, bool)>()).prop_map(
+        |(
+            path,
+            address,
+            type_name,
+            access,
+            unit,
+            description,
+            columns,
+            (edge, non_idempotent, historize),
+        )| Item {
             key: ItemKey::new("plc1", &path).expect("the strategy makes paths"),
             address,
             type_name: type_name.to_owned(),
@@ -111,6 +120,7 @@ fn item() -> impl Strategy<Value = Item> {
             line: 0,
             edge,
             non_idempotent,
+            historize,
         },
     )
 }

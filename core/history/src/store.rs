@@ -212,6 +212,11 @@ impl Store {
         Slot(slot)
     }
 
+    /// The number of an item's key, if it was given one.
+    pub fn find(&self, key: &str) -> Option<Slot> {
+        self.shared.state().slots.get(key).copied().map(Slot)
+    }
+
     /// Takes what a group's journal holds up to `through`. Records must come in the order of the journal, each once: the
     /// caller reads on behind [`Store::cursor`].
     pub fn append(&mut self, group: &str, through: Position, rows: impl IntoIterator<Item = (Slot, Row)>) {

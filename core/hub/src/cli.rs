@@ -86,6 +86,8 @@ pub(crate) enum OutputForm {
     Table,
     /// For programs
     Json,
+    /// For spreadsheets; only `trend`
+    Csv,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -141,6 +143,8 @@ pub(crate) enum Command {
     /// The compatibility matrix: what plugins declare beside what was measured
     #[command(subcommand)]
     Matrix(MatrixCommand),
+    /// Show what the values of an item were, or what they came to
+    Trend(TrendArgs),
     /// Show role changes
     History(HistoryArgs),
     /// Show what happened on the asked node
@@ -414,6 +418,27 @@ pub(crate) struct MatrixArgs {
     /// Folder of the matrix with its `results`
     #[arg(long, default_value = "matrix", value_name = "DIR")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrendArgs {
+    /// Key, `interface/path`
+    pub(crate) item: String,
+    /// From this time on: 2026-11-21T09:30:00Z, 2026-11-21, or how long ago, -24h
+    #[arg(long, default_value = "-1h", allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) from: String,
+    /// Before this time
+    #[arg(long, allow_hyphen_values = true, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// One row for each interval: all, or of `count min max mean time_weighted_mean sum first last`
+    #[arg(long, value_name = "LIST", num_args = 0..=1, default_missing_value = "all")]
+    pub(crate) aggregate: Option<String>,
+    /// Length of an interval, such as 5m; the whole time if left out
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) interval: Option<String>,
+    /// At most so many values
+    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
+    pub(crate) limit: usize,
 }
 
 #[derive(Debug, Args)]

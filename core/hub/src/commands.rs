@@ -15,4 +15,5 @@ pub(crate) mod plugin;
 pub(crate) mod records;
 pub(crate) mod run;
 pub(crate) mod status;
+pub(crate) mod trend;
 pub(crate) mod witness;

@@ -15,7 +15,7 @@ use clap::Parser as _;
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
     accounts, check, configuration, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin,
-    records, run, status, witness,
+    records, run, status, trend, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -63,6 +63,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Interfaces(InterfacesCommand::Ls) => interfaces::ls(global, answer),
         Command::Plugin(command) => plugin::run(global, command, answer),
         Command::Matrix(command) => matrix::run(global, command, answer),
+        Command::Trend(args) => trend::trend(global, args, answer),
         Command::History(args) => records::history(global, args, answer),
         Command::Events(args) => records::events(global, args, answer),
         Command::Users(command) => accounts::users(global, command, answer),

@@ -23,6 +23,10 @@ impl Answer {
         self.form == OutputForm::Json
     }
 
+    pub(crate) fn is_csv(self) -> bool {
+        self.form == OutputForm::Csv
+    }
+
     /// Prints `value` as JSON, or what `text` makes of it.
     pub(crate) fn give<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Outcome {
         let printed = match self.form {
@@ -30,6 +34,7 @@ impl Answer {
                 serde_json::to_string_pretty(value).map_err(|error| Failure::of(Code::Internal, &error))?
             }
             OutputForm::Table => text(value),
+            OutputForm::Csv => return Err(no_csv()),
         };
         print(&printed)
     }
@@ -41,9 +46,14 @@ impl Answer {
                 serde_json::to_string(value).map_err(|error| Failure::of(Code::Internal, &error))?
             }
             OutputForm::Table => text(value),
+            OutputForm::Csv => return Err(no_csv()),
         };
         print(&printed)
     }
+}
+
+fn no_csv() -> Failure {
+    Failure::new(Code::Usage, "this command gives no CSV: write --output table or --output json")
 }
 
 /// Prints lines on stdout. A reader that is gone, as with `| head`, ends the command without an error.

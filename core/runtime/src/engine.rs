@@ -312,6 +312,7 @@ impl Engine {
                     last: self.journal.last(),
                 }));
             }
+            Job::Journal(ask) => self.on_journal_ask(&ask),
             Job::Synced(outcome) => self.on_synced(outcome),
             Job::Scrubbed(scrubbed) => self.on_scrubbed(scrubbed),
             Job::Resync => self.on_resync(),

@@ -17,6 +17,7 @@ use crate::control::{ControlSender, Told};
 use crate::data::DataThread;
 use crate::documents::DocumentStore;
 use crate::error::CommandError;
+use crate::history::{HistoryThread, Shelf};
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
 use crate::json::{from_json, to_json};
@@ -43,10 +44,12 @@ mod accounts;
 mod cluster;
 mod configuration;
 mod orders;
+mod trend;
 
 pub use accounts::{Author, Identity, UserChange};
 pub use configuration::Draft;
 pub use orders::Order;
+pub use trend::{TrendCursor, TrendError, TrendQuery};
 
 /// A plugin library that is in use.
 #[derive(Debug)]
@@ -62,6 +65,7 @@ pub(crate) struct Threads {
     pub(crate) data: DataThread,
     pub(crate) control: std::thread::JoinHandle<()>,
     pub(crate) engines: Vec<std::thread::JoinHandle<()>>,
+    pub(crate) history: Option<HistoryThread>,
 }
 
 /// A running node. Clones are the same node.
@@ -80,6 +84,7 @@ struct Inner {
     control: ControlSender,
     plugins: Vec<Loaded>,
     path_tests: PathTests,
+    shelf: Arc<Shelf>,
     threads: Mutex<Option<Threads>>,
 }
 
@@ -95,6 +100,7 @@ impl Handle {
         control: ControlSender,
         plugins: Vec<Loaded>,
         path_tests: PathTests,
+        shelf: Arc<Shelf>,
         threads: Threads,
     ) -> Handle {
         let threads = Mutex::new(Some(threads));
@@ -109,6 +115,7 @@ impl Handle {
             control,
             plugins,
             path_tests,
+            shelf,
             threads,
         }))
     }
@@ -429,6 +436,9 @@ impl Handle {
             let begun = clock::now();
             while !threads.control.is_finished() && clock::now().since(begun) < SHUTDOWN_MAX {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            if let Some(history) = threads.history {
+                history.stop();
             }
             for inbox in inner.inboxes.values() {
                 let (done, ended) = std::sync::mpsc::sync_channel(1);

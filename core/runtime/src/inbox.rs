@@ -16,6 +16,7 @@ use twinhub_replica::Message;
 
 use crate::bundle::Bundle;
 use crate::error::CommandError;
+use crate::history::JournalAsk;
 use crate::peer::Link;
 use crate::view::WriteView;
 
@@ -62,6 +63,8 @@ pub(crate) enum Job {
     Peer { peer: NodeRank, message: Message },
     /// A reader wants journal entries after a position.
     Read { after: Position, reply: oneshot::Sender<ReadAnswer> },
+    /// The history reads on.
+    Journal(JournalAsk),
     /// The disk has taken journal bytes, or refused them.
     Synced(twinhub_store::SyncOutcome),
     /// A closed file of the journal was read again.

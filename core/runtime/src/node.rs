@@ -26,6 +26,7 @@ use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Threads};
+use crate::history::Wanted;
 use crate::inbox::Inbox;
 use crate::path_test::PathTests;
 use crate::peer::Endpoint;
@@ -66,6 +67,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
     let libraries = load_libraries(&options.site, &options)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;
+    let wanted = Wanted::of(&options.site);
     // Ten thousands of items would be held twice from here on.
     options.site.forget_items();
     let site = Arc::new(options.site.clone());
@@ -103,6 +105,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let documents_dir = options.state_dir.join("documents");
     let documents = DocumentStore::open(&documents_dir.join("pieces"), &options.node)?;
     keep_written(&documents, options.config_file.clone(), documents_dir.join("written"))?;
+    let (shelf, history) = wanted.open(options.state_dir.join("history"), &shared);
     let around = Surroundings {
         me: rank,
         site: &site,
@@ -112,6 +115,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         shared: &shared,
         timers: &timers,
         documents: &documents,
+        history: history.as_ref(),
     };
     let mut groups = BTreeMap::new();
     let mut inboxes = BTreeMap::new();
@@ -142,6 +146,11 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             Group { machine, gate, inbox, wake: clock::now(), running_order: None, floating },
         );
     }
+    let shelf = Arc::new(shelf);
+    let doors = inboxes.iter().map(|(group, inbox)| (group.clone(), Arc::clone(inbox)));
+    let history = history
+        .map(|history| history.start(doors, site.journal.retain_bytes, &shelf, &shared))
+        .transpose()?;
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
@@ -200,7 +209,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             sha256: library.sha256().to_string(),
         })
         .collect();
-    let threads = Threads { data: data_thread, control, engines };
+    let threads = Threads { data: data_thread, control, engines, history };
     Ok(Handle::new(
         shared,
         plan.table,
@@ -211,6 +220,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         control_sender,
         loaded,
         tests,
+        shelf,
         threads,
     ))
 }

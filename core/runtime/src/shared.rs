@@ -242,6 +242,11 @@ impl Shared {
         self.lock().groups.get(group).cloned().unwrap_or_default()
     }
 
+    /// Where this node's journal ends.
+    pub(crate) fn position(&self, group: &str) -> Position {
+        self.lock().groups.get(group).map(|status| status.position).unwrap_or_default()
+    }
+
     /// Where a peer's journal ends, as its last heartbeat said.
     pub(crate) fn group_position(&self, group: &str, peer: NodeRank) -> Position {
         let state = self.lock();

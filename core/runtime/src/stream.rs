@@ -225,7 +225,7 @@ fn stream_item(table: &ItemTable, sample: &Sample) -> StreamItem {
 }
 
 /// Reads `counter.rank:seq`.
-fn parse_position(text: &str) -> Option<Position> {
+pub(crate) fn parse_position(text: &str) -> Option<Position> {
     let (epoch, seq) = text.split_once(':')?;
     let (counter, rank) = epoch.split_once('.')?;
     let counter: u64 = counter.parse().ok().filter(|counter| *counter < 1 << 56)?;

@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 mod body;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
+pub(crate) mod history;
 pub(crate) mod interfaces;
 pub(crate) mod items;
 pub(crate) mod page;
@@ -44,6 +45,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/items", get(items::list))
         .route("/items:bulk", post(items::write_bulk))
         .route("/items/{*key}", get(items::read).put(items::write))
+        .route("/history", get(history::history))
         .route("/events", get(records::events))
         .route("/events/stream", get(stream::events))
         .route("/stream", get(stream::values))

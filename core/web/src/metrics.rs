@@ -84,6 +84,7 @@ impl Collector for Page {
         self.floating(encoder)?;
         self.peers(encoder)?;
         self.sync(encoder)?;
+        self.history(encoder)?;
         self.interfaces(encoder)?;
         self.values(encoder)?;
         self.clients(encoder)
@@ -301,6 +302,10 @@ impl Page {
                 }
             }
         }
+        if let Some(history) = &self.0.cluster.history {
+            let records = i64::try_from(history.lag_records).unwrap_or(i64::MAX);
+            lag.row(&[("peer", node), ("part", "history")], records);
+        }
         lag.gauge(encoder)?;
         let mut records = Family::new(node, "twinhub_sync_records", "Records replicated");
         for (direction, count) in &self.0.sync_records {
@@ -314,6 +319,24 @@ impl Page {
         );
         orphans.row(&[], self.0.ring_orphans);
         orphans.counter(encoder)
+    }
+
+    fn history(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(history) = &self.0.cluster.history else { return Ok(()) };
+        let node = self.node();
+        let mut rows = Family::new(node, "twinhub_history_rows", "Values taken into the history");
+        rows.row(&[], history.rows_taken);
+        rows.counter(encoder)?;
+        let mut lost = Family::new(
+            node,
+            "twinhub_history_lost_records",
+            "Journal records that were gone before the history could read them",
+        );
+        lost.row(&[], history.lost_records);
+        lost.counter(encoder)?;
+        let mut bytes = Family::new(node, "twinhub_history_bytes", "Size of the history's files");
+        bytes.row(&[], i64::try_from(history.bytes).unwrap_or(i64::MAX));
+        bytes.gauge(encoder)
     }
 
     fn interfaces(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -457,7 +480,9 @@ const INTERFACE_STATES: [&str; 6] = ["stopped", "connecting", "ok", "degraded", 
 mod tests {
     use std::collections::BTreeMap;
 
-    use twinhub_runtime::view::{ClusterView, FloatingView, GroupView, InterfaceView, NodeView, PathView};
+    use twinhub_runtime::view::{
+        ClusterView, FloatingView, GroupView, HistoryView, InterfaceView, NodeView, PathView,
+    };
 
     use super::*;
 
@@ -496,6 +521,7 @@ mod tests {
                 node: "main".into(),
                 version: "1.2.3".into(),
                 groups: vec![group],
+                history: Some(HistoryView { rows_taken: 12, lag_records: 6, ..HistoryView::default() }),
                 ..ClusterView::default()
             },
             interfaces: vec![interface],
@@ -527,6 +553,9 @@ mod tests {
             "twinhub_peer_messages_dropped_total{node=\"main\",peer=\"backup\",cause=\"unknown\"} 7",
             "twinhub_peer_rtt_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 0.00025",
             "twinhub_sync_lag_records{node=\"main\",group=\"site\",peer=\"backup\",part=\"journal\"} 3",
+            "twinhub_sync_lag_records{node=\"main\",peer=\"main\",part=\"history\"} 6",
+            "twinhub_history_rows_total{node=\"main\"} 12",
+            "twinhub_history_lost_records_total{node=\"main\"} 0",
             "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",
             "twinhub_interface_suppressed_total{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\"} 4",
             "twinhub_interface_writes_total{node=\"main\",interface=\"plc1\",result=\"done\"} 5",

@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::api::{accounts, cluster, configuration, interfaces, items, records, stream};
+use crate::api::{accounts, cluster, configuration, history, interfaces, items, records, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,7 @@ use crate::api::{accounts, cluster, configuration, interfaces, items, records, s
         items::read,
         items::write,
         items::write_bulk,
+        history::history,
         records::events,
         stream::events,
         stream::values,
@@ -56,6 +57,7 @@ use crate::api::{accounts, cluster, configuration, interfaces, items, records, s
         accounts::audit,
     ),
     components(schemas(
+        twinhub_runtime::view::BucketsView,
         twinhub_runtime::view::StreamFrame,
         twinhub_runtime::view::StreamItem,
         crate::problem::Problem

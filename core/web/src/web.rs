@@ -21,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) matrix: serde_json::Value,
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) forwards: Arc<Semaphore>,
+    pub(crate) queries: Arc<Semaphore>,
     pub(crate) clients: Clients,
     pub(crate) attempts: Attempts,
 }
@@ -43,7 +44,8 @@ impl Web {
     ) -> Web {
         let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
         let attempts = Attempts::default();
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, clients, attempts }))
+        let queries = Arc::new(Semaphore::new(limits::QUERIES_MAX));
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, queries, clients, attempts }))
     }
 }
 

@@ -4,7 +4,9 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, FloatingView, GroupView, HealthPartView, NodeView, VotersView};
+use twinhub_runtime::view::{
+    ClusterView, FloatingView, GroupView, HealthPartView, HistoryView, NodeView, VotersView,
+};
 
 use crate::cli::{Global, StatusArgs};
 use crate::client::Client;
@@ -64,7 +66,26 @@ fn cluster_text(cluster: &ClusterView) -> String {
         }
     }
     parts.extend(cluster.groups.iter().map(group_text));
+    parts.extend(cluster.history.as_ref().map(history_text));
     parts.join("\n")
+}
+
+/// What the asked node keeps of values.
+fn history_text(history: &HistoryView) -> String {
+    let mut text = format!(
+        "\nhistory: {} values of {} items, {} bytes, lag {}",
+        history.rows, history.items, history.bytes, history.lag_records
+    );
+    if let Some(oldest) = &history.oldest {
+        text.extend([", since ", oldest]);
+    }
+    if history.lost_records > 0 {
+        text.extend(["\nhistory lacks ", &history.lost_records.to_string(), " records of the journal"]);
+    }
+    if let Some(error) = &history.error {
+        text.extend(["\nhistory: ", &plain(error)]);
+    }
+    text
 }
 
 /// Says that a rolling upgrade is under way.

@@ -7,6 +7,7 @@ mod etcd;
 mod etcd_process;
 mod etcd_secure;
 mod etcd_service;
+mod history;
 mod log;
 mod pins;
 mod site;

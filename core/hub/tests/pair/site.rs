@@ -18,6 +18,10 @@ use tempfile::TempDir;
 const PATIENCE: Duration = Duration::from_secs(40);
 /// The role moves when a test says so.
 const MANUAL: &str = "failback = \"manual\"";
+const ITEMS: &str =
+    "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
+const HISTORIZED: &str = "path,address,type,access,unit,description,historize\ncount,counter,int64,r,,,yes\n\
+                          echo,echo,int64,rw,,,no\n";
 
 pub(crate) struct Node {
     pub(crate) name: &'static str,
@@ -39,18 +43,23 @@ impl Pair {
 
     /// A pair whose role goes back to the main by itself, soon.
     pub(crate) fn start_with_failback() -> Pair {
-        Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", &[])
+        Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[])
     }
 
     /// A pair of which these are processes of the version before.
     pub(crate) fn start_old(old: &[&'static str]) -> Pair {
-        Pair::start_pair(MANUAL, old)
+        Pair::start_pair(MANUAL, ITEMS, old)
     }
 
-    fn start_pair(failback: &str, old: &[&'static str]) -> Pair {
+    /// A pair that keeps the values of the counter.
+    pub(crate) fn start_with_history() -> Pair {
+        Pair::start_pair(MANUAL, HISTORIZED, &[])
+    }
+
+    fn start_pair(failback: &str, items: &str, old: &[&'static str]) -> Pair {
         let [witness] = free_ports();
         let lines = format!("{failback}\nwitness = \"127.0.0.1:{witness}\"");
-        let mut pair = Pair::start_site(&["main", "backup"], &lines, old);
+        let mut pair = Pair::start_site(&["main", "backup"], &lines, items, old);
         // It listens where the configuration says that it is; the version before had to be told.
         let listen = format!("127.0.0.1:{witness}");
         let told: &[&str] = if old.contains(&"witness") { &["--listen", &listen] } else { &[] };
@@ -59,11 +68,11 @@ impl Pair {
     }
 
     pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
-        Pair::start_site(names, &format!("{MANUAL}\n{witness}"), &[])
+        Pair::start_site(names, &format!("{MANUAL}\n{witness}"), ITEMS, &[])
     }
 
     /// `cluster` is what else the section of that name says.
-    fn start_site(names: &[&'static str], cluster: &str, old: &[&'static str]) -> Pair {
+    fn start_site(names: &[&'static str], cluster: &str, items: &str, old: &[&'static str]) -> Pair {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = String::new();
         let mut webs = Vec::new();
@@ -81,8 +90,6 @@ impl Pair {
         );
         std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
         std::fs::write(dir.path().join("token"), "0123456789abcdef0123456789abcdef").unwrap();
-        let items =
-            "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
         std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
         let mut pair = Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect() };
         for (name, web) in webs {

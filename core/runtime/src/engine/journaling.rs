@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use twinhub_model::{Moment, Position, Record, Sample, Severity};
-use twinhub_store::{Entry, ReadEnd, StoreError, SyncOutcome, SyncTicket};
+use twinhub_store::{Entry, ReadEnd, Relation, StoreError, SyncOutcome, SyncTicket};
 
-use super::Engine;
+use super::{Engine, READ_BYTES};
 use crate::clock;
+use crate::history::{JournalAsk, JournalPart, PartEnd};
 use crate::inbox::{Inbox, Job};
 
 /// A record of samples is split above about this size; the journal takes twice as much.
@@ -86,6 +87,38 @@ impl Engine {
             tracing::error!(group = %self.group, %error, "the journal takes nothing");
             self.event(Severity::Error, "journal", "TH-JOURNAL-001", &error.to_string());
         }
+    }
+
+    /// Gives the history what follows, as it stands in the journal.
+    pub(crate) fn on_journal_ask(&mut self, ask: &JournalAsk) {
+        self.journal.pin(ask.sealed);
+        let last = self.journal.last();
+        let dictionary = self.journal.dictionary_after(ask.after);
+        let mut part =
+            JournalPart { entries: Vec::new(), dictionary, keys: None, end: PartEnd::CaughtUp, last };
+        // What a crash took from this journal comes again from the node that has it.
+        if ask.after < last {
+            part.end = match self.journal.read_after(ask.after, READ_BYTES, &mut part.entries) {
+                Ok(ReadEnd::More) => PartEnd::More,
+                Ok(ReadEnd::CaughtUp) => PartEnd::CaughtUp,
+                Ok(ReadEnd::Gap { resume }) => match self.journal.relation(ask.after) {
+                    Relation::Diverged { .. } => PartEnd::SetAside { resume },
+                    Relation::Present | Relation::TooOld => PartEnd::Missing { resume },
+                },
+                Err(error) => {
+                    tracing::warn!(%error, "cannot read the journal for the history");
+                    PartEnd::CaughtUp
+                }
+            };
+        }
+        if ask.dictionary != dictionary && !part.entries.is_empty() {
+            match self.journal.dictionary(dictionary) {
+                Ok(keys) => part.keys = Some(keys),
+                Err(error) => tracing::warn!(%error, "values go into the history without their items"),
+            }
+        }
+        // A follower that is gone needs no answer.
+        ask.reply.try_send(part).ok();
     }
 
     pub(crate) fn read_journal(&self, after: Position, bytes: usize) -> (Vec<(Position, Record)>, ReadState) {

@@ -22,6 +22,7 @@ use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
 use crate::gate::Gate;
+use crate::history::OpenHistory;
 use crate::inbox::Inbox;
 use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
 use crate::shared::Shared;
@@ -61,6 +62,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) timers: &'a Timers,
     pub(crate) documents: &'a DocumentStore,
+    pub(crate) history: Option<&'a OpenHistory>,
 }
 
 impl Plan {
@@ -158,7 +160,7 @@ fn open_journal(group: &str, around: &Surroundings<'_>, table: &ItemTable) -> Re
     let mut options = JournalOptions::new(dir);
     options.segment_bytes = around.site.journal.segment_bytes;
     options.retain_bytes = around.site.journal.retain_bytes;
-    let (journal, recovery) = Journal::open(options, table.dictionary().into())?;
+    let (mut journal, recovery) = Journal::open(options, table.dictionary().into())?;
     for damage in &recovery.damaged {
         let (file, offset, what) = (damage.file.display(), damage.offset, &damage.what);
         tracing::error!(group, %file, offset, what, "journal damage found and set aside");
@@ -169,6 +171,9 @@ fn open_journal(group: &str, around: &Surroundings<'_>, table: &ItemTable) -> Re
             bytes = recovery.truncated_bytes,
             "journal ended in a torn record, which was cut"
         );
+    }
+    if let Some(sealed) = around.history.and_then(|history| history.pin(group)) {
+        journal.pin(sealed);
     }
     Ok(journal)
 }

@@ -144,7 +144,7 @@ fn what_a_follower_needs_stays_up_to_twice_the_size() {
     let (mut journal, _) = open(options);
     journal.begin_epoch(epoch(1)).unwrap();
     journal.pin(Position::START);
-    let mut append = |journal: &mut Journal, numbers: std::ops::RangeInclusive<u64>| {
+    let append = |journal: &mut Journal, numbers: std::ops::RangeInclusive<u64>| {
         for number in numbers {
             journal.append(&event(number)).unwrap();
             journal.sync().unwrap();

@@ -29,18 +29,27 @@ pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
 
 /// Rows as CSV (RFC 4180) with a header.
 pub(crate) fn csv<const N: usize>(header: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Response {
-    let mut text = header.join(",");
-    text.push_str("\r\n");
+    csv_of(&header, rows.map(Vec::from))
+}
+
+/// As [`csv`], with a number of columns that is known only now.
+pub(crate) fn csv_of(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Response {
+    let mut text = String::new();
+    push_row(&mut text, header.iter().copied());
     for row in rows {
-        for (index, cell) in row.iter().enumerate() {
-            if index > 0 {
-                text.push(',');
-            }
-            push_cell(&mut text, cell);
-        }
-        text.push_str("\r\n");
+        push_row(&mut text, row.iter().map(String::as_str));
     }
     ([(axum::http::header::CONTENT_TYPE, "text/csv; charset=utf-8")], text).into_response()
+}
+
+fn push_row<'a>(text: &mut String, cells: impl Iterator<Item = &'a str>) {
+    for (index, cell) in cells.enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        push_cell(text, cell);
+    }
+    text.push_str("\r\n");
 }
 
 fn push_cell(text: &mut String, cell: &str) {

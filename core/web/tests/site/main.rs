@@ -42,6 +42,7 @@ fn every_path_of_the_description_answers() {
             .replace("{key}", "sim1/count")
             .replace("{id}", if path.contains("interfaces") { "sim1" } else { "1" })
             .replace("{name}", if path.contains("plugins") { "sim" } else { "main" });
+        let path = if path == "/api/v1/history" { format!("{path}?item=sim1/count") } else { path };
         if methods.get("get").is_some() && !path.contains("operations") {
             assert_eq!(site.get(&path).status, 200, "{path}");
         }
@@ -62,6 +63,39 @@ fn a_value_is_written_and_read_back() {
 }
 
 #[test]
+fn values_of_the_past_come_in_parts_and_intervals() {
+    let site = Site::start();
+    let ask = |query: &str| site.get(&format!("/api/v1/history?item=sim1/count{query}")).json();
+    site.wait("values", || ask("")["rows"].as_array().is_some_and(|rows| rows.len() > 5));
+    let first = ask("&limit=2");
+    let next = first["next"].as_str().unwrap();
+    let second = ask(&format!("&limit=2&cursor={next}"));
+    let numbers = |page: &Value| -> Vec<i64> {
+        page["rows"].as_array().unwrap().iter().map(|row| row["value"].as_i64().unwrap()).collect()
+    };
+    let (one, two) = (numbers(&first), numbers(&second));
+    assert_eq!((one.len(), two.len()), (2, 2));
+    assert_eq!([one[0] + 1, one[0] + 2, one[0] + 3], [one[1], two[0], two[1]]);
+    let until = &second["rows"][1]["source_time"].as_str().unwrap();
+    let whole = &ask(&format!("&to={until}&aggregate=all"))["rows"][0];
+    assert_eq!(whole["count"], 3, "{whole}");
+    for (name, row) in [("min", &first["rows"][0]), ("last", &second["rows"][0])] {
+        assert_eq!(whole[name].as_f64(), row["value"].as_f64(), "{name} in {whole}");
+    }
+    let csv = site.raw(
+        b"GET /api/v1/history?item=sim1/count&limit=1 HTTP/1.1\r\nHost: localhost\r\nAccept: text/csv\r\n\
+          Connection: close\r\n\r\n",
+    );
+    assert!(
+        csv.body.starts_with("source_time,server_time,value,quality,cause,origin,replayed\r\n"),
+        "{csv:?}"
+    );
+    assert_eq!(csv.body.lines().count(), 2);
+    assert!(csv.head.contains("&cursor=") && csv.head.contains("rel=\"next\""), "{csv:?}");
+    assert_eq!(site.get("/api/v1/cluster").json()["history"]["items"], 1);
+}
+
+#[test]
 fn every_error_is_a_problem_with_a_code() {
     let site = Site::start();
     for (method, path, body, status, code) in [
@@ -73,6 +107,10 @@ fn every_error_is_a_problem_with_a_code() {
         ("POST", "/api/v1/cluster/switchover", "{\"to\": \"nobody\"}", 404, "TH-NODE-002"),
         ("POST", "/api/v1/cluster/pause", "{\"group\": \"none\"}", 404, "TH-NODE-003"),
         ("POST", "/api/v1/cluster/pause", "{\"grup\": \"site\"}", 400, "TH-WEB-400"),
+        ("GET", "/api/v1/history", "", 400, "TH-WEB-400"),
+        ("GET", "/api/v1/history?item=sim1/nothing", "", 404, "TH-ITEM-001"),
+        ("GET", "/api/v1/history?item=sim1/echo", "", 404, "TH-HISTORY-007"),
+        ("GET", "/api/v1/history?item=sim1/count&aggregate=median", "", 400, "TH-WEB-400"),
         ("GET", "/api/v1/operations/999", "", 404, "TH-NODE-006"),
         ("GET", "/api/v1/operations/x", "", 400, "TH-WEB-400"),
         ("GET", "/api/v1/items?limit=x", "", 400, "TH-WEB-400"),
@@ -261,7 +299,7 @@ impl Site {
              items = \"sim1.csv\"\nsettings = {{ interval_ms = 20 }}\n"
         );
         std::fs::write(&config, text).unwrap();
-        let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,\necho,echo,int64,rw,,\npanic,panic,int64,rw,,\n";
+        let items = "path,address,type,access,unit,description,historize\ncount,counter,uint64,r,,,yes\necho,echo,int64,rw,,,\npanic,panic,int64,rw,,,no\n";
         std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
         let loaded = twinhub_config::load(&config).unwrap_or_else(|failure| panic!("{}", failure.render()));
         let state = dir.path().join("state");

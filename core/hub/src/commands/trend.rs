@@ -1,0 +1,169 @@
+//! `trend`: what the values of an item were.
+
+use serde_json::Value;
+use twinhub_runtime::view::{BucketView, BucketsView, TrendRowView, TrendView};
+
+use crate::cli::{Global, TrendArgs};
+use crate::client::{Client, escape};
+use crate::exit::{Code, Outcome};
+use crate::output::{Answer, print, table, value_text};
+
+/// Rows asked for at once; the node gives no more.
+const PAGE: usize = 10_000;
+
+pub(crate) fn trend(global: &Global, args: &TrendArgs, answer: Answer) -> Outcome {
+    let client = Client::new(global)?;
+    let mut path = format!("/api/v1/history?item={}&from={}", escape(&args.item), escape(&args.from));
+    for (name, value) in [("to", &args.to), ("aggregate", &args.aggregate), ("interval", &args.interval)] {
+        if let Some(value) = value {
+            path.extend(["&", name, "=", &escape(value)]);
+        }
+    }
+    match &args.aggregate {
+        Some(names) => intervals(&client.get(&path)?, names, answer),
+        None => values(&client, &path, args.limit, answer),
+    }
+}
+
+fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome {
+    let mut all = TrendView::default();
+    loop {
+        let wanted = limit.saturating_sub(all.rows.len()).min(PAGE);
+        let cursor = all.next.as_deref().map(|next| format!("&cursor={}", escape(next))).unwrap_or_default();
+        let page: TrendView = client.get(&format!("{path}&limit={wanted}{cursor}"))?;
+        let is_first = all.item.is_empty();
+        all = TrendView {
+            rows: if answer.is_csv() { Vec::new() } else { all.rows },
+            damaged: all.damaged + page.damaged,
+            ..all
+        };
+        all.item = page.item;
+        all.next = page.next;
+        if answer.is_csv() {
+            print(&csv(&page.rows, is_first))?;
+        }
+        all.rows.extend(page.rows);
+        if all.next.is_none() || all.rows.len() >= limit {
+            break;
+        }
+    }
+    if all.damaged > 0 {
+        tracing::warn!(blocks = all.damaged, "values are missing: blocks of the history are damaged");
+    }
+    if answer.is_csv() {
+        return Ok(Code::Ok);
+    }
+    answer.give(&all, |all| {
+        let rows = all.rows.iter().map(|row| {
+            let quality = if row.cause.is_empty() {
+                row.quality.clone()
+            } else {
+                format!("{} ({})", row.quality, row.cause)
+            };
+            let origin = if row.replayed { format!("{}, replayed", row.origin) } else { row.origin.clone() };
+            [row.source_time.clone(), value_text(&row.value), quality, origin]
+        });
+        let text = table(["time", "value", "quality", "origin"], rows);
+        match &all.next {
+            Some(_) => format!("{text}\nthere is more: write a later --from or a greater --limit"),
+            None => text,
+        }
+    })
+}
+
+fn intervals(view: &BucketsView, names: &str, answer: Answer) -> Outcome {
+    let columns: Vec<Column> = COLUMNS
+        .into_iter()
+        .filter(|column| names == "all" || names.split(',').any(|name| name.trim() == column.0))
+        .collect();
+    if answer.is_csv() {
+        let header = ["start", "end"].into_iter().chain(columns.iter().map(|column| column.0));
+        let mut lines = vec![header.collect::<Vec<_>>().join(",")];
+        for row in &view.rows {
+            let numbers = columns.iter().map(|column| number(column.1(row), ""));
+            let cells = [row.start.clone(), row.end.clone()].into_iter().chain(numbers);
+            lines.push(cells.collect::<Vec<_>>().join(","));
+        }
+        return print(&lines.join("\n"));
+    }
+    answer.give(view, |view| {
+        let rows = view.rows.iter().map(|row| {
+            let mut cells: [String; 10] = Default::default();
+            cells[0].clone_from(&row.start);
+            cells[1].clone_from(&row.end);
+            for (cell, column) in cells[2..].iter_mut().zip(&columns) {
+                *cell = number(column.1(row), "-");
+            }
+            cells
+        });
+        let mut header = [""; 10];
+        (header[0], header[1]) = ("start", "end");
+        for (name, column) in header[2..].iter_mut().zip(&columns) {
+            *name = column.0;
+        }
+        table(header, rows)
+    })
+}
+
+fn number(value: Option<f64>, none: &str) -> String {
+    value.map_or_else(|| none.to_owned(), |value| value.to_string())
+}
+
+/// A column of intervals and how it is filled.
+type Column = (&'static str, fn(&BucketView) -> Option<f64>);
+
+#[expect(clippy::cast_precision_loss, reason = "nobody counts beyond 2^53")]
+const COLUMNS: [Column; 8] = [
+    ("count", |row| Some(row.count as f64)),
+    ("min", |row| row.min),
+    ("max", |row| row.max),
+    ("mean", |row| row.mean),
+    ("time_weighted_mean", |row| row.time_weighted_mean),
+    ("sum", |row| row.sum),
+    ("first", |row| row.first),
+    ("last", |row| row.last),
+];
+
+fn csv(rows: &[TrendRowView], has_header: bool) -> String {
+    let mut text = String::new();
+    if has_header {
+        text.push_str("source_time,server_time,value,quality,cause,origin,replayed\n");
+    }
+    for row in rows {
+        let value = if row.value == Value::Null { String::new() } else { value_text(&row.value) };
+        let replayed = if row.replayed { "true" } else { "" };
+        let cells =
+            [&row.source_time, &row.server_time, &value, &row.quality, &row.cause, &row.origin, replayed];
+        let cells: Vec<String> = cells.iter().map(|cell| quoted(cell)).collect();
+        text.push_str(&cells.join(","));
+        text.push('\n');
+    }
+    text
+}
+
+/// A cell (RFC 4180); what a spreadsheet would take for a formula is a text.
+fn quoted(cell: &str) -> String {
+    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t']) && cell.parse::<f64>().is_err();
+    if !is_formula && !cell.contains([',', '"', '\r', '\n']) {
+        return cell.to_owned();
+    }
+    format!("\"{}{}\"", if is_formula { "'" } else { "" }, cell.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_stays_in_its_cell() {
+        for (cell, expected) in [
+            ("21.5", "21.5"),
+            ("-3", "-3"),
+            ("a,b", "\"a,b\""),
+            ("=1+1", "\"'=1+1\""),
+            ("say \"x\"", "\"say \"\"x\"\"\""),
+        ] {
+            assert_eq!(quoted(cell), expected);
+        }
+    }
+}

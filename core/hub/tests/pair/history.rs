@@ -1,0 +1,105 @@
+//! Values of the past, on both nodes, over a death of the main.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::site::Pair;
+
+/// The simulator counts: within an epoch the history has each number once and none is missing, on both nodes, although
+/// the main's machine dies in between and reads its journal again.
+#[test]
+fn both_nodes_have_every_value_once_after_the_main_died() {
+    let mut pair = Pair::start_with_history();
+    pair.wait("main active, backup in sync", |pair| {
+        pair.state("main") == "active" && pair.json("main", &["status"])["groups"][0]["protected"] == true
+    });
+    for node in ["main", "backup"] {
+        pair.wait("values in the history", |pair| trend(pair, node).len() > 40);
+    }
+
+    pair.kill("main");
+    pair.wait("backup active", |pair| pair.state("backup") == "active");
+    let taken_over = trend(&pair, "backup").len();
+    pair.wait("values of the new epoch", |pair| trend(pair, "backup").len() > taken_over + 40);
+    pair.restart("main");
+    pair.wait("main standby", |pair| pair.state("main") == "standby");
+    pair.json("main", &["switchover", "--to", "main"]);
+    pair.wait("main active", |pair| pair.state("main") == "active");
+    pair.wait("values of the third epoch", |pair| epochs(&trend(pair, "main")).len() >= 3);
+
+    let told = trend(&pair, "main");
+    let end = told.last().unwrap().clone();
+    pair.wait("the backup to have them", |pair| trend(pair, "backup").contains(&end));
+    let other = trend(&pair, "backup");
+    for (node, rows) in [("main", &told), ("backup", &other)] {
+        each_number_once(node, rows);
+        let history = &pair.json(node, &["status"])["history"];
+        assert_eq!(
+            (&history["lost_records"], &history["error"]),
+            (&Value::from(0), &Value::Null),
+            "{history}"
+        );
+        assert!(history["items"] == 1 && history["rows"].as_u64() > Some(80), "{history}");
+        let metrics = pair.metrics(node);
+        assert!(metrics.contains(&format!("twinhub_history_rows_total{{node=\"{node}\"}} ")), "{metrics}");
+    }
+    // What only the dead main had is not on the backup; all else is on both.
+    let until =
+        |rows: &[Row]| rows.iter().take_while(|row| row.time <= end.time).cloned().collect::<BTreeSet<_>>();
+    let (told, other) = (until(&told), until(&other));
+    assert!(other.is_subset(&told), "{:#?}", other.difference(&told));
+    let first_epoch = &told.first().unwrap().epoch.clone();
+    assert!(told.difference(&other).all(|row| row.epoch == *first_epoch), "{:#?}", told.difference(&other));
+
+    // The same through intervals, as a table and as CSV.
+    let times = ["--from", "-1h", "--to", &end.time];
+    let all = pair.json("main", &[&["trend", "sim1/count", "--aggregate"], &times[..]].concat());
+    assert_eq!(all["rows"][0]["count"].as_u64(), Some(told.len() as u64 - 1), "{all}");
+    let text = pair.table("main", &["trend", "sim1/count", "--limit", "3"]);
+    assert!(text.contains("TIME") && text.lines().count() == 5 && text.contains("there is more"), "{text}");
+    let csv = pair.table("backup", &["--output", "csv", "trend", "sim1/count"]);
+    assert!(csv.starts_with("source_time,server_time,value,") && csv.lines().count() > other.len(), "{csv}");
+    let refused = pair.ask("main", &["trend", "sim1/echo"]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("historize"), "{refused:?}");
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    time: String,
+    epoch: String,
+    seq: u64,
+    value: i64,
+}
+
+fn trend(pair: &Pair, node: &str) -> Vec<Row> {
+    let answer = pair.json(node, &["trend", "sim1/count", "--limit", "100000"]);
+    let rows = answer["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter()
+        .map(|row| {
+            let (epoch, seq) = row["position"].as_str().unwrap().split_once(':').unwrap();
+            Row {
+                time: row["source_time"].as_str().unwrap().to_owned(),
+                epoch: epoch.to_owned(),
+                seq: seq.parse().unwrap(),
+                value: row["value"].as_i64().unwrap(),
+            }
+        })
+        .collect()
+}
+
+fn epochs(rows: &[Row]) -> BTreeSet<&str> {
+    rows.iter().map(|row| row.epoch.as_str()).collect()
+}
+
+/// Within each epoch the numbers follow each other. An image that a change of role asks for repeats the last one.
+fn each_number_once(node: &str, rows: &[Row]) {
+    for epoch in epochs(rows) {
+        let mut those: Vec<&Row> = rows.iter().filter(|row| row.epoch == epoch).collect();
+        those.sort_by_key(|row| row.seq);
+        for pair in those.windows(2) {
+            assert!(pair[0].seq < pair[1].seq, "{node}: a record is there twice: {pair:?}");
+            assert_eq!(pair[1].value, pair[0].value + 1, "{node}: {pair:?}");
+        }
+    }
+}

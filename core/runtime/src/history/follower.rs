@@ -1,0 +1,327 @@
+//! The thread that brings journals into the store.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use twinhub_history::{HistoryError, Row, Slot, Store};
+use twinhub_model::{Event, ItemId, ItemKey, Moment, Position, Sample, Severity};
+use twinhub_wire::RecordKind;
+use twinhub_wire::record::decode_samples;
+
+use super::{JournalAsk, JournalPart, PartEnd, Shelf};
+use crate::clock;
+use crate::inbox::{Inbox, Job};
+use crate::shared::Shared;
+
+/// A journal that grew is read after this time.
+const LOOK: Duration = Duration::from_millis(100);
+/// An engine that does not answer is asked again.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// What is gathered is sealed at least so often.
+const SEAL_INTERVAL: Duration = Duration::from_secs(600);
+/// After a seal that failed.
+const SEAL_RETRY: Duration = Duration::from_secs(5);
+/// Old files are looked for.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(60);
+/// Bytes joined at a time, and how many times as long it then rests.
+const COMPACT_BYTES: u64 = 1024 * 1024;
+const COMPACT_REST: u32 = 3;
+/// Parts read of one journal before the next and the files have their turn.
+const PARTS_MAX: usize = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Follower {
+    store: Store,
+    feeds: Vec<Feed>,
+    /// Bytes that a journal keeps.
+    journal_bytes: u64,
+    shelf: Arc<Shelf>,
+    shared: Arc<Shared>,
+    stop: Receiver<()>,
+    sealed_at: Moment,
+    retained_at: Moment,
+    compacted_until: Moment,
+    /// A seal failed, and was said.
+    fails: bool,
+    samples: Vec<Sample>,
+}
+
+/// One journal.
+#[derive(Debug)]
+struct Feed {
+    group: String,
+    inbox: Arc<Inbox>,
+    /// Hash of the dictionary that `slots` is of.
+    dictionary: u64,
+    slots: Vec<Option<Slot>>,
+    /// For each handle: the last record with it, and how often it was in it.
+    places: Vec<(Position, u32)>,
+    /// Bytes read since the last seal.
+    unsealed_bytes: u64,
+    last: Position,
+}
+
+impl Follower {
+    pub(super) fn new(
+        store: Store,
+        feeds: Vec<(String, Arc<Inbox>)>,
+        journal_bytes: u64,
+        shelf: Arc<Shelf>,
+        shared: Arc<Shared>,
+        stop: Receiver<()>,
+    ) -> Follower {
+        let feeds = feeds
+            .into_iter()
+            .map(|(group, inbox)| Feed {
+                last: store.cursor(&group),
+                group,
+                inbox,
+                dictionary: 0,
+                slots: Vec::new(),
+                places: Vec::new(),
+                unsealed_bytes: 0,
+            })
+            .collect();
+        Follower {
+            store,
+            feeds,
+            journal_bytes,
+            shelf,
+            shared,
+            stop,
+            sealed_at: clock::now(),
+            retained_at: Moment::ZERO,
+            compacted_until: Moment::ZERO,
+            fails: false,
+            samples: Vec::new(),
+        }
+    }
+
+    /// Runs until it is told to stop; seals at the end, so that the next start reads little again.
+    pub(super) fn run(mut self) {
+        loop {
+            let reads_on = self.read_all();
+            let now = clock::now();
+            self.seal_due(now);
+            self.retain_due(now);
+            self.compact_due(now);
+            for damage in self.store.take_damage() {
+                tracing::error!(what = damage.text, "damage found in the history");
+                remember(&self.shared, Severity::Error, "TH-HISTORY-002", &damage.text);
+            }
+            let patience = if reads_on { Duration::ZERO } else { LOOK };
+            match self.stop.recv_timeout(patience) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        if let Err(error) = self.store.seal() {
+            tracing::warn!(%error, "the history could not be sealed; the journal has what is missing");
+        }
+    }
+
+    /// Reads every journal that grew; returns whether one has more.
+    fn read_all(&mut self) -> bool {
+        let mut has_more = false;
+        for number in 0..self.feeds.len() {
+            let feed = &mut self.feeds[number];
+            let last = self.shared.position(&feed.group);
+            if last == feed.last && self.store.cursor(&feed.group) >= last {
+                continue;
+            }
+            for _ in 0..PARTS_MAX {
+                if self.store.is_full() {
+                    has_more = false;
+                    break;
+                }
+                has_more = self.read_on(number);
+                if !has_more {
+                    break;
+                }
+            }
+        }
+        let lag = self.feeds.iter().map(|feed| behind(self.store.cursor(&feed.group), feed.last)).sum();
+        self.shelf.status().lag_records = lag;
+        has_more
+    }
+
+    /// Reads a part of one journal; returns whether there is more.
+    fn read_on(&mut self, number: usize) -> bool {
+        let feed = &mut self.feeds[number];
+        let after = self.store.cursor(&feed.group);
+        let (reply, answer) = sync_channel(1);
+        let sealed = self.store.sealed(&feed.group);
+        let dictionary = feed.dictionary;
+        feed.inbox.push_later(Job::Journal(JournalAsk { after, sealed, dictionary, reply }));
+        let Ok(part) = answer.recv_timeout(ANSWER_MAX) else { return false };
+        feed.last = part.last;
+        self.take(number, &part);
+        match part.end {
+            PartEnd::More => true,
+            PartEnd::CaughtUp => false,
+            PartEnd::SetAside { resume } => {
+                self.skip(number, resume);
+                true
+            }
+            PartEnd::Missing { resume } => {
+                // A node that is new, or has kept no values so far, begins with what is there.
+                if after > Position::START {
+                    self.report_missing(number, after, resume);
+                }
+                self.skip(number, resume);
+                true
+            }
+        }
+    }
+
+    fn skip(&mut self, number: usize, to: Position) {
+        self.store.append(&self.feeds[number].group, to, []);
+    }
+
+    fn report_missing(&mut self, number: usize, after: Position, resume: Position) {
+        let records = behind(after, resume).max(1);
+        self.shelf.status().lost_records += records;
+        let group = &self.feeds[number].group;
+        let text = format!(
+            "the history lacks {records} records of group {group} or more, from {after} to {resume}: this node's \
+             journal does not have them any more, or never had; another node's history may"
+        );
+        tracing::warn!(group = %group, records, %after, %resume, "the history has a gap");
+        remember(&self.shared, Severity::Warning, "TH-HISTORY-003", &text);
+    }
+
+    fn take(&mut self, number: usize, part: &JournalPart) {
+        let feed = &mut self.feeds[number];
+        if part.entries.is_empty() {
+            return;
+        }
+        if feed.dictionary != part.dictionary {
+            feed.slots = slots_of(&self.store, part.keys.as_deref().unwrap_or_default());
+            feed.places = vec![(Position::START, 0); feed.slots.len()];
+            feed.dictionary = part.dictionary;
+        }
+        let mut taken = 0;
+        for entry in &part.entries {
+            feed.unsealed_bytes += entry.body.len() as u64;
+            self.samples.clear();
+            if RecordKind::of(&entry.body) == Ok(RecordKind::Samples)
+                && let Err(error) = decode_samples(&entry.body, &mut self.samples)
+            {
+                tracing::warn!(position = %entry.position, %error, "a record cannot be read into the history");
+                self.samples.clear();
+            }
+            let (slots, places) = (&feed.slots, &mut feed.places);
+            let rows = self.samples.iter().filter_map(|sample| {
+                let slot = (*slots.get(sample.item.index())?)?;
+                let place = places.get_mut(sample.item.index())?;
+                if place.0 == entry.position {
+                    place.1 += 1;
+                } else {
+                    *place = (entry.position, 0);
+                }
+                taken += 1;
+                Some((slot, Row::of(sample, entry.position, place.1)))
+            });
+            self.store.append(&feed.group, entry.position, rows);
+        }
+        self.shelf.status().taken += taken;
+    }
+
+    fn seal_due(&mut self, now: Moment) {
+        let is_long = self.feeds.iter().any(|feed| feed.unsealed_bytes > self.journal_bytes / 4);
+        let wait = if self.fails { SEAL_RETRY } else { SEAL_INTERVAL };
+        let is_due = now >= self.sealed_at + wait || (!self.fails && (is_long || self.store.wants_seal()));
+        if !is_due {
+            return;
+        }
+        self.sealed_at = now;
+        match self.store.seal() {
+            Ok(_) => {
+                self.feeds.iter_mut().for_each(|feed| feed.unsealed_bytes = 0);
+                if std::mem::take(&mut self.fails) {
+                    self.shelf.status().error = None;
+                    tracing::info!("the history can be written again");
+                    let text = "the history can be written again; nothing of it is lost";
+                    remember(&self.shared, Severity::Info, "TH-HISTORY-005", text);
+                }
+            }
+            Err(error) => self.report_failure(&error),
+        }
+    }
+
+    fn report_failure(&mut self, error: &HistoryError) {
+        self.shelf.status().error = Some(error.to_string());
+        if !std::mem::replace(&mut self.fails, true) {
+            tracing::error!(%error, "the history cannot be written; the journal keeps what is missing");
+            let text = format!("the history cannot be written, the journal keeps what is missing: {error}");
+            remember(&self.shared, Severity::Error, "TH-HISTORY-004", &text);
+        }
+    }
+
+    fn retain_due(&mut self, now: Moment) {
+        if now < self.retained_at + RETAIN_INTERVAL && self.retained_at > Moment::ZERO {
+            return;
+        }
+        self.retained_at = now;
+        match self.store.retain(clock::utc()) {
+            Ok(deleted) if deleted.for_room => {
+                let text = format!(
+                    "{} values were deleted before their time, since the history is larger than [history] max_size",
+                    deleted.rows
+                );
+                tracing::warn!(rows = deleted.rows, files = deleted.files, "the history is too large");
+                remember(&self.shared, Severity::Warning, "TH-HISTORY-006", &text);
+            }
+            Ok(deleted) if deleted.files > 0 => {
+                tracing::info!(rows = deleted.rows, files = deleted.files, "old values were deleted");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old values could not be deleted"),
+        }
+    }
+
+    /// Joins files for a moment, and rests longer.
+    fn compact_due(&mut self, now: Moment) {
+        if self.fails || now < self.compacted_until {
+            return;
+        }
+        let result = self.store.compact(COMPACT_BYTES);
+        let end = clock::now();
+        self.compacted_until = end + end.since(now) * COMPACT_REST;
+        if let Err(error) = result {
+            tracing::warn!(%error, "files of the history could not be joined");
+            self.compacted_until = end + RETAIN_INTERVAL;
+        }
+    }
+}
+
+/// The slots of handles, as far as their items are kept.
+fn slots_of(store: &Store, keys: &[(ItemId, ItemKey)]) -> Vec<Option<Slot>> {
+    let size = keys.iter().map(|(item, _)| item.index() + 1).max().unwrap_or(0);
+    // Handles are dense; a dictionary that says otherwise does not make memory grow.
+    let mut slots = vec![None; size.min(keys.len().saturating_mul(4))];
+    for (item, key) in keys {
+        if let Some(place) = slots.get_mut(item.index()) {
+            *place = store.find(key.as_str());
+        }
+    }
+    slots
+}
+
+/// Records from one position to another, as far as numbers say.
+const fn behind(from: Position, to: Position) -> u64 {
+    if from.epoch.0 == to.epoch.0 { to.seq.saturating_sub(from.seq) } else { to.seq }
+}
+
+/// Puts an event where operators look.
+pub(super) fn remember(shared: &Shared, severity: Severity, code: &str, text: &str) {
+    shared.remember_event(&Event {
+        severity,
+        source: "history".into(),
+        code: code.into(),
+        text: text.into(),
+        at: clock::utc(),
+    });
+}
