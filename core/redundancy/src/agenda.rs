@@ -42,32 +42,44 @@ impl Timer {
 
 /// When each timer is due.
 #[derive(Debug)]
-pub(crate) struct Agenda([Moment; Timer::ALL.len()]);
+pub(crate) struct Agenda {
+    due: [Moment; Timer::ALL.len()],
+    /// The earliest of them, which is asked for several times with each input.
+    next: Moment,
+}
 
 impl Agenda {
     pub(crate) fn new() -> Agenda {
-        Agenda([Moment::NEVER; Timer::ALL.len()])
+        Agenda { due: [Moment::NEVER; Timer::ALL.len()], next: Moment::NEVER }
     }
 
     pub(crate) fn set(&mut self, timer: Timer, at: Moment) {
-        self.0[timer as usize] = at;
+        let was = std::mem::replace(&mut self.due[timer as usize], at);
+        if at <= self.next {
+            self.next = at;
+        } else if was == self.next {
+            self.next = self.due.iter().copied().min().unwrap_or(Moment::NEVER);
+        }
     }
 
     pub(crate) fn clear(&mut self, timer: Timer) {
-        self.0[timer as usize] = Moment::NEVER;
+        self.set(timer, Moment::NEVER);
     }
 
     pub(crate) fn is_due(&self, timer: Timer, now: Moment) -> bool {
-        self.0[timer as usize] <= now
+        self.due[timer as usize] <= now
     }
 
     /// When the machine must be woken.
     pub(crate) fn next(&self) -> Moment {
-        self.0.iter().copied().min().unwrap_or(Moment::NEVER)
+        self.next
     }
 
     /// Takes the first timer that is due.
     pub(crate) fn take_due(&mut self, now: Moment) -> Option<Timer> {
+        if self.next > now {
+            return None;
+        }
         let timer = Timer::ALL.into_iter().find(|timer| self.is_due(*timer, now))?;
         self.clear(timer);
         Some(timer)
@@ -88,6 +100,20 @@ mod tests {
         assert_eq!(agenda.take_due(Moment(7)), Some(Timer::Lease));
         assert_eq!(agenda.take_due(Moment(7)), Some(Timer::Heartbeat));
         assert_eq!(agenda.next(), Moment::NEVER);
+    }
+
+    #[test]
+    fn the_next_timer_is_the_earliest_whatever_was_set_and_cleared() {
+        let mut agenda = Agenda::new();
+        for number in 0..500_u64 {
+            let timer = Timer::ALL[usize::try_from(number * 7 % 9).unwrap()];
+            if number % 5 == 0 {
+                agenda.clear(timer);
+            } else {
+                agenda.set(timer, Moment(number * 7919 % 13));
+            }
+            assert_eq!(agenda.next(), agenda.due.into_iter().min().unwrap());
+        }
     }
 
     #[test]

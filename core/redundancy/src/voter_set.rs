@@ -34,13 +34,12 @@ impl VoterSet {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.nodes.iter().map(|word| word.count_ones() as usize).sum::<usize>() + usize::from(self.witness)
+        self.nodes.iter().map(|word| count(*word)).sum::<usize>() + usize::from(self.witness)
     }
 
     /// How many are in both.
     pub(crate) fn in_common(&self, other: &VoterSet) -> usize {
-        let both =
-            self.nodes.iter().zip(&other.nodes).map(|(one, other)| (one & other).count_ones() as usize);
+        let both = self.nodes.iter().zip(&other.nodes).map(|(one, other)| count(one & other));
         both.sum::<usize>() + usize::from(self.witness && other.witness)
     }
 
@@ -74,6 +73,11 @@ impl FromIterator<VoterId> for VoterSet {
         voters.into_iter().for_each(|voter| set.insert(voter));
         set
     }
+}
+
+/// All but the first word are empty unless a cluster has more nodes than anybody runs.
+fn count(word: u64) -> usize {
+    if word == 0 { 0 } else { word.count_ones() as usize }
 }
 
 fn word(node: NodeRank) -> usize {

@@ -13,6 +13,7 @@ impl Random {
     }
 
     /// The next number.
+    #[inline]
     pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -22,6 +23,7 @@ impl Random {
     }
 
     /// A number below `bound`.
+    #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         self.draw() % bound.max(1)
     }

@@ -107,7 +107,7 @@ pub struct Site {
     /// Counts its processes.
     pub incarnation: Incarnation,
     /// It does nothing until then, but its clock runs.
-    pub frozen_until: u64,
+    pub(crate) frozen_until: u64,
     /// Its output gate.
     pub gate: Gate,
     /// Whether a next write is planned, as always while the gate is open.

@@ -67,6 +67,8 @@ pub struct World {
     letters: Letters,
     /// What a node wants, while it is carried out; empty in between.
     actions: Vec<Action>,
+    /// Nobody is frozen from then on.
+    frozen_until: u64,
     /// Somebody's lease changed, or two had one: only then can there be two holders.
     is_lease_new: bool,
     story: Story,
@@ -154,6 +156,7 @@ impl World {
             queue: Queue::new(nanos(timers.heartbeat)),
             letters: Letters::default(),
             actions: Vec::new(),
+            frozen_until: 0,
             is_lease_new: false,
             story: Story::default(),
         };
@@ -334,7 +337,9 @@ impl World {
     }
 
     fn serve(&mut self, event: Event) {
-        if let Some(site) = event.site().and_then(|id| self.sites.get(id))
+        // Hardly ever is anybody frozen, and then each event asks whether it is about that one.
+        if self.now < self.frozen_until
+            && let Some(site) = event.site().and_then(|id| self.sites.get(id))
             && self.now < site.frozen_until
         {
             let at = site.frozen_until;

@@ -80,11 +80,14 @@ impl Machine {
             | NodeState::Maintenance
             | NodeState::Faulted => false,
         };
+        if !is_able || self.stopping {
+            return false;
+        }
         let votes = self.setup.nodes.iter().any(|info| info.node == self.me && info.votes);
         let is_ordered = matches!(self.urgent, Some(Urgent::Operator { .. }));
         // Who was shrunk is back only when the others say so.
         let votes = votes && (self.is_member(self.setup.me) || is_ordered);
-        is_able && votes && !self.stopping && (is_ordered || !self.pins.hold.on || self.was_last_active())
+        votes && (is_ordered || !self.pins.hold.on || self.was_last_active())
     }
 
     /// Whether nobody is known to have been active after this node.

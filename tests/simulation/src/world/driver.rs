@@ -303,9 +303,7 @@ impl World {
             self.push(self.now + thinking, Event::Send { site: id, epoch });
             if self.skips_check() && self.random.percent(1) {
                 let until = self.now + nanos(self.random.up_to(self.timers.lease * 4));
-                if let Some(site) = self.sites.get_mut(id) {
-                    site.frozen_until = site.frozen_until.max(until);
-                }
+                self.freeze_until(id, until);
             }
         }
     }

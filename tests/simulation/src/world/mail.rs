@@ -75,10 +75,14 @@ impl World {
     ) {
         self.digest(from, kind, number);
         let [first, second] = self.net.deliveries(from, to, &mut self.random);
-        for delay in [second, first].into_iter().flatten() {
+        if let Some(first) = first {
             let letter = *letter.get_or_insert_with(|| self.letters.put(message));
+            if let Some(second) = second {
+                self.letters.expect(letter);
+                self.push(self.now + second, Event::Deliver { to, from, letter });
+            }
             self.letters.expect(letter);
-            self.push(self.now + delay, Event::Deliver { to, from, letter });
+            self.push(self.now + first, Event::Deliver { to, from, letter });
         }
     }
 

@@ -73,10 +73,7 @@ impl World {
 
     /// A node's process does nothing for so long.
     pub fn freeze(&mut self, rank: u8, time: Duration) {
-        let until = self.now + nanos(time);
-        if let Some(site) = self.sites.get_mut(VoterId::Node(NodeRank(rank))) {
-            site.frozen_until = site.frozen_until.max(until);
-        }
+        self.freeze_until(VoterId::Node(NodeRank(rank)), self.now + nanos(time));
     }
 
     /// One piece of trouble, and the next one planned.
@@ -175,15 +172,21 @@ impl World {
         }
     }
 
+    /// A process does nothing until then.
+    pub(super) fn freeze_until(&mut self, id: VoterId, until: u64) {
+        if let Some(site) = self.sites.get_mut(id) {
+            site.frozen_until = site.frozen_until.max(until);
+        }
+        self.frozen_until = self.frozen_until.max(until);
+    }
+
     fn trouble_freeze(&mut self) {
         let id = self.any_site();
         let most = if self.random.percent(50) { self.timers.lease / 2 } else { self.timers.lease * 4 };
         let time = self.random.up_to(most);
         self.note(&format!("-- {id} freezes for {time:?}"));
         let until = self.now + nanos(time);
-        if let Some(site) = self.sites.get_mut(id) {
-            site.frozen_until = site.frozen_until.max(until);
-        }
+        self.freeze_until(id, until);
     }
 
     fn trouble_order(&mut self) {
