@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Witness(WitnessArgs),
     /// Make certificates and, if there is none, a configuration to start from
     Init(InitArgs),
+    /// Become a node of a site that runs, with a code of `init --code`
+    Join(JoinArgs),
     /// Check, describe or show the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -196,6 +198,24 @@ pub(crate) struct InitArgs {
     /// A node to make a certificate for, in the order of rank; of the configuration, or main and backup, if left out
     #[arg(long = "node", value_name = "NAME")]
     pub(crate) nodes: Vec<String>,
+    /// Ask the node that runs here for a code with which another machine joins as NODE
+    #[arg(long, value_name = "NODE", conflicts_with = "nodes")]
+    pub(crate) code: Option<String>,
+    /// How long the code counts, such as 15m
+    #[arg(long, value_name = "TIME", requires = "code")]
+    pub(crate) lasts: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinArgs {
+    /// Web address of the node that made the code; its port is 8620 if left out
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// The code
+    pub(crate) code: String,
+    /// Also if this machine has a site already, which is replaced
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -75,12 +75,25 @@ impl Client {
         self.exchange(method, path, Vec::new())
     }
 
+    /// The bytes at a path.
+    pub(crate) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        self.raw("GET", path, Vec::new())
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         method: &'static str,
         path: &str,
         body: Vec<u8>,
     ) -> Result<T, Failure> {
+        let bytes = self.raw(method, path, body)?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let text = format!("{}{path} did not answer as a hub of this version does: {error}", self.url);
+            Failure::new(Code::Error, text)
+        })
+    }
+
+    fn raw(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
@@ -97,11 +110,7 @@ impl Client {
             .read_to_vec()
             .map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
-            return serde_json::from_slice(&bytes).map_err(|error| {
-                let text =
-                    format!("{}{path} did not answer as a hub of this version does: {error}", self.url);
-                Failure::new(Code::Error, text)
-            });
+            return Ok(bytes);
         }
         if let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) {
             return Err(failure_of(&problem));

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod interfaces;
 pub(crate) mod items;
+pub(crate) mod join;
 pub(crate) mod matrix;
 pub(crate) mod orders;
 pub(crate) mod peer;

@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, check, configuration, demo, doctor, init, interfaces, items, matrix, orders, peer, plugin,
-    records, run, status, trend, witness,
+    accounts, check, configuration, demo, doctor, init, interfaces, items, join, matrix, orders, peer,
+    plugin, records, run, status, trend, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -37,6 +37,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
     match &cli.command {
         Command::Run(args) => run::run(global, args),
         Command::Witness(args) => witness::run(global, args),
+        Command::Join(args) => join::run(global, args, answer),
         Command::Init(args) => init::run(global, args, answer),
         Command::Config(ConfigCommand::Check) => check::check(global, answer),
         Command::Config(ConfigCommand::Apply(args)) => configuration::apply(global, args, answer),

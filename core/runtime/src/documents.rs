@@ -173,6 +173,11 @@ impl Watched {
     }
 }
 
+/// SHA-256 in hexadecimal.
+pub fn sha256_of(bytes: &[u8]) -> String {
+    secret::digest(bytes).to_string()
+}
+
 /// The store as a part of the journal's state.
 #[derive(Debug)]
 struct DocumentsPart(DocumentStore);

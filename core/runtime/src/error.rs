@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use twinhub_config::UnknownNode;
 use twinhub_documents::Refusal;
 
+use crate::join::JoinError;
 use crate::pki::PkiError;
 
 /// Why a node or a witness could not start.
@@ -163,6 +164,9 @@ pub enum CommandError {
         /// Everything that is wrong.
         report: String,
     },
+    /// A machine does not join.
+    #[error(transparent)]
+    Join(#[from] JoinError),
     /// Something inside is not as it should be.
     #[error("{why}")]
     Internal {
@@ -191,6 +195,8 @@ impl CommandError {
             CommandError::Document(_) => "TH-DOC-003",
             CommandError::NoMajority { .. } => "TH-DOC-004",
             CommandError::Unconfirmed { .. } => "TH-DOC-005",
+            CommandError::Join(JoinError::Refused) => "TH-JOIN-001",
+            CommandError::Join(_) => "TH-JOIN-002",
             CommandError::Configuration { .. } => "TH-CONFIG-001",
             CommandError::WrongPassword => "TH-AUTH-006",
             CommandError::Internal { .. } => "TH-NODE-009",

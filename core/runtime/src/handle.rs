@@ -1,7 +1,6 @@
 //! A running node as the web interface and the command line see it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -43,11 +42,13 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 mod accounts;
 mod cluster;
 mod configuration;
+mod join;
 mod orders;
 mod trend;
 
 pub use accounts::{Author, Identity, UserChange};
 pub use configuration::Draft;
+pub(crate) use join::Places;
 pub use orders::Order;
 pub use trend::{TrendCursor, TrendError, TrendQuery};
 
@@ -79,7 +80,7 @@ struct Inner {
     ports: Vec<(String, Arc<Port>)>,
     inboxes: BTreeMap<String, Arc<Inbox>>,
     documents: DocumentStore,
-    config_file: PathBuf,
+    places: Places,
     restart: Notify,
     control: ControlSender,
     plugins: Vec<Loaded>,
@@ -96,7 +97,7 @@ impl Handle {
         ports: Vec<(String, Arc<Port>)>,
         inboxes: BTreeMap<String, Arc<Inbox>>,
         documents: DocumentStore,
-        config_file: PathBuf,
+        places: Places,
         control: ControlSender,
         plugins: Vec<Loaded>,
         path_tests: PathTests,
@@ -110,7 +111,7 @@ impl Handle {
             ports,
             inboxes,
             documents,
-            config_file,
+            places,
             restart: Notify::new(),
             control,
             plugins,

@@ -33,6 +33,7 @@ pub mod handle;
 mod history;
 mod inbox;
 mod instance;
+pub mod join;
 mod json;
 pub mod node;
 mod operations;
@@ -52,6 +53,7 @@ pub mod view;
 pub mod witness;
 mod words;
 
+pub use documents::sha256_of;
 pub use error::{CommandError, StartError};
 pub use handle::{Author, Draft, Handle, Identity, Order, TrendCursor, TrendError, TrendQuery, UserChange};
 pub use node::{NodeOptions, find_library, library_name, start};

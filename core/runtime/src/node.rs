@@ -25,9 +25,10 @@ use crate::etcd::Attendance;
 use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
-use crate::handle::{Handle, Loaded, Threads};
+use crate::handle::{Handle, Loaded, Places, Threads};
 use crate::history::Wanted;
 use crate::inbox::Inbox;
+use crate::join::Codes;
 use crate::path_test::PathTests;
 use crate::peer::Endpoint;
 use crate::pki;
@@ -210,13 +211,19 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         })
         .collect();
     let threads = Threads { data: data_thread, control, engines, history };
+    let places = Places {
+        config_file: options.config_file,
+        pki: options.pki_dir,
+        libraries: options.state_dir.join("cache"),
+        codes: Codes::default(),
+    };
     Ok(Handle::new(
         shared,
         plan.table,
         ports,
         inboxes,
         documents,
-        options.config_file,
+        places,
         control_sender,
         loaded,
         tests,

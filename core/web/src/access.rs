@@ -168,7 +168,7 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     if is_below("/config/revisions") {
         return Role::Engineer;
     }
-    if ["/users", "/tokens", "/audit", "/backups"].into_iter().any(is_below) {
+    if ["/users", "/tokens", "/audit", "/backups", "/join"].into_iter().any(is_below) {
         return Role::Admin;
     }
     if method == Method::GET || method == Method::HEAD {

@@ -7,6 +7,7 @@ pub(crate) mod configuration;
 pub(crate) mod history;
 pub(crate) mod interfaces;
 pub(crate) mod items;
+pub(crate) mod join;
 pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod stream;
@@ -57,6 +58,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/config/revisions/{number}", get(configuration::revision))
         .route("/config/rollback", post(configuration::roll_back))
         .route("/nodes/{name}/restart", post(cluster::restart))
+        .route("/join/codes", post(join::make_code))
         .route("/me", get(accounts::me))
         .route("/logout", post(accounts::logout))
         .route("/users", get(accounts::users).post(accounts::add_user))
@@ -80,7 +82,9 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
             get(|State(web): State<Web>| async move { health(web.handle.is_standby()) }),
         )
         .route("/metrics", get(metrics_page))
-        .route("/api/v1/login", post(accounts::login));
+        .route("/api/v1/login", post(accounts::login))
+        .route("/api/v1/join", post(join::join))
+        .route("/api/v1/join/plugins/{sha256}", get(join::plugin));
     let clients = web.clients.clone();
     open.merge(guarded)
         .with_state(web)

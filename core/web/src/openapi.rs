@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::api::{accounts, cluster, configuration, history, interfaces, items, records, stream};
+use crate::api::{accounts, cluster, configuration, history, interfaces, items, join, records, stream};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -43,6 +43,9 @@ use crate::api::{accounts, cluster, configuration, history, interfaces, items, r
         configuration::apply,
         configuration::roll_back,
         cluster::restart,
+        join::make_code,
+        join::join,
+        join::plugin,
         accounts::login,
         accounts::logout,
         accounts::me,

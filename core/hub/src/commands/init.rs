@@ -5,6 +5,7 @@ use std::io::Write as _;
 use serde::Serialize;
 use twinhub_runtime::pki;
 
+use super::join;
 use crate::cli::{Global, InitArgs};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::Answer;
@@ -19,6 +20,9 @@ struct Report {
 }
 
 pub(crate) fn run(global: &Global, args: &InitArgs, answer: Answer) -> Outcome {
+    if let Some(node) = &args.code {
+        return join::make_code(global, node, args, answer);
+    }
     let paths = Paths::of(global);
     for name in &args.nodes {
         check_name(name)?;
@@ -55,8 +59,8 @@ pub(crate) fn run(global: &Global, args: &InitArgs, answer: Answer) -> Outcome {
     answer.give(&report, |report| {
         let verb = if report.config_made { "made" } else { "kept" };
         format!(
-            "{verb} {}\ncertificates in {} for {}\n\nNext: describe your interfaces there, run `twinhub config check`, copy the \
-             folder to the other machines,\nthen `twinhub run --node {}` on each with its own name.",
+            "{verb} {}\ncertificates in {} for {}\n\nNext: describe your interfaces there, run `twinhub config check`, then `twinhub run --node {}`.\nFor each other \
+             node `twinhub init --code NODE` prints a code: `twinhub join ADDRESS CODE` on its machine does the rest.",
             report.config,
             report.pki,
             report.certificates.join(", "),
@@ -164,7 +168,7 @@ mod tests {
         let config = dir.path().join("twinhub.toml");
         let cli = Cli::try_parse_from(["twinhub", "init", "--config", config.to_str().unwrap()]).unwrap();
         let answer = Answer::new(OutputForm::Json);
-        let args = InitArgs { nodes: Vec::new() };
+        let args = InitArgs { nodes: Vec::new(), code: None, lasts: None };
         run(&cli.global, &args, answer).unwrap();
         let loaded = twinhub_config::load(&config).unwrap_or_else(|failure| panic!("{}", failure.render()));
         assert_eq!(loaded.site.nodes.len(), 2);

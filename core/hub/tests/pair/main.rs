@@ -8,6 +8,7 @@ mod etcd_process;
 mod etcd_secure;
 mod etcd_service;
 mod history;
+mod join;
 mod log;
 mod pins;
 mod site;

@@ -179,6 +179,11 @@ impl Pair {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// The port of its web interface.
+    pub(crate) fn web(&self, node: &str) -> u16 {
+        self.nodes.iter().find(|found| found.name == node).unwrap().web
+    }
+
     /// A request and its answer: status and all that follows it.
     pub(crate) fn http(&self, node: &str, method: &str, path: &str, head: &str, body: &str) -> (u16, String) {
         let web = self.nodes.iter().find(|found| found.name == node).unwrap().web;

@@ -192,7 +192,7 @@ impl Handle {
         if self.in_force().is_some() {
             return Ok(());
         }
-        let path = self.0.config_file.clone();
+        let path = self.0.places.config_file.clone();
         let read = tokio::task::spawn_blocking(move || Files::read(&path));
         let Ok(Ok((files, loaded))) = read.await else { return Ok(()) };
         if loaded.site.hash != self.site().hash {

@@ -90,7 +90,7 @@ async fn login_elsewhere(web: &Web, peer: &Peer, user: &str, sent: Response) -> 
     }
 }
 
-fn too_many(wait: Duration) -> Response {
+pub(crate) fn too_many(wait: Duration) -> Response {
     let seconds = wait.as_secs().max(1);
     let detail = format!("too many wrong passwords: try again in {seconds} s");
     let mut response = Problem::new(StatusCode::TOO_MANY_REQUESTS, "TH-AUTH-008", detail).into_response();

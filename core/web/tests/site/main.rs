@@ -43,7 +43,10 @@ fn every_path_of_the_description_answers() {
             .replace("{id}", if path.contains("interfaces") { "sim1" } else { "1" })
             .replace("{name}", if path.contains("plugins") { "sim" } else { "main" });
         let path = if path == "/api/v1/history" { format!("{path}?item=sim1/count") } else { path };
-        if methods.get("get").is_some() && !path.contains("operations") {
+        // A new node has no operation, revision, ticket or backup yet.
+        let is_of_later =
+            ["operations/", "revisions/", "join/plugins/", "backups/"].iter().any(|name| path.contains(name));
+        if methods.get("get").is_some() && !is_of_later {
             assert_eq!(site.get(&path).status, 200, "{path}");
         }
     }

@@ -1,0 +1,115 @@
+//! A new machine becomes a node of a site that runs.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::site::Pair;
+
+/// One story, since starting processes costs more than what is checked.
+#[test]
+fn a_new_machine_takes_the_place_of_a_dead_one_with_a_code() {
+    let mut pair = Pair::start_nodes(&["main", "backup"], "without_witness = \"manual\"");
+    pair.wait("a pair", |pair| {
+        ["main", "backup"].iter().all(|node| ["active", "standby"].contains(&pair.state(node).as_str()))
+    });
+    if pair.state("main") != "active" {
+        assert!(pair.ask("backup", &["switchover", "--to", "main"]).status.success());
+        pair.wait("main active", |pair| pair.state("main") == "active");
+    }
+    pair.wait("backup standby", |pair| pair.state("backup") == "standby");
+    assert!(pair.ask("main", &["tokens", "create", "grafana", "--role", "viewer"]).status.success());
+    pair.kill("backup");
+
+    // Codes are for nodes of the site, and only this one of it.
+    for (node, said) in [("nobody", "TH-NODE-002"), ("main", "TH-ITEM-003")] {
+        let refused = pair.ask("main", &["init", "--code", node]);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{refused:?}");
+    }
+    let code =
+        pair.json("main", &["init", "--code", "backup"])["code"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(code.len(), 39, "{code}");
+
+    // What is wrong is said, and costs nothing.
+    let machine = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let root = machine.path();
+    std::fs::create_dir(root.join("bin")).unwrap();
+    std::fs::hard_link(env!("CARGO_BIN_EXE_twinhub"), root.join("bin/twinhub")).unwrap();
+    let address = format!("127.0.0.1:{}", pair.web("main"));
+    let wrong = format!("{}{}", &code[..35], if code.ends_with("0000") { "1111" } else { "0000" });
+    for (address, code, exit, said) in [
+        (address.as_str(), "12345", 1, "no join code"),
+        (address.as_str(), wrong.as_str(), 1, "TH-JOIN-001"),
+        ("127.0.0.1:1", code.as_str(), 4, "no hub answers"),
+    ] {
+        let refused = join(root, address, code);
+        let text = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(exit) && text.contains(said), "{refused:?}");
+    }
+    assert!(!root.join("etc").exists(), "nothing was written");
+
+    // The code lets it in, once; the machine then has all that it needs, and a second site is refused.
+    let joined = join(root, &address, &code);
+    assert!(joined.status.success(), "{joined:?}\n{}", pair.logs());
+    let text = String::from_utf8_lossy(&joined.stdout);
+    assert!(
+        text.contains("this machine is `backup` of pair") && text.contains("fetched plugins sim"),
+        "{text}"
+    );
+    for name in ["twinhub.toml", "sim1.csv", "token", "pki/ca.pem", "pki/backup.pem", "pki/backup.key"] {
+        assert!(root.join("etc/twinhub").join(name).is_file(), "{name}");
+    }
+    assert!(!root.join("etc/twinhub/pki/ca.key").exists(), "the key of the authority stays where it is");
+    let again = join(root, &address, &code);
+    assert_eq!(again.status.code(), Some(64), "{again:?}");
+    let other = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    std::fs::create_dir(other.path().join("bin")).unwrap();
+    std::fs::hard_link(env!("CARGO_BIN_EXE_twinhub"), other.path().join("bin/twinhub")).unwrap();
+    let used = join(other.path(), &address, &code);
+    assert!(String::from_utf8_lossy(&used.stderr).contains("TH-JOIN-001"), "{used:?}");
+
+    // It runs, follows, and knows what the site knows.
+    let log = std::fs::File::create(pair.dir.path().join("joined.log")).unwrap();
+    let node =
+        command(root).args(["run", "--node", "backup"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let _node = Running(node);
+    pair.wait("the new backup", |pair| {
+        let status = pair.json("main", &["status"]);
+        let nodes = status["groups"][0]["nodes"].as_array().cloned().unwrap_or_default();
+        nodes
+            .iter()
+            .any(|node| node["name"] == "backup" && node["state"] == "standby" && node["in_sync"] == true)
+    });
+    let path = format!("http://127.0.0.1:{}", pair.web("backup"));
+    pair.wait("what the site knows", |_| {
+        let known = command(root).args(["tokens", "ls", "--url", &path]).output().unwrap();
+        String::from_utf8_lossy(&known.stdout).contains("grafana")
+    });
+    let audit = pair.table("main", &["audit"]);
+    assert!(
+        audit.contains("made a join code for node `backup`") && audit.contains("joined as node `backup`"),
+        "{audit}"
+    );
+}
+
+fn join(root: &Path, address: &str, code: &str) -> Output {
+    command(root).args(["join", address, code]).output().unwrap()
+}
+
+fn command(root: &Path) -> Command {
+    let mut command = Command::new(root.join("bin/twinhub"));
+    command.arg("--root").arg(root).arg("--plugins").arg(root.join("plugins"));
+    for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL", "TWINHUB_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    /// A hub process ends with its supervisor.
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}

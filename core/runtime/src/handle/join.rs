@@ -1,0 +1,215 @@
+//! Letting a new machine join: a code for it, and what it gets for the code.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value as Json;
+use twinhub_config::{Files, Site};
+use twinhub_documents::Action;
+
+use super::Handle;
+use super::accounts::{Author, Need};
+use crate::clock;
+use crate::documents::secret;
+use crate::error::CommandError;
+use crate::join::{Codes, JoinAnswer, JoinCode, JoinRequest, PluginFile, Welcome};
+use crate::pki;
+
+/// A file with a secret is shorter.
+const SECRET_BYTES_MAX: u64 = 64 * 1024;
+
+/// Where things of this node are that a new machine needs, too.
+#[derive(Debug)]
+pub(crate) struct Places {
+    /// `twinhub.toml`.
+    pub(crate) config_file: PathBuf,
+    /// Certificates.
+    pub(crate) pki: PathBuf,
+    /// Plugin libraries under their content.
+    pub(crate) libraries: PathBuf,
+    pub(crate) codes: Codes,
+}
+
+impl Handle {
+    /// A code with which a machine becomes this node.
+    ///
+    /// # Errors
+    /// If there is no such node, it is this one, or the key of the authority is not on this machine.
+    pub async fn make_join_code(
+        &self,
+        author: &Author,
+        node: &str,
+        lasts: Duration,
+    ) -> Result<JoinCode, CommandError> {
+        let site = self.next_site().await?.1;
+        if site.node(node).is_none() {
+            return Err(site.unknown_node(node).into());
+        }
+        if node == self.node_name() {
+            return Err(CommandError::BadValue { what: format!("`{node}` is this node itself") });
+        }
+        let places = &self.0.places;
+        if !places.pki.join("ca.key").exists() && !places.pki.join(format!("{node}.key")).exists() {
+            let what = format!(
+                "the key of the authority is not here ({}): make the code on the machine where `twinhub init` was run",
+                places.pki.join("ca.key").display()
+            );
+            return Err(CommandError::BadValue { what });
+        }
+        let code = places.codes.make(node, lasts, clock::now())?;
+        self.note(author, format!("made a join code for node `{node}`")).await;
+        Ok(code)
+    }
+
+    /// Takes a machine's proof that it knows a code, and answers with what it needs.
+    ///
+    /// # Errors
+    /// If the code does not count, or something that the machine needs cannot be read.
+    pub async fn join(&self, request: &JoinRequest, origin: &str) -> Result<JoinAnswer, CommandError> {
+        let admitted = self.0.places.codes.admit(request, clock::now())?;
+        let node = admitted.node.clone();
+        let (files, site) = self.next_site().await?;
+        let ticket = self.0.places.codes.ticket(clock::now())?;
+        let handle = self.clone();
+        let (for_node, sealed_ticket) = (node.clone(), ticket);
+        let made =
+            tokio::task::spawn_blocking(move || handle.welcome(&files, &site, &for_node, sealed_ticket));
+        let welcome = made.await.map_err(|error| CommandError::Internal { why: error.to_string() })??;
+        let answer = admitted.seal(&welcome)?;
+        tracing::info!(node, origin, "a machine joined");
+        let author = Author { name: format!("node {node}"), origin: origin.to_owned() };
+        self.note(&author, format!("joined as node `{node}`")).await;
+        Ok(answer)
+    }
+
+    /// The plugin library with this content, for who has a ticket.
+    pub fn plugin_library(&self, ticket: &str, sha256: &str) -> Option<PathBuf> {
+        let places = &self.0.places;
+        let is_used = self.0.plugins.iter().any(|plugin| plugin.sha256 == sha256);
+        (places.codes.is_ticket(ticket, clock::now()) && is_used)
+            .then(|| places.libraries.join(format!("{sha256}.so")))
+    }
+
+    /// What the next start runs: the configuration in force, or the files if none was applied.
+    async fn next_site(&self) -> Result<(Files, Site), CommandError> {
+        let handle = self.clone();
+        let read = tokio::task::spawn_blocking(move || -> Result<(Files, Site), CommandError> {
+            let wrong =
+                |failure: twinhub_config::Failure| CommandError::Configuration { report: failure.render() };
+            if handle.0.documents.read(|documents| documents.configuration().is_some()) {
+                let files = handle.configuration_files(None)?;
+                let site = files.check().map_err(wrong)?.site;
+                return Ok((files, site));
+            }
+            let (files, loaded) = Files::read(&handle.0.places.config_file).map_err(wrong)?;
+            Ok((files, loaded.site))
+        });
+        read.await.map_err(|error| CommandError::Internal { why: error.to_string() })?
+    }
+
+    /// On a thread that may wait for the disk.
+    fn welcome(
+        &self,
+        files: &Files,
+        site: &Site,
+        node: &str,
+        ticket: String,
+    ) -> Result<Welcome, CommandError> {
+        let places = &self.0.places;
+        pki::ensure(&places.pki, &[node])
+            .map_err(|error| CommandError::Internal { why: error.to_string() })?;
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|error| CommandError::Internal {
+                why: format!("{} is not readable: {error}", path.display()),
+            })
+        };
+        let mut pki = BTreeMap::new();
+        for name in ["ca.pem".to_owned(), format!("{node}.pem"), format!("{node}.key")] {
+            let bytes = read(&places.pki.join(&name))?;
+            pki.insert(name, String::from_utf8_lossy(&bytes).into_owned());
+        }
+        let dir = places.config_file.parent().unwrap_or(Path::new("."));
+        let mut secrets = BTreeMap::new();
+        for name in secret_files(site) {
+            let path = dir.join(&name);
+            // What is not here, or elsewhere on this machine, is the operator's to bring.
+            if Path::new(&name).is_relative()
+                && std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= SECRET_BYTES_MAX)
+            {
+                secrets.insert(name, BASE64.encode(read(&path)?));
+            }
+        }
+        let plugins = self.0.plugins.iter().map(|plugin| PluginFile {
+            name: plugin.name.clone(),
+            file: crate::node::library_name(&plugin.name),
+            sha256: plugin.sha256.clone(),
+        });
+        Ok(Welcome {
+            site: site.site.clone(),
+            node: node.to_owned(),
+            authority: secret::digest(pki["ca.pem"].as_bytes()).to_string(),
+            files: files.0.iter().map(|(name, bytes)| (name.clone(), BASE64.encode(bytes))).collect(),
+            secrets,
+            pki,
+            plugins: plugins.collect(),
+            ticket,
+        })
+    }
+
+    /// Leaves a note in the audit list; a node that is not active has only its log for it.
+    pub(super) async fn note(&self, author: &Author, text: String) {
+        tracing::info!(who = author.name, origin = author.origin, text, "noted");
+        if let Err(error) = self.change(author, Action::Note { text }, Need::Any).await {
+            tracing::debug!(%error, "not in the audit list");
+        }
+    }
+}
+
+/// Files with secrets that a configuration names.
+fn secret_files(site: &Site) -> Vec<String> {
+    let mut names: Vec<String> =
+        site.web.token.iter().filter_map(|path| path.to_str()).map(str::to_owned).collect();
+    for interface in &site.interfaces {
+        find_secrets(&interface.settings, &mut names);
+    }
+    if let Some(twinhub_config::Witness::Etcd(etcd)) = &site.cluster.witness {
+        names.extend(
+            [&etcd.ca, &etcd.certificate, &etcd.key, &etcd.password_file].into_iter().flatten().cloned(),
+        );
+    }
+    // None that leads out of the folder.
+    names.retain(|name| !name.split('/').any(|part| part == ".."));
+    names
+}
+
+fn find_secrets(settings: &Json, names: &mut Vec<String>) {
+    match settings {
+        Json::Object(map) => match (map.len(), map.get("file")) {
+            (1, Some(Json::String(name))) => names.push(name.clone()),
+            _ => map.values().for_each(|value| find_secrets(value, names)),
+        },
+        Json::Array(list) => list.iter().for_each(|value| find_secrets(value, names)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_secrets_are_found_wherever_they_are_named() {
+        let settings = serde_json::json!({
+            "password": { "file": "secrets/mqtt" },
+            "list": [{ "key": { "file": "b" } }],
+            "other": { "file": "c", "more": 1 },
+        });
+        let mut names = Vec::new();
+        find_secrets(&settings, &mut names);
+        names.sort_unstable();
+        assert_eq!(names, ["b", "secrets/mqtt"]);
+    }
+}
