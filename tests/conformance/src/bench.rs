@@ -1,12 +1,14 @@
 //! Measured runs of whole processes. Here `cargo xtask bench takeover`: kill -9 at random moments, many times.
 
 mod flat_out;
+mod replication;
 mod standby;
 mod start;
 mod words;
 mod writes;
 
 pub use flat_out::{FlatOutOptions, bench_flat_out};
+pub use replication::{ReplicationOptions, bench_replication};
 pub use standby::{StandbyOptions, bench_standby};
 pub use start::{StartOptions, bench_start};
 pub use writes::{WriteOptions, bench_write};

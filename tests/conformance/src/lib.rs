@@ -30,6 +30,7 @@ mod usage;
 
 pub use artifacts::Artifacts;
 pub use bench::{FlatOutOptions, bench_flat_out};
+pub use bench::{ReplicationOptions, bench_replication};
 pub use bench::{StandbyOptions, bench_standby};
 pub use bench::{StartOptions, bench_start};
 pub use bench::{TakeoverOptions, bench_takeover};

@@ -127,7 +127,7 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("mosquitto", "mosquitto"),
     ("etcd", "etcd-server"),
     ("ip", "iproute2"),
@@ -135,6 +135,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("keepalived", "keepalived"),
     ("haproxy", "haproxy"),
     ("curl", "curl"),
+    ("redis-server", "redis-server"),
 ];
 /// Must be the version named in the matrix.
 const PYMODBUS: &str = "3.16.1";

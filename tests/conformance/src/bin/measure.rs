@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use twinhub_conformance::{
-    Error, FlatOutOptions, GatewayOptions, RepeatOptions, StandbyOptions, StartOptions, TakeoverOptions,
-    WriteOptions, bench_flat_out, bench_gateway, bench_standby, bench_start, bench_takeover, bench_write,
-    run_conformance, run_repeats,
+    Error, FlatOutOptions, GatewayOptions, RepeatOptions, ReplicationOptions, StandbyOptions, StartOptions,
+    TakeoverOptions, WriteOptions, bench_flat_out, bench_gateway, bench_replication, bench_standby,
+    bench_start, bench_takeover, bench_write, run_conformance, run_repeats,
 };
 
 fn main() -> ExitCode {
@@ -33,6 +33,7 @@ fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
         "takeover" => bench_takeover(&TakeoverOptions::parse(rest)?, &mut say),
         "gateway" => bench_gateway(&GatewayOptions::parse(rest)?, &mut say),
         "flat-out" => bench_flat_out(&FlatOutOptions::parse(rest)?, &mut say),
+        "replication" => bench_replication(&ReplicationOptions::parse(rest)?, &mut say),
         "standby" => bench_standby(&StandbyOptions::parse(rest)?, &mut say),
         "start" => bench_start(&StartOptions::parse(rest)?, &mut say),
         "write" => bench_write(&WriteOptions::parse(rest)?, &mut say),
@@ -40,7 +41,7 @@ fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
     }
 }
 
-const NAMES: &str = "conformance, takeover, gateway, flat-out, standby, start, write";
+const NAMES: &str = "conformance, takeover, gateway, flat-out, replication, standby, start, write";
 
 #[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
 fn say(text: &str) {
