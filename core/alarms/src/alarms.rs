@@ -83,7 +83,7 @@ impl Alarms {
             lists: Vec::new(),
             watches: Vec::new(),
             book: Book::new(keep),
-            hash: FNV_START,
+            hash: 0,
             evaluated: 0,
             acting: None,
             listening: Timestamp::NONE,
@@ -95,6 +95,9 @@ impl Alarms {
                 continue;
             }
             let number = alarms.rules.len();
+            if number == 0 {
+                alarms.hash = FNV_START;
+            }
             rule.hash(&mut alarms.hash);
             alarms.numbers.insert(Arc::clone(&rule.id), number);
             if let Some(item) = item {

@@ -13,7 +13,7 @@ use crate::change::{Acknowledgment, Change, Clear, Raise, Shelf, Stamp, Suppress
 use crate::occurrence::OccurrenceId;
 
 /// Changes are written in pieces of about this size, which a journal record takes with room to spare.
-pub const BODY_BYTES_WANTED: usize = 256 * 1024;
+pub const BODY_BYTES_WANTED: usize = 200 * 1024;
 
 /// Why bytes are no changes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,8 @@ use crate::rule::{Condition, Finding, Rule};
 
 /// A device's clock is believed as far as this behind the hub's; beyond it the time of receipt counts, so that a
 /// device in the wrong year raises nothing in the wrong year.
+/// Of a longer text a copy does not say what it was; the next sample then counts as a change.
+const TEXT_KEPT_MAX: usize = 4096;
 const SOURCE_AGE_NS_MAX: i64 = 60_000_000_000;
 
 /// See the module.
@@ -69,7 +71,7 @@ impl Watch {
             is_wrong: self.is_wrong,
             since: self.since,
             heard: self.heard,
-            value: self.value.clone(),
+            value: if self.value.text_bytes() > TEXT_KEPT_MAX { Value::Null } else { self.value.clone() },
             quality: self.quality.0,
         })
     }

@@ -59,6 +59,7 @@ impl Assembly<'_> {
         }
         self.overrides(file, &interfaces);
         self.probes(file);
+        let alarms = self.alarms(file, &interfaces);
         let mut site = Site {
             version: file.version,
             site: file.site.clone(),
@@ -67,6 +68,10 @@ impl Assembly<'_> {
             groups,
             interfaces,
             links: Vec::new(),
+            alarms,
+            alarms_kept: file.alarms.as_ref().and_then(|alarms| alarms.keep).unwrap_or(crate::alarm::KEEP)
+                as usize,
+            events: self.events(file),
             web: self.web(file),
             journal: self.journal(file),
             history: self.history(file),
@@ -453,7 +458,7 @@ impl Assembly<'_> {
         History { retain, max_bytes }
     }
 
-    fn identifier(&mut self, place: &[Step<'_>], what: &str, text: &str) {
+    pub(crate) fn identifier(&mut self, place: &[Step<'_>], what: &str, text: &str) {
         let is_good = !text.is_empty()
             && text.len() <= 64
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))

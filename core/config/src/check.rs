@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use crate::describe::size_bytes;
 use crate::diagnostic::{Diagnostic, Source, with_nearest};
 use crate::duration::{DURATION_HELP, parse_duration};
-use crate::items::OWN_COLUMNS;
+use crate::items::{ALARM_COLUMNS, OWN_COLUMNS};
 use crate::site::Interface;
 use crate::tree::{Kind, Tree};
 
@@ -18,10 +18,12 @@ pub fn check_columns(interface: &Interface, allowed: &BTreeSet<String>) -> Vec<D
     let mut found = Vec::new();
     for item in &interface.items {
         for (column, _) in &item.columns {
-            if allowed.contains(&**column) || !unknown.insert(column) {
+            if allowed.contains(&**column) || ALARM_COLUMNS.contains(&&**column) || !unknown.insert(column) {
                 continue;
             }
-            let names = || OWN_COLUMNS.iter().copied().chain(allowed.iter().map(String::as_str));
+            let names = || {
+                OWN_COLUMNS.iter().chain(&ALARM_COLUMNS).copied().chain(allowed.iter().map(String::as_str))
+            };
             let help = with_nearest(column, names(), |names| {
                 format!("the columns of the plugin `{}` are: {names}", interface.plugin)
             });

@@ -186,6 +186,10 @@ CSV (RFC 4180) in UTF-8, separated by commas, with a header. Columns in any orde
 | `edge` | | `true`: every value counts as an event, also an equal one |
 | `non_idempotent` | | `true`: a write moves a state and is never repeated |
 | `historize` | | `yes`: its values are kept in the history, for `twinhub trend` and `/history` |
+| `alarm_high_high`, `alarm_high`, `alarm_low`, `alarm_low_low` | | limits beyond which an alarm is raised, called `interface/path:high` and so on |
+| `alarm_equals` | | a value that raises an alarm |
+| `alarm_bad_quality` | | `true`: bad quality raises an alarm |
+| `alarm_deadband`, `alarm_delay`, `alarm_priority`, `alarm_text`, `alarm_area` | | `deadband`, `delay_on`, `priority`, `text` and `area` of these alarms |
 ";
 
 /// Why writing into a string is no error case.

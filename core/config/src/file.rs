@@ -8,6 +8,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+mod alarm;
+
+pub use alarm::{Alarm, AlarmWhen, Alarms, Events};
+
 /// A duration as text: `200ms`, `5s`, `1h30m`, `400d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
@@ -42,6 +46,15 @@ pub struct File {
     /// Links: one item drives another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link: Vec<Link>,
+    /// Alarms: what must not be of an item.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarm: Vec<Alarm>,
+    /// What is kept of alarms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarms: Option<Alarms>,
+    /// What is kept of events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Events>,
     /// The web server and REST.
     #[serde(default)]
     pub web: Web,

@@ -16,6 +16,21 @@ use crate::site::{Access, Item};
 pub const OWN_COLUMNS: [&str; 9] =
     ["path", "address", "type", "access", "unit", "description", "edge", "non_idempotent", "historize"];
 
+/// Columns that make alarms of an item's limits, whatever the plugin, which does not see them.
+pub const ALARM_COLUMNS: [&str; 11] = [
+    "alarm_high_high",
+    "alarm_high",
+    "alarm_low",
+    "alarm_low_low",
+    "alarm_equals",
+    "alarm_bad_quality",
+    "alarm_deadband",
+    "alarm_delay",
+    "alarm_priority",
+    "alarm_text",
+    "alarm_area",
+];
+
 /// Reads the items of `interface` from a file called `name` in messages.
 ///
 /// # Errors

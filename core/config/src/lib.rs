@@ -9,6 +9,7 @@
 //! Loading opens no socket, starts nothing and does not look at the machine.
 #![warn(missing_docs)]
 
+mod alarm;
 mod assemble;
 mod assembly;
 mod check;
@@ -40,7 +41,7 @@ pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
-    Access, AckAfter, Cluster, Delivery, Etcd, Evidence, Failback, Floating, Group, History, Interface,
-    InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected, OnUnquorate, Origin,
-    Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
+    Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, History,
+    Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected,
+    OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
 };

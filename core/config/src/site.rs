@@ -30,6 +30,12 @@ pub struct Site {
     pub interfaces: Vec<Interface>,
     /// The links, two-way ones as two.
     pub links: Vec<Link>,
+    /// The alarms of all groups, those of the file before those of items files.
+    pub alarms: Vec<twinhub_alarms::Rule>,
+    /// Occurrences of alarms that are kept, of each group.
+    pub alarms_kept: usize,
+    /// What is kept of events.
+    pub events: Events,
     /// The web server.
     pub web: Web,
     /// The journal.
@@ -298,6 +304,15 @@ pub struct Origin {
     /// Name of the items file.
     pub items_file: Option<Arc<str>>,
     pub(crate) settings: Option<Place>,
+}
+
+/// What is kept of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Events {
+    /// So many.
+    pub keep: usize,
+    /// For so long.
+    pub retain: Option<Duration>,
 }
 
 /// A watched item.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod accounts;
+pub(crate) mod alarms;
 mod configuration;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
@@ -136,6 +137,9 @@ pub(crate) enum Command {
     /// List, read, write and follow items
     #[command(subcommand)]
     Items(ItemsCommand),
+    /// List, acknowledge and shelve alarms
+    #[command(subcommand)]
+    Alarms(alarms::AlarmsCommand),
     /// Show interfaces
     #[command(subcommand)]
     Interfaces(InterfacesCommand),

@@ -1,6 +1,7 @@
 //! One module for each family of commands.
 
 pub(crate) mod accounts;
+pub(crate) mod alarms;
 pub(crate) mod check;
 pub(crate) mod configuration;
 pub(crate) mod demo;

@@ -20,10 +20,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use twinhub_contract::role;
-use twinhub_model::{
-    Epoch, Event, ItemId, Moment, NodeRank, Outcome, Position, Record, RoleChange, Sample, Severity,
-};
-use twinhub_redundancy::{Input, Reason};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Outcome, Position, Record, Sample, Severity};
+use twinhub_redundancy::Input;
 use twinhub_store::{Journal, SyncTicket};
 
 use crate::clock;
@@ -54,9 +52,11 @@ use tracker::Tracker;
 use watch::Watch;
 
 pub(crate) mod acceptance;
+pub(crate) mod alarms;
 pub(crate) mod commands;
 pub(crate) mod deactivation;
 pub(crate) mod effect;
+pub(crate) mod events;
 pub(crate) mod healing;
 pub(crate) mod health;
 pub(crate) mod inputs;
@@ -315,6 +315,7 @@ impl Engine {
             Job::Journal(ask) => self.on_journal_ask(&ask),
             Job::Synced(outcome) => self.on_synced(outcome),
             Job::Scrubbed(scrubbed) => self.on_scrubbed(scrubbed),
+            Job::Alarms(job) => self.on_alarm_job(*job),
             Job::Resync => self.on_resync(),
             Job::Note(event) => self.note(event),
             Job::Propose(proposal) => self.on_proposal(*proposal),
@@ -339,6 +340,7 @@ impl Engine {
         self.heal(now);
         self.expire_writes(now);
         self.advance_drain(now);
+        self.advance_alarms();
         self.look_at_health(now);
         self.publish_view(now);
     }
@@ -346,11 +348,18 @@ impl Engine {
     fn next_due(&self, now: Moment) -> Moment {
         let unsynced = !self.syncing && self.journal.durable() < self.journal.last();
         let sync = unsynced.then(|| if self.sync_wanted { now } else { self.synced_at + self.sync_interval });
-        [sync, self.outputs_due(), self.takeover_due(), self.replication.due(now), self.acceptance_due()]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(Moment::NEVER)
+        [
+            sync,
+            self.outputs_due(),
+            self.takeover_due(),
+            self.replication.due(now),
+            self.acceptance_due(),
+            self.alarms_due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(Moment::NEVER)
     }
 
     /// Rebuilds table and tracker from this node's own journal.
@@ -392,7 +401,10 @@ impl Engine {
     fn apply(&mut self, position: Position, record: &Record) {
         self.tracker.apply(position, record);
         match record {
-            Record::Samples(samples) => self.store_samples(samples),
+            Record::Samples(samples) => {
+                self.store_samples(samples);
+                self.observe_alarms(samples);
+            }
             Record::Event(event) => self.shared.remember_event(event),
             Record::Dictionary(_)
             | Record::Intent(_)
@@ -535,36 +547,6 @@ impl Engine {
 
     pub(crate) fn tell(&self, input: Input) {
         self.control.engine(&self.group, input);
-    }
-
-    /// Keeps an event for operators; in the journal if this node writes it.
-    pub(crate) fn event(&mut self, severity: Severity, source: &str, code: &str, text: &str) {
-        self.note(Event {
-            severity,
-            source: source.into(),
-            code: code.into(),
-            text: text.into(),
-            at: clock::utc(),
-        });
-    }
-
-    fn note(&mut self, event: Event) {
-        self.shared.remember_event(&event);
-        if self.is_writer() && self.journal_ok {
-            self.append(&Record::Event(event));
-        }
-    }
-
-    fn role_record(&mut self, epoch: Epoch, from: &str, to: &str, reason: &Reason) {
-        let change = RoleChange {
-            node: self.me,
-            epoch,
-            from: from.into(),
-            to: to.into(),
-            reason: reason.to_string().into(),
-            at: clock::utc(),
-        };
-        self.append(&Record::Role(change));
     }
 
     fn publish_view(&mut self, now: Moment) {

@@ -97,6 +97,18 @@ pub enum CommandError {
         /// Where its web interface listens.
         url: Option<String>,
     },
+    /// No such alarm.
+    #[error("{what}")]
+    UnknownAlarm {
+        /// What was asked for.
+        what: String,
+    },
+    /// An alarm cannot be ordered so.
+    #[error("{what}")]
+    BadAlarmOrder {
+        /// Why.
+        what: String,
+    },
     /// The item cannot be written.
     #[error("item `{key}` is read-only: its access is `r`")]
     ReadOnly {
@@ -180,6 +192,8 @@ impl CommandError {
     pub const fn code(&self) -> &'static str {
         match self {
             CommandError::UnknownItem { .. } => "TH-ITEM-001",
+            CommandError::UnknownAlarm { .. } => "TH-ALARM-001",
+            CommandError::BadAlarmOrder { .. } => "TH-ALARM-002",
             CommandError::ReadOnly { .. } => "TH-ITEM-002",
             CommandError::BadValue { .. } => "TH-ITEM-003",
             CommandError::Refused { .. } => "TH-ITEM-004",

@@ -40,6 +40,7 @@ const WRITE_TIME_MAX: Duration = Duration::from_secs(5);
 const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 
 mod accounts;
+mod alarms;
 mod cluster;
 mod configuration;
 mod join;

@@ -15,6 +15,7 @@ use twinhub_redundancy::Reason;
 use twinhub_replica::Message;
 
 use crate::bundle::Bundle;
+use crate::engine::alarms::AlarmJob;
 use crate::error::CommandError;
 use crate::history::JournalAsk;
 use crate::peer::Link;
@@ -69,6 +70,8 @@ pub(crate) enum Job {
     Synced(twinhub_store::SyncOutcome),
     /// A closed file of the journal was read again.
     Scrubbed(twinhub_store::Scrubbed),
+    /// About alarms.
+    Alarms(Box<AlarmJob>),
     /// Start over with a full copy from the active node.
     Resync,
     /// Something worth keeping for an operator.

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::error::CommandError;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
-use crate::view::{EventView, FloatingView, OperationView, RoleChangeView};
+use crate::view::{AlarmCounts, EventView, FloatingView, OperationView, RoleChangeView};
 use crate::words;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -129,6 +129,7 @@ pub(crate) struct GroupStatus {
     pub(crate) detection_seconds: Option<f64>,
     /// When the node that is or was active was last heard, unless it is this one.
     pub(crate) active_heard: Option<Moment>,
+    pub(crate) alarms: AlarmCounts,
     /// The address that moves with the role.
     pub(crate) floating: Option<FloatingView>,
 }

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 mod accounts;
+mod alarms;
 mod configuration;
 
 pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
+pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, ConfigurationView, FileView, RevisionView};
 
 /// The whole cluster as this node sees it.
@@ -168,6 +170,9 @@ pub struct GroupView {
     pub lease_remaining_ms: Option<u64>,
     /// Last journal position on this node, `epoch:seq`.
     pub position: String,
+    /// How many alarms of the group stand how.
+    #[serde(default)]
+    pub alarms: AlarmCounts,
     /// Every node of the group, in rank order.
     pub nodes: Vec<NodeView>,
     /// The address that moves with the role, as this node sees it.

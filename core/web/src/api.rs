@@ -1,6 +1,7 @@
 //! Which path leads where.
 
 pub(crate) mod accounts;
+pub(crate) mod alarms;
 mod body;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
@@ -47,6 +48,12 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/items:bulk", post(items::write_bulk))
         .route("/items/{*key}", get(items::read).put(items::write))
         .route("/history", get(history::history))
+        .route("/alarms", get(alarms::list))
+        .route("/alarms/{id}/acknowledge", post(alarms::acknowledge))
+        .route("/alarms/{id}/shelve", post(alarms::shelve))
+        .route("/alarms/{id}/unshelve", post(alarms::unshelve))
+        .route("/alarms/{id}/suppress", post(alarms::suppress))
+        .route("/alarms/{id}/unsuppress", post(alarms::unsuppress))
         .route("/events", get(records::events))
         .route("/events/stream", get(stream::events))
         .route("/stream", get(stream::values))

@@ -82,6 +82,7 @@ impl Collector for Page {
         self.build(encoder)?;
         self.roles(encoder)?;
         self.floating(encoder)?;
+        self.alarms(encoder)?;
         self.peers(encoder)?;
         self.sync(encoder)?;
         self.history(encoder)?;
@@ -141,6 +142,18 @@ impl Page {
         }
         held.gauge(encoder)?;
         conflicts.counter(encoder)
+    }
+
+    fn alarms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Alarms by state; shelved and suppressed ones count only as that";
+        let mut alarms = Family::new(self.node(), "twinhub_alarms", help);
+        for group in &self.0.cluster.groups {
+            for (state, count) in group.alarms.by_state() {
+                let labels = [("group", group.id.as_str()), ("state", state)];
+                alarms.row(&labels, i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+        alarms.gauge(encoder)
     }
 
     fn roles(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -2,7 +2,9 @@
 
 use utoipa::OpenApi;
 
-use crate::api::{accounts, cluster, configuration, history, interfaces, items, join, records, stream};
+use crate::api::{
+    accounts, alarms, cluster, configuration, history, interfaces, items, join, records, stream,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +37,12 @@ use crate::api::{accounts, cluster, configuration, history, interfaces, items, j
         items::write,
         items::write_bulk,
         history::history,
+        alarms::list,
+        alarms::acknowledge,
+        alarms::shelve,
+        alarms::unshelve,
+        alarms::suppress,
+        alarms::unsuppress,
         records::events,
         stream::events,
         stream::values,

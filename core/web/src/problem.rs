@@ -69,9 +69,11 @@ impl Problem {
 
 fn status_of(error: &CommandError) -> StatusCode {
     match error.code() {
-        "TH-ITEM-001" | "TH-NODE-002" | "TH-NODE-003" | "TH-DOC-001" => StatusCode::NOT_FOUND,
+        "TH-ITEM-001" | "TH-ALARM-001" | "TH-NODE-002" | "TH-NODE-003" | "TH-DOC-001" => {
+            StatusCode::NOT_FOUND
+        }
         "TH-ITEM-002" | "TH-JOIN-001" => StatusCode::FORBIDDEN,
-        "TH-ITEM-003" | "TH-DOC-003" | "TH-CONFIG-001" => StatusCode::UNPROCESSABLE_ENTITY,
+        "TH-ITEM-003" | "TH-ALARM-002" | "TH-DOC-003" | "TH-CONFIG-001" => StatusCode::UNPROCESSABLE_ENTITY,
         "TH-ITEM-004" => StatusCode::BAD_GATEWAY,
         "TH-ITEM-005" | "TH-DOC-005" => StatusCode::GATEWAY_TIMEOUT,
         "TH-NODE-001" | "TH-NODE-004" | "TH-DOC-002" | "TH-JOIN-002" => StatusCode::CONFLICT,

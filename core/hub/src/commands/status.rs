@@ -99,12 +99,22 @@ fn older(name: &str, cluster: &ClusterView, agreed: Option<u16>, version: &str) 
 }
 
 fn group_text(group: &GroupView) -> String {
-    let mut notes = vec![if group.protected { "protected" } else { "not protected" }];
+    let mut notes = vec![if group.protected { "protected" } else { "not protected" }.to_owned()];
     if group.split_possible {
-        notes.push("split possible");
+        notes.push("split possible".to_owned());
     }
     if group.paused {
-        notes.push("paused");
+        notes.push("paused".to_owned());
+    }
+    let alarms = group.alarms;
+    for (count, what) in [
+        (alarms.active, "alarms active"),
+        (alarms.unacknowledged, "not acknowledged"),
+        (alarms.shelved + alarms.suppressed, "out of sight"),
+    ] {
+        if count > 0 {
+            notes.push(format!("{count} {what}"));
+        }
     }
     let voters = voters_text(&group.voters);
     let nodes = group.nodes.iter().map(|node| {
@@ -275,6 +285,15 @@ mod tests {
         let text = cluster_text(&cluster);
         let wanted = "voters: 1 of 3, shrunk: backup (drained), witness (stopped)\n  backup: backup is silent for 5000 ms\n";
         assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
+    fn the_status_counts_alarms_if_there_are_any() {
+        let mut cluster = cluster();
+        cluster.groups[0].alarms.active = 3;
+        cluster.groups[0].alarms.unacknowledged = 2;
+        let text = cluster_text(&cluster);
+        assert!(text.contains("protected, 3 alarms active, 2 not acknowledged"), "{text}");
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Engine {
                 self.route(position, piece);
             }
             self.shared.stream(&self.group, position, piece);
+            self.observe_alarms(piece);
         }
         Placed::At(self.journal.last())
     }

@@ -109,11 +109,18 @@ impl Parts {
     }
 
     /// A part by its type.
-    #[cfg(test)]
     pub(crate) fn get<T: PartState>(&self) -> Option<&T> {
         self.kept.iter().find_map(|kept| {
             let state: &dyn Any = &*kept.state;
             state.downcast_ref()
+        })
+    }
+
+    /// A part by its type, to be changed.
+    pub(crate) fn get_mut<T: PartState>(&mut self) -> Option<&mut T> {
+        self.kept.iter_mut().find_map(|kept| {
+            let state: &mut dyn Any = &mut *kept.state;
+            state.downcast_mut()
         })
     }
 

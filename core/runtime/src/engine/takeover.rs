@@ -123,7 +123,7 @@ impl Engine {
     }
 
     /// Inputs begin: what is not fresh is uncertain, streams read on, and the ring gives what only this node has.
-    fn connect_inputs(&mut self) {
+    fn connect_inputs(&mut self, epoch: Epoch) {
         for number in self.relevant().collect::<Vec<_>>() {
             let port = Arc::clone(&self.interfaces[number].port);
             if port.setup.standby_role != role::HOT {
@@ -142,6 +142,7 @@ impl Engine {
             }
         }
         self.step(Step::InputsDoubted);
+        self.begin_alarms(epoch);
         self.replay_ring();
         self.step(Step::RingReplayed);
     }
@@ -190,7 +191,7 @@ impl Engine {
             }
             // The orders are under way while the ring is replayed.
             if begins {
-                self.connect_inputs();
+                self.connect_inputs(epoch);
             }
             if is_last {
                 return self.finish_activation();

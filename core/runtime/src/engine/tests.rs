@@ -1,6 +1,7 @@
 //! The engine with real plugin instances and a real journal; the tests play everything around it.
 
 mod acceptance;
+mod alarms;
 mod bench;
 mod healing;
 mod order;

@@ -74,6 +74,7 @@ impl Handle {
                 .lease_end
                 .map(|end| u64::try_from(end.since(now).as_millis()).unwrap_or(u64::MAX)),
             position: status.position.to_string(),
+            alarms: status.alarms,
             nodes,
             floating: status.floating,
         }

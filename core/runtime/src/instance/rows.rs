@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use twinhub_config::Item;
+use twinhub_config::items::ALARM_COLUMNS;
 use twinhub_loader::ItemSpec;
 use twinhub_model::ItemId;
 
@@ -24,7 +25,9 @@ pub(crate) struct Rows {
 impl Rows {
     /// The rows of these items; `None` if their texts have more than 4 GiB.
     pub(crate) fn of(items: &[Item]) -> Option<Rows> {
-        let own = items.iter().flat_map(|item| item.columns.iter().map(|(name, _)| name));
+        let is_of_plugin = |name: &&Arc<str>| !ALARM_COLUMNS.contains(&&***name);
+        let names = items.iter().flat_map(|item| item.columns.iter().map(|(name, _)| name));
+        let own = names.filter(is_of_plugin);
         let mut columns: Vec<Arc<str>> = vec![ADDRESS.into()];
         columns.extend(own.collect::<BTreeSet<_>>().into_iter().map(Arc::clone));
         for (name, is_set) in FLAGS {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use twinhub_alarms::{Alarms, Rule};
 use twinhub_config::{AckAfter, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
 use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
@@ -17,7 +18,8 @@ use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
-use crate::engine::parts::states_dir;
+use crate::engine::alarms::AlarmState;
+use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
@@ -113,7 +115,9 @@ impl Plan {
         let journal = open_journal(group, around, &self.table)?;
         // One writer for all of it: the active node of the first group.
         let is_first = around.site.groups.first().is_some_and(|first| first.id == group);
-        let parts = if is_first { vec![around.documents.part()] } else { Vec::new() };
+        let mut parts: Vec<Box<dyn PartState>> =
+            vec![Box::new(AlarmState::new(alarms(around.site, group, &self.table)))];
+        parts.extend(is_first.then(|| around.documents.part()));
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
@@ -152,6 +156,15 @@ impl Plan {
         };
         Ok((setup, ports))
     }
+}
+
+/// The alarms of items of this group.
+fn alarms(site: &Site, group: &str, table: &ItemTable) -> Alarms {
+    let is_ours = |rule: &&Rule| {
+        site.interface(rule.item.interface()).is_some_and(|interface| interface.group == group)
+    };
+    let rules = site.alarms.iter().filter(is_ours);
+    Alarms::new(rules.map(|rule| (rule.clone(), table.find(rule.item.as_str()))), site.alarms_kept)
 }
 
 fn open_journal(group: &str, around: &Surroundings<'_>, table: &ItemTable) -> Result<Journal, StartError> {

@@ -1,11 +1,13 @@
 //! Pages of rows, as JSON or CSV.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
+use twinhub_model::Timestamp;
 use utoipa::ToSchema;
 
 use crate::limits;
+use crate::problem::Problem;
 
 /// A part of a list that grows.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -19,6 +21,19 @@ pub(crate) struct Page<T> {
 /// How many rows to give.
 pub(crate) fn limit(asked: Option<usize>) -> usize {
     asked.unwrap_or(limits::PAGE_DEFAULT).clamp(1, limits::PAGE_MAX)
+}
+
+/// With a page of CSV: what to pass to read on.
+pub(crate) const NEXT: HeaderName = HeaderName::from_static("twinhub-next");
+
+/// A time of a query.
+pub(crate) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    // A plus sign stands for a blank in a query.
+    text.parse().map(Some).map_err(|_| {
+        let detail = format!("`{name}={text}` is no time: write it as 2026-11-21T17:00:00Z");
+        Problem::bad_request(detail)
+    })
 }
 
 /// Whether the client prefers CSV.

@@ -71,6 +71,7 @@ impl Engine {
         self.sync_wanted |= self.is_peer_acknowledged(&samples);
         self.tracker.apply_samples(position, &samples);
         self.store_samples(&samples);
+        self.observe_alarms(&samples);
         self.cover(&samples, now);
         self.shared.stream(&self.group, position, &samples);
         self.unpacked = samples;

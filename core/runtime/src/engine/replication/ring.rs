@@ -30,7 +30,7 @@ impl Replication {
                 source: entry.source,
                 server,
                 flags: flags_if(entry.is_event, SampleFlags::EVENT)
-                    .with(flags_if(is_overtaken, SampleFlags::OLD)),
+                    .with(flags_if(is_overtaken, SampleFlags::OLD.with(SampleFlags::OVERTAKEN))),
             })
             .collect()
     }

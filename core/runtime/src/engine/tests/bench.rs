@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
+use twinhub_alarms::{Alarms, Condition, Rule, Side};
 use twinhub_config::{AckAfter, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
 use twinhub_loader::Library;
 use twinhub_model::{
@@ -23,6 +24,7 @@ use crate::clock;
 use crate::control::{ControlSender, Told};
 use crate::data;
 use crate::documents::DocumentStore;
+use crate::engine::alarms::AlarmState;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
@@ -50,6 +52,8 @@ pub(crate) struct Spec {
     pub(crate) resyncs: bool,
     pub(crate) ack_after: AckAfter,
     pub(crate) on_unprotected: OnUnprotected,
+    /// Whether a value of `in` beyond [`ALARM_LIMIT`] is an alarm: `ID-high` at once, `ID-late` after a while.
+    pub(crate) has_alarms: bool,
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -65,6 +69,7 @@ impl Spec {
             resyncs: true,
             ack_after: AckAfter::None,
             on_unprotected: OnUnprotected::Proceed,
+            has_alarms: false,
             config: "",
         }
     }
@@ -131,6 +136,11 @@ impl Bench {
             Journal::open(JournalOptions::new(dir.path().join("journal")), table.dictionary().into())
                 .unwrap()
                 .0;
+        let rules = specs.iter().filter(|spec| spec.has_alarms).flat_map(rules);
+        let alarms = Alarms::new(
+            rules.map(|rule| (table.find(rule.item.as_str()), rule)).map(|(item, rule)| (rule, item)),
+            100,
+        );
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
@@ -147,7 +157,7 @@ impl Bench {
             guard: Duration::from_millis(300),
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
-            parts: vec![Box::new(Words::default())],
+            parts: vec![Box::new(Words::default()), Box::new(AlarmState::new(alarms))],
             documents: DocumentStore::open(&dir.path().join("pieces"), "main").unwrap(),
             has_documents: false,
             states_dir: dir.path().join("states"),
@@ -185,7 +195,7 @@ impl Bench {
         }
     }
 
-    pub(crate) fn wait(&mut self, what: &str, is_so: impl Fn(&mut Bench) -> bool) {
+    pub(crate) fn wait(&mut self, what: &str, mut is_so: impl FnMut(&mut Bench) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
             assert!(
@@ -395,6 +405,24 @@ fn sample(item: u32, value: i64) -> Sample {
         server: now,
         flags: SampleFlags::default(),
     }
+}
+
+/// See [`Spec::has_alarms`].
+pub(crate) const ALARM_LIMIT: i64 = 1_000_000;
+
+fn rules(spec: &Spec) -> [Rule; 2] {
+    [("high", Duration::ZERO), ("late", Duration::from_millis(700))].map(|(name, delay_on)| Rule {
+        id: format!("{}-{name}", spec.id).into(),
+        item: ItemKey::new(spec.id, "in").unwrap(),
+        condition: Condition::Limit { side: Side::High, limit: 1e6, deadband: 0.0 },
+        delay_on,
+        delay_off: Duration::ZERO,
+        priority: 500,
+        text: "".into(),
+        area: "".into(),
+        latching: false,
+        needs_ack: true,
+    })
 }
 
 fn meta() -> ItemMeta {
