@@ -175,8 +175,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that knows nothing of the broker. Packet ids begin after `last_id`: a broker that kept the session of
-    /// an earlier process may still hold half an exchange under one of its ids.
+    /// A session that knows nothing of the broker, which may know ids of an earlier process: they begin after `last_id`.
     pub fn new(limits: Limits, last_id: u16) -> Self {
         Self {
             limits,
@@ -338,9 +337,8 @@ impl Session {
         None
     }
 
-    /// The socket has taken everything handed out.
+    /// The socket has taken everything handed out. Writes of one batch are answered together.
     pub fn flushed(&mut self) {
-        // Those of one batch are answered together.
         for receipt in std::mem::take(&mut self.written) {
             self.confirm(receipt);
         }
