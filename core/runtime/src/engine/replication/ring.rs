@@ -81,10 +81,14 @@ impl Engine {
     /// Values that a standby instance received itself.
     pub(crate) fn on_received(&mut self, samples: &[Sample]) -> Placed {
         let now = clock::now();
-        if let Phase::Activating(_) = self.phase {
-            // Its turn to be active has not come: it is an input all the same.
+        if let Phase::Activating(_) | Phase::Active { .. } = self.phase {
+            // Its turn to be active had not come when it heard them: they are inputs all the same, also where the word
+            // that it is active overtook them.
             let mut news = samples.to_vec();
-            news.retain(|sample| !self.replication.is_late(sample, now));
+            news.retain(|sample| {
+                let is_off = self.interface_of(sample.item).is_some_and(|number| self.is_off(number));
+                !is_off && !self.replication.is_late(sample, now)
+            });
             self.replay(news);
         }
         if self.is_writer() {

@@ -120,6 +120,15 @@ fn what_came_too_late_for_the_journal_is_accepted_only_when_the_role_is_left() {
 }
 
 #[test]
+fn what_a_hot_interface_heard_is_journaled_though_the_word_that_it_is_active_overtook_it() {
+    let mut bench = Bench::new(0, &[Spec { standby: twinhub_contract::role::HOT, ..Spec::new("plc") }]);
+    bench.become_active(epoch(0, 1));
+    bench.receive(0, 5);
+    assert_eq!(bench.journaled(0), [Value::I64(5)]);
+    assert_eq!(bench.value(0), Value::I64(5));
+}
+
+#[test]
 fn a_command_that_may_not_be_unprotected_is_refused_without_a_standby() {
     let mut bench = Bench::new(0, &[acknowledging(AckAfter::None, OnUnprotected::Refuse)]);
     bench.become_active(epoch(0, 1));
