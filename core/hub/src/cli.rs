@@ -10,7 +10,7 @@ pub(crate) mod alarms;
 mod configuration;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
-pub(crate) use configuration::{ActivateArgs, ApplyArgs, DiffArgs, RollbackArgs};
+pub(crate) use configuration::{ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
@@ -155,6 +155,9 @@ pub(crate) enum Command {
     History(HistoryArgs),
     /// Show what happened on the asked node
     Events(EventsArgs),
+    /// Put the site into one file, or bring it back
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Show and change who may log in
     #[command(subcommand)]
     Users(UsersCommand),

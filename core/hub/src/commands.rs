@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod alarms;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod configuration;
 pub(crate) mod demo;

@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, alarms, check, configuration, demo, doctor, init, interfaces, items, join, matrix, orders,
-    peer, plugin, records, run, status, trend, witness,
+    accounts, alarms, backup, check, configuration, demo, doctor, init, interfaces, items, join, matrix,
+    orders, peer, plugin, records, run, status, trend, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -68,6 +68,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Trend(args) => trend::trend(global, args, answer),
         Command::History(args) => records::history(global, args, answer),
         Command::Events(args) => records::events(global, args, answer),
+        Command::Backup(command) => backup::run(global, command, answer),
         Command::Users(command) => accounts::users(global, command, answer),
         Command::Tokens(command) => accounts::tokens(global, command, answer),
         Command::Audit(args) => accounts::audit(global, args, answer),

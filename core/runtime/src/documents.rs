@@ -123,6 +123,12 @@ impl DocumentStore {
         Arc::clone(&self.0.hashing)
     }
 
+    /// Everything in bodies that another store can take.
+    pub(crate) fn copy(&self) -> Vec<Vec<u8>> {
+        let part = DocumentsPart(self.clone());
+        part.pieces().into_iter().chain(part.files()).collect()
+    }
+
     /// The bytes of a piece.
     pub(crate) fn piece(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         let bytes = fs::read(self.0.piece_path(digest))?;

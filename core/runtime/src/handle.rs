@@ -41,6 +41,7 @@ const SHUTDOWN_MAX: Duration = Duration::from_secs(15);
 
 mod accounts;
 mod alarms;
+mod backup;
 mod cluster;
 mod configuration;
 mod join;

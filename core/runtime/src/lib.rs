@@ -18,6 +18,7 @@
 //! reaches a plugin without a permit of the gate taken right before.
 #![warn(missing_docs)]
 
+pub mod backup;
 mod bundle;
 pub mod clock;
 mod control;

@@ -215,6 +215,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         config_file: options.config_file,
         pki: options.pki_dir,
         libraries: options.state_dir.join("cache"),
+        backups: options.state_dir.join("backups"),
         codes: Codes::default(),
     };
     Ok(Handle::new(

@@ -12,7 +12,7 @@ mod configuration;
 
 pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
-pub use configuration::{AppliedView, ConfigurationView, FileView, RevisionView};
+pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, RevisionView};
 
 /// The whole cluster as this node sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod alarms;
+pub(crate) mod backups;
 mod body;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
@@ -65,6 +66,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/config/revisions/{number}", get(configuration::revision))
         .route("/config/rollback", post(configuration::roll_back))
         .route("/nodes/{name}/restart", post(cluster::restart))
+        .route("/backups", get(backups::list).post(backups::create))
+        .route("/backups/{backup}", get(backups::download))
         .route("/join/codes", post(join::make_code))
         .route("/me", get(accounts::me))
         .route("/logout", post(accounts::logout))

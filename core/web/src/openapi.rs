@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 
 use crate::api::{
-    accounts, alarms, cluster, configuration, history, interfaces, items, join, records, stream,
+    accounts, alarms, backups, cluster, configuration, history, interfaces, items, join, records, stream,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,9 @@ use crate::api::{
         configuration::apply,
         configuration::roll_back,
         cluster::restart,
+        backups::list,
+        backups::create,
+        backups::download,
         join::make_code,
         join::join,
         join::plugin,

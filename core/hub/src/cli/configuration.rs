@@ -1,9 +1,9 @@
-//! Revisions of the configuration: `config apply`, `diff`, `rollback`, `activate`.
+//! Revisions of the configuration: `config apply`, `diff`, `rollback`, `activate`; and `backup`.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 
 use super::seconds;
 
@@ -53,4 +53,30 @@ pub(crate) struct ActivateArgs {
     /// How long to wait for each node
     #[arg(long, default_value = "120", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BackupCommand {
+    /// Make a backup on the asked node, under a passphrase that is asked for or read from standard input
+    Create {
+        /// Fetch it into this file, too
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// List the backups of the asked node
+    Ls,
+    /// Bring a site back on this machine, where no node of it has run
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    pub(crate) file: PathBuf,
+    /// The node that this machine is; the one that made the backup if left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Also if there is a configuration here, which is replaced
+    #[arg(long)]
+    pub(crate) force: bool,
 }

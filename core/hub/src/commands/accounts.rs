@@ -102,7 +102,7 @@ fn say(answer: Answer, done: &ChangeView, text: &str) -> Outcome {
 }
 
 /// A password from the terminal, or one line of standard input.
-fn password(prompt: &str) -> Result<String, Failure> {
+pub(super) fn password(prompt: &str) -> Result<String, Failure> {
     let stdin = io::stdin();
     let unreadable = |error: &dyn std::error::Error| {
         Failure::new(Code::Error, format!("cannot read the password: {error}"))

@@ -153,7 +153,8 @@ fn write_all(paths: &Paths, welcome: &Welcome) -> Result<Vec<String>, Failure> {
     let dir = paths.config_dir();
     let mut names = Vec::new();
     for (name, text) in &welcome.pki {
-        let mode = if name.ends_with(".key") { 0o600 } else { 0o644 };
+        let is_key = Path::new(name).extension().is_some_and(|kind| kind == "key");
+        let mode = if is_key { 0o600 } else { 0o644 };
         write(&paths.pki.join(inside(name)?), text.as_bytes(), mode)?;
     }
     for (name, bytes) in decoded(&welcome.secrets)? {
@@ -179,7 +180,7 @@ fn decoded(files: &BTreeMap<String, String>) -> Result<Vec<(String, Vec<u8>)>, F
 }
 
 /// A name that stays below the folder.
-fn inside(name: &str) -> Result<&str, Failure> {
+pub(super) fn inside(name: &str) -> Result<&str, Failure> {
     let fits = !name.starts_with('/') && name.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if fits {
         Ok(name)
@@ -188,7 +189,7 @@ fn inside(name: &str) -> Result<&str, Failure> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
         let temporary = path.with_extension("new");
         let mut file = std::fs::OpenOptions::new()

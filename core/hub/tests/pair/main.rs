@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod accounts;
+mod backup;
 mod configuration;
 mod etcd;
 mod etcd_process;

@@ -293,7 +293,7 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
 }
 
 /// The directory of the built plugin.
-fn plugins() -> &'static Path {
+pub(crate) fn plugins() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let built = Command::new(env!("CARGO"))

@@ -266,7 +266,7 @@ impl Handle {
     }
 
     /// Runs what takes a processor and memory for a while on a thread for that, a few at a time.
-    async fn busily<T: Send + 'static>(
+    pub(super) async fn busily<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T, CommandError> + Send + 'static,
     ) -> Result<T, CommandError> {
@@ -289,7 +289,7 @@ impl Handle {
     }
 
     /// The group whose journal has the documents.
-    fn documents_group(&self) -> &str {
+    pub(super) fn documents_group(&self) -> &str {
         self.site().groups.first().map_or("", |group| group.id.as_str())
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Places {
     pub(crate) pki: PathBuf,
     /// Plugin libraries under their content.
     pub(crate) libraries: PathBuf,
+    /// Backups that this node keeps.
+    pub(crate) backups: PathBuf,
     pub(crate) codes: Codes,
 }
 
@@ -94,7 +96,7 @@ impl Handle {
     }
 
     /// What the next start runs: the configuration in force, or the files if none was applied.
-    async fn next_site(&self) -> Result<(Files, Site), CommandError> {
+    pub(super) async fn next_site(&self) -> Result<(Files, Site), CommandError> {
         let handle = self.clone();
         let read = tokio::task::spawn_blocking(move || -> Result<(Files, Site), CommandError> {
             let wrong =
@@ -169,7 +171,7 @@ impl Handle {
 }
 
 /// Files with secrets that a configuration names.
-fn secret_files(site: &Site) -> Vec<String> {
+pub(super) fn secret_files(site: &Site) -> Vec<String> {
     let mut names: Vec<String> =
         site.web.token.iter().filter_map(|path| path.to_str()).map(str::to_owned).collect();
     for interface in &site.interfaces {

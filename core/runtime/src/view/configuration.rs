@@ -1,4 +1,4 @@
-//! Revisions of the configuration.
+//! Revisions of the configuration, and backups.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -67,4 +67,23 @@ pub struct AppliedView {
     pub restart: Vec<String>,
     /// What is probably not meant.
     pub warnings: Vec<String>,
+}
+
+/// A backup on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackupView {
+    /// Name of the file.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// When it was made, RFC 3339.
+    pub at: String,
+    /// The site.
+    pub site: String,
+    /// The node that made it.
+    pub node: String,
+    /// Version of the product that made it.
+    pub version: String,
+    /// Why it cannot be used.
+    pub fault: Option<String>,
 }

@@ -1,0 +1,104 @@
+//! A site is put away in a file and brought back on another machine.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::site::{Pair, plugins};
+
+const PASSPHRASE: &str = "a long passphrase";
+
+#[test]
+fn a_site_is_restored_from_one_file_with_its_users() {
+    let mut pair = Pair::start_nodes(&["main"], "");
+    pair.wait("main active", |pair| pair.state("main") == "active");
+    let add = pair.command_at("main").args(["users", "add", "ada", "--role", "admin"]).with("correct horse");
+    assert!(add.status.success(), "{add:?}");
+    let file = pair.dir.path().join("site.backup");
+    let short = pair.command_at("main").args(["backup", "create"]).with("short");
+    assert!(String::from_utf8_lossy(&short.stderr).contains("at least 12"), "{short:?}");
+    let made = pair.command_at("main").args(["backup", "create", "--to"]).arg(&file).with(PASSPHRASE);
+    assert!(made.status.success(), "{made:?}\n{}", pair.logs());
+    assert_eq!(pair.json("main", &["backup", "ls"])[0]["site"], "pair");
+    let url = format!("http://127.0.0.1:{}", pair.web("main"));
+    pair.kill("main");
+
+    // What does not fit is refused with the reason, before anything is written.
+    let machine = tempfile::tempdir().unwrap();
+    let root = machine.path();
+    let restore = |file: &Path, passphrase: &str| {
+        machine_command(root).args(["backup", "restore"]).arg(file).with(passphrase)
+    };
+    let damaged = pair.dir.path().join("damaged.backup");
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&damaged, &bytes).unwrap();
+    for (output, said) in [
+        (restore(&damaged, PASSPHRASE), "damaged"),
+        (restore(&pair.dir.path().join("twinhub.toml"), PASSPHRASE), "no backup"),
+        (restore(&file, "another passphrase"), "passphrase is not the one"),
+    ] {
+        assert!(
+            !output.status.success() && String::from_utf8_lossy(&output.stderr).contains(said),
+            "{output:?}"
+        );
+    }
+    assert!(!root.join("etc").exists());
+    std::fs::create_dir_all(root.join("etc/twinhub")).unwrap();
+    let other = std::fs::read_to_string(pair.dir.path().join("twinhub.toml")).unwrap();
+    let other = other.replace("site = \"pair\"", "site = \"another\"");
+    std::fs::write(root.join("etc/twinhub/twinhub.toml"), other).unwrap();
+    let mixed = restore(&file, PASSPHRASE);
+    assert!(String::from_utf8_lossy(&mixed.stderr).contains("of the site `pair`"), "{mixed:?}");
+    std::fs::remove_file(root.join("etc/twinhub/twinhub.toml")).unwrap();
+
+    // Brought back, it runs and knows its users; a second restore does not overwrite what has run.
+    let restored = restore(&file, PASSPHRASE);
+    assert!(restored.status.success(), "{restored:?}");
+    let log = std::fs::File::create(pair.dir.path().join("restored.log")).unwrap();
+    let node =
+        machine_command(root).args(["run", "--node", "main"]).stdout(Stdio::null()).stderr(log).spawn();
+    let _node = Running(node.unwrap());
+    pair.wait("the restored node", |pair| pair.state("main") == "active");
+    let users = machine_command(root).args(["users", "ls", "--url", &url]).output().unwrap();
+    assert!(String::from_utf8_lossy(&users.stdout).contains("ada"), "{users:?}");
+    let body = "{\"user\": \"ada\", \"password\": \"correct horse\"}";
+    assert_eq!(pair.http("main", "POST", "/api/v1/login", "Host: hub.example\r\n", body).0, 200);
+    let again = restore(&file, PASSPHRASE);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("has run here"), "{again:?}");
+}
+
+fn machine_command(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_twinhub"));
+    command.arg("--root").arg(root).arg("--plugins").arg(plugins());
+    for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL", "TWINHUB_LOG"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+trait With {
+    /// Runs it with a line on its standard input.
+    fn with(&mut self, line: &str) -> Output;
+}
+
+impl With for Command {
+    fn with(&mut self, line: &str) -> Output {
+        let mut child =
+            self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // It may have ended without asking.
+        writeln!(child.stdin.take().unwrap(), "{line}").ok();
+        child.wait_with_output().unwrap()
+    }
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    /// A hub process ends with its supervisor.
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}

@@ -1,0 +1,314 @@
+//! Backup files: a site in one file, sealed under a passphrase.
+//!
+//! ```text
+//! magic 8 | length u32 | header (JSON) | sealed | SHA-256 of all before
+//! sealed = ChaCha20-Poly1305(key, entries), header as associated data;    key = Argon2id(passphrase, salt of the header)
+//! entry  = length u16 | name | length u64 | bytes                         (little endian)
+//! ```
+//! The header can be read without the passphrase, and is proven with it. The sum tells damage from a wrong passphrase.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use serde::{Deserialize, Serialize};
+use twinhub_documents::Entry;
+use twinhub_model::{Part, Position};
+use twinhub_store::{StateFile, StoredState};
+
+use crate::documents::secret;
+use crate::engine::parts::states_dir;
+
+/// The format that this version writes, and the newest that it reads.
+const FORMAT: u16 = 1;
+const MAGIC: &[u8; 8] = b"THBACK1\n";
+const SUM_BYTES: usize = 32;
+const HEADER_BYTES_MAX: usize = 64 * 1024;
+/// Argon2id for a secret that may be tried at leisure: more than for logins.
+const MEMORY_KIB: u32 = 64 * 1024;
+const PASSES: u32 = 3;
+const MEMORY_KIB_MAX: u32 = 1024 * 1024;
+const PASSES_MAX: u32 = 20;
+/// The shortest passphrase.
+pub const PASSPHRASE_LETTERS_MIN: usize = 12;
+
+/// Why a backup is not made or not used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// It is no backup.
+    #[error("this is no backup of a Twinhub site")]
+    NoBackup,
+    /// Bytes of it changed.
+    #[error("the backup is damaged: {what}")]
+    Damaged {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// A newer version made it.
+    #[error("the backup is of a newer version ({version}): restore it with that one")]
+    Newer {
+        /// The version that made it.
+        version: String,
+    },
+    /// The passphrase is another one.
+    #[error("the passphrase is not the one of this backup")]
+    WrongPassphrase,
+    /// The passphrase is too short.
+    #[error(
+        "a passphrase has at least {PASSPHRASE_LETTERS_MIN} letters: whoever has the file can try for years"
+    )]
+    ShortPassphrase,
+    /// Something inside failed.
+    #[error("{what}")]
+    Internal {
+        /// What.
+        what: String,
+    },
+    /// A file.
+    #[error("cannot write {path}: {source}", path = path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What a backup says of itself without the passphrase.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Format of the file.
+    pub format: u16,
+    /// Version of the product that made it.
+    pub version: String,
+    /// The site's name.
+    pub site: String,
+    /// The node that made it.
+    pub node: String,
+    /// The first group, whose journal has the documents.
+    pub group: String,
+    /// When, RFC 3339.
+    pub at: String,
+    /// How its key is made: KiB of memory.
+    pub memory_kib: u32,
+    /// Passes.
+    pub passes: u32,
+    /// Salt.
+    pub salt: Vec<u8>,
+}
+
+/// What is in a backup, by name: `config/…`, `secrets/…`, `pki/…`, `documents/…`.
+pub type Entries = BTreeMap<String, Vec<u8>>;
+
+/// Seals a site.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn seal(header: Header, entries: &Entries, passphrase: &str) -> Result<Vec<u8>, BackupError> {
+    if passphrase.chars().count() < PASSPHRASE_LETTERS_MIN {
+        return Err(BackupError::ShortPassphrase);
+    }
+    let internal = |what: &str| BackupError::Internal { what: what.to_owned() };
+    let mut salt = vec![0; 16];
+    SystemRandom::new().fill(&mut salt).map_err(|_| internal("the system gives no random numbers"))?;
+    let header = Header { format: FORMAT, memory_kib: MEMORY_KIB, passes: PASSES, salt, ..header };
+    let shown = serde_json::to_vec(&header).map_err(|error| internal(&error.to_string()))?;
+    let mut sealed = Vec::new();
+    for (name, bytes) in entries {
+        let length = u16::try_from(name.len()).map_err(|_| internal("a name is too long"))?;
+        sealed.extend_from_slice(&length.to_le_bytes());
+        sealed.extend_from_slice(name.as_bytes());
+        sealed.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+        sealed.extend_from_slice(bytes);
+    }
+    let key = key_of(&header, passphrase).ok_or_else(|| internal("the passphrase cannot be used"))?;
+    key.seal_in_place_append_tag(nonce(), Aad::from(&shown), &mut sealed)
+        .map_err(|_| internal("the site is too large for a backup"))?;
+    let mut file = MAGIC.to_vec();
+    let length = u32::try_from(shown.len()).map_err(|_| internal("the header is too long"))?;
+    file.extend_from_slice(&length.to_le_bytes());
+    file.extend_from_slice(&shown);
+    file.extend_from_slice(&sealed);
+    let sum = secret::digest(&file);
+    file.extend_from_slice(sum.bytes());
+    Ok(file)
+}
+
+/// What a backup says of itself.
+///
+/// # Errors
+/// [`BackupError`] if it is none, is damaged, or is of a newer version.
+pub fn look(file: &[u8]) -> Result<Header, BackupError> {
+    split(file).map(|(header, _, _)| header)
+}
+
+/// Opens a backup.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn open(file: &[u8], passphrase: &str) -> Result<(Header, Entries), BackupError> {
+    let (header, shown, sealed) = split(file)?;
+    let damaged = BackupError::Damaged { what: "its key cannot be made" };
+    let key = key_of(&header, passphrase).ok_or(damaged)?;
+    let mut bytes = sealed.to_vec();
+    let opened =
+        key.open_in_place(nonce(), Aad::from(shown), &mut bytes).map_err(|_| BackupError::WrongPassphrase)?;
+    let entries = unpack(opened).ok_or(BackupError::Damaged { what: "an entry is cut off" })?;
+    Ok((header, entries))
+}
+
+fn split(file: &[u8]) -> Result<(Header, &[u8], &[u8]), BackupError> {
+    let rest = file.strip_prefix(MAGIC).ok_or(BackupError::NoBackup)?;
+    let cut = || BackupError::Damaged { what: "it is cut off" };
+    let (length, rest) = rest.split_first_chunk().ok_or_else(cut)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    if length > HEADER_BYTES_MAX {
+        return Err(BackupError::Damaged { what: "its header is too long" });
+    }
+    let (shown, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
+    let (sealed, sum) = rest.split_last_chunk::<SUM_BYTES>().ok_or_else(cut)?;
+    if secret::digest(&file[..file.len() - SUM_BYTES]).bytes() != sum {
+        return Err(BackupError::Damaged { what: "its sum does not fit" });
+    }
+    let header: Header = serde_json::from_slice(shown)
+        .map_err(|_| BackupError::Damaged { what: "its header is not readable" })?;
+    if header.format > FORMAT || is_newer(&header.version) {
+        return Err(BackupError::Newer { version: header.version });
+    }
+    Ok((header, shown, sealed))
+}
+
+/// Whether a version is newer than this one.
+fn is_newer(version: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u64> {
+        let plain = version.split(['-', '+']).next().unwrap_or_default();
+        plain.split('.').map(|part| part.parse().unwrap_or(0)).collect()
+    };
+    numbers(version) > numbers(env!("CARGO_PKG_VERSION"))
+}
+
+fn key_of(header: &Header, passphrase: &str) -> Option<LessSafeKey> {
+    if header.memory_kib > MEMORY_KIB_MAX || header.passes > PASSES_MAX {
+        return None;
+    }
+    let params = Params::new(header.memory_kib, header.passes, 1, Some(32)).ok()?;
+    let mut bytes = [0; 32];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into(passphrase.as_bytes(), &header.salt, &mut bytes)
+        .ok()?;
+    UnboundKey::new(&CHACHA20_POLY1305, &bytes).ok().map(LessSafeKey::new)
+}
+
+/// Each key seals one backup.
+fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; 12])
+}
+
+fn unpack(mut bytes: &[u8]) -> Option<Entries> {
+    let mut entries = Entries::new();
+    while !bytes.is_empty() {
+        let (length, rest) = bytes.split_first_chunk()?;
+        let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok()?;
+        let (content, rest) = rest.split_at_checked(length)?;
+        entries.insert(String::from_utf8(name.to_vec()).ok()?, content.to_vec());
+        bytes = rest;
+    }
+    Some(entries)
+}
+
+/// Puts users, tokens and revisions where a node that has no state yet finds them at its first start. The journal begins
+/// anew, so where they stood in the old one does not count.
+///
+/// # Errors
+/// [`BackupError`].
+pub fn restore_documents(state_dir: &Path, header: &Header, entries: &Entries) -> Result<(), BackupError> {
+    let error = |path: &Path| {
+        let path = path.to_owned();
+        move |source| BackupError::File { path, source }
+    };
+    let pieces_dir = state_dir.join("documents").join("pieces");
+    fs::create_dir_all(&pieces_dir).map_err(error(&pieces_dir))?;
+    let mut pieces = Vec::new();
+    for (_, body) in entries.iter().filter(|(name, _)| name.starts_with("documents/")) {
+        let damaged = |_| BackupError::Damaged { what: "a document is not readable" };
+        match Entry::decode(body).map_err(damaged)? {
+            Entry::Piece(digest, bytes) => {
+                let path = pieces_dir.join(digest.to_string());
+                fs::write(&path, bytes.as_slice()).map_err(error(&path))?;
+            }
+            Entry::Through(_) => {}
+            Entry::Change(_)
+            | Entry::Document(_)
+            | Entry::Revision(_)
+            | Entry::Conflict(_)
+            | Entry::Audit(_) => pieces.push(body.clone()),
+        }
+    }
+    let dir = states_dir(state_dir, &header.group);
+    fs::create_dir_all(&dir).map_err(error(&dir))?;
+    let path = dir.join(format!("{}.state", Part::DOCUMENTS.name()));
+    let stored = StateFile::new(&path).store(&StoredState { at: Position::START, pieces });
+    stored.map_err(|error| BackupError::Internal { what: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSPHRASE: &str = "a long passphrase";
+
+    fn made() -> Vec<u8> {
+        let entries = Entries::from([
+            ("config/twinhub.toml".to_owned(), b"version = 1\n".to_vec()),
+            ("pki/ca.key".to_owned(), b"very secret".to_vec()),
+        ]);
+        let header = Header { site: "Hotel".into(), version: "0.1.0".into(), ..Header::default() };
+        seal(header, &entries, PASSPHRASE).unwrap()
+    }
+
+    #[test]
+    fn only_the_passphrase_opens_a_backup_and_nothing_shows() {
+        let file = made();
+        assert_eq!(look(&file).unwrap().site, "Hotel");
+        assert!(!file.windows(6).any(|bytes| bytes == b"secret"));
+        let (_, entries) = open(&file, PASSPHRASE).unwrap();
+        assert_eq!(entries["pki/ca.key"], b"very secret");
+        assert!(matches!(open(&file, "another passphrase"), Err(BackupError::WrongPassphrase)));
+        assert!(matches!(
+            seal(Header::default(), &Entries::new(), "short"),
+            Err(BackupError::ShortPassphrase)
+        ));
+    }
+
+    #[test]
+    fn every_damage_is_found_before_the_passphrase_is_asked() {
+        let file = made();
+        for place in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[place] ^= 1;
+            assert!(
+                matches!(look(&damaged), Err(BackupError::NoBackup | BackupError::Damaged { .. })),
+                "{place}"
+            );
+        }
+        for length in 0..file.len() {
+            assert!(look(&file[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_backup_of_a_newer_version_is_refused() {
+        let header = Header { version: "99.0.0".into(), ..Header::default() };
+        let file = seal(header, &Entries::new(), PASSPHRASE).unwrap();
+        assert!(matches!(look(&file), Err(BackupError::Newer { version }) if version == "99.0.0"));
+        assert!(!is_newer(env!("CARGO_PKG_VERSION")) && !is_newer("0.0.9") && is_newer("99.0"));
+    }
+}

@@ -1,0 +1,141 @@
+//! Backups of the site, made and kept by a node.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use twinhub_config::{Files, Site};
+
+use super::Handle;
+use super::accounts::Author;
+use super::join::secret_files;
+use crate::backup::{self, BackupError, Entries, Header};
+use crate::clock;
+use crate::error::CommandError;
+use crate::view::BackupView;
+
+/// Ends the names of backups.
+const EXTENSION: &str = "twinhub-backup";
+/// A larger file is no certificate and no secret.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+impl Handle {
+    /// Makes a backup: configuration, files with secrets, certificates, users, tokens and revisions.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn make_backup(&self, author: &Author, passphrase: String) -> Result<BackupView, CommandError> {
+        let (files, site) = self.next_site().await?;
+        let handle = self.clone();
+        let view = self.busily(move || handle.write_backup(&files, &site, &passphrase)).await?;
+        self.note(author, format!("made the backup {}", view.name)).await;
+        Ok(view)
+    }
+
+    /// Backups on this node, oldest first.
+    pub fn backups(&self) -> Vec<BackupView> {
+        let Ok(found) = fs::read_dir(&self.0.places.backups) else { return Vec::new() };
+        let mut backups: Vec<BackupView> =
+            found.flatten().filter_map(|entry| view_of(&entry.path())).collect();
+        backups.sort_by(|one, other| one.at.cmp(&other.at));
+        backups
+    }
+
+    /// Where a backup is.
+    pub fn backup_file(&self, name: &str) -> Option<PathBuf> {
+        self.backups().into_iter().find(|backup| backup.name == name)?;
+        Some(self.0.places.backups.join(name))
+    }
+
+    fn write_backup(&self, files: &Files, site: &Site, passphrase: &str) -> Result<BackupView, CommandError> {
+        let internal = |why: String| CommandError::Internal { why };
+        let places = &self.0.places;
+        let mut entries = Entries::new();
+        for (name, bytes) in &files.0 {
+            entries.insert(format!("config/{name}"), bytes.clone());
+        }
+        let dir = places.config_file.parent().unwrap_or(Path::new("."));
+        for name in secret_files(site) {
+            let path = dir.join(&name);
+            if Path::new(&name).is_relative() && is_small(&path) {
+                let bytes =
+                    fs::read(&path).map_err(|error| internal(format!("{}: {error}", path.display())))?;
+                entries.insert(format!("secrets/{name}"), bytes);
+            }
+        }
+        let pki = fs::read_dir(&places.pki).map_err(|error| internal(format!("certificates: {error}")))?;
+        for entry in pki.flatten() {
+            let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+            let is_pki = path.extension().is_some_and(|kind| kind == "pem" || kind == "key");
+            if is_pki && is_small(&path) {
+                let bytes =
+                    fs::read(&path).map_err(|error| internal(format!("{}: {error}", path.display())))?;
+                entries.insert(format!("pki/{name}"), bytes);
+            }
+        }
+        for (number, body) in self.0.documents.copy().into_iter().enumerate() {
+            entries.insert(format!("documents/{number:06}"), body);
+        }
+        let at = clock::utc().to_string();
+        let header = Header {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            site: site.site.clone(),
+            node: self.node_name().to_owned(),
+            group: self.documents_group().to_owned(),
+            at: at.clone(),
+            ..Header::default()
+        };
+        let file = backup::seal(header, &entries, passphrase).map_err(|error| match error {
+            BackupError::ShortPassphrase => CommandError::BadValue { what: error.to_string() },
+            BackupError::NoBackup
+            | BackupError::Damaged { .. }
+            | BackupError::Newer { .. }
+            | BackupError::WrongPassphrase
+            | BackupError::Internal { .. }
+            | BackupError::File { .. } => internal(error.to_string()),
+        })?;
+        let stamp: String = at.chars().filter(char::is_ascii_alphanumeric).collect();
+        let name = format!("{stamp}.{EXTENSION}");
+        let path = places.backups.join(&name);
+        let written = fs::create_dir_all(&places.backups).and_then(|()| {
+            let temporary = path.with_extension("new");
+            let mut out = fs::OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            out.write_all(&file)?;
+            out.sync_all()?;
+            fs::rename(&temporary, &path)
+        });
+        written.map_err(|error| internal(format!("cannot write {}: {error}", path.display())))?;
+        view_of(&path).ok_or_else(|| internal(format!("{} is not readable", path.display())))
+    }
+}
+
+fn is_small(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() <= FILE_BYTES_MAX)
+}
+
+fn view_of(path: &Path) -> Option<BackupView> {
+    let name = path.file_name()?.to_str()?.to_owned();
+    if path.extension()?.to_str()? != EXTENSION {
+        return None;
+    }
+    let file = fs::read(path).ok()?;
+    let view = |header: Header| BackupView {
+        name: name.clone(),
+        bytes: file.len() as u64,
+        at: header.at,
+        site: header.site,
+        node: header.node,
+        version: header.version,
+        fault: None,
+    };
+    Some(match backup::look(&file) {
+        Ok(header) => view(header),
+        Err(error) => BackupView { fault: Some(error.to_string()), ..view(Header::default()) },
+    })
+}
