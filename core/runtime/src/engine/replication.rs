@@ -75,6 +75,7 @@ pub(crate) struct Replication {
     holds_ack: bool,
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
+    hearing: Hearing,
     /// The role machine is to hear of the lag though it did not change.
     tell_lag_again: bool,
     /// The journal goes on behind a full copy, or behind what was deleted: it alone does not give the values.
@@ -85,6 +86,17 @@ pub(crate) struct Replication {
     received: u64,
     /// Where the full copy that is coming stands in the active node's journal.
     copy_at: Position,
+}
+
+/// What becomes of what a hot interface of a standby hears and the journal did not bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hearing {
+    /// It only settles what the journal brings: without the journal of the node that is followed, what a sink kept for
+    /// this one cannot be told from what is new.
+    Settles,
+    /// It is kept for a takeover: this node has the journal of the node that it follows, or followed last. Nobody to
+    /// follow changes nothing in that.
+    Keeps,
 }
 
 impl Replication {
@@ -115,6 +127,7 @@ impl Replication {
             holds_ack: false,
             last_ack: None,
             reported_lag: None,
+            hearing: Hearing::Settles,
             tell_lag_again: false,
             lacks_copy: false,
             set_aside: None,
@@ -212,6 +225,9 @@ impl Engine {
         self.replication.senders.clear();
         self.replication.receiver = None;
         self.replication.reported_lag = None;
+        if active.is_some() {
+            self.replication.hearing = Hearing::Settles;
+        }
         if active.is_some_and(|peer| self.replication.link(peer).is_some()) {
             self.ask();
         }
@@ -444,6 +460,7 @@ impl Engine {
 
     /// Tells the role machine how well this node follows, when that changed.
     fn report_sync(&mut self, in_sync: bool) {
+        self.replication.hearing = if in_sync { Hearing::Keeps } else { Hearing::Settles };
         if !in_sync {
             self.replication.reported_lag = None;
             return;

@@ -6,6 +6,7 @@
 use twinhub_model::{Position, Severity};
 use twinhub_redundancy::Input;
 
+use super::Hearing;
 use crate::engine::Engine;
 
 impl Engine {
@@ -26,6 +27,7 @@ impl Engine {
                 tracing::warn!(group = %self.group, text, "journal forked");
                 self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
                 self.replication.reported_lag = None;
+                self.replication.hearing = Hearing::Settles;
                 let set_aside = self.replication.set_aside.unwrap_or(0).saturating_add(records);
                 self.replication.set_aside = Some(set_aside);
                 self.tell(Input::LogPosition { mine: self.journal.last() });

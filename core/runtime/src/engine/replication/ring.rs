@@ -5,7 +5,7 @@ use twinhub_contract::role;
 use twinhub_model::{Moment, Quality, Sample, SampleFlags};
 use twinhub_replica::{RingEntry, Uncovered};
 
-use super::{EXPECTED_MAX, Replication};
+use super::{EXPECTED_MAX, Hearing, Replication};
 use crate::clock;
 use crate::engine::acceptance::Placed;
 use crate::engine::{Engine, Phase};
@@ -112,9 +112,9 @@ impl Engine {
                 received: now,
                 is_event: sample.flags.contains(SampleFlags::EVENT),
             };
-            // Before this node has the journal, what a sink kept for it cannot be told from what is new.
-            let in_sync = self.replication.reported_lag.is_some();
-            if !in_sync || self.table.read(sample.item).value.is_same(&sample.value) {
+            if self.replication.hearing == Hearing::Settles
+                || self.table.read(sample.item).value.is_same(&sample.value)
+            {
                 self.replication.ring.hear(&entry);
             } else {
                 self.replication.ring.push(entry);

@@ -120,6 +120,16 @@ fn what_came_too_late_for_the_journal_is_accepted_only_when_the_role_is_left() {
 }
 
 #[test]
+fn what_a_hot_interface_hears_between_two_active_nodes_is_replayed() {
+    let specs = [Spec { standby: twinhub_contract::role::HOT, ..Spec::new("plc") }];
+    let (_main, mut backup) = pair(&specs);
+    backup.job(Job::Follow { active: None, epoch: epoch(0, 1) });
+    backup.receive(0, 5);
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), [Value::I64(5)]);
+}
+
+#[test]
 fn what_a_hot_interface_heard_is_journaled_though_the_word_that_it_is_active_overtook_it() {
     let mut bench = Bench::new(0, &[Spec { standby: twinhub_contract::role::HOT, ..Spec::new("plc") }]);
     bench.become_active(epoch(0, 1));
