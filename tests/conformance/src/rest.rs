@@ -113,6 +113,13 @@ impl Rest {
         answer(&url, sent)
     }
 
+    /// Orders something of any resource below `/api/v1`.
+    pub fn order(&self, path: &str, body: &Value) -> Result<Value> {
+        let url = format!("{}/api/v1{path}", self.base);
+        let sent = self.agent.post(&url).send_json(body);
+        answer(&url, sent)
+    }
+
     fn get(&self, url: &str) -> Result<Value> {
         answer(url, self.agent.get(url).call())
     }
