@@ -3,8 +3,13 @@
 //! On an interface that both nodes hear, the standby keeps each telegram until the same one arrives through
 //! the journal. At a takeover, what is left was heard by the standby alone and is replayed. The journal may
 //! also be faster than the standby's own receiver; such a cover waits for its telegram.
+//!
+//! A sender that gives again what it has no receipt for makes a telegram *doubtful*: it may be one that the journal
+//! had before this node began to listen, for which no cover comes any more. Telegrams of an item come in the order of
+//! the journal. So the first of an item that is found there ends the doubt: those before it are older, those behind it
+//! have their covers still to come, and without one are news. Until then the value that the journal shows last tells.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use twinhub_model::{ItemId, Moment, Sample, SampleFlags, Timestamp, Value};
@@ -35,6 +40,16 @@ pub struct RingEntry {
     pub received: Moment,
     /// Whether every one of its item counts, also an equal one.
     pub is_event: bool,
+    /// Whether its sender gives again what it has no receipt for.
+    pub may_repeat: bool,
+}
+
+/// A place of the ring.
+#[derive(Debug)]
+struct Slot {
+    entry: RingEntry,
+    /// Whether the journal may have had it before the covers that this ring has seen.
+    is_doubtful: bool,
 }
 
 /// A telegram that the journal did not bring.
@@ -57,6 +72,8 @@ pub struct RingStats {
     pub overflowed: u64,
     /// Covers that aged out or were pushed out without a telegram: this node did not hear them.
     pub unheard: u64,
+    /// Doubtful telegrams that turned out to be repeats, or aged out in doubt.
+    pub repeats: u64,
 }
 
 /// Telegrams of one group's hot interfaces in the order of receipt.
@@ -64,7 +81,7 @@ pub struct RingStats {
 pub struct Ring {
     limits: RingLimits,
     /// `None` is covered.
-    slots: VecDeque<Option<RingEntry>>,
+    slots: VecDeque<Option<Slot>>,
     /// Number of the front slot.
     front: u64,
     /// Numbers of the uncovered slots of each item.
@@ -76,6 +93,8 @@ pub struct Ring {
     early: VecDeque<Option<RingEntry>>,
     early_front: u64,
     early_by_item: BTreeMap<ItemId, VecDeque<u64>>,
+    /// Items of which a telegram was found in the journal: what comes behind it is in no doubt.
+    placed: BTreeSet<ItemId>,
     stats: RingStats,
 }
 
@@ -93,7 +112,8 @@ impl Ring {
             early: VecDeque::new(),
             early_front: 0,
             early_by_item: BTreeMap::new(),
-            stats: RingStats { covered: 0, orphans: 0, overflowed: 0, unheard: 0 },
+            placed: BTreeSet::new(),
+            stats: RingStats { covered: 0, orphans: 0, overflowed: 0, unheard: 0, repeats: 0 },
         }
     }
 
@@ -107,13 +127,16 @@ impl Ring {
         if self.take_early(&entry) {
             self.stats.covered += 1;
             // It would have had the next number.
-            self.note_covered(entry.item, self.front + self.slots.len() as u64);
+            let number = self.front + self.slots.len() as u64;
+            self.note_covered(entry.item, number);
+            self.place(entry.item, number);
             return;
         }
         self.bytes += value_bytes(&entry.value);
         self.uncovered.entry(entry.item).or_default().push_back(self.front + self.slots.len() as u64);
         self.uncovered_count += 1;
-        self.slots.push_back(Some(entry));
+        let is_doubtful = entry.may_repeat && !self.placed.contains(&entry.item);
+        self.slots.push_back(Some(Slot { entry, is_doubtful }));
         while self.slots.len() > self.limits.count_max || self.bytes > self.limits.bytes_max {
             if self.pop_front() {
                 self.stats.overflowed += 1;
@@ -124,8 +147,8 @@ impl Ring {
     /// Marks the oldest uncovered telegram that this replicated sample stands for; remembers the sample if
     /// the telegram has not come yet. Returns whether one was covered.
     pub fn cover(&mut self, sample: &Sample, now: Moment) -> bool {
-        if sample.flags.contains(SampleFlags::QUALITY_ONLY) {
-            // No telegram brought it.
+        if sample.flags.contains(SampleFlags::QUALITY_ONLY) || !sample.quality.is_good() {
+            // No telegram brought it, or none that the ring keeps.
             return false;
         }
         let source = sample.source.or(sample.server);
@@ -135,11 +158,13 @@ impl Ring {
             source,
             received: now,
             is_event: false,
+            may_repeat: false,
         };
         if let Some(number) = self.find(&wanted) {
             self.note_covered(sample.item, number);
             self.clear_slot(number);
             self.stats.covered += 1;
+            self.place(sample.item, number);
             return true;
         }
         self.early_by_item
@@ -159,11 +184,14 @@ impl Ring {
     pub fn expire(&mut self, now: Moment) -> u64 {
         let before = self.stats.orphans;
         let limit = now.before(self.limits.age_max);
-        while self.slots.front().is_some_and(|slot| slot.as_ref().is_none_or(|entry| entry.received < limit))
-        {
-            if self.pop_front() {
-                self.stats.orphans += 1;
+        while let Some(slot) = self.slots.front() {
+            match slot {
+                Some(slot) if slot.entry.received >= limit => break,
+                Some(slot) if slot.is_doubtful => self.stats.repeats += 1,
+                Some(_) => self.stats.orphans += 1,
+                None => {}
             }
+            self.pop_front();
         }
         while self.early.front().is_some_and(|slot| slot.as_ref().is_none_or(|entry| entry.received < limit))
         {
@@ -174,12 +202,15 @@ impl Ring {
         self.stats.orphans - before
     }
 
-    /// Takes all uncovered telegrams in the order of receipt, for replay at a takeover. Empties the ring.
-    pub fn drain_uncovered(&mut self) -> Vec<Uncovered> {
+    /// Takes all uncovered telegrams in the order of receipt, for replay at a takeover. Empties the ring. What is in
+    /// doubt is a repeat if the journal brought something of its item that was not heard yet, or if it, or a later one
+    /// of its item, is what `is_shown` says that the journal has last.
+    pub fn drain_uncovered(&mut self, is_shown: impl Fn(ItemId, &Value) -> bool) -> Vec<Uncovered> {
+        self.settle_doubts(is_shown);
         let covered = &self.covered;
         let numbered = (self.front..).zip(self.slots.drain(..));
         let left = numbered.filter_map(|(number, slot)| {
-            let entry = slot?;
+            let Slot { entry, .. } = slot?;
             let is_overtaken = covered.get(&entry.item).is_some_and(|newest| *newest > number);
             Some(Uncovered { entry, is_overtaken })
         });
@@ -193,7 +224,25 @@ impl Ring {
     pub fn hear(&mut self, entry: &RingEntry) -> bool {
         let heard = self.take_early(entry);
         self.stats.covered += u64::from(heard);
+        if heard {
+            self.place(entry.item, self.front + self.slots.len() as u64);
+        }
         heard
+    }
+
+    /// The value that the journal has last of an item was heard: what was heard of it before and is in doubt is older.
+    pub fn hear_shown(&mut self, entry: &RingEntry) {
+        if !self.hear(entry) {
+            self.settle_before(entry.item, self.front + self.slots.len() as u64);
+        }
+    }
+
+    /// Covers were missed: a copy came in their place. What came before it has no cover to wait for.
+    pub fn doubt(&mut self) {
+        self.placed.clear();
+        for slot in self.slots.iter_mut().flatten() {
+            slot.is_doubtful = slot.entry.may_repeat;
+        }
     }
 
     /// What the journal brought and this node has not heard yet, in journal order. After a takeover these
@@ -225,6 +274,48 @@ impl Ring {
         self.stats
     }
 
+    /// A telegram of the item was found in the journal, at this place of the ring.
+    fn place(&mut self, item: ItemId, number: u64) {
+        if !self.placed.insert(item) {
+            return;
+        }
+        self.settle_before(item, number);
+        for number in self.uncovered.get(&item).into_iter().flatten() {
+            let index = usize::try_from(*number - self.front).expect("uncovered slots are in the ring");
+            if let Some(slot) = &mut self.slots[index] {
+                slot.is_doubtful = false;
+            }
+        }
+    }
+
+    /// Doubtful telegrams of the item before this place are repeats.
+    fn settle_before(&mut self, item: ItemId, end: u64) {
+        let Some(numbers) = self.uncovered.get(&item) else { return };
+        let is_doubtful = |number: &u64| {
+            let index = usize::try_from(*number - self.front).ok();
+            index.and_then(|index| self.slots.get(index)?.as_ref()).is_some_and(|slot| slot.is_doubtful)
+        };
+        let repeats: Vec<u64> =
+            numbers.iter().copied().take_while(|number| *number < end).filter(is_doubtful).collect();
+        self.stats.repeats += repeats.len() as u64;
+        for number in repeats {
+            self.clear_slot(number);
+        }
+    }
+
+    fn settle_doubts(&mut self, is_shown: impl Fn(ItemId, &Value) -> bool) {
+        let mut ends: BTreeMap<ItemId, u64> = BTreeMap::new();
+        for (number, slot) in (self.front..).zip(&self.slots) {
+            let Some(Slot { entry, is_doubtful: true }) = slot else { continue };
+            if self.early_by_item.contains_key(&entry.item) || is_shown(entry.item, &entry.value) {
+                ends.insert(entry.item, number + 1);
+            }
+        }
+        for (item, end) in ends {
+            self.settle_before(item, end);
+        }
+    }
+
     fn note_covered(&mut self, item: ItemId, number: u64) {
         let newest = self.covered.entry(item).or_insert(number);
         *newest = number.max(*newest);
@@ -239,12 +330,12 @@ impl Ring {
 
     fn slot(&self, number: u64) -> Option<&RingEntry> {
         let index = usize::try_from(number.checked_sub(self.front)?).ok()?;
-        self.slots.get(index)?.as_ref()
+        self.slots.get(index)?.as_ref().map(|slot| &slot.entry)
     }
 
     fn clear_slot(&mut self, number: u64) {
         let index = usize::try_from(number - self.front).expect("the slot was just found");
-        if let Some(entry) = self.slots[index].take() {
+        if let Some(Slot { entry, .. }) = self.slots[index].take() {
             self.forget(&entry, number);
         }
         while self.slots.front().is_some_and(Option::is_none) {
@@ -258,7 +349,7 @@ impl Ring {
         let number = self.front;
         let Some(slot) = self.slots.pop_front() else { return false };
         self.front += 1;
-        let Some(entry) = slot else { return false };
+        let Some(Slot { entry, .. }) = slot else { return false };
         self.forget(&entry, number);
         true
     }
@@ -288,6 +379,8 @@ impl Ring {
         self.early_front += 1;
         let Some(entry) = slot else { return false };
         remove_number(&mut self.early_by_item, entry.item, number);
+        // Its telegram may still come, long after.
+        self.placed.remove(&entry.item);
         true
     }
 }
@@ -317,156 +410,4 @@ fn value_bytes(value: &Value) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use twinhub_model::Quality;
-
-    use super::*;
-
-    const LIMITS: RingLimits = RingLimits {
-        count_max: 100,
-        bytes_max: 1000,
-        age_max: Duration::from_secs(10),
-        tolerance: Duration::from_millis(100),
-    };
-
-    fn heard(item: u32, value: u64, ms: u64) -> RingEntry {
-        let source = Timestamp(i64::try_from(ms).unwrap() * 1_000_000);
-        let received = Moment::from_millis(ms);
-        RingEntry { item: ItemId(item), value: Value::U64(value), source, received, is_event: false }
-    }
-
-    fn replicated(item: u32, value: u64, ms: i64) -> Sample {
-        Sample {
-            item: ItemId(item),
-            value: Value::U64(value),
-            quality: Quality::GOOD,
-            source: Timestamp(ms * 1_000_000),
-            server: Timestamp::NONE,
-            flags: SampleFlags::default(),
-        }
-    }
-
-    #[test]
-    fn a_new_quality_covers_no_telegram_and_is_not_waited_for() {
-        let mut ring = Ring::new(LIMITS);
-        let mut sample = replicated(1, 5, 1000);
-        sample.flags = SampleFlags::QUALITY_ONLY;
-        assert!(!ring.cover(&sample, Moment::from_millis(1000)));
-        assert_eq!(ring.unheard().len(), 0);
-    }
-
-    #[test]
-    fn equal_telegrams_are_covered_one_by_one_and_the_rest_is_replayed_in_order() {
-        let mut ring = Ring::new(LIMITS);
-        for (item, value, ms) in [(1, 7, 10), (2, 7, 11), (1, 7, 12), (1, 8, 13), (1, 7, 14)] {
-            ring.push(heard(item, value, ms));
-        }
-        let now = Moment::from_millis(50);
-        assert!(ring.cover(&replicated(1, 7, 10), now));
-        assert!(ring.cover(&replicated(1, 7, 12), now));
-        assert!(!ring.cover(&replicated(3, 7, 12), now));
-        assert_eq!(ring.uncovered(), 3);
-        let left: Vec<_> = ring.drain_uncovered().into_iter().map(|left| left.entry).collect();
-        assert_eq!(left, [heard(2, 7, 11), heard(1, 8, 13), heard(1, 7, 14)]);
-        assert_eq!((ring.uncovered(), ring.stats().covered), (0, 2));
-    }
-
-    #[test]
-    fn a_telegram_before_one_that_the_journal_has_is_overtaken() {
-        let mut ring = Ring::new(LIMITS);
-        let overtaken = |ring: &mut Ring| {
-            ring.drain_uncovered().into_iter().map(|left| left.is_overtaken).collect::<Vec<_>>()
-        };
-        let now = Moment::from_millis(50);
-        for (item, value, ms) in [(1, 5, 10), (2, 5, 10), (1, 6, 11), (1, 7, 12)] {
-            ring.push(heard(item, value, ms));
-        }
-        ring.cover(&replicated(1, 6, 11), now);
-        assert_eq!(overtaken(&mut ring), [true, false, false]);
-        // The journal was faster than the own receiver.
-        ring.push(heard(1, 5, 10));
-        ring.cover(&replicated(1, 6, 11), now);
-        ring.push(heard(1, 6, 12));
-        ring.push(heard(1, 7, 13));
-        assert_eq!(overtaken(&mut ring), [true, false]);
-    }
-
-    #[test]
-    fn a_telegram_outside_the_tolerance_is_another_one() {
-        let mut ring = Ring::new(LIMITS);
-        ring.push(heard(1, 7, 1000));
-        assert!(!ring.cover(&replicated(1, 7, 1101), Moment::from_millis(1101)));
-        assert!(ring.cover(&replicated(1, 7, 1100), Moment::from_millis(1101)));
-    }
-
-    #[test]
-    fn a_journal_faster_than_the_own_receiver_leaves_nothing_to_replay() {
-        let mut ring = Ring::new(LIMITS);
-        assert!(!ring.cover(&replicated(1, 7, 1000), Moment::from_millis(1000)));
-        ring.push(heard(1, 7, 1001));
-        ring.push(heard(1, 7, 1002));
-        let left: Vec<_> = ring.drain_uncovered().into_iter().map(|left| left.entry).collect();
-        assert_eq!(left, [heard(1, 7, 1002)]);
-        assert_eq!(ring.stats().covered, 1);
-    }
-
-    #[test]
-    fn what_the_active_never_covers_is_counted_as_an_orphan() {
-        let mut ring = Ring::new(LIMITS);
-        ring.push(heard(1, 7, 1000));
-        ring.push(heard(1, 8, 2000));
-        ring.cover(&replicated(2, 9, 1500), Moment::from_millis(1500));
-        assert_eq!(ring.expire(Moment::from_millis(11_000)), 0);
-        assert_eq!(ring.expire(Moment::from_millis(11_001)), 1);
-        assert_eq!(ring.expire(Moment::from_millis(60_000)), 1);
-        assert_eq!(ring.stats(), RingStats { orphans: 2, unheard: 1, ..RingStats::default() });
-    }
-
-    #[test]
-    fn a_full_ring_pushes_out_the_oldest_and_counts_it() {
-        let mut ring = Ring::new(RingLimits { count_max: 3, ..LIMITS });
-        for ms in 1..=5 {
-            ring.push(heard(1, ms, ms));
-            ring.cover(&replicated(9, ms, 0), Moment::from_millis(ms));
-        }
-        assert_eq!((ring.stats().overflowed, ring.stats().unheard), (2, 2));
-        let mut ring = Ring::new(LIMITS);
-        for ms in 1..=5 {
-            ring.push(RingEntry { value: Value::Bytes(vec![0; 400].into()), ..heard(1, 0, ms) });
-        }
-        assert_eq!((ring.stats().overflowed, ring.uncovered()), (3, 2));
-    }
-
-    proptest! {
-        /// Whatever the order of telegrams and covers, each telegram is covered, replayed, orphaned or
-        /// pushed out: exactly one of them.
-        #[test]
-        fn no_telegram_is_lost_or_counted_twice(
-            steps in prop::collection::vec((0_u8..3, 0_u32..3, 0_u64..3, 0_u64..40), 0..200),
-            count_max in 1_usize..20,
-        ) {
-            let mut ring = Ring::new(RingLimits { count_max, age_max: Duration::from_millis(500), ..LIMITS });
-            let (mut pushed, mut covers, mut now) = (0, 0, 0);
-            for (kind, item, value, ms) in steps {
-                now += ms;
-                match kind {
-                    0 => { pushed += 1; ring.push(heard(item, value, now)); }
-                    1 => {
-                        covers += 1;
-                        let sample = replicated(item, value, i64::try_from(now).unwrap());
-                        ring.cover(&sample, Moment::from_millis(now));
-                    }
-                    _ => { ring.expire(Moment::from_millis(now)); }
-                }
-                prop_assert!(ring.slots.len() <= count_max && ring.early.len() <= count_max);
-            }
-            let stats = ring.stats();
-            let waiting = ring.early.iter().flatten().count() as u64;
-            prop_assert_eq!(stats.covered + stats.unheard + waiting, covers);
-            let left = ring.drain_uncovered().len() as u64;
-            prop_assert_eq!(stats.covered + stats.orphans + stats.overflowed + left, pushed);
-            prop_assert!(ring.uncovered.is_empty() && ring.bytes == 0);
-        }
-    }
-}
+mod tests;

@@ -91,8 +91,8 @@ pub(crate) struct Replication {
 /// What becomes of what a hot interface of a standby hears and the journal did not bring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hearing {
-    /// It only settles what the journal brings: without the journal of the node that is followed, what a sink kept for
-    /// this one cannot be told from what is new.
+    /// It only settles what the journal brings: this node does not have the journal of the node that is followed. What a
+    /// sender gives again until it has a receipt is kept all the same, in doubt (`replica::Ring`).
     Settles,
     /// It is kept for a takeover: this node has the journal of the node that it follows, or followed last. Nobody to
     /// follow changes nothing in that.
@@ -327,6 +327,7 @@ impl Engine {
                     self.journal_failed(&error);
                 }
                 self.replication.lacks_copy = false;
+                self.replication.ring.doubt();
                 tracing::info!(group = %self.group, %at, "the full copy is complete");
             }
             ReceiverAction::AppendEntries { batch } => self.append_entries(&batch),
@@ -427,7 +428,10 @@ impl Engine {
             self.feed();
             return;
         }
-        self.replication.ring.expire(now);
+        if self.replication.following.is_some() {
+            // With nobody to follow it may be that nobody else has it.
+            self.replication.ring.expire(now);
+        }
         let durable = self.journal.durable();
         let due = now >= self.replication.acked_at + ACK_INTERVAL;
         let (Some(peer), Some(receiver)) = (self.replication.following, self.replication.receiver.as_mut())

@@ -201,7 +201,7 @@ impl Engine {
 
     /// What the ring received and the node before did not journal goes through the same door as live values.
     fn replay_ring(&mut self) {
-        let mut samples = self.replication.drain_ring();
+        let mut samples = self.replication.drain_ring(&self.table);
         mark_old(&mut samples);
         self.replay(samples);
     }

@@ -7,4 +7,5 @@ mod healing;
 mod order;
 mod parts;
 mod regressions;
+mod repeats;
 mod values;

@@ -17,6 +17,11 @@ impl Accepting {
         self.is_used.store(true, Ordering::SeqCst);
     }
 
+    /// Whether the instance wants to know, since what it takes is given again until it is accepted.
+    pub(crate) fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Acquire)
+    }
+
     /// Counts a batch, if anyone wants to know, before it goes into the engine's lane: whoever asks for the number
     /// after its batch went there is then given one that covers all batches in the lane before it.
     pub(crate) fn take(&self) -> bool {

@@ -28,6 +28,7 @@ impl Engine {
                 self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
                 self.replication.reported_lag = None;
                 self.replication.hearing = Hearing::Settles;
+                self.replication.ring.doubt();
                 let set_aside = self.replication.set_aside.unwrap_or(0).saturating_add(records);
                 self.replication.set_aside = Some(set_aside);
                 self.tell(Input::LogPosition { mine: self.journal.last() });

@@ -9,10 +9,11 @@ use super::{EXPECTED_MAX, Hearing, Replication};
 use crate::clock;
 use crate::engine::acceptance::Placed;
 use crate::engine::{Engine, Phase};
+use crate::table::ItemTable;
 
 impl Replication {
     /// What the ring holds uncovered. What the journal had before this node heard it may still arrive.
-    pub(crate) fn drain_ring(&mut self) -> Vec<Sample> {
+    pub(crate) fn drain_ring(&mut self, table: &ItemTable) -> Vec<Sample> {
         self.heard.clear();
         self.expected.clear();
         self.expected_until = clock::now() + EXPECTED_MAX;
@@ -21,7 +22,7 @@ impl Replication {
         }
         let server = clock::utc();
         self.ring
-            .drain_uncovered()
+            .drain_uncovered(|item, value| table.read(item).value.is_same(value))
             .into_iter()
             .map(|Uncovered { entry, is_overtaken }| Sample {
                 item: entry.item,
@@ -105,19 +106,26 @@ impl Engine {
             if !sample.quality.is_good() {
                 continue;
             }
+            let is_event = sample.flags.contains(SampleFlags::EVENT);
+            let may_repeat = self.interface_of(sample.item).is_some_and(|number| {
+                // Whoever waits for receipts gives again what got none.
+                self.interfaces[number].port.accepting.is_used()
+            });
             let entry = RingEntry {
                 item: sample.item,
                 value: sample.value.clone(),
                 source: sample.source.or(sample.server),
                 received: now,
-                is_event: sample.flags.contains(SampleFlags::EVENT),
+                is_event,
+                may_repeat,
             };
-            if self.replication.hearing == Hearing::Settles
-                || self.table.read(sample.item).value.is_same(&sample.value)
-            {
-                self.replication.ring.hear(&entry);
+            let ring = &mut self.replication.ring;
+            if !is_event && self.table.read(sample.item).value.is_same(&sample.value) {
+                ring.hear_shown(&entry);
+            } else if may_repeat || self.replication.hearing == Hearing::Keeps {
+                ring.push(entry);
             } else {
-                self.replication.ring.push(entry);
+                ring.hear(&entry);
             }
         }
         Placed::Heard

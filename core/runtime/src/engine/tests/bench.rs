@@ -273,10 +273,17 @@ impl Bench {
 
     /// Every record of the journal.
     pub(crate) fn records(&self) -> Vec<Record> {
-        let (mut entries, end) = self.engine.read_journal(Position::START, 1 << 20);
-        if let Some(resume) = end.resume {
-            // It begins behind a copy.
-            entries.extend(self.engine.read_journal(resume, 1 << 20).0);
+        let mut entries: Vec<(Position, Record)> = Vec::new();
+        let mut cursor = Position::START;
+        while cursor < self.last() {
+            let (more, end) = self.engine.read_journal(cursor, 1 << 20);
+            entries.extend(more);
+            // It goes on behind a copy.
+            let read = entries.last().map_or(cursor, |(position, _)| *position);
+            cursor = end.resume.unwrap_or(read).max(read);
+            if end.caught_up {
+                break;
+            }
         }
         entries.into_iter().map(|(_, record)| record).collect()
     }

@@ -1,0 +1,119 @@
+//! Senders that give again what they have no receipt for: nothing is lost, and nothing is journaled twice.
+
+use twinhub_config::AckAfter;
+use twinhub_contract::role;
+use twinhub_model::Value;
+
+use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
+use crate::inbox::Job;
+
+#[test]
+fn what_a_standby_is_given_again_after_it_is_in_sync_is_not_replayed() {
+    let (mut main, mut backup) = restarted_standby();
+    follow(&mut main, &mut backup, epoch(0, 1));
+    main.publish(0, 4);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    // 2 and 3 had no receipt when it died, 4 came while it was away, 5 the main did not live to journal.
+    for value in 2..=5 {
+        backup.receive(0, value);
+    }
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 4, 5]));
+}
+
+#[test]
+fn what_a_standby_is_given_again_before_it_is_in_sync_is_not_replayed() {
+    let (mut main, mut backup) = restarted_standby();
+    for value in 2..=5 {
+        backup.receive(0, value);
+    }
+    follow(&mut main, &mut backup, epoch(0, 1));
+    main.publish(0, 4);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 4, 5]));
+}
+
+/// The journal goes on behind the copy, which has the value and not how it came about.
+#[test]
+fn what_came_with_a_copy_is_not_replayed() {
+    let (mut main, mut backup) = restarted_standby();
+    main.publish(0, 4);
+    for value in 2..=5 {
+        backup.receive(0, value);
+    }
+    follow(&mut main, &mut backup, epoch(0, 1));
+    assert_eq!(backup.value(0), Value::I64(4));
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 5]));
+    assert_eq!(backup.value(0), Value::I64(5));
+}
+
+#[test]
+fn what_a_standby_is_given_again_is_not_replayed_though_nothing_follows_it() {
+    let (mut main, mut backup) = restarted_standby();
+    follow(&mut main, &mut backup, epoch(0, 1));
+    for value in 2..=3 {
+        backup.receive(0, value);
+    }
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3]));
+}
+
+/// Its sender has the receipt: nobody else knows it.
+#[test]
+fn what_is_heard_while_no_node_acts_is_journaled_by_the_one_that_acts_next() {
+    let mut bench = Bench::new(0, &[keeping()]);
+    bench.receive(0, 1);
+    bench.receive(0, 2);
+    bench.become_active(epoch(0, 1));
+    assert_eq!(bench.journaled(0), values(&[1, 2]));
+    assert_eq!(bench.value(0), Value::I64(2));
+
+    // All nodes were away: of what comes then, 2 is in the journal.
+    bench.wait("its disk", |bench| bench.engine.journal.durable() == bench.last());
+    let mut bench = bench.restarted(&[keeping()]);
+    bench.job(Job::Follow { active: None, epoch: epoch(0, 1) });
+    for value in [2, 3, 4] {
+        bench.receive(0, value);
+    }
+    bench.become_active(epoch(0, 2));
+    assert_eq!(bench.journaled(0), values(&[1, 2, 3, 4]));
+}
+
+#[test]
+fn of_an_item_of_which_every_value_counts_an_equal_one_that_only_the_standby_heard_is_replayed() {
+    let (mut main, mut backup) = pair(&[keeping()]);
+    main.publish(0, 5);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.receive_edge(0, 5);
+    backup.receive_edge(0, 5);
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), values(&[5, 5]));
+}
+
+/// A pair that journaled 1, 2 and 3, and whose standby is a new process that follows nobody yet.
+fn restarted_standby() -> (Bench, Bench) {
+    let (mut main, mut backup) = pair(&[keeping()]);
+    for value in 1..=3 {
+        main.publish(0, value);
+    }
+    carry_until(&mut main, &mut backup, "the values", |main, backup| {
+        main.last() == backup.last() && backup.engine.journal.durable() == backup.last()
+    });
+    (main, backup.restarted(&[keeping()]))
+}
+
+/// A hot interface whose sender waits for receipts.
+fn keeping() -> Spec {
+    Spec {
+        standby: role::HOT,
+        ack_after: AckAfter::Local,
+        config: ",\"acknowledges\":true",
+        ..Spec::new("plc")
+    }
+}
+
+fn values(values: &[i64]) -> Vec<Value> {
+    values.iter().map(|value| Value::I64(*value)).collect()
+}
