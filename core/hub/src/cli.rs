@@ -10,7 +10,9 @@ pub(crate) mod alarms;
 mod configuration;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
-pub(crate) use configuration::{ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs};
+pub(crate) use configuration::{
+    ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
+};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
@@ -242,11 +244,7 @@ pub(crate) enum ConfigCommand {
     /// Print the JSON Schema of twinhub.toml
     Schema,
     /// Show what is in force
-    Show {
-        /// With the overrides of this node
-        #[arg(long, value_name = "NAME")]
-        node: Option<String>,
-    },
+    Show(ShowArgs),
 }
 
 #[derive(Debug, Args)]

@@ -47,6 +47,7 @@ use crate::api::{
         stream::events,
         stream::values,
         configuration::show,
+        configuration::files,
         configuration::revision,
         configuration::apply,
         configuration::roll_back,
