@@ -8,11 +8,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod accounts;
 pub(crate) mod alarms;
 mod configuration;
+pub(crate) mod events;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
-pub(crate) use configuration::{
-    ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
-};
+pub(crate) use configuration::{ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
@@ -155,8 +154,8 @@ pub(crate) enum Command {
     Trend(TrendArgs),
     /// Show role changes
     History(HistoryArgs),
-    /// Show what happened on the asked node
-    Events(EventsArgs),
+    /// Show or export what happened
+    Events(Box<events::EventsArgs>),
     /// Put the site into one file, or bring it back
     #[command(subcommand)]
     Backup(BackupCommand),
@@ -244,7 +243,11 @@ pub(crate) enum ConfigCommand {
     /// Print the JSON Schema of twinhub.toml
     Schema,
     /// Show what is in force
-    Show(ShowArgs),
+    Show {
+        /// With the overrides of this node
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -474,19 +477,6 @@ pub(crate) struct HistoryArgs {
     /// So many of the newest
     #[arg(long, default_value_t = 50, value_name = "COUNT")]
     pub(crate) limit: usize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct EventsArgs {
-    /// Only events with a greater number
-    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
-    pub(crate) after: u64,
-    /// So many at most
-    #[arg(long, default_value_t = 1000, value_name = "COUNT")]
-    pub(crate) limit: usize,
-    /// Wait for more
-    #[arg(long)]
-    pub(crate) follow: bool,
 }
 
 #[derive(Debug, Args)]

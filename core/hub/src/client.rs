@@ -80,6 +80,13 @@ impl Client {
         self.raw("GET", path, Vec::new())
     }
 
+    /// CSV at a path, and what to pass to read on.
+    pub(crate) fn csv(&self, path: &str) -> Result<(String, Option<String>), Failure> {
+        let (bytes, next) = self.respond("GET", path, Vec::new(), "text/csv")?;
+        let text = String::from_utf8(bytes).map_err(|error| Failure::of(Code::Error, &error))?;
+        Ok((text, next))
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         method: &'static str,
@@ -94,7 +101,19 @@ impl Client {
     }
 
     fn raw(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+        self.respond(method, path, body, "application/json").map(|(bytes, _)| bytes)
+    }
+
+    /// What is answered, and where the answer says that it goes on.
+    fn respond(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Vec<u8>,
+        accept: &str,
+    ) -> Result<(Vec<u8>, Option<String>), Failure> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
+        request = request.header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -110,7 +129,8 @@ impl Client {
             .read_to_vec()
             .map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
-            return Ok(bytes);
+            let next = response.headers().get("twinhub-next").and_then(|next| next.to_str().ok());
+            return Ok((bytes, next.map(str::to_owned)));
         }
         if let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) {
             return Err(failure_of(&problem));

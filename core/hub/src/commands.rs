@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod configuration;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod events;
 pub(crate) mod init;
 pub(crate) mod interfaces;
 pub(crate) mod items;

@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, alarms, backup, check, configuration, demo, doctor, init, interfaces, items, join, matrix,
-    orders, peer, plugin, records, run, status, trend, witness,
+    accounts, alarms, backup, check, configuration, demo, doctor, events, init, interfaces, items, join,
+    matrix, orders, peer, plugin, records, run, status, trend, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -46,7 +46,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Config(ConfigCommand::History) => configuration::history(global, answer),
         Command::Config(ConfigCommand::Activate(args)) => configuration::activate(global, args, answer),
         Command::Config(ConfigCommand::Schema) => check::schema(),
-        Command::Config(ConfigCommand::Show(args)) => configuration::show(global, args, answer),
+        Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
         Command::Status(args) => status::status(global, args, answer),
         Command::Switchover(args) => orders::switchover(global, args, answer),
         Command::Drain(args) => orders::drain(global, args, answer),
@@ -67,7 +67,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Matrix(command) => matrix::run(global, command, answer),
         Command::Trend(args) => trend::trend(global, args, answer),
         Command::History(args) => records::history(global, args, answer),
-        Command::Events(args) => records::events(global, args, answer),
+        Command::Events(args) => events::run(global, args, answer),
         Command::Backup(command) => backup::run(global, command, answer),
         Command::Users(command) => accounts::users(global, command, answer),
         Command::Tokens(command) => accounts::tokens(global, command, answer),

@@ -22,7 +22,7 @@ pub enum Record {
     Delivered(Delivered),
     /// Who became what, and why.
     Role(RoleChange),
-    /// Something an operator may want to read later.
+    /// Something an operator may want to read later, as versions without [`Part::EVENTS`] write it.
     Event(Event),
     /// What a part of the hub keeps here; only that part knows what it says.
     Part(PartRecord),
@@ -204,12 +204,15 @@ impl Part {
     pub const DOCUMENTS: Part = Part(1);
     /// Alarms.
     pub const ALARMS: Part = Part(2);
+    /// Events.
+    pub const EVENTS: Part = Part(3);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
         match self {
             Part::DOCUMENTS => Cow::Borrowed("documents"),
             Part::ALARMS => Cow::Borrowed("alarms"),
+            Part::EVENTS => Cow::Borrowed("events"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }

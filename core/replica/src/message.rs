@@ -122,6 +122,13 @@ pub enum Message {
         /// The records.
         batch: EntryBatch,
     },
+    /// Standby: what happened there; the active node's journal has room for it.
+    Events {
+        /// No stream of records: 0.
+        stream: u32,
+        /// Events in the encoding of their part.
+        events: Vec<u8>,
+    },
     /// Standby: send at most this many bytes per second of snapshot; 0 lifts the limit.
     Throttle {
         /// The stream.
@@ -146,6 +153,7 @@ impl Message {
             | Message::Diverged { stream, .. }
             | Message::Fetch { stream, .. }
             | Message::Fetched { stream, .. }
+            | Message::Events { stream, .. }
             | Message::Throttle { stream, .. } => *stream,
         }
     }
@@ -164,6 +172,7 @@ impl Message {
             Message::Diverged { .. } => "diverged",
             Message::Fetch { .. } => "fetch",
             Message::Fetched { .. } => "fetched",
+            Message::Events { .. } => "events",
             Message::Throttle { .. } => "throttle",
         }
     }
@@ -220,6 +229,7 @@ impl Message {
                 out.push(u8::from(*is_complete));
                 out.extend_from_slice(batch.as_bytes());
             }
+            Message::Events { stream, events } => put_raw(out, EVENTS, *stream, events),
             Message::Throttle { stream, bytes_per_second } => {
                 put(out, THROTTLE, &ThrottleBody { stream: *stream, bytes_per_second: *bytes_per_second });
             }
@@ -292,6 +302,10 @@ impl Message {
                 };
                 let batch = EntryBatch::parse(rest)?;
                 Message::Fetched { stream, dictionary, is_complete: *is_complete == 1, batch }
+            }
+            EVENTS => {
+                let (stream, rest) = raw_u32(body)?;
+                Message::Events { stream, events: rest.to_vec() }
             }
             THROTTLE => {
                 let ThrottleBody { stream, bytes_per_second } = fields(body)?;
@@ -410,6 +424,7 @@ const DIVERGED: u8 = 9;
 const THROTTLE: u8 = 10;
 const FETCH: u8 = 11;
 const FETCHED: u8 = 12;
+const EVENTS: u8 = 20;
 /// Layout version of all bodies.
 const LAYOUT: u8 = 1;
 
@@ -500,6 +515,7 @@ mod tests {
                     batch
                 }
             ),
+            (stream, bytes()).prop_map(|(stream, events)| Message::Events { stream, events }),
             (stream, any::<u64>())
                 .prop_map(|(stream, bytes_per_second)| Message::Throttle { stream, bytes_per_second }),
         ]
@@ -532,7 +548,7 @@ mod tests {
         }
 
         #[test]
-        fn hostile_bytes_never_panic(tag in 0_u8..14, body in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn hostile_bytes_never_panic(tag in 0_u8..22, body in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut bytes = vec![tag, LAYOUT];
             bytes.extend(&body);
             if let Ok(Message::Entries { batch, .. }) = Message::decode(&bytes) {
@@ -577,6 +593,7 @@ mod tests {
             ),
             (Message::Ack { stream: 1, received: at, durable: at }, "0801a3000101821902000502 8219020005"),
             (Message::Diverged { stream: 1, common: at }, "0901a2000101 8219020005"),
+            (Message::Events { stream: 0, events: vec![7] }, "14010000000007"),
         ];
         for (message, expected) in cases {
             let bytes: std::sync::Arc<[u8]> = bytes_of(&message).into();

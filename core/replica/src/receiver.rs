@@ -187,6 +187,7 @@ impl Receiver {
             | Message::Ack { .. }
             | Message::Fetch { .. }
             | Message::Fetched { .. }
+            | Message::Events { .. }
             | Message::Throttle { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }

@@ -219,6 +219,7 @@ impl Sender {
             | Message::Entries { .. }
             | Message::Fetch { .. }
             | Message::Fetched { .. }
+            | Message::Events { .. }
             | Message::Diverged { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
@@ -479,7 +480,8 @@ fn content_bytes(message: &Message) -> u64 {
         Message::Entries { batch, .. } | Message::Fetched { batch, .. } => batch.size_bytes(),
         Message::SnapshotSamples { body: bytes, .. }
         | Message::Dictionary { bytes, .. }
-        | Message::SnapshotState { bytes, .. } => bytes.len(),
+        | Message::SnapshotState { bytes, .. }
+        | Message::Events { events: bytes, .. } => bytes.len(),
         Message::Want { .. }
         | Message::SnapshotStart { .. }
         | Message::SnapshotEnd { .. }

@@ -332,6 +332,7 @@ impl Engine {
         self.catch_up_streams(now);
         self.journal_cursors(now, false);
         self.flush(now);
+        self.advance_events(now);
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
@@ -405,7 +406,7 @@ impl Engine {
                 self.store_samples(samples);
                 self.observe_alarms(samples);
             }
-            Record::Event(event) => self.shared.remember_event(event),
+            Record::Event(event) => self.shared.events.take_record(&self.group, position, event),
             Record::Dictionary(_)
             | Record::Intent(_)
             | Record::Result(_)

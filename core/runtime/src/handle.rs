@@ -25,8 +25,7 @@ use crate::shared::{GroupStatus, LATENCY_BOUNDS, Shared};
 use crate::stream::{Cursor, Feed, Stream, StreamFilter};
 use crate::table::ItemTable;
 use crate::view::{
-    EventView, InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, PluginView, RoleChangeView,
-    WriteView,
+    InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, PluginView, RoleChangeView, WriteView,
 };
 use crate::words;
 
@@ -44,12 +43,14 @@ mod alarms;
 mod backup;
 mod cluster;
 mod configuration;
+mod events;
 mod join;
 mod orders;
 mod trend;
 
 pub use accounts::{Author, Identity, UserChange};
 pub use configuration::Draft;
+pub use events::{EventsNewest, EventsNext};
 pub(crate) use join::Places;
 pub use orders::Order;
 pub use trend::{TrendCursor, TrendError, TrendQuery};
@@ -336,11 +337,6 @@ impl Handle {
         self.0.shared.history(limit)
     }
 
-    /// Events with a number above `after`, oldest first.
-    pub fn events(&self, after: u64, limit: usize) -> Vec<EventView> {
-        self.0.shared.events(after, limit)
-    }
-
     /// Everything for the metrics page.
     pub fn metrics(&self) -> MetricsView {
         let mut view =
@@ -389,7 +385,6 @@ impl Handle {
         view.dropped.insert("no_majority", withheld);
         view.peer_messages_dropped = self.0.shared.dropped_messages();
         view.plugin_panics = self.0.shared.panics.load(Ordering::Relaxed);
-        view.documents = self.document_counts();
         view.control_lateness_seconds =
             Duration::from_nanos(self.0.shared.lateness_ns.load(Ordering::Relaxed)).as_secs_f64();
         view

@@ -27,6 +27,7 @@ mod documents;
 mod engine;
 mod error;
 mod etcd;
+mod event_log;
 mod evidence;
 pub mod floating;
 pub mod gate;
@@ -51,18 +52,19 @@ mod shared;
 pub mod stream;
 pub mod table;
 pub mod view;
-mod whole_file;
 pub mod witness;
 mod words;
 
 pub use documents::sha256_of;
 pub use error::{CommandError, StartError};
-pub use handle::{Author, Draft, Handle, Identity, Order, TrendCursor, TrendError, TrendQuery, UserChange};
+pub use handle::{
+    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendQuery,
+    UserChange,
+};
 pub use node::{NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;
 pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};
 pub use twinhub_documents::Role;
 pub use twinhub_model::Timestamp;
-pub use whole_file::write_whole;
 pub use witness::{WitnessOptions, run_witness};

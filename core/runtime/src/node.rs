@@ -22,6 +22,7 @@ use crate::documents::files::keep_written;
 use crate::engine::Engine;
 use crate::error::StartError;
 use crate::etcd::Attendance;
+use crate::event_log::EventLog;
 use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
@@ -36,7 +37,6 @@ use crate::protocol;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
-use crate::whole_file::make_secret_dir;
 
 mod plan;
 
@@ -79,12 +79,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         .find(|node| node.name == options.node)
         .map(|node| NodeRank(node.rank))
         .ok_or_else(|| unknown_node(&site, &options.node))?;
-    // Hashes of passwords are in its journal.
-    make_secret_dir(&options.state_dir).map_err(|source| StartError::File {
-        action: "create",
-        path: options.state_dir.clone(),
-        source,
-    })?;
+    make_dir(&options.state_dir)?;
     let credentials = credentials(&site, &options)?;
     let (role_file, role_state) = open_role_file(&options, credentials.cluster)?;
     let listeners = bind(&site, rank)?;
@@ -96,6 +91,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         rank,
         options.state_dir.join("history.jsonl"),
         protocol,
+        EventLog::open(rank, &site.events, Some(options.state_dir.join("events.log"))),
     ));
     let endpoint = Endpoint {
         name: options.node.clone(),
@@ -222,7 +218,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         pki: options.pki_dir,
         libraries: options.state_dir.join("cache"),
         backups: options.state_dir.join("backups"),
-        codes: Codes::open(&options.state_dir.join("join-codes")),
+        codes: Codes::default(),
     };
     Ok(Handle::new(
         shared,

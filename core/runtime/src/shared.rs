@@ -14,9 +14,10 @@ use twinhub_wire::Measured;
 
 use crate::clock;
 use crate::error::CommandError;
+use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
-use crate::view::{AlarmCounts, EventView, FloatingView, OperationView, RoleChangeView};
+use crate::view::{AlarmCounts, FloatingView, OperationView, RoleChangeView};
 use crate::words;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -38,8 +39,6 @@ pub(crate) struct EngineCounters {
     pub(crate) latency: [u64; LATENCY_BOUNDS.len() + 1],
 }
 
-/// Events kept in memory.
-const EVENTS_MAX: usize = 1_000;
 /// Role changes kept in memory.
 const HISTORY_MAX: usize = 1_000;
 /// The role history file starts over at this size; one older file is kept.
@@ -60,6 +59,8 @@ pub(crate) struct Shared {
     pub(crate) panics: AtomicU64,
     pub(crate) lateness_ns: AtomicU64,
     state: Mutex<State>,
+    /// What happened.
+    pub(crate) events: EventLog,
     live: broadcast::Sender<LiveFrame>,
     history_file: PathBuf,
 }
@@ -78,8 +79,6 @@ struct State {
     peers: BTreeMap<(VoterId, u8), PathStatus>,
     infos: BTreeMap<VoterId, PeerInfo>,
     dropped: BTreeMap<(VoterId, DropCause), u64>,
-    events: VecDeque<EventView>,
-    next_event: u64,
     history: VecDeque<RoleChangeView>,
     operations: Operations,
 }
@@ -193,6 +192,7 @@ impl Shared {
         rank: NodeRank,
         history_file: PathBuf,
         protocol: u16,
+        events: EventLog,
     ) -> Shared {
         let history = read_history(&history_file);
         let state = State { history, ..State::default() };
@@ -206,6 +206,7 @@ impl Shared {
             panics: AtomicU64::new(0),
             lateness_ns: AtomicU64::new(0),
             state: Mutex::new(state),
+            events,
             live: broadcast::Sender::new(STREAM_QUEUE),
             history_file,
         }
@@ -331,25 +332,14 @@ impl Shared {
         named.collect()
     }
 
-    pub(crate) fn remember_event(&self, event: &Event) {
-        let mut state = self.lock();
-        state.next_event += 1;
-        let view = EventView {
-            id: state.next_event,
-            at: event.at.to_string(),
-            severity: event.severity.word().to_owned(),
-            source: event.source.to_string(),
-            code: event.code.to_string(),
-            text: event.text.to_string(),
-        };
-        if state.events.len() >= EVENTS_MAX {
-            state.events.pop_front();
-        }
-        state.events.push_back(view);
+    /// Something happened on this node, in the group if it is about one, and is known from here on.
+    pub(crate) fn note_event(&self, group: &str, event: Event) {
+        self.events.note(group, event, "");
     }
 
-    pub(crate) fn events(&self, after: u64, limit: usize) -> Vec<EventView> {
-        self.lock().events.iter().filter(|event| event.id > after).take(limit).cloned().collect()
+    /// The group in whose journal stands what is about none: the one that has the documents, too.
+    pub(crate) fn first_group(&self) -> &str {
+        self.site.groups.first().map_or("", |group| group.id.as_str())
     }
 
     /// Keeps a role change in memory and in this node's history file.

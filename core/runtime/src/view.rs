@@ -10,7 +10,7 @@ mod accounts;
 mod alarms;
 mod configuration;
 
-pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
+pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, RevisionView};
 
@@ -498,6 +498,30 @@ pub struct EventView {
     pub code: String,
     /// What happened and what to do.
     pub text: String,
+    /// Where it happened.
+    #[serde(default)]
+    pub node: String,
+    /// In which group.
+    #[serde(default)]
+    pub group: String,
+    /// Its name, the same on every node.
+    #[serde(default)]
+    pub key: String,
+    /// The occurrence of an alarm that it tells of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<String>,
+}
+
+/// A part of the list of events.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct EventsPage {
+    /// The rows: in the order in which they came, or the newest first if asked for that.
+    pub rows: Vec<EventView>,
+    /// Pass this as `after` to read on, on this node; the same as before if there was nothing new.
+    pub next: u64,
+    /// Pass this as `cursor` to read on, on this or another node; absent at the end of the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
 }
 
 /// A loaded plugin library.
@@ -568,8 +592,6 @@ pub struct MetricsView {
     pub value_latency: Vec<(f64, u64)>,
     /// Latest lateness of the control timer, seconds.
     pub control_lateness_seconds: f64,
-    /// What the nodes have in common beside values.
-    pub documents: DocumentCounts,
 }
 
 /// One frame of the value stream.

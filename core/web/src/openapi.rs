@@ -3,7 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::api::{
-    accounts, alarms, backups, cluster, configuration, history, interfaces, items, join, records, stream,
+    accounts, alarms, backups, cluster, configuration, events, history, interfaces, items, join, records,
+    stream,
 };
 
 #[derive(OpenApi)]
@@ -43,11 +44,10 @@ use crate::api::{
         alarms::unshelve,
         alarms::suppress,
         alarms::unsuppress,
-        records::events,
-        stream::events,
+        events::list,
+        events::stream,
         stream::values,
         configuration::show,
-        configuration::files,
         configuration::revision,
         configuration::apply,
         configuration::roll_back,

@@ -22,17 +22,8 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) forwards: Arc<Semaphore>,
     pub(crate) queries: Arc<Semaphore>,
-    pub(crate) doors: Doors,
-}
-
-/// Who is let in, and how many. Clones are the same.
-#[derive(Debug, Default, Clone)]
-pub(crate) struct Doors {
     pub(crate) clients: Clients,
-    /// Passwords that were said.
-    pub(crate) attempts: Arc<Attempts>,
-    /// Join codes that were said.
-    pub(crate) joins: Arc<Attempts>,
+    pub(crate) attempts: Attempts,
 }
 
 impl std::ops::Deref for Web {
@@ -52,9 +43,9 @@ impl Web {
         clients: Clients,
     ) -> Web {
         let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
-        let doors = Doors { clients, ..Doors::default() };
+        let attempts = Attempts::default();
         let queries = Arc::new(Semaphore::new(limits::QUERIES_MAX));
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, queries, doors }))
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, queries, clients, attempts }))
     }
 }
 

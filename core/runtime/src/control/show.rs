@@ -19,13 +19,16 @@ impl Control {
         tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason, "role");
         let now = clock::utc();
         let at = now.to_string();
-        self.shared.remember_event(&Event {
-            severity: Severity::Info,
-            source: name.into(),
-            code: "TH-ROLE-004".into(),
-            text: format!("{}: {from} > {to}: {reason}", self.shared.node).into(),
-            at: now,
-        });
+        self.shared.note_event(
+            name,
+            Event {
+                severity: Severity::Info,
+                source: name.into(),
+                code: "TH-ROLE-004".into(),
+                text: format!("{}: {from} > {to}: {reason}", self.shared.node).into(),
+                at: now,
+            },
+        );
         self.shared.remember_role(RoleChangeView {
             at: at.clone(),
             group: name.to_owned(),

@@ -46,6 +46,17 @@ pub(crate) trait PartState: Any + fmt::Debug + Send {
     /// # Errors
     /// What is wrong with it; the rest of the copy is taken all the same.
     fn restore(&mut self, piece: &[u8]) -> Result<(), String>;
+    /// Takes a piece that this node stored.
+    ///
+    /// # Errors
+    /// As [`PartState::restore`].
+    fn load(&mut self, piece: &[u8]) -> Result<(), String> {
+        self.restore(piece)
+    }
+    /// Another number after each change that no record made, so that it is stored, too.
+    fn revision(&self) -> u64 {
+        0
+    }
     /// What else a node needs that starts from a copy; on this one it is in files of its own. It is taken by
     /// [`PartState::restore`] after the state.
     fn files(&self) -> Vec<Vec<u8>> {
@@ -70,6 +81,8 @@ struct Kept {
     changed: Position,
     stored: Position,
     stored_at: Moment,
+    /// Of the state when it was handed to the writer.
+    revision: u64,
     /// Handed to the writer and not answered.
     storing: bool,
 }
@@ -97,6 +110,7 @@ impl Parts {
                 changed,
                 stored: changed,
                 stored_at: Moment::ZERO,
+                revision: 0,
                 storing: false,
             });
         }
@@ -206,12 +220,14 @@ impl Parts {
             }
         }
         for kept in &mut self.kept {
-            let is_due =
-                !kept.storing && kept.stored != kept.changed && now >= kept.stored_at + STORE_INTERVAL;
+            let revision = kept.state.revision();
+            let has_changed = kept.stored != kept.changed || kept.revision != revision;
+            let is_due = !kept.storing && has_changed && now >= kept.stored_at + STORE_INTERVAL;
             if is_due && kept.changed <= durable {
                 let state = StoredState { at: kept.changed, pieces: kept.state.pieces() };
                 kept.storing = self.writer.write(kept.state.part(), &kept.file, state);
                 kept.stored_at = now;
+                kept.revision = revision;
             }
         }
         troubles
@@ -220,7 +236,9 @@ impl Parts {
     /// Writes what is not stored yet, before the end.
     pub(crate) fn finish(&mut self, durable: Position) {
         self.writer = Writer::default();
-        for kept in self.kept.iter().filter(|kept| kept.stored != kept.changed && kept.changed <= durable) {
+        let has_changed =
+            |kept: &&Kept| kept.stored != kept.changed || kept.revision != kept.state.revision();
+        for kept in self.kept.iter().filter(has_changed).filter(|kept| kept.changed <= durable) {
             let state = StoredState { at: kept.changed, pieces: kept.state.pieces() };
             if let Err(error) = kept.file.store(&state) {
                 tracing::error!(part = %kept.state.part().name(), %error, "the state was not stored");
@@ -248,7 +266,7 @@ fn load(state: &mut dyn PartState, file: &StateFile, troubles: &mut Vec<Trouble>
         }
     };
     for piece in &stored.pieces {
-        if let Err(why) = state.restore(piece) {
+        if let Err(why) = state.load(piece) {
             let text =
                 format!("{}: a piece of the state of {name} is left out: {why}", file.path().display());
             troubles.push(Trouble { severity: Severity::Error, code: "TH-STATE-002", text });

@@ -289,6 +289,7 @@ impl Engine {
             | Message::SnapshotEnd { .. }
             | Message::Entries { .. }
             | Message::Diverged { .. } => self.on_active_message(peer, message),
+            Message::Events { events, .. } => self.on_offered_events(peer, &events),
             Message::Fetch { stream, after, before } => self.on_fetch(peer, stream, after, before),
             Message::Fetched { stream, dictionary, is_complete, batch } => {
                 self.on_fetched(peer, stream, dictionary, is_complete, &batch);
@@ -548,6 +549,11 @@ impl Engine {
             // A follower's messages are repeated; a full queue loses none for good.
             drop(link.sender.try_send(frame));
         }
+    }
+
+    /// The node that this one follows, while it can be told anything.
+    pub(crate) fn followed(&self) -> Option<NodeRank> {
+        self.replication.following.filter(|peer| self.replication.link(*peer).is_some())
     }
 
     /// Whether at least one follower holds everything.

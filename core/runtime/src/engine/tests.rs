@@ -3,6 +3,7 @@
 mod acceptance;
 mod alarms;
 mod bench;
+mod events;
 mod healing;
 mod order;
 mod parts;

@@ -187,7 +187,11 @@ impl Handle {
         Some(shared::web_url(&node.web, node.links.first().map(String::as_str)))
     }
 
-    fn rank_of(&self, name: &str) -> Result<NodeRank, CommandError> {
+    /// The node with this name.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownNode`].
+    pub fn rank_of(&self, name: &str) -> Result<NodeRank, CommandError> {
         self.site()
             .nodes
             .iter()

@@ -317,11 +317,8 @@ const fn behind(from: Position, to: Position) -> u64 {
 
 /// Puts an event where operators look.
 pub(super) fn remember(shared: &Shared, severity: Severity, code: &str, text: &str) {
-    shared.remember_event(&Event {
-        severity,
-        source: "history".into(),
-        code: code.into(),
-        text: text.into(),
-        at: clock::utc(),
-    });
+    shared.note_event(
+        shared.first_group(),
+        Event { severity, source: "history".into(), code: code.into(), text: text.into(), at: clock::utc() },
+    );
 }

@@ -19,6 +19,7 @@ use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
 use crate::engine::alarms::AlarmState;
+use crate::engine::events::EventState;
 use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
@@ -115,8 +116,10 @@ impl Plan {
         let journal = open_journal(group, around, &self.table)?;
         // One writer for all of it: the active node of the first group.
         let is_first = around.site.groups.first().is_some_and(|first| first.id == group);
-        let mut parts: Vec<Box<dyn PartState>> =
-            vec![Box::new(AlarmState::new(alarms(around.site, group, &self.table)))];
+        let mut parts: Vec<Box<dyn PartState>> = vec![
+            Box::new(EventState::new(group, Arc::clone(around.shared))),
+            Box::new(AlarmState::new(alarms(around.site, group, &self.table))),
+        ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();

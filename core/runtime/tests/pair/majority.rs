@@ -1,5 +1,6 @@
 //! A node that acts without a majority holds interfaces back as they say, and lets them go when one is back.
 
+use twinhub_events::{Filter, Following};
 use twinhub_runtime::Handle;
 use twinhub_runtime::view::InterfaceView;
 
@@ -49,7 +50,9 @@ fn without_a_majority_interfaces_read_only_or_are_off_until_it_is_back() {
         let view = interface(&main, id);
         assert_eq!(view.restriction.as_deref(), Some(restriction));
         assert!(view.withheld > 0 && view.writes == 0, "{view:?}");
-        assert!(main.events(0, 100).iter().any(|event| event.text.contains(restriction)));
+        let all = Following { limit: 100, ..Following::default() };
+        let events = main.events(&all, &Filter::default()).rows;
+        assert!(events.iter().any(|event| event.text.contains(restriction)));
     }
     assert!(interface(&main, "silent").role != "active");
     assert_eq!(count("silent/count"), 0, "an interface that is off gives no values");

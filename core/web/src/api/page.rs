@@ -2,21 +2,10 @@
 
 use axum::http::{HeaderMap, HeaderName, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::{Deserialize, Serialize};
 use twinhub_model::Timestamp;
-use utoipa::ToSchema;
 
 use crate::limits;
 use crate::problem::Problem;
-
-/// A part of a list that grows.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub(crate) struct Page<T> {
-    /// The rows, oldest first.
-    pub(crate) rows: Vec<T>,
-    /// Pass this as `after` to read on; the same as before if there was nothing new.
-    pub(crate) next: u64,
-}
 
 /// How many rows to give.
 pub(crate) fn limit(asked: Option<usize>) -> usize {

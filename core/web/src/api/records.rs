@@ -1,14 +1,14 @@
-//! What happened: role changes and events.
+//! Role changes.
 
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use twinhub_runtime::view::{EventView, RoleChangeView};
+use twinhub_runtime::view::RoleChangeView;
 use utoipa::IntoParams;
 
-use super::page::{self, Page};
+use super::page;
 use crate::web::Web;
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -38,33 +38,4 @@ pub(crate) async fn history(
     let rows =
         rows.into_iter().map(|row| [row.at, row.group, row.node, row.epoch, row.from, row.to, row.reason]);
     page::csv(["at", "group", "node", "epoch", "from", "to", "reason"], rows)
-}
-
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct EventsQuery {
-    /// Only events with a greater number.
-    #[serde(default)]
-    after: u64,
-    /// How many to give.
-    limit: Option<usize>,
-}
-
-/// Events of this node, oldest first.
-#[utoipa::path(get, path = "/api/v1/events", params(EventsQuery),
-    responses((status = 200, body = Page<EventView>, description = "JSON, or CSV by Accept")))]
-pub(crate) async fn events(
-    State(web): State<Web>,
-    Query(query): Query<EventsQuery>,
-    headers: HeaderMap,
-) -> Response {
-    let rows = web.handle.events(query.after, page::limit(query.limit));
-    let next = rows.last().map_or(query.after, |row| row.id);
-    if !page::wants_csv(&headers) {
-        return Json(Page { rows, next }).into_response();
-    }
-    let rows = rows
-        .into_iter()
-        .map(|row| [row.id.to_string(), row.at, row.severity, row.source, row.code, row.text]);
-    page::csv(["id", "at", "severity", "source", "code", "text"], rows)
 }

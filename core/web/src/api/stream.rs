@@ -1,16 +1,12 @@
-//! Values over WebSocket and events over SSE.
+//! Values over WebSocket.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
-use hyper::body::Frame;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use twinhub_runtime::view::StreamFrame;
@@ -91,10 +87,10 @@ async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {
 async fn room(web: &Web, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
     let until = tokio::time::Instant::now() + limits::BLOCKED_WRITE_MAX;
     loop {
-        match web.doors.clients.room(bytes) {
+        match web.clients.room(bytes) {
             Ok(room) => return Some(room),
             Err(_) if tokio::time::Instant::now() >= until => return None,
-            Err(_) => tokio::time::sleep(EVENT_LOOK).await,
+            Err(_) => tokio::time::sleep(ROOM_LOOK).await,
         }
     }
 }
@@ -112,83 +108,5 @@ fn goodbye() -> Message {
     Message::Close(Some(CloseFrame { code: close_code::AWAY, reason }))
 }
 
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct EventStreamQuery {
-    /// Number of the last event that was taken; the header Last-Event-ID does the same. Left out: all kept events.
-    after: Option<u64>,
-}
-
-/// Events as they come, as server-sent events; each has the event's number as its id.
-#[utoipa::path(get, path = "/api/v1/events/stream", params(EventStreamQuery),
-    responses((status = 200, description = "text/event-stream of EventView")))]
-pub(crate) async fn events(
-    State(web): State<Web>,
-    Query(query): Query<EventStreamQuery>,
-    headers: HeaderMap,
-) -> Response {
-    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let after = last.or(query.after).unwrap_or(0);
-    let mut response = Response::new(Body::new(EventBody { next: Some(Box::pin(next_events(web, after))) }));
-    let content_type = HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    response
-}
-
-/// Waits for events after `after`; `None` when the node stops.
-async fn next_events(web: Web, after: u64) -> Option<(Web, u64, Bytes)> {
-    let mut quiet = Duration::ZERO;
-    let mut stopping = web.stopping.clone();
-    loop {
-        let events = web.handle.events(after, limits::PAGE_DEFAULT);
-        if let Some(last) = events.last() {
-            let mut text = String::new();
-            for event in &events {
-                let data = serde_json::to_string(event).ok()?;
-                text.extend(["id: ", &event.id.to_string(), "\nevent: event\ndata: ", &data, "\n\n"]);
-            }
-            let last = last.id;
-            return Some((web, last, text.into()));
-        }
-        if quiet >= limits::KEEP_ALIVE {
-            return Some((web, after, Bytes::from_static(b": nothing new\n\n")));
-        }
-        tokio::select! {
-            () = tokio::time::sleep(EVENT_LOOK) => quiet += EVENT_LOOK,
-            () = stopped(&mut stopping) => return None,
-        }
-    }
-}
-
-type NextEvents = Pin<Box<dyn Future<Output = Option<(Web, u64, Bytes)>> + Send>>;
-
-/// A body that asks for the next events each time the client took the last.
-struct EventBody {
-    next: Option<NextEvents>,
-}
-
-impl hyper::body::Body for EventBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some(next) = &mut self.next else { return Poll::Ready(None) };
-        match next.as_mut().poll(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                self.next = None;
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some((web, after, text))) => {
-                self.next = Some(Box::pin(next_events(web, after)));
-                Poll::Ready(Some(Ok(Frame::data(text))))
-            }
-        }
-    }
-}
-
-/// How often events are looked for.
-const EVENT_LOOK: Duration = Duration::from_millis(200);
+/// How often room for a frame is looked for.
+const ROOM_LOOK: Duration = Duration::from_millis(200);

@@ -181,7 +181,7 @@ fn events_are_streamed_and_paged() {
     let csv = site.raw(
         b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAccept: text/csv\r\nConnection: close\r\n\r\n",
     );
-    assert!(csv.body.starts_with("id,at,severity,source,code,text\r\n1,"), "{csv:?}");
+    assert!(csv.body.starts_with("id,at,severity,source,code,text,node,group,alarm,key\r\n1,"), "{csv:?}");
     let mut stream = TcpStream::connect(site.address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET /api/v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use twinhub_alarms::{Alarms, Condition, Rule, Side};
-use twinhub_config::{AckAfter, Delivery, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
+use twinhub_config::{AckAfter, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
+use twinhub_events::{Filter, Following};
 use twinhub_loader::Library;
 use twinhub_model::{
     Epoch, IntentKind, ItemId, ItemKey, Moment, NodeRank, Position, Quality, Record, Sample, SampleFlags,
@@ -25,9 +26,12 @@ use crate::control::{ControlSender, Told};
 use crate::data;
 use crate::documents::DocumentStore;
 use crate::engine::alarms::AlarmState;
+use crate::engine::events::EventState;
+use crate::engine::parts::PartState;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
+use crate::event_log::EventLog;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
@@ -54,8 +58,6 @@ pub(crate) struct Spec {
     pub(crate) on_unprotected: OnUnprotected,
     /// Whether a value of `in` beyond [`ALARM_LIMIT`] is an alarm: `ID-high` at once, `ID-late` after a while.
     pub(crate) has_alarms: bool,
-    /// How its link delivers.
-    pub(crate) delivery: Delivery,
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -72,7 +74,6 @@ impl Spec {
             ack_after: AckAfter::None,
             on_unprotected: OnUnprotected::Proceed,
             has_alarms: false,
-            delivery: Delivery::Command,
             config: "",
         }
     }
@@ -116,7 +117,10 @@ impl Bench {
         let (control, told) = ControlSender::new();
         let site = Arc::new(twinhub_config::parse(SITE, "twinhub.toml", &NoFiles).unwrap().site);
         let name = site.nodes[usize::from(rank.0)].name.clone();
-        let shared = Arc::new(Shared::new(site, name, rank, dir.path().join("history"), PROTOCOL));
+        let shared = {
+            let events = EventLog::open(rank, &site.events, Some(dir.path().join("events.log")));
+            Arc::new(Shared::new(site, name, rank, dir.path().join("history"), PROTOCOL, events))
+        };
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
@@ -132,14 +136,7 @@ impl Bench {
             interfaces.push(Interface::spawn(Arc::new(port), Arc::clone(&library)).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
             let (kind, origin) = (IntentKind::Set, "link:0".into());
-            let way = Way {
-                target: number,
-                stream: spec.delivery == Delivery::Stream,
-                kind,
-                both: false,
-                convert: None,
-                origin,
-            };
+            let way = Way { target: number, stream: false, kind, both: false, convert: None, origin };
             routes.push(Route::new(from, to, Arc::new(way)));
         }
         let journal =
@@ -151,6 +148,11 @@ impl Bench {
             rules.map(|rule| (table.find(rule.item.as_str()), rule)).map(|(item, rule)| (rule, item)),
             100,
         );
+        let parts: Vec<Box<dyn PartState>> = vec![
+            Box::new(Words::default()),
+            Box::new(EventState::new(GROUP, Arc::clone(&shared))),
+            Box::new(AlarmState::new(alarms)),
+        ];
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
@@ -167,7 +169,7 @@ impl Bench {
             guard: Duration::from_millis(300),
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
-            parts: vec![Box::new(Words::default()), Box::new(AlarmState::new(alarms))],
+            parts,
             documents: DocumentStore::open(&dir.path().join("pieces"), "main").unwrap(),
             has_documents: false,
             states_dir: dir.path().join("states"),
@@ -317,7 +319,9 @@ impl Bench {
 
     /// Texts of the events so far.
     pub(crate) fn events(&self) -> Vec<String> {
-        self.engine.shared.events(0, 1000).into_iter().map(|event| event.text).collect()
+        let from = Following { limit: 1000, ..Following::default() };
+        let rows = self.engine.shared.events.following(&from, &Filter::default()).rows;
+        rows.into_iter().map(|row| row.entry.event.text.to_string()).collect()
     }
 
     /// What was called in the plugins, in order, as `plc1 active`.
