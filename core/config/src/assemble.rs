@@ -411,10 +411,24 @@ impl Assembly<'_> {
                 "write \"1KiB\" to \"1GiB\"",
             );
         }
+        let session = span(file.web.session.as_ref(), SESSION_DEFAULT);
+        if !(SESSION_MIN..=SESSION_MAX).contains(&session) {
+            let place = ["web".into(), "session".into()];
+            let help = "write \"1m\" to \"90d\"";
+            self.error(&place, "`web.session` is out of range".to_owned(), "here", help);
+        }
+        // Who may change items must not choose the secret that lets everybody do everything.
+        let is_items = |name: &String| file.interface.iter().any(|other| other.items.as_ref() == Some(name));
+        if file.web.token_file.as_ref().is_some_and(is_items) {
+            let place = ["web".into(), "token_file".into()];
+            let message = "`web.token_file` is an items file, too".to_owned();
+            self.error(&place, message, "no secret", "name a file that only the hub reads");
+        }
         Web {
             token: file.web.token_file.as_ref().map(PathBuf::from),
             trust_loopback: file.web.trust_loopback.unwrap_or(true),
             max_body,
+            session,
         }
     }
 
@@ -512,6 +526,9 @@ fn bytes(given: Option<&file::Size>, default: u64) -> u64 {
     given.and_then(|size| size_bytes(&size.0)).unwrap_or(default)
 }
 
+const SESSION_DEFAULT: Duration = Duration::from_secs(12 * 3600);
+const SESSION_MIN: Duration = Duration::from_secs(60);
+const SESSION_MAX: Duration = Duration::from_secs(90 * 86_400);
 const WEB_DEFAULT: &str = "127.0.0.1:8620";
 const TIMER_MIN: Duration = Duration::from_millis(1);
 const TIMER_MAX: Duration = Duration::from_secs(3600);

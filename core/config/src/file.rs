@@ -539,6 +539,9 @@ pub struct Web {
     /// Largest body of a request. Default `1MiB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_body: Option<Size>,
+    /// How long a login counts. Default `12h`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<Span>,
 }
 
 /// The journal on disk.

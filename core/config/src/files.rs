@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::assembly::Loaded;
-use crate::diagnostic::Failure;
+use crate::diagnostic::{Diagnostic, Failure};
 use crate::item_source::{ItemSource, ItemSourceError};
 use crate::load::{Directory, parse, read_text};
 
@@ -24,7 +24,7 @@ impl Files {
     pub fn read(path: &Path) -> Result<(Files, Loaded), Failure> {
         let (text, name) = read_text(path)?;
         let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
-        let source = Recorded { inner: Directory(base), read: RefCell::default() };
+        let source = Recorded { inner: &Directory(base), read: RefCell::default() };
         let loaded = parse(&text, &name, &source)?;
         let mut files = source.read.into_inner();
         files.insert(MAIN_FILE.to_owned(), text.into_bytes());
@@ -37,8 +37,23 @@ impl Files {
     /// [`Failure`] with everything that is wrong.
     pub fn check(&self) -> Result<Loaded, Failure> {
         let text = self.0.get(MAIN_FILE).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
-        parse(&text, MAIN_FILE, self)
+        let source = Recorded { inner: self, read: RefCell::default() };
+        let loaded = parse(&text, MAIN_FILE, &source)?;
+        let read = source.read.into_inner();
+        let strange: Vec<Diagnostic> = self
+            .0
+            .keys()
+            .filter(|name| *name != MAIN_FILE && !read.contains_key(*name))
+            .map(|name| unnamed(name))
+            .collect();
+        if strange.is_empty() { Ok(loaded) } else { Err(Failure::new(strange)) }
     }
+}
+
+/// It would be written beside the others, in the place of whatever has its name there.
+fn unnamed(name: &str) -> Diagnostic {
+    let message = format!("`{}` is no file of this configuration", name.escape_debug());
+    Diagnostic::error(message).help("leave it out, or name it as `items` of an interface")
 }
 
 impl ItemSource for Files {
@@ -51,12 +66,12 @@ impl ItemSource for Files {
 }
 
 /// Keeps what was read.
-struct Recorded {
-    inner: Directory,
+struct Recorded<S> {
+    inner: S,
     read: RefCell<BTreeMap<String, Vec<u8>>>,
 }
 
-impl ItemSource for Recorded {
+impl<S: std::ops::Deref<Target: ItemSource>> ItemSource for Recorded<S> {
     fn read(&self, name: &str) -> Result<Vec<u8>, ItemSourceError> {
         let bytes = self.inner.read(name)?;
         self.read.borrow_mut().insert(name.to_owned(), bytes.clone());
@@ -82,6 +97,11 @@ mod tests {
         let names: Vec<&str> = files.0.keys().map(String::as_str).collect();
         assert_eq!(names, ["items/sim1.csv", MAIN_FILE]);
         assert_eq!(files.check().unwrap().site.hash, loaded.site.hash);
+        let mut strange = files.clone();
+        strange.0.insert("pki/main.key".to_owned(), b"mine".to_vec());
+        assert!(
+            strange.check().unwrap_err().render().contains("`pki/main.key` is no file of this configuration")
+        );
         let mut lacking = files;
         lacking.0.remove("items/sim1.csv");
         assert!(lacking.check().unwrap_err().render().contains("items/sim1.csv"));

@@ -473,6 +473,8 @@ pub struct Web {
     pub trust_loopback: bool,
     /// Largest request body in bytes.
     pub max_body: u64,
+    /// How long a login counts.
+    pub session: Duration,
 }
 
 /// The journal.

@@ -11,7 +11,9 @@ mod configuration;
 pub(crate) mod events;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
-pub(crate) use configuration::{ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs};
+pub(crate) use configuration::{
+    ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
+};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]
@@ -243,11 +245,7 @@ pub(crate) enum ConfigCommand {
     /// Print the JSON Schema of twinhub.toml
     Schema,
     /// Show what is in force
-    Show {
-        /// With the overrides of this node
-        #[arg(long, value_name = "NAME")]
-        node: Option<String>,
-    },
+    Show(ShowArgs),
 }
 
 #[derive(Debug, Args)]

@@ -46,7 +46,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Config(ConfigCommand::History) => configuration::history(global, answer),
         Command::Config(ConfigCommand::Activate(args)) => configuration::activate(global, args, answer),
         Command::Config(ConfigCommand::Schema) => check::schema(),
-        Command::Config(ConfigCommand::Show { node }) => check::show(global, node.as_deref(), answer),
+        Command::Config(ConfigCommand::Show(args)) => configuration::show(global, args, answer),
         Command::Status(args) => status::status(global, args, answer),
         Command::Switchover(args) => orders::switchover(global, args, answer),
         Command::Drain(args) => orders::drain(global, args, answer),

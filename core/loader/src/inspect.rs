@@ -67,6 +67,16 @@ pub struct EntryNumbers {
     pub build_flags: u32,
 }
 
+impl Inspection {
+    /// Whether this process could load it, as far as can be said without running code of it.
+    ///
+    /// # Errors
+    /// If it is made for another version of the contract, or would end the process with its first panic.
+    pub fn check(&self) -> Result<(), LoadError> {
+        self.entry.map_or(Ok(()), |numbers| refuse_entry(&self.path, numbers))
+    }
+}
+
 impl EntryNumbers {
     /// Contract version as `(major, minor)`.
     pub fn version(&self) -> (u32, u32) {

@@ -385,6 +385,7 @@ impl Handle {
         view.dropped.insert("no_majority", withheld);
         view.peer_messages_dropped = self.0.shared.dropped_messages();
         view.plugin_panics = self.0.shared.panics.load(Ordering::Relaxed);
+        view.documents = self.document_counts();
         view.control_lateness_seconds =
             Duration::from_nanos(self.0.shared.lateness_ns.load(Ordering::Relaxed)).as_secs_f64();
         view

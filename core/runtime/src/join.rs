@@ -1,18 +1,17 @@
 //! Joining: a new machine gets certificates, configuration and what it lacks of plugins for a code that is told to it.
 //!
 //! ```text
-//! code = id (4 bytes) and secret (16 bytes), in base 32
-//! new machine -> node: id, K1, HMAC(secret, id, K1)              K1, K2: X25519, made for this once
-//! node -> new machine: K2, ChaCha20-Poly1305(key, welcome)       key = HKDF(salt secret, X25519(K1, K2), id, K1, K2)
+//! code = id (4 bytes) and secret (16 bytes), in base 32; S = SHA-256(secret)
+//! new machine -> node: id, K1, HMAC(S, id, K1)                   K1, K2: X25519, made for this once
+//! node -> new machine: K2, ChaCha20-Poly1305(key, welcome)       key = HKDF(salt S, X25519(K1, K2), id, K1, K2)
 //! ```
 //! Who does not know the code learns and gets nothing, also from what it has recorded and a code that it hears later;
 //! who answers without knowing it is found out. So the welcome, which carries the authority's certificate and its
-//! fingerprint, needs no other proof. A code counts once, for a while, on the node that made it, and is gone after a few
-//! wrong proofs.
+//! fingerprint, needs no other proof. A code counts once, for a while, on the node that made it ([`Codes`]), and is gone
+//! after a few wrong proofs. The node keeps S only; it lies beside the key of the authority and opens no more than that.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,19 +21,20 @@ use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephe
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::{hkdf, hmac};
 use serde::{Deserialize, Serialize};
-use twinhub_model::Moment;
 use utoipa::ToSchema;
+
+use crate::documents::secret::digest;
+
+mod codes;
+
+pub use codes::{Admitted, Codes};
 
 /// Codes that count at once.
 const CODES_MAX: usize = 16;
-/// Wrong proofs after which a code counts no more.
-const WRONG_MAX: u32 = 5;
 /// The longest time that a code counts.
 pub const CODE_TIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long a code counts if nobody says.
 pub const CODE_TIME: Duration = Duration::from_secs(15 * 60);
-/// After the welcome, plugins can be fetched for so long.
-const TICKET_TIME: Duration = Duration::from_secs(15 * 60);
 const ID_BYTES: usize = 4;
 const SECRET_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
@@ -62,6 +62,12 @@ pub enum JoinError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     NoRandomness,
+    /// What counts cannot be kept, so that a code might count twice.
+    #[error("join codes cannot be kept: {why}")]
+    NotKept {
+        /// Why.
+        why: String,
+    },
 }
 
 /// What an operator tells the new machine.
@@ -69,6 +75,25 @@ pub enum JoinError {
 pub struct JoinCode {
     id: [u8; ID_BYTES],
     secret: [u8; SECRET_BYTES],
+}
+
+/// What both ends know of a code.
+#[derive(Clone, PartialEq, Eq)]
+struct Shared {
+    id: [u8; ID_BYTES],
+    key: [u8; KEY_BYTES],
+}
+
+impl Shared {
+    fn proof_key(&self) -> hmac::Key {
+        hmac::Key::new(hmac::HMAC_SHA256, &self.key)
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared(hidden)")
+    }
 }
 
 /// The first words of a new machine.
@@ -111,6 +136,12 @@ pub struct Welcome {
     pub plugins: Vec<PluginFile>,
     /// Lets the machine fetch them.
     pub ticket: String,
+    /// Version of the node.
+    #[serde(default)]
+    pub version: String,
+    /// The node's time, in nanoseconds since 1970.
+    #[serde(default)]
+    pub time: i64,
 }
 
 /// A plugin library.
@@ -125,10 +156,6 @@ pub struct PluginFile {
 }
 
 impl JoinCode {
-    fn make() -> Result<JoinCode, JoinError> {
-        Ok(JoinCode { id: random()?, secret: random()? })
-    }
-
     /// A code as it is told; hyphens, blanks and the case of letters do not matter.
     ///
     /// # Errors
@@ -163,8 +190,9 @@ impl JoinCode {
         Ok(JoinCode { id: *id, secret })
     }
 
-    fn proof_key(&self) -> hmac::Key {
-        hmac::Key::new(hmac::HMAC_SHA256, &self.secret)
+    /// What the node keeps of the code.
+    fn shared(&self) -> Shared {
+        Shared { id: self.id, key: *digest(&self.secret).bytes() }
     }
 }
 
@@ -198,7 +226,7 @@ impl fmt::Debug for JoinCode {
 /// The new machine's side.
 #[derive(Debug)]
 pub struct Joining {
-    code: JoinCode,
+    code: Shared,
     private: EphemeralPrivateKey,
     public: Vec<u8>,
 }
@@ -208,8 +236,9 @@ impl Joining {
     ///
     /// # Errors
     /// [`JoinError::NoRandomness`].
-    pub fn begin(code: JoinCode) -> Result<(Joining, JoinRequest), JoinError> {
+    pub fn begin(code: &JoinCode) -> Result<(Joining, JoinRequest), JoinError> {
         let (private, public) = key_pair()?;
+        let code = code.shared();
         let proof = hmac::sign(&code.proof_key(), &proven(&code.id, &public));
         let request = JoinRequest {
             id: hex(&code.id),
@@ -233,110 +262,6 @@ impl Joining {
     }
 }
 
-/// The node's side: codes that count.
-#[derive(Debug, Default)]
-pub struct Codes(Mutex<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    codes: Vec<Waiting>,
-    tickets: Vec<(String, Moment)>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    code: JoinCode,
-    node: String,
-    until: Moment,
-    wrong: u32,
-}
-
-/// A machine that has proven to know a code, which counts no more.
-#[derive(Debug)]
-pub struct Admitted {
-    /// The node that it is from now on.
-    pub node: String,
-    code: JoinCode,
-    theirs: Vec<u8>,
-}
-
-impl Codes {
-    /// A new code for a node.
-    ///
-    /// # Errors
-    /// [`JoinError::Full`], [`JoinError::NoRandomness`].
-    pub fn make(&self, node: &str, lasts: Duration, now: Moment) -> Result<JoinCode, JoinError> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.codes.retain(|waiting| now < waiting.until);
-        if known.codes.len() >= CODES_MAX {
-            return Err(JoinError::Full);
-        }
-        let code = JoinCode::make()?;
-        let until = now + lasts.min(CODE_TIME_MAX);
-        known.codes.push(Waiting { code: code.clone(), node: node.to_owned(), until, wrong: 0 });
-        Ok(code)
-    }
-
-    /// Takes a machine's proof, and the code with it.
-    ///
-    /// # Errors
-    /// [`JoinError::Refused`].
-    pub fn admit(&self, request: &JoinRequest, now: Moment) -> Result<Admitted, JoinError> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.codes.retain(|waiting| now < waiting.until && waiting.wrong < WRONG_MAX);
-        let place = known.codes.iter().position(|waiting| hex(&waiting.code.id) == request.id);
-        let place = place.ok_or(JoinError::Refused)?;
-        let waiting = &mut known.codes[place];
-        let key = BASE64.decode(&request.key).unwrap_or_default();
-        let proof = BASE64.decode(&request.proof).unwrap_or_default();
-        let is_right = key.len() == KEY_BYTES
-            && hmac::verify(&waiting.code.proof_key(), &proven(&waiting.code.id, &key), &proof).is_ok();
-        if !is_right {
-            waiting.wrong += 1;
-            return Err(JoinError::Refused);
-        }
-        let Waiting { code, node, .. } = known.codes.swap_remove(place);
-        Ok(Admitted { node, code, theirs: key })
-    }
-
-    /// A ticket that lets a machine fetch plugins for a while.
-    ///
-    /// # Errors
-    /// [`JoinError::NoRandomness`].
-    pub fn ticket(&self, now: Moment) -> Result<String, JoinError> {
-        let ticket = hex(&random::<32>()?);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.tickets.retain(|(_, until)| now < *until);
-        if known.tickets.len() >= CODES_MAX {
-            known.tickets.remove(0);
-        }
-        known.tickets.push((ticket.clone(), now + TICKET_TIME));
-        Ok(ticket)
-    }
-
-    /// Whether this is such a ticket.
-    pub fn is_ticket(&self, ticket: &str, now: Moment) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.tickets.iter().any(|(kept, until)| now < *until && kept == ticket)
-    }
-}
-
-impl Admitted {
-    /// Seals what the machine gets.
-    ///
-    /// # Errors
-    /// [`JoinError`] if the machine's key is none, or there are no random numbers.
-    pub fn seal(self, welcome: &Welcome) -> Result<JoinAnswer, JoinError> {
-        let (private, public) = key_pair()?;
-        let key = session_key(&self.code, private, &self.theirs, &self.theirs, &public)
-            .map_err(|_| JoinError::Refused)?;
-        let mut sealed = serde_json::to_vec(welcome).map_err(|_| JoinError::Refused)?;
-        key.seal_in_place_append_tag(nonce(), Aad::from(self.code.id), &mut sealed)
-            .map_err(|_| JoinError::Refused)?;
-        Ok(JoinAnswer { key: BASE64.encode(&public), sealed: BASE64.encode(&sealed) })
-    }
-}
-
 fn key_pair() -> Result<(EphemeralPrivateKey, Vec<u8>), JoinError> {
     let private =
         EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(|_| JoinError::NoRandomness)?;
@@ -346,13 +271,13 @@ fn key_pair() -> Result<(EphemeralPrivateKey, Vec<u8>), JoinError> {
 
 /// The key of one answer, which is used for it alone.
 fn session_key(
-    code: &JoinCode,
+    code: &Shared,
     mine: EphemeralPrivateKey,
     theirs: &[u8],
     machine: &[u8],
     node: &[u8],
 ) -> Result<LessSafeKey, JoinError> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &code.secret);
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &code.key);
     let bytes = agree_ephemeral(mine, &UnparsedPublicKey::new(&X25519, theirs), |shared| {
         let mut bytes = [0; KEY_BYTES];
         let info = [LABEL, &code.id, machine, node];
@@ -397,97 +322,11 @@ mod tests {
 
     use super::*;
 
-    fn welcome() -> Welcome {
-        Welcome { site: "s".into(), node: "backup".into(), ..Welcome::default() }
-    }
-
-    #[test]
-    fn a_machine_that_knows_the_code_gets_the_welcome_once() {
-        let codes = Codes::default();
-        let code = codes.make("backup", CODE_TIME, Moment::ZERO).unwrap();
-        let told = code.to_string().to_lowercase().replace('-', " ");
-        let (joining, request) = Joining::begin(JoinCode::parse(&told).unwrap()).unwrap();
-        let admitted = codes.admit(&request, Moment::ZERO).unwrap();
-        assert_eq!(admitted.node, "backup");
-        let answer = admitted.seal(&welcome()).unwrap();
-        assert!(!answer.sealed.contains("backup"));
-        assert_eq!(joining.open(&answer), Ok(welcome()));
-        assert_eq!(codes.admit(&request, Moment::ZERO).unwrap_err(), JoinError::Refused, "it counts once");
-    }
-
-    #[test]
-    fn a_wrong_secret_gets_nothing_and_ends_the_code_after_a_few() {
-        let codes = Codes::default();
-        let code = codes.make("backup", CODE_TIME, Moment::ZERO).unwrap();
-        let wrong = JoinCode { id: code.id, secret: [7; SECRET_BYTES] };
-        for _ in 0..WRONG_MAX {
-            let (_, request) = Joining::begin(wrong.clone()).unwrap();
-            assert_eq!(codes.admit(&request, Moment::ZERO).unwrap_err(), JoinError::Refused);
-        }
-        let (_, request) = Joining::begin(code).unwrap();
-        assert_eq!(codes.admit(&request, Moment::ZERO).unwrap_err(), JoinError::Refused);
-    }
-
-    #[test]
-    fn a_code_expires_and_codes_are_bounded() {
-        let codes = Codes::default();
-        let code = codes.make("backup", CODE_TIME, Moment::ZERO).unwrap();
-        let (_, request) = Joining::begin(code).unwrap();
-        let later = Moment::ZERO + CODE_TIME;
-        assert_eq!(codes.admit(&request, later).unwrap_err(), JoinError::Refused);
-        for _ in 0..CODES_MAX {
-            codes.make("backup", CODE_TIME, later).unwrap();
-        }
-        assert_eq!(codes.make("backup", CODE_TIME, later), Err(JoinError::Full));
-    }
-
-    #[test]
-    fn an_answer_of_a_stranger_or_changed_on_the_way_is_found_out() {
-        let codes = Codes::default();
-        let code = codes.make("backup", CODE_TIME, Moment::ZERO).unwrap();
-        let (joining, request) = Joining::begin(code.clone()).unwrap();
-        // It has the request, and makes up a secret.
-        let theirs = BASE64.decode(&request.key).unwrap();
-        let stranger = Admitted {
-            node: "backup".into(),
-            code: JoinCode { secret: [1; SECRET_BYTES], ..code.clone() },
-            theirs,
-        };
-        assert_eq!(joining.open(&stranger.seal(&welcome()).unwrap()), Err(JoinError::Stranger));
-        let (joining, request) = Joining::begin(code).unwrap();
-        let mut answer = codes.admit(&request, Moment::ZERO).unwrap().seal(&welcome()).unwrap();
-        let mut sealed = BASE64.decode(&answer.sealed).unwrap();
-        sealed[3] ^= 1;
-        answer.sealed = BASE64.encode(&sealed);
-        assert_eq!(joining.open(&answer), Err(JoinError::Stranger));
-    }
-
-    #[test]
-    fn a_ticket_counts_for_a_while() {
-        let codes = Codes::default();
-        let ticket = codes.ticket(Moment::ZERO).unwrap();
-        assert!(codes.is_ticket(&ticket, Moment::ZERO) && !codes.is_ticket("x", Moment::ZERO));
-        assert!(!codes.is_ticket(&ticket, Moment::ZERO + TICKET_TIME));
-    }
-
     proptest! {
         #[test]
         fn every_code_is_read_as_it_is_written(id in any::<[u8; ID_BYTES]>(), secret in any::<[u8; SECRET_BYTES]>()) {
             let code = JoinCode { id, secret };
             prop_assert_eq!(JoinCode::parse(&code.to_string()), Ok(code));
-        }
-
-        #[test]
-        fn hostile_texts_are_refused(text in ".{0,80}", key in ".{0,60}", proof in ".{0,60}") {
-            let codes = Codes::default();
-            let code = codes.make("backup", CODE_TIME, Moment::ZERO).unwrap();
-            drop(JoinCode::parse(&text));
-            let id = hex(&code.id);
-            let request = JoinRequest { id, key: key.clone(), proof: proof.clone() };
-            prop_assert!(codes.admit(&request, Moment::ZERO).is_err());
-            let (joining, _) = Joining::begin(code).unwrap();
-            let answer = JoinAnswer { key, sealed: proof };
-            prop_assert!(joining.open(&answer).is_err());
         }
     }
 }

@@ -52,6 +52,7 @@ mod shared;
 pub mod stream;
 pub mod table;
 pub mod view;
+mod whole_file;
 pub mod witness;
 mod words;
 
@@ -67,4 +68,5 @@ pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};
 pub use twinhub_documents::Role;
 pub use twinhub_model::Timestamp;
+pub use whole_file::write_whole;
 pub use witness::{WitnessOptions, run_witness};

@@ -37,6 +37,7 @@ use crate::protocol;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
+use crate::whole_file::make_secret_dir;
 
 mod plan;
 
@@ -79,7 +80,12 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         .find(|node| node.name == options.node)
         .map(|node| NodeRank(node.rank))
         .ok_or_else(|| unknown_node(&site, &options.node))?;
-    make_dir(&options.state_dir)?;
+    // Hashes of passwords are in its journal.
+    make_secret_dir(&options.state_dir).map_err(|source| StartError::File {
+        action: "create",
+        path: options.state_dir.clone(),
+        source,
+    })?;
     let credentials = credentials(&site, &options)?;
     let (role_file, role_state) = open_role_file(&options, credentials.cluster)?;
     let listeners = bind(&site, rank)?;
@@ -218,7 +224,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         pki: options.pki_dir,
         libraries: options.state_dir.join("cache"),
         backups: options.state_dir.join("backups"),
-        codes: Codes::default(),
+        codes: Codes::open(&options.state_dir.join("join-codes")),
     };
     Ok(Handle::new(
         shared,

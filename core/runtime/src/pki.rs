@@ -6,7 +6,7 @@
 //! and their own pair of files; the authority's key need not leave the machine that made it.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +19,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::whole_file::write_whole;
 
 /// Certificates are valid this long. A pair runs for decades and expiry would stop it at once, while a lost
 /// machine is shut out by a new authority, not by waiting.
@@ -192,16 +194,7 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), PkiError> {
-    let temporary = path.with_extension("new");
-    let written = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(mode)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(file_error("write", path))
+    write_whole(path, bytes, Some(mode)).map_err(file_error("write", path))
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {

@@ -10,7 +10,7 @@ mod accounts;
 mod alarms;
 mod configuration;
 
-pub use accounts::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
+pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, RevisionView};
 
@@ -592,6 +592,8 @@ pub struct MetricsView {
     pub value_latency: Vec<(f64, u64)>,
     /// Latest lateness of the control timer, seconds.
     pub control_lateness_seconds: f64,
+    /// What the nodes have in common beside values.
+    pub documents: DocumentCounts,
 }
 
 /// One frame of the value stream.

@@ -60,6 +60,8 @@ pub(crate) struct Rules {
     pub(crate) trust_loopback: bool,
     /// Hosts under which this node is known.
     pub(crate) hosts: Vec<String>,
+    /// Addresses of the other nodes.
+    pub(crate) nodes: Vec<IpAddr>,
 }
 
 impl Rules {
@@ -69,7 +71,16 @@ impl Rules {
             std::iter::once(&node.web).chain(&node.links).chain(&node.listen).map(|address| host_of(address))
         });
         let hosts = addresses.filter(|host| !host.is_empty()).map(str::to_ascii_lowercase).collect();
-        Rules { token, trust_loopback: site.web.trust_loopback, hosts }
+        let others = site.nodes.iter().filter(|other| other.name != node);
+        let addresses = others.flat_map(|other| std::iter::once(&other.web).chain(&other.links));
+        let nodes = addresses.filter_map(|address| host_of(address).trim_matches(['[', ']']).parse().ok());
+        let nodes = nodes.filter(|address: &IpAddr| !address.is_unspecified()).collect();
+        Rules { token, trust_loopback: site.web.trust_loopback, hosts, nodes }
+    }
+
+    /// Whether another node of the site has this address.
+    pub(crate) fn is_node(&self, address: IpAddr) -> bool {
+        self.nodes.contains(&address.to_canonical())
     }
 
     /// Who asks, if a request may pass. `identify` knows sessions and tokens.
@@ -128,7 +139,7 @@ fn refuse(code: &str, detail: &str) -> Problem {
 }
 
 /// Whether a page of this node asks, or none at all.
-fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn same_origin(headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let origin = origin.to_str().unwrap_or_default();
@@ -162,10 +173,10 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     let is_below =
         |top: &str| path.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     // Everybody may ask who it is, leave, and change the own password; the handler looks whose it is.
-    if is_below("/me") || is_below("/logout") || is_below("/users") && path.ends_with("/password") {
+    if is_below("/me") || is_below("/logout") || is_password(path) {
         return Role::Viewer;
     }
-    if is_below("/config/revisions") {
+    if is_below("/config/revisions") || is_below("/config/files") {
         return Role::Engineer;
     }
     if ["/users", "/tokens", "/audit", "/backups", "/join"].into_iter().any(is_below) {
@@ -177,6 +188,16 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     let is_grave =
         ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config"].into_iter().any(is_below);
     if is_grave { Role::Engineer } else { Role::Operator }
+}
+
+/// `/users/NAME/password`; a user may be called `password`, too.
+fn is_password(path: &str) -> bool {
+    let mut parts = path.split('/');
+    parts.next() == Some("")
+        && parts.next() == Some("users")
+        && parts.next().is_some()
+        && parts.next() == Some("password")
+        && parts.next().is_none()
 }
 
 /// `host` of `host:port`, with the brackets of an IPv6 address.
@@ -196,6 +217,7 @@ mod tests {
             token: Token::parse("0123456789abcdef").unwrap(),
             trust_loopback: true,
             hosts: vec!["10.0.0.11".to_owned()],
+            nodes: Vec::new(),
         };
         let headers = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let ada = |secret: &str| {
@@ -275,9 +297,13 @@ mod tests {
             (Method::POST, "/api/v1/config", Role::Engineer),
             (Method::GET, "/api/v1/config", Role::Viewer),
             (Method::GET, "/api/v1/config/revisions/3", Role::Engineer),
+            (Method::GET, "/api/v1/config/files", Role::Engineer),
             (Method::GET, "/api/v1/users", Role::Admin),
             (Method::POST, "/api/v1/users", Role::Admin),
             (Method::PUT, "/api/v1/users/ada/password", Role::Viewer),
+            (Method::DELETE, "/api/v1/users/password", Role::Admin),
+            (Method::PUT, "/api/v1/users/password/role", Role::Admin),
+            (Method::PUT, "/api/v1/users/password/password", Role::Viewer),
             (Method::DELETE, "/api/v1/tokens/x", Role::Admin),
             (Method::GET, "/api/v1/audit", Role::Admin),
             (Method::POST, "/api/v1/anything-new", Role::Operator),

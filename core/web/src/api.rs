@@ -4,6 +4,7 @@ pub(crate) mod accounts;
 pub(crate) mod alarms;
 pub(crate) mod backups;
 mod body;
+pub(crate) mod change;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
 pub(crate) mod events;
@@ -26,6 +27,9 @@ use crate::access::{self, Caller, Peer};
 use crate::problem::{self, Problem};
 use crate::web::Web;
 use crate::{limits, metrics, openapi};
+
+/// Where everything is that asks who one is.
+const API: &str = "/api/v1";
 
 pub(crate) fn router(web: Web, max_body: usize) -> Router {
     // A list of items may be long, and only who may change the configuration gets here.
@@ -64,6 +68,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/plugins/{name}/schema", get(interfaces::plugin_schema))
         .route("/matrix", get(interfaces::matrix))
         .route("/config", get(configuration::show).post(configuration::apply).layer(large))
+        .route("/config/files", get(configuration::files))
         .route("/config/revisions/{number}", get(configuration::revision))
         .route("/config/rollback", post(configuration::roll_back))
         .route("/nodes/{name}/restart", post(cluster::restart))
@@ -80,7 +85,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/tokens/{name}", delete(accounts::revoke_token))
         .route("/audit", get(accounts::audit));
     let guarded = Router::new()
-        .nest("/api/v1", api)
+        .nest(API, api)
         .route("/openapi.json", get(document))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(from_fn_with_state(web.clone(), guard));
@@ -96,7 +101,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/api/v1/login", post(accounts::login))
         .route("/api/v1/join", post(join::join))
         .route("/api/v1/join/plugins/{sha256}", get(join::plugin));
-    let clients = web.clients.clone();
+    let clients = web.doors.clients.clone();
     open.merge(guarded)
         .with_state(web)
         .layer(DefaultBodyLimit::max(max_body))
@@ -145,7 +150,7 @@ fn health(is_so: bool) -> Response {
 }
 
 async fn metrics_page(State(web): State<Web>) -> Response {
-    let text = metrics::render(web.handle.metrics(), &web.clients);
+    let text = metrics::render(web.handle.metrics(), &web.doors);
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
 }
 

@@ -9,22 +9,27 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use twinhub_runtime::view::MetricsView;
 
-use crate::clients::Clients;
+use crate::web::Doors;
+
+mod clients;
 
 /// Type of the page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The page for one moment.
-pub(crate) fn render(view: MetricsView, clients: &Clients) -> String {
+pub(crate) fn render(view: MetricsView, doors: &Doors) -> String {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Page(view, clients.clone())));
+    registry.register_collector(Box::new(Page { view, doors: doors.clone() }));
     let mut page = String::new();
     // Writing to a string cannot fail.
     text::encode(&mut page, &registry).ok();
     page
 }
 
-struct Page(MetricsView, Clients);
+struct Page {
+    view: MetricsView,
+    doors: Doors,
+}
 
 impl fmt::Debug for Page {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,37 +93,21 @@ impl Collector for Page {
         self.history(encoder)?;
         self.interfaces(encoder)?;
         self.values(encoder)?;
+        self.documents(encoder)?;
         self.clients(encoder)
     }
 }
 
 impl Page {
     fn node(&self) -> &str {
-        &self.0.cluster.node
+        &self.view.cluster.node
     }
 
     fn build(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut build = Family::new(self.node(), "twinhub_build_info", "Version of the product, always 1");
-        let hash = &self.0.cluster.config_hash;
-        build.row(&[("version", &self.0.cluster.version), ("config_hash", hash)], 1_i64);
+        let hash = &self.view.cluster.config_hash;
+        build.row(&[("version", &self.view.cluster.version), ("config_hash", hash)], 1_i64);
         build.gauge(encoder)
-    }
-
-    fn clients(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let node = self.node();
-        let mut open = Family::new(node, "twinhub_web_connections", "Open connections of web clients");
-        open.row(&[], i64::try_from(self.1.open()).unwrap_or(i64::MAX));
-        open.gauge(encoder)?;
-        let mut dropped = Family::new(
-            node,
-            "twinhub_web_dropped",
-            "Web clients refused or cut: all connections taken (full), too many of one address (address), no whole \
-             request in time (idle), an answer not taken (reader), too many large answers not taken (memory)",
-        );
-        for (cause, count) in self.1.counts() {
-            dropped.row(&[("cause", cause.word())], count);
-        }
-        dropped.counter(encoder)
     }
 
     fn floating(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -133,7 +122,7 @@ impl Page {
             "twinhub_floating_conflicts",
             "How often another host claimed the group's floating address",
         );
-        for group in &self.0.cluster.groups {
+        for group in &self.view.cluster.groups {
             if let Some(floating) = &group.floating {
                 let label = [("group", group.id.as_str())];
                 held.row(&label, i64::from(floating.state == "held"));
@@ -147,7 +136,7 @@ impl Page {
     fn alarms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Alarms by state; shelved and suppressed ones count only as that";
         let mut alarms = Family::new(self.node(), "twinhub_alarms", help);
-        for group in &self.0.cluster.groups {
+        for group in &self.view.cluster.groups {
             for (state, count) in group.alarms.by_state() {
                 let labels = [("group", group.id.as_str()), ("state", state)];
                 alarms.row(&labels, i64::try_from(count).unwrap_or(i64::MAX));
@@ -185,7 +174,7 @@ impl Page {
         let mut configured =
             Family::new(node, "twinhub_voters_configured", "How many voters the configuration names");
         let mut revision = Family::new(node, "twinhub_voters_revision", "Counts the changes of the voters");
-        for group in &self.0.cluster.groups {
+        for group in &self.view.cluster.groups {
             let label = ("group", group.id.as_str());
             for (family, number) in [
                 (&mut voters, group.voters.voting),
@@ -223,7 +212,7 @@ impl Page {
         configured.gauge(encoder)?;
         revision.gauge(encoder)?;
         let mut takeovers = Family::new(node, "twinhub_takeovers", "How often this node became active");
-        for (reason, count) in &self.0.takeovers {
+        for (reason, count) in &self.view.takeovers {
             takeovers.row(&[("reason", reason)], *count);
         }
         takeovers.counter(encoder)?;
@@ -232,7 +221,7 @@ impl Page {
             "twinhub_takeover_duration_seconds",
             "The last takeover of this node, from detection to open gates",
         );
-        if let Some(seconds) = self.0.takeover_duration_seconds {
+        if let Some(seconds) = self.view.takeover_duration_seconds {
             duration.row(&[], seconds);
         }
         duration.gauge(encoder)?;
@@ -241,7 +230,7 @@ impl Page {
             "twinhub_detection_duration_seconds",
             "How long the node before was silent at this node's last takeover that was not handed over",
         );
-        if let Some(seconds) = self.0.detection_duration_seconds {
+        if let Some(seconds) = self.view.detection_duration_seconds {
             detection.row(&[], seconds);
         }
         detection.gauge(encoder)?;
@@ -250,7 +239,7 @@ impl Page {
             "twinhub_control_lateness_seconds",
             "How late the control timer was the last time",
         );
-        lateness.row(&[], self.0.control_lateness_seconds);
+        lateness.row(&[], self.view.control_lateness_seconds);
         lateness.gauge(encoder)
     }
 
@@ -264,7 +253,7 @@ impl Page {
             "How far a peer's civil clock is ahead of this node's, as seen on a path",
         );
         let mut seen = std::collections::BTreeSet::new();
-        for peer in self.0.cluster.groups.iter().flat_map(|group| &group.nodes) {
+        for peer in self.view.cluster.groups.iter().flat_map(|group| &group.nodes) {
             if !seen.insert(&peer.name) {
                 continue;
             }
@@ -279,7 +268,7 @@ impl Page {
                 }
             }
         }
-        if let Some(witness) = &self.0.cluster.witness {
+        if let Some(witness) = &self.view.cluster.witness {
             let labels = [("peer", "witness"), ("link", witness.address.as_str())];
             up.row(&labels, i64::from(witness.up));
             if let Some(micros) = witness.rtt_us {
@@ -294,7 +283,7 @@ impl Page {
             "twinhub_peer_messages_dropped",
             "Messages of a peer that were left out: unknown to this version, or unreadable",
         );
-        for ((peer, cause), count) in &self.0.peer_messages_dropped {
+        for ((peer, cause), count) in &self.view.peer_messages_dropped {
             dropped.row(&[("peer", peer), ("cause", cause)], *count);
         }
         dropped.counter(encoder)
@@ -307,7 +296,7 @@ impl Page {
             "twinhub_sync_lag_records",
             "Journal records a node lacks against the active one",
         );
-        for group in &self.0.cluster.groups {
+        for group in &self.view.cluster.groups {
             for peer in &group.nodes {
                 if let Some(records) = peer.lag_records {
                     let records = i64::try_from(records).unwrap_or(i64::MAX);
@@ -315,13 +304,13 @@ impl Page {
                 }
             }
         }
-        if let Some(history) = &self.0.cluster.history {
+        if let Some(history) = &self.view.cluster.history {
             let records = i64::try_from(history.lag_records).unwrap_or(i64::MAX);
             lag.row(&[("peer", node), ("part", "history")], records);
         }
         lag.gauge(encoder)?;
         let mut records = Family::new(node, "twinhub_sync_records", "Records replicated");
-        for (direction, count) in &self.0.sync_records {
+        for (direction, count) in &self.view.sync_records {
             records.row(&[("part", "journal"), ("direction", direction)], *count);
         }
         records.counter(encoder)?;
@@ -330,12 +319,12 @@ impl Page {
             "twinhub_ring_orphans",
             "Values in the receive ring that the active node never covered",
         );
-        orphans.row(&[], self.0.ring_orphans);
+        orphans.row(&[], self.view.ring_orphans);
         orphans.counter(encoder)
     }
 
     fn history(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(history) = &self.0.cluster.history else { return Ok(()) };
+        let Some(history) = &self.view.cluster.history else { return Ok(()) };
         let node = self.node();
         let mut rows = Family::new(node, "twinhub_history_rows", "Values taken into the history");
         rows.row(&[], history.rows_taken);
@@ -371,7 +360,7 @@ impl Page {
             "twinhub_interface_unaccepted_batches",
             "Batches of inputs that wait to be stored before they are acknowledged",
         );
-        for interface in &self.0.interfaces {
+        for interface in &self.view.interfaces {
             let labels = [
                 ("group", interface.group.as_str()),
                 ("interface", interface.id.as_str()),
@@ -401,7 +390,7 @@ impl Page {
         unprotected.counter(encoder)?;
         unaccepted.gauge(encoder)?;
         let mut writes = Family::new(node, "twinhub_interface_writes", "Commands by their result");
-        for ((interface, result), count) in &self.0.writes {
+        for ((interface, result), count) in &self.view.writes {
             writes.row(&[("interface", interface), ("result", result)], *count);
         }
         writes.counter(encoder)?;
@@ -410,10 +399,10 @@ impl Page {
             "twinhub_fenced_writes",
             "Writes stopped because their epoch or lease was over",
         );
-        fenced.row(&[], self.0.fenced_writes);
+        fenced.row(&[], self.view.fenced_writes);
         fenced.counter(encoder)?;
         let mut panics = Family::new(node, "twinhub_plugin_panics", "Panics and faults of plugins");
-        panics.row(&[], self.0.plugin_panics);
+        panics.row(&[], self.view.plugin_panics);
         panics.counter(encoder)
     }
 
@@ -421,12 +410,12 @@ impl Page {
         let node = self.node();
         let mut items = Family::new(node, "twinhub_items", "Items by quality");
         for quality in ["good", "uncertain", "bad"] {
-            let count = self.0.items_by_quality.get(quality).copied().unwrap_or(0);
+            let count = self.view.items_by_quality.get(quality).copied().unwrap_or(0);
             items.row(&[("quality", quality)], i64::try_from(count).unwrap_or(i64::MAX));
         }
         items.gauge(encoder)?;
         let mut dropped = Family::new(node, "twinhub_values_dropped", "Values dropped, by cause");
-        for (cause, count) in &self.0.dropped {
+        for (cause, count) in &self.view.dropped {
             dropped.row(&[("cause", cause)], *count);
         }
         dropped.counter(encoder)?;
@@ -434,12 +423,12 @@ impl Page {
     }
 
     fn latency(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Some((_, count)) = self.0.value_latency.last() else { return Ok(()) };
+        let Some((_, count)) = self.view.value_latency.last() else { return Ok(()) };
         let mut before = 0;
         let mut sum = 0.0;
         let mut highest = 0.0;
         let mut buckets = Vec::new();
-        for (bound, cumulative) in &self.0.value_latency {
+        for (bound, cumulative) in &self.view.value_latency {
             let own = cumulative.saturating_sub(before);
             before = *cumulative;
             if bound.is_finite() {
@@ -494,7 +483,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use twinhub_runtime::view::{
-        ClusterView, FloatingView, GroupView, HistoryView, InterfaceView, NodeView, PathView,
+        ClusterView, DocumentCounts, FloatingView, GroupView, HistoryView, InterfaceView, NodeView, PathView,
     };
 
     use super::*;
@@ -544,6 +533,7 @@ mod tests {
             detection_duration_seconds: Some(1.25),
             writes: BTreeMap::from([(("plc1".to_owned(), "done"), 5)]),
             peer_messages_dropped: BTreeMap::from([(("backup".to_owned(), "unknown"), 7)]),
+            documents: DocumentCounts { sessions: 3, ..DocumentCounts::default() },
             value_latency: vec![(0.001, 3), (0.01, 5), (f64::INFINITY, 6)],
             ..MetricsView::default()
         }
@@ -551,7 +541,7 @@ mod tests {
 
     #[test]
     fn every_promised_name_is_on_the_page() {
-        let page = render(view(), &Clients::default());
+        let page = render(view(), &Doors::default());
         for line in [
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"active\"} 1",
             "twinhub_node_state{node=\"main\",group=\"site\",state=\"standby\"} 0",
@@ -580,6 +570,8 @@ mod tests {
             "twinhub_fenced_writes_total{node=\"main\"} 0",
             "twinhub_ring_orphans_total{node=\"main\"} 0",
             "twinhub_web_connections{node=\"main\"} 0",
+            "twinhub_logins_total{node=\"main\",result=\"limited\"} 0",
+            "twinhub_sessions{node=\"main\"} 3",
             "twinhub_web_dropped_total{node=\"main\",cause=\"reader\"} 0",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n is not in\n{page}");
@@ -591,7 +583,7 @@ mod tests {
     fn hostile_names_stay_inside_their_quotes() {
         let mut view = view();
         view.cluster.node = "a\"} 1\nb\\".to_owned();
-        let page = render(view, &Clients::default());
+        let page = render(view, &Doors::default());
         assert!(page.contains("node=\"a\\\"} 1\\nb\\\\\""), "{page}");
     }
 }

@@ -48,6 +48,7 @@ use crate::api::{
         events::stream,
         stream::values,
         configuration::show,
+        configuration::files,
         configuration::revision,
         configuration::apply,
         configuration::roll_back,

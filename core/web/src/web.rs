@@ -22,8 +22,17 @@ pub(crate) struct Shared {
     pub(crate) stopping: watch::Receiver<bool>,
     pub(crate) forwards: Arc<Semaphore>,
     pub(crate) queries: Arc<Semaphore>,
+    pub(crate) doors: Doors,
+}
+
+/// Who is let in, and how many. Clones are the same.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Doors {
     pub(crate) clients: Clients,
-    pub(crate) attempts: Attempts,
+    /// Passwords that were said.
+    pub(crate) attempts: Arc<Attempts>,
+    /// Join codes that were said.
+    pub(crate) joins: Arc<Attempts>,
 }
 
 impl std::ops::Deref for Web {
@@ -43,9 +52,9 @@ impl Web {
         clients: Clients,
     ) -> Web {
         let forwards = Arc::new(Semaphore::new(limits::FORWARDS_MAX));
-        let attempts = Attempts::default();
+        let doors = Doors { clients, ..Doors::default() };
         let queries = Arc::new(Semaphore::new(limits::QUERIES_MAX));
-        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, queries, clients, attempts }))
+        Web(Arc::new(Shared { handle, rules, matrix, stopping, forwards, queries, doors }))
     }
 }
 

@@ -179,6 +179,16 @@ impl Link {
         if self.is_connected.get() && self.wants_connection() {
             self.subscribe(false);
         }
+        // What the node before published last may be under way to this one. With v3.1.1 the end of the mirror's
+        // subscription is answered behind it; v5 keeps that subscription.
+        let asks_for_mirror = from == Role::Hot
+            && to == Role::Active
+            && self.is_connected.get()
+            && self.settings.version == Version::V5
+            && !self.inputs.borrow().mirror_filters().is_empty();
+        if asks_for_mirror {
+            self.barrier.set(Barrier::Wanted);
+        }
         if from == Role::Active && to != Role::Active {
             self.session.borrow_mut().refuse_waiting();
             if self.is_connected.get() {
@@ -203,8 +213,13 @@ impl Link {
             }
             Role::Cold => self.wait_until(until, || !self.is_connected.get()).await,
             Role::Warm | Role::Hot | Role::Active => {
-                self.wait_until(until, || !self.is_connected.get() || self.is_subscribed()).await;
+                let has_mirror = || !asks_for_mirror || self.barrier.get() == Barrier::Passed;
+                self.wait_until(until, || !self.is_connected.get() || self.is_subscribed() && has_mirror())
+                    .await;
             }
+        }
+        if asks_for_mirror {
+            self.barrier.set(Barrier::None);
         }
     }
 
@@ -224,6 +239,12 @@ impl Link {
 
     fn is_quiet(&self) -> bool {
         self.barrier.get() == Barrier::Passed && !self.session.borrow().is_output_open()
+    }
+
+    /// Whether the role changed to active and the broker has not said yet that the mirror is complete. No output leaves
+    /// before that.
+    fn is_mirror_coming(&self) -> bool {
+        self.barrier.get() != Barrier::None || !self.is_subscribed()
     }
 
     fn is_subscribed(&self) -> bool {
@@ -315,8 +336,8 @@ impl Link {
         if self.role.get() < Role::Hot {
             return;
         }
-        let is_known =
-            self.inputs.borrow_mut().read(topic, payload, retain, self.role.get() == Role::Hot, updates);
+        let with_mirror = self.role.get() == Role::Hot || self.is_mirror_coming();
+        let is_known = self.inputs.borrow_mut().read(topic, payload, retain, with_mirror, updates);
         // An earlier process had an item with this topic; the session of the broker still has its filter.
         if !is_known && self.session.borrow_mut().assume_subscribed(topic) {
             self.is_subscription_stale.set(true);

@@ -40,10 +40,18 @@ pub(crate) enum UsersCommand {
         #[command(flatten)]
         alone: Alone,
     },
-    /// Give a user another password and end its sessions; it is asked for, or read from standard input
-    Passwd {
+    /// Log in: print a session for `TWINHUB_TOKEN`; it counts on every node
+    Login {
         /// The user
         name: String,
+    },
+    /// End the session in `TWINHUB_TOKEN`
+    Logout,
+    /// Give a user another password and end its sessions; whoever is logged in gives the one before, too. They are asked
+    /// for, or read from standard input, one a line
+    Passwd {
+        /// The user; whoever is logged in if left out
+        name: Option<String>,
         #[command(flatten)]
         alone: Alone,
     },

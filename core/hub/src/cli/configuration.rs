@@ -27,6 +27,22 @@ pub(crate) struct ApplyArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// With the overrides of this node
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// What the hub at --url has in force, not what is in the files here
+    #[arg(long)]
+    pub(crate) remote: bool,
+    /// This revision of it
+    #[arg(long, value_name = "REVISION", requires = "remote")]
+    pub(crate) revision: Option<u64>,
+    /// The text of `twinhub.toml`
+    #[arg(long)]
+    pub(crate) text: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
     /// A revision; the one in force against the files here if left out
     #[arg(value_name = "A")]

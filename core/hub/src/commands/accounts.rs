@@ -3,8 +3,9 @@
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use serde_json::json;
-use twinhub_runtime::view::{AuditView, ChangeView, TokenMadeView, TokenView, UserView};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use twinhub_runtime::view::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
 
 use crate::cli::{AuditArgs, Global, TokensCommand, UsersCommand};
 use crate::client::{Client, escape};
@@ -31,12 +32,20 @@ pub(crate) fn users(global: &Global, command: &UsersCommand, answer: Answer) -> 
             let done: ChangeView = client.send("POST", "/api/v1/users?forward=1", &body)?;
             say(answer, &done, &format!("made user {name}"))
         }
+        UsersCommand::Login { name } => {
+            let password = password(&format!("password of {name}: "))?;
+            let body = json!({ "user": name, "password": password });
+            let login: LoginView = client.send("POST", "/api/v1/login", &body)?;
+            answer.give(&login, |login| {
+                format!("export TWINHUB_TOKEN={}\n# {} until {}", login.session, login.role, login.expires)
+            })
+        }
+        UsersCommand::Logout => {
+            let done: Value = client.ask("POST", "/api/v1/logout")?;
+            answer.give(&done, |_| "the session has ended".to_owned())
+        }
         UsersCommand::Passwd { name, alone } => {
-            let password = password(&format!("new password of {name}: "))?;
-            let path = format!("/api/v1/users/{}/password?forward=1", escape(name));
-            let done: ChangeView =
-                client.send("PUT", &path, &json!({ "password": password, "alone": alone.alone }))?;
-            say(answer, &done, &format!("user {name} has a new password, its sessions have ended"))
+            change_password(&client, name.as_deref(), alone.alone, answer)
         }
         UsersCommand::Role { name, role, alone } => {
             let path = format!("/api/v1/users/{}/role?forward=1", escape(name));
@@ -50,6 +59,28 @@ pub(crate) fn users(global: &Global, command: &UsersCommand, answer: Answer) -> 
             say(answer, &done, &format!("removed user {name}"))
         }
     }
+}
+
+#[derive(Debug, Deserialize)]
+struct Me {
+    name: Option<String>,
+}
+
+fn change_password(client: &Client, name: Option<&str>, alone: bool, answer: Answer) -> Outcome {
+    let me: Me = client.get("/api/v1/me")?;
+    let nobody = "say whose password it is: nobody is logged in here (`twinhub users login NAME`)";
+    let name = name.or(me.name.as_deref()).ok_or_else(|| Failure::new(Code::Usage, nobody))?;
+    // Who finds a terminal that somebody left logged in is not to take the account along.
+    let current = if me.name.as_deref() == Some(name) {
+        Some(password(&format!("present password of {name}: "))?)
+    } else {
+        None
+    };
+    let new = password(&format!("new password of {name}: "))?;
+    let path = format!("/api/v1/users/{}/password?forward=1", escape(name));
+    let body = json!({ "password": new, "current": current, "alone": alone });
+    let done: ChangeView = client.send("PUT", &path, &body)?;
+    say(answer, &done, &format!("user {name} has a new password, its sessions have ended"))
 }
 
 pub(crate) fn tokens(global: &Global, command: &TokensCommand, answer: Answer) -> Outcome {

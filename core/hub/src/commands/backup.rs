@@ -61,9 +61,10 @@ fn restore(global: &Global, args: &RestoreArgs, answer: Answer) -> Outcome {
     let passphrase = password("passphrase of the backup: ")?;
     let (header, entries) = backup::open(&file, &passphrase).map_err(|error| refused(&args.file, &error))?;
     check_site(&entries, &node)?;
-    write_site(&paths, &entries)?;
+    // The configuration comes last: a restore that was cut off is none, and can be repeated.
     backup::restore_documents(&paths.node_state(&node), &header, &entries)
         .map_err(|error| refused(&args.file, &error))?;
+    write_site(&paths, &entries)?;
     let report = json!({ "site": header.site, "at": header.at, "node": node, "config": paths.config });
     answer.give(&report, |_| {
         format!(

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use twinhub_config::{Diagnostic, Severity, Site};
 use twinhub_runtime::{find_library, library_name};
 
 use crate::cli::Global;
 use crate::exit::{Code, Failure, Outcome, chain};
-use crate::output::{Answer, print, table};
+use crate::output::{Answer, print};
 use crate::paths::Paths;
 
 #[derive(Debug, Serialize)]
@@ -142,74 +142,4 @@ pub(crate) fn schema() -> Outcome {
     let text = serde_json::to_string_pretty(&twinhub_config::schema())
         .map_err(|error| Failure::of(Code::Internal, &error))?;
     print(&text)
-}
-
-/// The configuration in force; secrets stay the references that they are in the file.
-pub(crate) fn show(global: &Global, node: Option<&str>, answer: Answer) -> Outcome {
-    let paths = Paths::of(global);
-    let mut site = paths.load()?.site;
-    if let Some(node) = node {
-        site = site.for_node(node).map_err(|error| Failure::of(Code::Configuration, &error))?;
-    }
-    let interfaces: Vec<Value> = site
-        .interfaces
-        .iter()
-        .map(|interface| {
-            json!({
-                "id": interface.id,
-                "plugin": interface.plugin,
-                "group": interface.group,
-                "items": interface.items.len(),
-                "required": interface.required,
-                "write_timeout": twinhub_config::duration_text(interface.write_timeout),
-                "settings": interface.settings,
-            })
-        })
-        .collect();
-    let nodes: Vec<Value> = site
-        .nodes
-        .iter()
-        .map(|node| json!({ "name": node.name, "rank": node.rank, "links": node.links, "listen": node.listen, "web": node.web }))
-        .collect();
-    let groups: Vec<Value> =
-        site.groups.iter().map(|group| json!({ "id": group.id, "nodes": group.nodes })).collect();
-    let links: Vec<Value> = site
-        .links
-        .iter()
-        .map(|link| json!({ "from": link.from.to_string(), "to": link.to.to_string() }))
-        .collect();
-    let whole = json!({
-        "file": paths.config.display().to_string(),
-        "site": site.site,
-        "config_hash": format!("{:016x}", site.hash),
-        "profile": format!("{:?}", site.cluster.profile).to_lowercase(),
-        "hold_back": twinhub_config::duration_text(site.cluster.hold_back),
-        "nodes": nodes,
-        "groups": groups,
-        "interfaces": interfaces,
-        "links": links,
-    });
-    answer.give(&whole, |_| {
-        let nodes = site
-            .nodes
-            .iter()
-            .map(|node| [node.name.clone(), node.rank.to_string(), node.links.join(" "), node.web.clone()]);
-        let interfaces = site.interfaces.iter().map(|interface| {
-            [
-                interface.id.clone(),
-                interface.plugin.clone(),
-                interface.group.clone(),
-                interface.items.len().to_string(),
-                interface.settings.to_string(),
-            ]
-        });
-        format!(
-            "site    {}\nfile    {}\nhash    {:016x}\n\n{}\n\n{}",
-            site.site,
-            paths.config.display(),
-            site.hash,
-            table(["node", "rank", "links", "web"], nodes),
-            table(["interface", "plugin", "group", "items", "settings"], interfaces)
-        )
-    })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use twinhub_config::{Diagnostic, Files, MAIN_FILE, Severity};
 use twinhub_runtime::view::{AppliedView, ClusterView, ConfigurationView, NodeView};
@@ -18,6 +18,10 @@ use crate::output::{Answer, print, table};
 use crate::paths::Paths;
 
 mod diff;
+mod show;
+
+use show::FilesView;
+pub(crate) use show::show;
 
 const CONFIG: &str = "/api/v1/config";
 const POLL: Duration = Duration::from_millis(100);
@@ -93,11 +97,6 @@ pub(crate) fn history(global: &Global, answer: Answer) -> Outcome {
     })
 }
 
-#[derive(Debug, Deserialize)]
-struct RevisionFiles {
-    files: BTreeMap<String, String>,
-}
-
 #[derive(Debug, Serialize)]
 struct FileDiff {
     file: String,
@@ -108,7 +107,7 @@ struct FileDiff {
 pub(crate) fn diff(global: &Global, args: &DiffArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
     let of_revision = |number: u64| -> Result<BTreeMap<String, String>, Failure> {
-        client.get::<RevisionFiles>(&format!("{CONFIG}/revisions/{number}")).map(|found| found.files)
+        client.get::<FilesView>(&format!("{CONFIG}/revisions/{number}")).map(|found| found.files)
     };
     let in_force = || -> Result<u64, Failure> {
         let view: ConfigurationView = client.get(CONFIG)?;

@@ -1,9 +1,8 @@
 //! `join`: this machine becomes a node of a site that runs.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -11,13 +10,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use twinhub_config::MAIN_FILE;
 use twinhub_runtime::join::{JoinAnswer, JoinCode, JoinError, Joining, Welcome};
-use twinhub_runtime::{find_library, sha256_of};
+use twinhub_runtime::{find_library, sha256_of, write_whole};
 
 use crate::cli::{Global, InitArgs, JoinArgs};
 use crate::client::{Client, escape};
-use crate::exit::{Code, Failure, Outcome};
+use crate::exit::{Code, Failure, Outcome, chain};
 use crate::output::Answer;
 use crate::paths::Paths;
+
+mod fit;
+mod unfinished;
+
+use unfinished::Unfinished;
 
 /// The web port, if the address names none.
 const PORT: u16 = 8620;
@@ -57,15 +61,29 @@ struct Report {
 pub(crate) fn run(global: &Global, args: &JoinArgs, answer: Answer) -> Outcome {
     let paths = Paths::of(global);
     let code = JoinCode::parse(&args.code).map_err(|error| refused(&error))?;
-    if !args.force {
-        is_free(&paths)?;
-    }
-    let (joining, request) = Joining::begin(code).map_err(|error| refused(&error))?;
+    let told = code.to_string();
+    let unfinished = Unfinished::load(&paths);
     let client = Client::at(global, &url_of(&args.address))?;
-    let sealed: JoinAnswer = client.send("POST", "/api/v1/join", &request)?;
-    let welcome = joining.open(&sealed).map_err(|error| refused(&error))?;
+    // A join that was cut off goes on where it was: its code counts no more.
+    let welcome = if let Some(welcome) = unfinished.welcome(&told) {
+        welcome
+    } else {
+        if !args.force {
+            is_free(&paths, unfinished.is_there())?;
+        }
+        let (joining, request) = Joining::begin(&code).map_err(|error| refused(&error))?;
+        let sealed: JoinAnswer = client.send("POST", "/api/v1/join", &request)?;
+        let welcome = joining.open(&sealed).map_err(|error| refused(&error))?;
+        unfinished.keep(&told, &welcome)?;
+        if !args.force {
+            fit::check_clock(&welcome, SystemTime::now())?;
+        }
+        welcome
+    };
+    fit::check_configuration(&welcome, decoded(&welcome.files)?.into_iter().collect())?;
     let plugins = fetch_plugins(&client, &paths, &welcome)?;
     let files = write_all(&paths, &welcome)?;
+    unfinished.end()?;
     let report = Report {
         site: welcome.site,
         node: welcome.node,
@@ -108,8 +126,10 @@ fn url_of(address: &str) -> String {
 }
 
 /// A site that is here already is not overwritten by mistake.
-fn is_free(paths: &Paths) -> Result<(), Failure> {
-    let taken = [paths.config.clone(), paths.pki.join("ca.pem")].into_iter().find(|path| path.exists());
+fn is_free(paths: &Paths, has_begun: bool) -> Result<(), Failure> {
+    // What a join that was cut off has written is no site without its last file.
+    let authority = (!has_begun).then(|| paths.pki.join("ca.pem"));
+    let taken = std::iter::once(paths.config.clone()).chain(authority).find(|path| path.exists());
     match taken {
         None => Ok(()),
         Some(path) => {
@@ -140,6 +160,21 @@ fn fetch_plugins(client: &Client, paths: &Paths, welcome: &Welcome) -> Result<Ve
             let text =
                 format!("plugin `{}` came with another content than announced: try again", plugin.name);
             return Err(Failure::new(Code::Error, text));
+        }
+        // Not yet in the place of one that may be here and fit.
+        let trial = paths.state.join(&plugin.file);
+        write(&trial, &bytes, 0o755)?;
+        let checked = twinhub_loader::inspect(&trial).and_then(|found| found.check());
+        std::fs::remove_file(&trial).ok();
+        if let Err(error) = checked {
+            let text = format!(
+                "plugin `{}` of the site does not fit this machine: {}; install the version of Twinhub that the node runs \
+                 ({}), and say the same again with the same code",
+                plugin.name,
+                chain(&error),
+                welcome.version
+            );
+            return Err(Failure::new(Code::Configuration, text));
         }
         let dir = paths.plugins.first().cloned().unwrap_or_else(|| PathBuf::from("."));
         write(&dir.join(&plugin.file), &bytes, 0o755)?;
@@ -190,19 +225,8 @@ pub(super) fn inside(name: &str) -> Result<&str, Failure> {
 }
 
 pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| {
-        let temporary = path.with_extension("new");
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(mode)
-            .open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    });
-    written.map_err(|error| Failure::new(Code::Error, format!("cannot write {}: {error}", path.display())))
+    write_whole(path, bytes, Some(mode))
+        .map_err(|error| Failure::new(Code::Error, format!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Users, sessions and tokens of a pair: the same on both nodes, and after one of them died.
 
 use std::io::Write as _;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -54,6 +54,20 @@ fn a_login_counts_on_both_nodes_and_after_the_death_of_the_one_that_gave_it() {
     assert_eq!(status, 200, "{answer}");
     let viewer = format!("Cookie: twinhub_session={}\r\n", session_of(&answer));
     assert_eq!(me(&pair, "main", &viewer), 200);
+
+    // A page of another origin cannot log its visitor in.
+    let body = "{\"user\": \"vic\", \"password\": \"battery staple\"}";
+    let foreign = format!("{FOREIGN}Origin: https://evil.example\r\n");
+    let (status, answer) = pair.http("main", "POST", "/api/v1/login", &foreign, body);
+    assert!(status == 401 && !answer.to_lowercase().contains("set-cookie"), "{answer}");
+    let metrics = pair.metrics("main");
+    for line in [
+        "twinhub_logins_total{node=\"main\",result=\"ok\"} 2",
+        "twinhub_users{node=\"main\"} 2",
+        "twinhub_sessions{node=\"main\"} 2",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in\n{metrics}");
+    }
 
     // A viewer looks and does not touch, also not over the node that would carry it on.
     let put = |pair: &Pair, node: &str, who: &str| {
@@ -121,6 +135,53 @@ fn a_login_counts_on_both_nodes_and_after_the_death_of_the_one_that_gave_it() {
     assert_eq!(me(&pair, "main", &cookie), 401);
 }
 
+/// Whoever is logged in changes the own password only with the one before, and only the own.
+#[test]
+fn the_own_password_is_changed_with_the_one_before() {
+    let pair = Pair::start_nodes(&["main"], "");
+    pair.wait("main active", |pair| pair.state("main") == "active");
+    for name in ["ada", "password"] {
+        assert_done(&with_password(
+            &pair,
+            "main",
+            &["users", "add", name, "--role", "viewer"],
+            "correct horse",
+        ));
+    }
+    let login = logged_in_at_a_shell(&pair, "correct horse");
+    let login: Value = serde_json::from_slice(&login.stdout).unwrap_or_else(|_| panic!("{login:?}"));
+    let session = login["session"].as_str().unwrap();
+    let as_ada = |args: &[&str], lines: &str| {
+        let mut command = pair.command_at("main");
+        with_lines(command.env("TWINHUB_TOKEN", session).args(args), lines)
+    };
+    for (args, lines, said) in [
+        (&["users", "passwd"][..], "wrong guess\nanother horse\n", "TH-AUTH-006"),
+        (&["users", "passwd"], "correct horse\nshort\n", "at least 8"),
+        (&["users", "passwd", "password"], "another horse\n", "TH-AUTH-007"),
+        (&["users", "rm", "password"], "", "TH-AUTH-007"),
+    ] {
+        let refused = as_ada(args, lines);
+        assert!(String::from_utf8_lossy(&refused.stderr).contains(said), "{args:?}: {refused:?}");
+    }
+    assert_done(&as_ada(&["users", "passwd"], "correct horse\nanother horse\n"));
+    let ended = as_ada(&["users", "passwd"], "another horse\nthird horse\n");
+    assert!(
+        String::from_utf8_lossy(&ended.stderr).contains("TH-AUTH-002"),
+        "its sessions have ended: {ended:?}"
+    );
+    let refused = logged_in_at_a_shell(&pair, "correct horse");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("TH-AUTH-006"), "{refused:?}");
+    assert_done(&logged_in_at_a_shell(&pair, "another horse"));
+    // From this machine nobody is logged in, so that it has to be said whose password it is.
+    let whose = with_lines(pair.command_at("main").args(["users", "passwd"]), "");
+    assert_eq!(whose.status.code(), Some(2), "{whose:?}");
+}
+
+fn logged_in_at_a_shell(pair: &Pair, password: &str) -> Output {
+    with_lines(pair.command_at("main").args(["users", "login", "ada"]), &format!("{password}\n"))
+}
+
 #[test]
 fn who_guesses_passwords_has_to_wait() {
     let pair = Pair::start_nodes(&["main"], "");
@@ -170,14 +231,13 @@ fn assert_done(output: &Output) {
 }
 
 fn with_password(pair: &Pair, node: &str, args: &[&str], password: &str) -> Output {
-    let mut child = pair
-        .command_at(node)
-        .args(args)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    writeln!(child.stdin.take().unwrap(), "{password}").unwrap();
+    with_lines(pair.command_at(node).args(args), &format!("{password}\n"))
+}
+
+fn with_lines(command: &mut Command, lines: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It may have ended without asking.
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).ok();
     child.wait_with_output().unwrap()
 }

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use twinhub_runtime::backup::{Entries, Header};
+
 use crate::site::{Pair, plugins};
 
 const PASSPHRASE: &str = "a long passphrase";
@@ -34,8 +36,26 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&damaged, &bytes).unwrap();
+    let whole = std::fs::read(&file).unwrap();
+    let named = |name: &str, bytes: &[u8]| {
+        let path = pair.dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let header = Header { site: "pair".into(), version: "99.0.0".into(), ..Header::default() };
+    let newer = twinhub_runtime::backup::seal(header, &Entries::new(), PASSPHRASE).unwrap();
+    let no_node = machine_command(root)
+        .args(["backup", "restore", "--node", "nobody"])
+        .arg(&file)
+        .with(PASSPHRASE);
     for (output, said) in [
         (restore(&damaged, PASSPHRASE), "damaged"),
+        (restore(&named("cut.backup", &whole[..whole.len() - 100]), PASSPHRASE), "damaged"),
+        (restore(&named("head.backup", &whole[..10]), PASSPHRASE), "cut off"),
+        (restore(&named("empty.backup", b""), PASSPHRASE), "no backup"),
+        (restore(&named("newer.backup", &newer), PASSPHRASE), "of a newer version (99.0.0)"),
+        (restore(&pair.dir.path().join("none"), PASSPHRASE), "cannot read"),
+        (no_node, "no node is called `nobody`: the nodes are main"),
         (restore(&pair.dir.path().join("twinhub.toml"), PASSPHRASE), "no backup"),
         (restore(&file, "another passphrase"), "passphrase is not the one"),
     ] {
@@ -51,7 +71,11 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     std::fs::write(root.join("etc/twinhub/twinhub.toml"), other).unwrap();
     let mixed = restore(&file, PASSPHRASE);
     assert!(String::from_utf8_lossy(&mixed.stderr).contains("of the site `pair`"), "{mixed:?}");
+    std::fs::copy(pair.dir.path().join("twinhub.toml"), root.join("etc/twinhub/twinhub.toml")).unwrap();
+    let same = restore(&file, PASSPHRASE);
+    assert!(String::from_utf8_lossy(&same.stderr).contains("is here already: say --force"), "{same:?}");
     std::fs::remove_file(root.join("etc/twinhub/twinhub.toml")).unwrap();
+    assert!(!root.join("var").exists() && !root.join("etc/twinhub/pki").exists(), "nothing was written");
 
     // Brought back, it runs and knows its users; a second restore does not overwrite what has run.
     let restored = restore(&file, PASSPHRASE);

@@ -24,6 +24,25 @@ fn a_configuration_is_applied_taken_into_service_and_rolled_back() {
     let body = "{\"files\": {\"twinhub.toml\": \"version = 1\\n\"}}";
     let (status, answer) = pair.http("main", "POST", "/api/v1/config", "Host: localhost\r\n", body);
     assert!(status == 422 && answer.contains("TH-CONFIG-001"), "{answer}");
+    // Nothing gets into the folder of the configuration that is none of its files: there are keys and secrets, too.
+    let toml = text(&pair.dir.path().join("twinhub.toml"));
+    let strange = |name: &str, toml: &str, content: &str| {
+        let mut files = serde_json::json!({ "twinhub.toml": toml });
+        if toml.contains("sim1.csv") {
+            files["sim1.csv"] = ITEMS.into();
+        }
+        files[name] = content.into();
+        let body = serde_json::json!({ "files": files }).to_string();
+        pair.http("main", "POST", "/api/v1/config", "Host: localhost\r\n", &body)
+    };
+    let chosen = toml.replace("items = \"sim1.csv\"", "items = \"token\"");
+    for ((status, answer), said) in [
+        (strange("pki/main.key", &toml, "mine"), "is no file of this configuration"),
+        (strange("token", &toml, "0123456789abcdef"), "is no file of this configuration"),
+        (strange("token", &chosen, ITEMS), "is an items file, too"),
+    ] {
+        assert!(status == 422 && answer.contains(said), "{answer}");
+    }
     let tried = pair.json("main", &["config", "apply", wanted.to_str().unwrap(), "--dry-run"]);
     assert_eq!((&tried["changed"], &tried["revision"]), (&true.into(), &Value::Null), "{tried}");
     assert_eq!(pair.json("main", &["config", "history"])["revisions"], Value::Array(Vec::new()));
@@ -52,6 +71,12 @@ fn a_configuration_is_applied_taken_into_service_and_rolled_back() {
     );
     let stale = pair.ask("main", &["config", "apply", wanted.to_str().unwrap(), "--base", "1"]);
     assert!(stale.status.success(), "the same files are no change: {stale:?}");
+    for (args, has) in [(&["--revision", "1"][..], false), (&["--revision", "2"], true), (&[], true)] {
+        let shown = pair.table("backup", &[&["config", "show", "--remote"], args].concat());
+        assert_eq!(shown.contains("sim2"), has, "{args:?}: {shown}");
+    }
+    let text_of = pair.table("backup", &["config", "show", "--remote", "--revision", "1", "--text"]);
+    assert_eq!(text_of.trim_end(), toml.trim_end());
     let diff = pair.table("main", &["config", "diff", "1", "2"]);
     assert!(diff.contains("+id = \"sim2\"") && diff.contains("+++ sim2.csv"), "{diff}");
     pair.wait("the files", |pair| text(&pair.dir.path().join("twinhub.toml")).contains("sim2"));
@@ -95,6 +120,8 @@ fn a_configuration_is_applied_taken_into_service_and_rolled_back() {
 const SIM2: &str =
     "[[interface]]\nid = \"sim2\"\nplugin = \"sim\"\nitems = \"sim2.csv\"\nsettings = { interval_ms = 50 }\n";
 
+const ITEMS: &str = "path,address,type,access,unit,description\ncount,counter,int64,r,,\n";
+
 /// The pair's configuration with more at its end, in a folder of its own.
 fn written(pair: &Pair, name: &str, more: &str) -> PathBuf {
     let dir = pair.dir.path().join(name);
@@ -102,8 +129,7 @@ fn written(pair: &Pair, name: &str, more: &str) -> PathBuf {
     let config = text(&pair.dir.path().join("twinhub.toml"));
     std::fs::write(dir.join("twinhub.toml"), config + more).unwrap();
     std::fs::copy(pair.dir.path().join("sim1.csv"), dir.join("sim1.csv")).unwrap();
-    let items = "path,address,type,access,unit,description\ncount,counter,int64,r,,\n";
-    std::fs::write(dir.join("sim2.csv"), items).unwrap();
+    std::fs::write(dir.join("sim2.csv"), ITEMS).unwrap();
     dir
 }
 

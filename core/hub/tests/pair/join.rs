@@ -91,6 +91,56 @@ fn a_new_machine_takes_the_place_of_a_dead_one_with_a_code() {
     );
 }
 
+/// A code counts also after its node was started again, and a machine that was cut off while it joined goes on with the
+/// same code: what it got lies on its own disk.
+#[test]
+fn a_code_outlives_its_node_and_a_join_that_is_killed_goes_on() {
+    let mut pair = Pair::start_nodes(&["main", "backup"], "without_witness = \"availability\"");
+    pair.wait("a pair", |pair| {
+        ["main", "backup"].iter().all(|node| ["active", "standby"].contains(&pair.state(node).as_str()))
+    });
+    pair.kill("backup");
+    let code =
+        pair.json("main", &["init", "--code", "backup"])["code"].as_str().unwrap_or_default().to_owned();
+    let kept = std::fs::read_to_string(pair.dir.path().join("var/lib/twinhub/main/join-codes")).unwrap();
+    assert!(!kept.contains(&code) && kept.contains("backup"), "{kept}");
+    pair.kill("main");
+    pair.restart("main");
+    pair.wait("main back", |pair| pair.state("main") == "active");
+
+    let machine = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let root = machine.path();
+    std::fs::create_dir(root.join("bin")).unwrap();
+    std::fs::hard_link(env!("CARGO_BIN_EXE_twinhub"), root.join("bin/twinhub")).unwrap();
+    let address = format!("127.0.0.1:{}", pair.web("main"));
+    // What stands in the way keeps it from ending before it is killed.
+    std::fs::create_dir_all(root.join("etc/twinhub/sim1.csv/in-the-way")).unwrap();
+    let begun = root.join("var/lib/twinhub/joining");
+    let mut child = command(root)
+        .args(["join", &address, &code])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    pair.wait("the welcome", |_| begun.is_file());
+    child.kill().ok();
+    child.wait().unwrap();
+    assert!(
+        begun.is_file() && !root.join("etc/twinhub/twinhub.toml").exists(),
+        "it was killed in the middle"
+    );
+
+    // What stands in the way is said, and does not use the code up either.
+    let refused = join(root, &address, &code);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot write"), "{refused:?}");
+    std::fs::remove_dir_all(root.join("etc/twinhub/sim1.csv")).unwrap();
+    let joined = join(root, &address, &code);
+    assert!(joined.status.success(), "{joined:?}");
+    assert!(root.join("etc/twinhub/twinhub.toml").is_file() && !begun.exists(), "nothing with keys is left");
+    let again = join(root, &address, &code);
+    assert_eq!(again.status.code(), Some(64), "{again:?}");
+}
+
 fn join(root: &Path, address: &str, code: &str) -> Output {
     command(root).args(["join", address, code]).output().unwrap()
 }

@@ -3,8 +3,8 @@
 //! Each file is replaced as a whole, `twinhub.toml` last. What somebody changed by hand since is kept as
 //! `NAME.local-REVISION`. Which revision was written is noted, so that later changes by hand stay.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use twinhub_documents::{Body, Configuration, Digest, Document, limits};
 
 use super::{DocumentStore, Watched, secret};
 use crate::error::StartError;
+use crate::whole_file::write_whole;
 
 /// After a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -84,9 +85,9 @@ fn write_newest(store: &DocumentStore, config_file: &Path, marker: &Path) -> io:
             tracing::warn!(path = %path.display(), kept = %Path::new(&kept).display(), "changed by hand, kept aside");
             fs::rename(&path, kept)?;
         }
-        replace(&path, bytes)?;
+        write_whole(&path, bytes, None)?;
     }
-    replace(marker, mark.as_bytes())?;
+    write_whole(marker, mark.as_bytes(), None)?;
     store.set_written(document.revision);
     let running = document.revision;
     tracing::info!(revision = running, author = document.author, "the configuration in force is written");
@@ -108,19 +109,6 @@ const fn configuration_of(document: &Document) -> Option<&Configuration> {
         Some(Body::Configuration(configuration)) => Some(configuration),
         Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
     }
-}
-
-/// The old or the new bytes after any crash.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(dir)?;
-    let mut temporary = path.to_owned().into_os_string();
-    temporary.push(format!(".new-{}", std::process::id()));
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    File::open(dir)?.sync_all()
 }
 
 impl DocumentStore {

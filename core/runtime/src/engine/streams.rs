@@ -35,6 +35,8 @@ pub(crate) struct Stream {
     values: usize,
     pub(crate) journaled: Position,
     pub(crate) journaled_at: Moment,
+    /// Whether the sink still has to be asked what it shows.
+    wants_cover: bool,
     /// What the sink showed at the takeover, until the first delivery of each item.
     cover: HashMap<u32, Value>,
     /// Values that the sink already showed.
@@ -59,15 +61,22 @@ impl Stream {
             values: 0,
             journaled: Position::START,
             journaled_at: Moment::ZERO,
+            wants_cover: false,
             cover: HashMap::new(),
             covered: 0,
         }
     }
 
     /// Starts over at what was delivered for sure.
-    pub(crate) fn resume(&mut self, cursor: Position, cover: HashMap<u32, Value>) {
-        *self =
-            Stream { cursor, behind: true, journaled: cursor, cover, covered: self.covered, ..Stream::new() };
+    pub(crate) fn resume(&mut self, cursor: Position) {
+        *self = Stream {
+            cursor,
+            behind: true,
+            journaled: cursor,
+            wants_cover: true,
+            covered: self.covered,
+            ..Stream::new()
+        };
     }
 
     pub(crate) fn through(&self) -> Position {
@@ -198,11 +207,16 @@ impl Engine {
         if !self.is_acting() || !self.may_write(target, now) {
             return;
         }
-        let Some(stream) = self.streams.get(&target) else { return };
+        let Some(stream) = self.streams.get_mut(&target) else { return };
         if now < stream.retry_at || stream.values > STREAM_VALUES_MAX / 2 {
             return;
         }
-        let (entries, end) = self.read_journal(stream.cursor, STREAM_READ_BYTES);
+        if std::mem::take(&mut stream.wants_cover) {
+            // Not before: until its role was reached, the sink may have had more to show of the node before.
+            stream.cover = self.interfaces[target].port.take_mirror();
+        }
+        let cursor = stream.cursor;
+        let (entries, end) = self.read_journal(cursor, STREAM_READ_BYTES);
         let mut per_record: Vec<(Position, Vec<(ItemId, Value)>)> = Vec::new();
         for (position, record) in &entries {
             if let Record::Samples(samples) = record {

@@ -136,9 +136,8 @@ impl Engine {
         let streams: Vec<usize> = self.streams.keys().copied().collect();
         for target in streams {
             let cursor = self.tracker.delivered(u32::try_from(target).unwrap_or(u32::MAX));
-            let cover = self.interfaces[target].port.take_mirror();
             if let Some(stream) = self.streams.get_mut(&target) {
-                stream.resume(cursor, cover);
+                stream.resume(cursor);
             }
         }
         self.step(Step::InputsDoubted);

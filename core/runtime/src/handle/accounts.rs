@@ -13,10 +13,8 @@ use crate::clock;
 use crate::documents::secret;
 use crate::error::CommandError;
 use crate::inbox::{Job, Proposal, Recorded};
-use crate::view::{AuditView, ChangeView, LoginView, TokenMadeView, TokenView, UserView};
+use crate::view::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 
-/// A login ends after this time.
-const SESSION_TIME: Duration = Duration::from_secs(12 * 3600);
 /// The engine answers sooner.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -74,13 +72,14 @@ impl Handle {
         let is_right = self.busily(move || Ok(secret::is_password(&password, hash.as_ref()))).await?;
         let Some(role) = role.filter(|_| is_right) else { return Err(CommandError::WrongPassword) };
         let session = secret::make()?;
-        let expires = after(SESSION_TIME);
+        let lasts = self.site().web.session;
+        let expires = after(lasts);
         let name = secret::digest(session.as_bytes()).to_string();
         let body = Body::Session(Session { user: user.to_owned(), expires: expires.0 });
         let author = Author { name: user.to_owned(), origin: origin.to_owned() };
         self.change(&author, Action::Put { name, body, base: Some(0) }, Need::Any).await?;
         let (user, role) = (user.to_owned(), role.word().to_owned());
-        Ok(LoginView { user, role, session, expires: expires.to_string() })
+        Ok(LoginView { user, role, session, expires: expires.to_string(), lasts_s: lasts.as_secs() })
     }
 
     /// Ends a session; it is none if there is no such session.
@@ -323,6 +322,18 @@ impl Handle {
             Ok(Err(_)) => Err(CommandError::Stopping),
             Err(_) => Err(CommandError::Unconfirmed { seconds: ANSWER_TIME_MAX.as_secs() }),
         }
+    }
+
+    /// How much the nodes have in common beside values.
+    pub(super) fn document_counts(&self) -> DocumentCounts {
+        let now = clock::utc();
+        self.0.documents.read(|documents| DocumentCounts {
+            users: documents.list(Kind::User).count() as u64,
+            tokens: documents.list(Kind::Token).count() as u64,
+            sessions: documents.sessions().filter(|(_, session)| !session.has_ended(now)).count() as u64,
+            revision: documents.configuration().map_or(0, |document| document.revision),
+            conflicts: documents.conflicts().count() as u64,
+        })
     }
 
     /// Whether anybody can log in.

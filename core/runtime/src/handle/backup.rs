@@ -1,8 +1,6 @@
 //! Backups of the site, made and kept by a node.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use twinhub_config::{Files, Site};
@@ -14,6 +12,7 @@ use crate::backup::{self, BackupError, Entries, Header};
 use crate::clock;
 use crate::error::CommandError;
 use crate::view::BackupView;
+use crate::whole_file::write_whole;
 
 /// Ends the names of backups.
 const EXTENSION: &str = "twinhub-backup";
@@ -98,18 +97,7 @@ impl Handle {
         let stamp: String = at.chars().filter(char::is_ascii_alphanumeric).collect();
         let name = format!("{stamp}.{EXTENSION}");
         let path = places.backups.join(&name);
-        let written = fs::create_dir_all(&places.backups).and_then(|()| {
-            let temporary = path.with_extension("new");
-            let mut out = fs::OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&temporary)?;
-            out.write_all(&file)?;
-            out.sync_all()?;
-            fs::rename(&temporary, &path)
-        });
+        let written = write_whole(&path, &file, Some(0o600));
         written.map_err(|error| internal(format!("cannot write {}: {error}", path.display())))?;
         view_of(&path).ok_or_else(|| internal(format!("{} is not readable", path.display())))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use twinhub_config::{Diagnostic, Files};
+use twinhub_config::{Diagnostic, Files, MAIN_FILE};
 use twinhub_documents::{
     Action, Body, Configuration, ConfigurationFile, Document, Entry, Kind, Refusal, limits,
 };
@@ -111,6 +111,15 @@ impl Handle {
         })
     }
 
+    /// The files that the next start runs, with their revision if one was applied.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub async fn next_files(&self) -> Result<(Option<u64>, Files), CommandError> {
+        let revision = self.in_force().map(|(revision, _)| revision);
+        Ok((revision, self.next_site().await?.0))
+    }
+
     /// Checks a configuration, and makes it the one in force. The nodes write its files and run it when they are
     /// restarted.
     ///
@@ -127,6 +136,10 @@ impl Handle {
         let loaded =
             files.check().map_err(|failure| CommandError::Configuration { report: failure.render() })?;
         let hash = loaded.site.hash;
+        if let Some(name) = files.0.keys().find(|name| !is_of_a_revision(name)) {
+            let report = format!("`{name}` cannot be in a revision: the names of items files end with .csv");
+            return Err(CommandError::Configuration { report });
+        }
         let known = self.0.shared.site.nodes.iter().any(|node| loaded.site.node(&node.name).is_some());
         if !known {
             let report = "none of the nodes of this cluster is in it: is it of another site?".to_owned();
@@ -220,6 +233,13 @@ impl Handle {
         let action = Action::Put { name: NAME.to_owned(), body, base: Some(base.unwrap_or(0)) };
         Ok(self.change(author, action, need).await?.confirmed)
     }
+}
+
+/// A revision is written into the folder of the configuration, where there are keys and secrets, too: whoever may change
+/// items must not choose those.
+fn is_of_a_revision(name: &str) -> bool {
+    let extension = std::path::Path::new(name).extension();
+    name == MAIN_FILE || extension.is_some_and(|extension| extension.eq_ignore_ascii_case("csv"))
 }
 
 /// The pieces of files, and what names them.

@@ -61,7 +61,7 @@ impl Handle {
             );
             return Err(CommandError::BadValue { what });
         }
-        let code = places.codes.make(node, lasts, clock::now())?;
+        let code = places.codes.make(node, lasts, clock::utc())?;
         self.note(author, format!("made a join code for node `{node}`")).await;
         Ok(code)
     }
@@ -71,10 +71,10 @@ impl Handle {
     /// # Errors
     /// If the code does not count, or something that the machine needs cannot be read.
     pub async fn join(&self, request: &JoinRequest, origin: &str) -> Result<JoinAnswer, CommandError> {
-        let admitted = self.0.places.codes.admit(request, clock::now())?;
+        let admitted = self.0.places.codes.admit(request, clock::utc())?;
         let node = admitted.node.clone();
         let (files, site) = self.next_site().await?;
-        let ticket = self.0.places.codes.ticket(clock::now())?;
+        let ticket = self.0.places.codes.ticket(clock::utc())?;
         let handle = self.clone();
         let (for_node, sealed_ticket) = (node.clone(), ticket);
         let made =
@@ -91,7 +91,7 @@ impl Handle {
     pub fn plugin_library(&self, ticket: &str, sha256: &str) -> Option<PathBuf> {
         let places = &self.0.places;
         let is_used = self.0.plugins.iter().any(|plugin| plugin.sha256 == sha256);
-        (places.codes.is_ticket(ticket, clock::now()) && is_used)
+        (places.codes.is_ticket(ticket, clock::utc()) && is_used)
             .then(|| places.libraries.join(format!("{sha256}.so")))
     }
 
@@ -158,6 +158,8 @@ impl Handle {
             pki,
             plugins: plugins.collect(),
             ticket,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            time: clock::utc().0,
         })
     }
 

@@ -61,6 +61,9 @@ pub struct LoginView {
     pub session: String,
     /// When it ends, RFC 3339.
     pub expires: String,
+    /// Seconds that it counts.
+    #[serde(default)]
+    pub lasts_s: u64,
 }
 
 /// A change that was made.
@@ -85,4 +88,19 @@ pub struct AuditView {
     pub origin: String,
     /// What.
     pub text: String,
+}
+
+/// How much the nodes have in common beside values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DocumentCounts {
+    /// Users.
+    pub users: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Sessions that have not ended.
+    pub sessions: u64,
+    /// The revision of the configuration in force, or 0.
+    pub revision: u64,
+    /// What nodes changed alone and is not in force.
+    pub conflicts: u64,
 }

@@ -13,8 +13,10 @@ use twinhub_runtime::{CommandError, Role, UserChange};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
+use super::change::{ChangeQuery, ChangeRequest};
 use super::page;
 use crate::access::{self, Caller, Peer};
+use crate::attempts::Attempt;
 use crate::forward;
 use crate::problem::Problem;
 use crate::web::Web;
@@ -38,41 +40,52 @@ pub(crate) async fn login(
     headers: HeaderMap,
     bytes: Bytes,
 ) -> Result<Response, Problem> {
+    access::same_origin(&headers)?;
     let LoginBody { user, password } = body_of(&bytes)?;
-    let address = peer.address.ip();
-    if let Some(wait) = web.attempts.wait(address, &user, Instant::now()) {
-        return Ok(too_many(wait));
-    }
-    let origin = address.to_canonical().to_string();
-    let login = match web.handle.login(&user, &password, &origin).await {
-        Ok(login) => login,
+    let attempt = match begin(&web, &peer, &headers, &user) {
+        Ok(attempt) => attempt,
+        Err(refusal) => return Ok(refusal),
+    };
+    let origin = peer.address.ip().to_canonical().to_string();
+    match web.handle.login(&user, &password, &origin).await {
+        Ok(login) => {
+            attempt.right();
+            Ok(logged_in(&login))
+        }
         Err(error) => {
             if let Some(active) = forward::target(&error, true, &headers)? {
                 let sent = forward::send(&web, "POST", &active, "/api/v1/login", &headers, bytes).await?;
-                return Ok(login_elsewhere(&web, &peer, &user, sent).await);
+                return Ok(login_elsewhere(attempt, sent).await);
             }
             if error == CommandError::WrongPassword {
-                tracing::warn!(address = %origin, "wrong name or password at a login");
-                web.attempts.wrong(address, &user, Instant::now());
+                attempt.wrong(Instant::now());
             }
-            return Err(Problem::of_command(&error, "/api/v1/login"));
+            Err(Problem::of_command(&error, "/api/v1/login"))
         }
-    };
-    web.attempts.right(address, &user);
-    Ok(logged_in(&login))
+    }
+}
+
+/// An attempt to say a password, or the answer to who has to wait.
+fn begin<'a>(web: &'a Web, peer: &Peer, headers: &HeaderMap, user: &str) -> Result<Attempt<'a>, Response> {
+    let address = peer.address.ip();
+    // A standby that carries logins over counts their addresses itself; its own would stand for all of them.
+    let is_carried = headers.contains_key(forward::FORWARDED) && web.rules.is_node(address);
+    web.doors.attempts.begin((!is_carried).then_some(address), user, Instant::now()).map_err(too_many)
 }
 
 fn logged_in(login: &LoginView) -> Response {
     let mut response = Json(login).into_response();
-    set_cookie(&mut response, &format!("{}; Max-Age={COOKIE_SECONDS}", login.session));
+    // A node of the version before does not say for how long: then until the browser ends.
+    let age = if login.lasts_s == 0 { String::new() } else { format!("; Max-Age={}", login.lasts_s) };
+    set_cookie(&mut response, &format!("{}{age}", login.session));
     response
 }
 
 /// The answer of the active node to a login, with this node's cookie and counted here, too.
-async fn login_elsewhere(web: &Web, peer: &Peer, user: &str, sent: Response) -> Response {
-    let address = peer.address.ip();
+async fn login_elsewhere(attempt: Attempt<'_>, sent: Response) -> Response {
     if sent.status() == StatusCode::UNAUTHORIZED {
-        web.attempts.wrong(address, user, Instant::now());
+        attempt.wrong(Instant::now());
+        return sent;
     }
     if sent.status() != StatusCode::OK {
         return sent;
@@ -80,7 +93,7 @@ async fn login_elsewhere(web: &Web, peer: &Peer, user: &str, sent: Response) -> 
     let body = axum::body::to_bytes(sent.into_body(), LOGIN_BYTES_MAX).await.unwrap_or_default();
     match serde_json::from_slice(&body) {
         Ok(login) => {
-            web.attempts.right(address, user);
+            attempt.right();
             logged_in(&login)
         }
         Err(error) => {
@@ -142,14 +155,6 @@ pub(crate) async fn me(Extension(caller): Extension<Caller>) -> Json<MeView> {
     Json(MeView { name: caller.who, role: caller.role.word().to_owned() })
 }
 
-#[derive(Debug, Default, Clone, Copy, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ChangeQuery {
-    /// `1`: a standby carries the change over to the active node.
-    #[serde(default)]
-    forward: u8,
-}
-
 /// All users.
 #[utoipa::path(get, path = "/api/v1/users", responses((status = 200, body = [UserView])))]
 pub(crate) async fn users(State(web): State<Web>) -> Json<Vec<UserView>> {
@@ -174,18 +179,11 @@ pub(crate) struct NewUser {
 /// Makes a user.
 #[utoipa::path(post, path = "/api/v1/users", params(ChangeQuery), request_body = NewUser,
     responses((status = 201, body = ChangeView), (status = 409, body = Problem)))]
-pub(crate) async fn add_user(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let NewUser { name, role, password, alone } = body_of(&bytes)?;
+pub(crate) async fn add_user(request: ChangeRequest) -> Result<Response, Problem> {
+    let NewUser { name, role, password, alone } = request.body()?;
     let change = UserChange { role: Some(role_of(&role)?), password: Some(password) };
-    let done = web.handle.add_user(&peer.author(), &name, change, alone).await;
-    let to = Elsewhere { method: "POST", path: "/api/v1/users".to_owned(), query, bytes };
-    answer(&web, done, StatusCode::CREATED, to, &headers).await
+    let done = request.web.handle.add_user(&request.author(), &name, change, alone).await;
+    request.answer(done, StatusCode::CREATED).await
 }
 
 /// Another role.
@@ -202,19 +200,11 @@ pub(crate) struct RoleBody {
 /// Gives a user another role.
 #[utoipa::path(put, path = "/api/v1/users/{name}/role", params(("name" = String, Path), ChangeQuery),
     request_body = RoleBody, responses((status = 200, body = ChangeView), (status = 404, body = Problem)))]
-pub(crate) async fn set_role(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let RoleBody { role, alone } = body_of(&bytes)?;
+pub(crate) async fn set_role(Path(name): Path<String>, request: ChangeRequest) -> Result<Response, Problem> {
+    let RoleBody { role, alone } = request.body()?;
     let change = UserChange { role: Some(role_of(&role)?), password: None };
-    let done = web.handle.set_user(&peer.author(), &name, change, alone).await;
-    let path = format!("/api/v1/users/{}/role", forward::escape(&name));
-    answer(&web, done, StatusCode::OK, Elsewhere { method: "PUT", path, query, bytes }, &headers).await
+    let done = request.web.handle.set_user(&request.author(), &name, change, alone).await;
+    request.answer(done, StatusCode::OK).await
 }
 
 /// Another password.
@@ -234,52 +224,43 @@ pub(crate) struct PasswordBody {
 #[utoipa::path(put, path = "/api/v1/users/{name}/password", params(("name" = String, Path), ChangeQuery),
     request_body = PasswordBody, responses((status = 200, body = ChangeView), (status = 404, body = Problem)))]
 pub(crate) async fn set_password(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
+    request: ChangeRequest,
 ) -> Result<Response, Problem> {
-    let PasswordBody { password, current, alone } = body_of(&bytes)?;
-    let path = format!("/api/v1/users/{}/password", forward::escape(&name));
+    let PasswordBody { password, current, alone } = request.body()?;
     let is_own = caller.who.as_deref() == Some(name.as_str());
     if !is_own && caller.role < Role::Admin {
         let detail = "only an admin changes the password of somebody else";
         return Err(Problem::new(StatusCode::FORBIDDEN, "TH-AUTH-007", detail));
     }
     if is_own {
-        let (address, now) = (peer.address.ip(), Instant::now());
-        if let Some(wait) = web.attempts.wait(address, &name, now) {
-            return Ok(too_many(wait));
+        let web = request.web.clone();
+        let attempt = match begin(&web, &request.peer, &request.headers, &name) {
+            Ok(attempt) => attempt,
+            Err(refusal) => return Ok(refusal),
+        };
+        let is_right = web.handle.is_password(&name, &current.unwrap_or_default()).await;
+        if !is_right.map_err(|error| Problem::of_command(&error, request.path()))? {
+            attempt.wrong(Instant::now());
+            return Err(Problem::of_command(&CommandError::WrongPassword, request.path()));
         }
-        let current = current.unwrap_or_default();
-        let is_right = web.handle.is_password(&name, &current).await;
-        if !is_right.map_err(|error| Problem::of_command(&error, &path))? {
-            web.attempts.wrong(address, &name, now);
-            return Err(Problem::of_command(&CommandError::WrongPassword, &path));
-        }
+        attempt.right();
     }
     let change = UserChange { role: None, password: Some(password) };
-    let done = web.handle.set_user(&peer.author(), &name, change, alone).await;
-    answer(&web, done, StatusCode::OK, Elsewhere { method: "PUT", path, query, bytes }, &headers).await
+    let done = request.web.handle.set_user(&request.author(), &name, change, alone).await;
+    request.answer(done, StatusCode::OK).await
 }
 
 /// Removes a user and ends all its sessions.
 #[utoipa::path(delete, path = "/api/v1/users/{name}", params(("name" = String, Path), ChangeQuery),
     responses((status = 200, body = ChangeView), (status = 404, body = Problem)))]
 pub(crate) async fn remove_user(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
+    request: ChangeRequest,
 ) -> Result<Response, Problem> {
-    let done = web.handle.remove_user(&peer.author(), &name).await;
-    let path = format!("/api/v1/users/{}", forward::escape(&name));
-    let to = Elsewhere { method: "DELETE", path, query, bytes: Bytes::new() };
-    answer(&web, done, StatusCode::OK, to, &headers).await
+    let done = request.web.handle.remove_user(&request.author(), &name).await;
+    request.answer(done, StatusCode::OK).await
 }
 
 /// All tokens, without their secrets.
@@ -306,38 +287,27 @@ pub(crate) struct NewToken {
 /// Makes a token; its secret is in this answer only.
 #[utoipa::path(post, path = "/api/v1/tokens", params(ChangeQuery), request_body = NewToken,
     responses((status = 201, body = TokenMadeView), (status = 409, body = Problem)))]
-pub(crate) async fn create_token(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let NewToken { name, role, lasts, alone } = body_of(&bytes)?;
+pub(crate) async fn create_token(request: ChangeRequest) -> Result<Response, Problem> {
+    let NewToken { name, role, lasts, alone } = request.body()?;
     let lasts = lasts.map(|text| {
         twinhub_config::parse_duration(&text)
             .ok_or_else(|| Problem::bad_request(format!("`lasts` is a time such as `400d`, not `{text}`")))
     });
     let role = role_of(&role)?;
-    let done = web.handle.create_token(&peer.author(), &name, role, lasts.transpose()?, alone).await;
-    let to = Elsewhere { method: "POST", path: "/api/v1/tokens".to_owned(), query, bytes };
-    answer(&web, done, StatusCode::CREATED, to, &headers).await
+    let done =
+        request.web.handle.create_token(&request.author(), &name, role, lasts.transpose()?, alone).await;
+    request.answer(done, StatusCode::CREATED).await
 }
 
 /// Revokes a token.
 #[utoipa::path(delete, path = "/api/v1/tokens/{name}", params(("name" = String, Path), ChangeQuery),
     responses((status = 200, body = ChangeView), (status = 404, body = Problem)))]
 pub(crate) async fn revoke_token(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
     Path(name): Path<String>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
+    request: ChangeRequest,
 ) -> Result<Response, Problem> {
-    let done = web.handle.revoke_token(&peer.author(), &name).await;
-    let path = format!("/api/v1/tokens/{}", forward::escape(&name));
-    let to = Elsewhere { method: "DELETE", path, query, bytes: Bytes::new() };
-    answer(&web, done, StatusCode::OK, to, &headers).await
+    let done = request.web.handle.revoke_token(&request.author(), &name).await;
+    request.answer(done, StatusCode::OK).await
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -365,39 +335,12 @@ pub(crate) async fn audit(
     page::csv(["position", "at", "author", "origin", "text"], rows)
 }
 
-/// The same request for the active node.
-pub(crate) struct Elsewhere {
-    pub(crate) method: &'static str,
-    pub(crate) path: String,
-    pub(crate) query: ChangeQuery,
-    pub(crate) bytes: Bytes,
-}
-
-/// What was done, or where it can be.
-pub(crate) async fn answer<T: Serialize>(
-    web: &Web,
-    done: Result<T, CommandError>,
-    status: StatusCode,
-    to: Elsewhere,
-    headers: &HeaderMap,
-) -> Result<Response, Problem> {
-    match done {
-        Ok(view) => Ok((status, Json(view)).into_response()),
-        Err(error) => match forward::target(&error, to.query.forward == 1, headers)? {
-            Some(active) => forward::send(web, to.method, &active, &to.path, headers, to.bytes).await,
-            None => Err(Problem::of_command(&error, &to.path)),
-        },
-    }
-}
-
 fn role_of(word: &str) -> Result<Role, Problem> {
     word.parse().map_err(|error: twinhub_documents::UnknownRole| Problem::bad_request(error.to_string()))
 }
 
 /// An answer to a login is shorter.
 const LOGIN_BYTES_MAX: usize = 16 * 1024;
-/// As long as a session.
-const COOKIE_SECONDS: u32 = 12 * 3600;
 
 #[cfg(test)]
 mod tests {

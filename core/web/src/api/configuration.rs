@@ -2,19 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::Response;
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use twinhub_config::Files;
 use twinhub_runtime::Draft;
 use twinhub_runtime::view::{AppliedView, ConfigurationView};
 use utoipa::ToSchema;
 
-use super::accounts::{ChangeQuery, Elsewhere, answer};
-use super::body::body_of;
-use crate::access::Peer;
+use super::change::{ChangeQuery, ChangeRequest};
 use crate::problem::Problem;
 use crate::web::Web;
 
@@ -27,7 +25,8 @@ pub(crate) async fn show(State(web): State<Web>) -> Json<ConfigurationView> {
 /// The files of a revision by name.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RevisionFiles {
-    revision: u64,
+    /// None if no revision was applied yet.
+    revision: Option<u64>,
     files: BTreeMap<String, String>,
 }
 
@@ -44,9 +43,21 @@ pub(crate) async fn revision(
     let files = read
         .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "TH-WEB-500", error.to_string()))?
         .map_err(|error| Problem::of_command(&error, &path))?;
+    Ok(Json(texts(Some(number), files)))
+}
+
+/// The files that this node runs after its next start: of the revision in force, or its own if none was applied.
+#[utoipa::path(get, path = "/api/v1/config/files",
+    responses((status = 200, body = RevisionFiles), (status = 422, body = Problem)))]
+pub(crate) async fn files(State(web): State<Web>) -> Result<Json<RevisionFiles>, Problem> {
+    let read = web.handle.next_files().await;
+    let (revision, files) = read.map_err(|error| Problem::of_command(&error, "/api/v1/config/files"))?;
+    Ok(Json(texts(revision, files)))
+}
+
+fn texts(revision: Option<u64>, files: Files) -> RevisionFiles {
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    let files = files.0.into_iter().map(|(name, bytes)| (name, text(bytes))).collect();
-    Ok(Json(RevisionFiles { revision: number, files }))
+    RevisionFiles { revision, files: files.0.into_iter().map(|(name, bytes)| (name, text(bytes))).collect() }
 }
 
 /// A configuration to apply.
@@ -71,19 +82,12 @@ pub(crate) struct ApplyBody {
 /// Checks a configuration and makes it the one in force; nodes run it when they are restarted.
 #[utoipa::path(post, path = "/api/v1/config", params(ChangeQuery), request_body = ApplyBody,
     responses((status = 200, body = AppliedView), (status = 409, body = Problem), (status = 422, body = Problem)))]
-pub(crate) async fn apply(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let ApplyBody { files, message, base, dry_run, alone } = body_of(&bytes)?;
+pub(crate) async fn apply(request: ChangeRequest) -> Result<Response, Problem> {
+    let ApplyBody { files, message, base, dry_run, alone } = request.body()?;
     let files = files.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
     let draft = Draft { files, message, base, dry_run, alone };
-    let done = web.handle.apply_configuration(&peer.author(), draft).await;
-    let to = Elsewhere { method: "POST", path: "/api/v1/config".to_owned(), query, bytes };
-    answer(&web, done, StatusCode::OK, to, &headers).await
+    let done = request.web.handle.apply_configuration(&request.author(), draft).await;
+    request.answer(done, StatusCode::OK).await
 }
 
 /// An earlier revision to be the one in force again.
@@ -103,15 +107,8 @@ pub(crate) struct RollbackBody {
 /// Makes the files of an earlier revision the ones in force again, as a new revision.
 #[utoipa::path(post, path = "/api/v1/config/rollback", params(ChangeQuery), request_body = RollbackBody,
     responses((status = 200, body = AppliedView), (status = 404, body = Problem)))]
-pub(crate) async fn roll_back(
-    State(web): State<Web>,
-    Extension(peer): Extension<Peer>,
-    Query(query): Query<ChangeQuery>,
-    headers: HeaderMap,
-    bytes: Bytes,
-) -> Result<Response, Problem> {
-    let RollbackBody { revision, message, alone } = body_of(&bytes)?;
-    let done = web.handle.roll_back(&peer.author(), revision, message, alone).await;
-    let to = Elsewhere { method: "POST", path: "/api/v1/config/rollback".to_owned(), query, bytes };
-    answer(&web, done, StatusCode::OK, to, &headers).await
+pub(crate) async fn roll_back(request: ChangeRequest) -> Result<Response, Problem> {
+    let RollbackBody { revision, message, alone } = request.body()?;
+    let done = request.web.handle.roll_back(&request.author(), revision, message, alone).await;
+    request.answer(done, StatusCode::OK).await
 }

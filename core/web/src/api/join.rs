@@ -68,15 +68,19 @@ pub(crate) async fn join(
 ) -> Result<Response, Problem> {
     let request: JoinRequest = body_of(&bytes)?;
     let address = peer.address.ip();
-    if let Some(wait) = web.attempts.wait(address, GUESSED, Instant::now()) {
-        return Ok(too_many(wait));
-    }
+    let attempt = match web.doors.joins.begin(Some(address), GUESSED, Instant::now()) {
+        Ok(attempt) => attempt,
+        Err(wait) => return Ok(too_many(wait)),
+    };
     match web.handle.join(&request, &address.to_canonical().to_string()).await {
-        Ok(answer) => Ok(Json(answer).into_response()),
+        Ok(answer) => {
+            attempt.right();
+            Ok(Json(answer).into_response())
+        }
         Err(error) => {
             if error == CommandError::Join(JoinError::Refused) {
                 tracing::warn!(%address, "a wrong join code");
-                web.attempts.wrong(address, GUESSED, Instant::now());
+                attempt.wrong(Instant::now());
             }
             Err(Problem::of_command(&error, "/api/v1/join"))
         }

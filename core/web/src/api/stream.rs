@@ -87,7 +87,7 @@ async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {
 async fn room(web: &Web, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
     let until = tokio::time::Instant::now() + limits::BLOCKED_WRITE_MAX;
     loop {
-        match web.clients.room(bytes) {
+        match web.doors.clients.room(bytes) {
             Ok(room) => return Some(room),
             Err(_) if tokio::time::Instant::now() >= until => return None,
             Err(_) => tokio::time::sleep(ROOM_LOOK).await,

@@ -173,3 +173,46 @@ fn hostile_brokers_cost_a_reconnect_and_nothing_else() {
         until("the count", || rig.hub.count("session.unsolicited") == 4).await;
     });
 }
+
+/// What the node before published last is under way while the role comes: it is part of the mirror.
+#[test]
+fn the_mirror_is_complete_when_the_active_role_is_reached() {
+    run(async {
+        for version in ["3.1.1", "5"] {
+            let is_5 = version == "5";
+            let fake = Fake::start().await;
+            let settings = format!(r#""version":"{version}","status_topic":"""#);
+            let rig = Rig::new(fake.port, "backup", &settings, &[(1, "w", row("out", "i64"))]);
+            let play = async {
+                let mut peer = fake.accept(if is_5 { &[0x20, 3, 0, 0, 0] } else { NEW_SESSION }).await;
+                while let Some(packet) = peer.packet().await {
+                    match packet[0] >> 4 {
+                        8 if is_5 => peer.send(&[0x90, 4, packet[2], packet[3], 0, 1]).await,
+                        8 => peer.send(&[0x90, 3, packet[2], packet[3], 1]).await,
+                        10 => {
+                            peer.send(b"\x30\x06\x00\x03out5").await;
+                            peer.send(&[0xb0, 2, packet[2], packet[3]]).await;
+                        }
+                        12 => {
+                            peer.send(b"\x30\x07\x00\x03out\x005").await;
+                            peer.send(&[0xd0, 0]).await;
+                        }
+                        _ => {}
+                    }
+                }
+            };
+            let change = async {
+                rig.role(Role::Hot, 1).await;
+                assert!(rig.hub.values(1).is_empty());
+                rig.lease(Duration::from_secs(3600));
+                rig.link.change_role(Role::Active, 2, Duration::from_secs(5)).await;
+                let seen = rig.hub.updates.borrow().iter().map(|update| update.is_mirror).collect::<Vec<_>>();
+                assert_eq!((rig.hub.values(1), seen), (vec![Value::I64(5)], vec![true]), "{version}");
+            };
+            tokio::select! {
+                () = play => panic!("the connection ended"),
+                () = change => {}
+            }
+        }
+    });
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use twinhub_alarms::{Alarms, Condition, Rule, Side};
-use twinhub_config::{AckAfter, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
+use twinhub_config::{AckAfter, Delivery, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
 use twinhub_events::{Filter, Following};
 use twinhub_loader::Library;
 use twinhub_model::{
@@ -58,6 +58,8 @@ pub(crate) struct Spec {
     pub(crate) on_unprotected: OnUnprotected,
     /// Whether a value of `in` beyond [`ALARM_LIMIT`] is an alarm: `ID-high` at once, `ID-late` after a while.
     pub(crate) has_alarms: bool,
+    /// How its link delivers.
+    pub(crate) delivery: Delivery,
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -74,6 +76,7 @@ impl Spec {
             ack_after: AckAfter::None,
             on_unprotected: OnUnprotected::Proceed,
             has_alarms: false,
+            delivery: Delivery::Command,
             config: "",
         }
     }
@@ -136,7 +139,14 @@ impl Bench {
             interfaces.push(Interface::spawn(Arc::new(port), Arc::clone(&library)).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
             let (kind, origin) = (IntentKind::Set, "link:0".into());
-            let way = Way { target: number, stream: false, kind, both: false, convert: None, origin };
+            let way = Way {
+                target: number,
+                stream: spec.delivery == Delivery::Stream,
+                kind,
+                both: false,
+                convert: None,
+                origin,
+            };
             routes.push(Route::new(from, to, Arc::new(way)));
         }
         let journal =

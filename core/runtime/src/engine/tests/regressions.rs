@@ -232,3 +232,25 @@ fn a_standby_that_has_everything_says_so_each_time_it_is_to_follow() {
         backup.said.contains(&Input::Synced { lag_records: 0, config_matches: true })
     });
 }
+
+/// What the lost main published last reaches the backup while that becomes active.
+#[test]
+fn a_stream_leaves_out_what_its_sink_shows_when_the_role_is_reached() {
+    let spec =
+        Spec { delivery: twinhub_config::Delivery::Stream, config: ",\"mute\":true,\"says\":\"F\"", ..hot() };
+    let (mut main, mut backup) = pair(&[spec]);
+    for value in [4, 5] {
+        main.publish(0, value);
+    }
+    carry_until(&mut main, &mut backup, "the outputs", |main, backup| {
+        main.calls().iter().filter(|call| call.contains("write")).count() == 2 && main.last() == backup.last()
+    });
+    backup.forget_calls();
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 6);
+    let written = |bench: &Bench| -> Vec<String> {
+        bench.calls().into_iter().filter(|call| call.contains("write")).collect()
+    };
+    backup.wait("the newer value", |bench| written(bench).contains(&"mqtt write 1=6".to_owned()));
+    assert_eq!(written(&backup), ["mqtt write 1=6"], "the sink showed 5");
+}
