@@ -15,7 +15,6 @@ use tokio::sync::mpsc;
 use twinhub_floating::Keeper;
 use twinhub_model::{Moment, Position};
 use twinhub_redundancy::{Action, Input, Machine, Message, NodeState, Order, Output, PathId, VoterId};
-use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind};
 
 use crate::clock;
@@ -25,6 +24,7 @@ use crate::etcd::{self, Attendance, Client};
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner, Target};
+use crate::role_writer::{RoleWriter, Written};
 use crate::roles::{GroupMessage, RoleState};
 use crate::scheduling;
 use crate::shared::{DropCause, Shared};
@@ -43,7 +43,7 @@ const END_WORDS_MAX: Duration = Duration::from_millis(100);
 pub(crate) enum Told {
     Engine { group: String, input: Input },
     Order { group: String, order: Order, by: String, operation: u64 },
-    Persisted { group: String, ticket: u64, result: Result<(), String> },
+    Persisted(Written),
     Shutdown,
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct ControlSetup {
     pub(crate) silence_max: Duration,
     pub(crate) shared: Arc<Shared>,
     pub(crate) documents: DocumentStore,
-    pub(crate) role_file: RoleFile,
+    pub(crate) role_writer: RoleWriter,
     pub(crate) role_state: RoleState,
     pub(crate) told: mpsc::UnboundedReceiver<Told>,
     pub(crate) sender: ControlSender,
@@ -147,18 +147,10 @@ struct Control {
     links: BTreeMap<(VoterId, u8), Link>,
     shared: Arc<Shared>,
     documents: DocumentStore,
-    storage: std::sync::mpsc::Sender<Store>,
+    role_writer: RoleWriter,
     sender: ControlSender,
     state: RoleState,
     stopped_groups: BTreeSet<String>,
-}
-
-/// Work for the thread that writes the role file.
-struct Store {
-    payload: Vec<u8>,
-    format: u16,
-    group: String,
-    ticket: u64,
 }
 
 impl Control {
@@ -190,13 +182,12 @@ impl Control {
             tasks.spawn(etcd::attend(attendance, client, events.clone()));
         }
         drop(events);
-        let storage = spawn_storage(setup.role_file, setup.sender.clone());
         let mut control = Control {
             groups: setup.groups,
             links: BTreeMap::new(),
             shared: setup.shared,
             documents: setup.documents,
-            storage,
+            role_writer: setup.role_writer,
             sender: setup.sender,
             state: setup.role_state,
             stopped_groups: BTreeSet::new(),
@@ -366,20 +357,23 @@ impl Control {
                 }
                 self.turn(&group, Some(Input::Operator(order)));
             }
-            Told::Persisted { group, ticket, result } => match result {
-                Ok(()) => self.turn(&group, Some(Input::Persisted { ticket })),
-                Err(what) => {
-                    tracing::error!(
-                        group,
-                        what,
-                        "the role file cannot be written: this node can promise nothing"
-                    );
-                    self.turn(&group, Some(Input::SelfCheckFailed { what }));
-                }
-            },
+            Told::Persisted(Written { tickets, result }) => self.on_written(tickets, &result),
             Told::Shutdown => {
                 self.tell_all(&Input::Shutdown);
             }
+        }
+    }
+
+    fn on_written(&mut self, tickets: BTreeMap<String, u64>, result: &Result<(), String>) {
+        if let Err(what) = result {
+            tracing::error!(what, "the role file cannot be written: this node can promise nothing");
+        }
+        for (group, ticket) in tickets {
+            let input = match result {
+                Ok(()) => Input::Persisted { ticket },
+                Err(what) => Input::SelfCheckFailed { what: what.clone() },
+            };
+            self.turn(&group, Some(input));
         }
     }
 
@@ -452,9 +446,7 @@ impl Control {
                 self.state.groups.insert(name.to_owned(), state);
                 match minicbor::to_vec(&self.state) {
                     Ok(payload) => {
-                        let (format, group) = (self.state.file_format(), name.to_owned());
-                        // The storage thread lives as long as this one.
-                        drop(self.storage.send(Store { payload, format, group, ticket }));
+                        self.role_writer.order(payload, self.state.file_format(), name, ticket);
                     }
                     Err(error) => tracing::error!(%error, "role state cannot be encoded"),
                 }
@@ -544,21 +536,6 @@ impl Control {
             }
         }
     }
-}
-
-/// A thread that puts role states on the disk, so that a slow disk does not stop heartbeats.
-fn spawn_storage(mut file: RoleFile, control: ControlSender) -> std::sync::mpsc::Sender<Store> {
-    let (sender, receiver) = std::sync::mpsc::channel::<Store>();
-    let spawned = std::thread::Builder::new().name("role-file".to_owned()).spawn(move || {
-        while let Ok(Store { payload, format, group, ticket }) = receiver.recv() {
-            let result = file.store_in(&payload, format).map_err(|error| error.to_string());
-            control.tell(Told::Persisted { group, ticket, result });
-        }
-    });
-    if let Err(error) = spawned {
-        tracing::error!(%error, "the role file's thread does not start: this node can promise nothing");
-    }
-    sender
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ pub mod pki;
 mod probe;
 mod protocol;
 pub mod resign;
+mod role_writer;
 pub mod roles;
 mod scheduling;
 mod setup;

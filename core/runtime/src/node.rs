@@ -15,7 +15,7 @@ use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
 
 use crate::clock;
-use crate::control::{self, ControlSender, ControlSetup, Group};
+use crate::control::{self, ControlSender, ControlSetup, Group, Told};
 use crate::data::{self, DataThread};
 use crate::documents::DocumentStore;
 use crate::documents::files::keep_written;
@@ -34,6 +34,7 @@ use crate::path_test::PathTests;
 use crate::peer::Endpoint;
 use crate::pki;
 use crate::protocol;
+use crate::role_writer::RoleWriter;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
@@ -187,6 +188,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         shared: Arc::clone(&shared),
     };
     data_thread.spawn(data::run(data, data_targets(&targets), data_accepted, data_manner()));
+    let teller = control_sender.clone();
+    let role_writer = RoleWriter::start(role_file, move |end| teller.tell(Told::Persisted(end)))?;
     let control = control::spawn(ControlSetup {
         groups,
         endpoint,
@@ -196,7 +199,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         silence_max,
         shared: Arc::clone(&shared),
         documents: documents.clone(),
-        role_file,
+        role_writer,
         role_state,
         told,
         sender: control_sender.clone(),

@@ -24,6 +24,7 @@ use crate::error::StartError;
 use crate::peer::{self, Endpoint, Link, LinkEvent, Manner};
 use crate::pki;
 use crate::protocol;
+use crate::role_writer::{RoleWriter, Written};
 use crate::roles::{GroupMessage, RoleState};
 use crate::scheduling;
 
@@ -107,34 +108,62 @@ pub async fn run_witness(
     let (events, mut happened) = mpsc::channel(1024);
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(peer::accept(endpoint, listener, manner, events, None));
-    let (voters, links, names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let mut witness = Witness { voters, cluster, links, names, file, state };
+    let (tell, mut written) = mpsc::unbounded_channel();
+    // Whoever listens may have stopped.
+    let role_writer = RoleWriter::start(file, move |end| drop(tell.send(end)))?;
+    let mut witness = Witness::new(cluster, role_writer, state);
     tokio::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            end = written.recv() => match end {
+                Some(end) => witness.on_written(&end),
+                None => break,
+            },
             event = happened.recv() => match event {
                 Some(event) => witness.on_link(event),
                 None => break,
             },
         }
     }
-    witness.leave(&mut happened).await;
+    witness.leave(&mut happened, &mut written).await;
     tasks.shutdown().await;
     Ok(())
 }
 
 struct Witness {
-    voters: BTreeMap<String, (Duration, Voter)>,
+    seats: BTreeMap<String, Seat>,
     cluster: u64,
     links: BTreeMap<(VoterId, u8), Link>,
     /// As the nodes call themselves.
     names: BTreeMap<VoterId, String>,
-    file: RoleFile,
+    role_writer: RoleWriter,
+    disk_refuses: bool,
     state: RoleState,
 }
 
+/// The vote of one group.
+struct Seat {
+    lease: Duration,
+    voter: Voter,
+    /// The newest ticket that the voter wants on disk and what became of it.
+    ticket: u64,
+    disk: OnDisk,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OnDisk {
+    Stored,
+    Ordered,
+    Refused,
+}
+
 impl Witness {
+    fn new(cluster: u64, role_writer: RoleWriter, state: RoleState) -> Witness {
+        let (seats, links, names) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Witness { seats, cluster, links, names, role_writer, disk_refuses: false, state }
+    }
+
     fn name_of(&self, peer: VoterId) -> String {
         self.names.get(&peer).cloned().unwrap_or_else(|| peer.to_string())
     }
@@ -179,9 +208,9 @@ impl Witness {
     ) {
         if let twinhub_redundancy::Message::Resigned { node, epoch, incarnation } = *message {
             if peer == VoterId::Node(node)
-                && let Some((_, voter)) = self.voters.get_mut(group)
+                && let Some(seat) = self.seats.get_mut(group)
             {
-                let freed = voter.resigned(node, epoch, incarnation, clock::now());
+                let freed = seat.voter.resigned(node, epoch, incarnation, clock::now());
                 let peer = self.name_of(peer);
                 tracing::info!(
                     peer,
@@ -192,51 +221,113 @@ impl Witness {
             }
             return;
         }
-        let known = self.voters.get(group).map(|(lease, _)| *lease);
-        if known.is_none() && (self.voters.len() >= GROUPS_MAX || group.len() > GROUP_BYTES_MAX) {
-            tracing::warn!(group, "too many groups: this one gets no vote");
+        let Some(outputs) =
+            self.seat(group, lease).map(|seat| seat.voter.handle(peer, message, clock::now()))
+        else {
             return;
+        };
+        self.carry_out(group, outputs);
+        if self.seats.get(group).is_some_and(|seat| seat.disk == OnDisk::Refused) {
+            // Whoever still wants the vote has just asked.
+            self.order(group);
         }
-        if known.is_none_or(|known| lease > known) {
-            let stored = self.state.groups.get(group).cloned().unwrap_or_default();
-            let voter = Voter::new(&voter_setup(group, self.cluster, lease), stored, clock::now())
-                .of_process(self.state.incarnation);
-            self.voters.insert(group.to_owned(), (lease, voter));
+    }
+
+    /// The seat of a group; `None` if it gets none, or none now.
+    fn seat(&mut self, group: &str, lease: Duration) -> Option<&mut Seat> {
+        match self.seats.get(group) {
+            None if self.seats.len() >= GROUPS_MAX || group.len() > GROUP_BYTES_MAX => {
+                tracing::warn!(group, "too many groups: this one gets no vote");
+                return None;
+            }
+            Some(seat) if lease > seat.lease && seat.disk != OnDisk::Stored => {
+                // A voter is made of what is on disk. Until it is, whoever asks for longer asks again.
+                if seat.disk == OnDisk::Refused {
+                    self.order(group);
+                }
+                return None;
+            }
+            Some(seat) if lease <= seat.lease => {}
+            None | Some(_) => {
+                let stored = self.state.groups.get(group).cloned().unwrap_or_default();
+                let voter = Voter::new(&voter_setup(group, self.cluster, lease), stored, clock::now())
+                    .of_process(self.state.incarnation);
+                let seat = Seat { lease, voter, ticket: 0, disk: OnDisk::Stored };
+                self.seats.insert(group.to_owned(), seat);
+            }
         }
-        let Some((_, voter)) = self.voters.get_mut(group) else { return };
-        let mut outputs: std::collections::VecDeque<VoterOutput> =
-            voter.handle(peer, message, clock::now()).into();
-        while let Some(output) = outputs.pop_front() {
+        self.seats.get_mut(group)
+    }
+
+    fn carry_out(&mut self, group: &str, outputs: Vec<VoterOutput>) {
+        for output in outputs {
             match output {
                 VoterOutput::Persist { ticket, state } => {
                     let to = state.grant.map(|grant| self.name_of(VoterId::Node(grant.node)));
                     tracing::info!(group, promised = %state.promised, to, "promise");
                     self.state.groups.insert(group.to_owned(), state);
-                    // A promise that is not on disk is not spoken; the candidate asks again.
-                    if let Err(error) = store(&mut self.file, &self.state) {
-                        tracing::error!(%error, "the role file cannot be written: no vote");
-                        continue;
+                    if let Some(seat) = self.seats.get_mut(group) {
+                        seat.ticket = ticket;
                     }
-                    if let Some((_, voter)) = self.voters.get_mut(group) {
-                        outputs.extend(voter.persisted(ticket));
-                    }
+                    self.order(group);
                 }
                 VoterOutput::Reply { to, message } => self.send(to, group, message),
             }
         }
     }
 
+    /// Has the newest promise of a group written. What is not on disk is not spoken.
+    fn order(&mut self, group: &str) {
+        let Some(seat) = self.seats.get_mut(group) else { return };
+        match minicbor::to_vec(&self.state) {
+            Ok(payload) => {
+                self.role_writer.order(payload, self.state.file_format(), group, seat.ticket);
+                seat.disk = OnDisk::Ordered;
+            }
+            Err(error) => {
+                tracing::error!(%error, "the role state cannot be encoded: no vote");
+                seat.disk = OnDisk::Refused;
+            }
+        }
+    }
+
+    fn on_written(&mut self, Written { tickets, result }: &Written) {
+        match result {
+            // It is tried again at every question.
+            Err(error) if !self.disk_refuses => {
+                tracing::error!(error, "the role file cannot be written: no new vote until it can");
+            }
+            Ok(()) if self.disk_refuses => tracing::info!("the role file can be written again"),
+            Ok(()) | Err(_) => {}
+        }
+        self.disk_refuses = result.is_err();
+        for (group, ticket) in tickets {
+            let Some(seat) = self.seats.get_mut(group) else { continue };
+            if *ticket == seat.ticket {
+                seat.disk = if result.is_ok() { OnDisk::Stored } else { OnDisk::Refused };
+            }
+            if result.is_ok() {
+                let answers = seat.voter.persisted(*ticket);
+                self.carry_out(group, answers);
+            }
+        }
+    }
+
     /// Asks to be let go by groups in which nobody could carry on without this vote, and goes on voting until they
     /// do, or for so long that a holder would have answered.
-    async fn leave(&mut self, happened: &mut mpsc::Receiver<LinkEvent>) {
-        let lease = self.voters.values().map(|(lease, _)| *lease).max().unwrap_or(LEASE_MIN);
+    async fn leave(
+        &mut self,
+        happened: &mut mpsc::Receiver<LinkEvent>,
+        written: &mut mpsc::UnboundedReceiver<Written>,
+    ) {
+        let lease = self.seats.values().map(|seat| seat.lease).max().unwrap_or(LEASE_MIN);
         let waits_until = tokio::time::Instant::now() + (lease * 2).min(LEAVE_MAX);
         let mut ask_again = tokio::time::interval(lease.min(LEAVE_MAX) / 6);
         loop {
             let needed: Vec<String> = self
-                .voters
+                .seats
                 .iter()
-                .filter(|(_, (_, voter))| may_be_missed(voter))
+                .filter(|(_, seat)| may_be_missed(&seat.voter))
                 .map(|(group, _)| group.clone())
                 .collect();
             if needed.is_empty() {
@@ -249,6 +340,10 @@ impl Witness {
                 }
                 _ = ask_again.tick() => for group in &needed {
                     self.say_leave(group);
+                },
+                end = written.recv() => match end {
+                    Some(end) => self.on_written(&end),
+                    None => break,
                 },
                 event = happened.recv() => match event {
                     Some(event) => self.on_link(event),
@@ -308,3 +403,6 @@ pub(crate) fn voter_setup(group: &str, cluster: u64, lease: Duration) -> Setup {
         config_hash: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;
