@@ -102,6 +102,10 @@ pub struct Site {
     pub disk_busy_until: u64,
     /// How long a sync takes at most.
     pub sync_max: Duration,
+    /// Whether the disk refuses to take anything.
+    pub is_full: bool,
+    /// What the disk refused, which a witness orders again when it is asked the next time.
+    pub refused: Option<(u64, StoredState)>,
     /// Its process.
     pub life: Life,
     /// Counts its processes.

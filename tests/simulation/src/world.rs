@@ -84,6 +84,7 @@ enum Event {
     Send { site: VoterId, epoch: Epoch },
     Arrive { epoch: Epoch },
     Restart { site: VoterId },
+    Space { site: VoterId },
     Chores { site: VoterId },
     Shrink { by: VoterId, voter: VoterId },
     EndOfService { site: VoterId },
@@ -245,6 +246,7 @@ impl World {
             if let Some(site) = self.sites.get_mut(id) {
                 site.sync_max = Duration::from_millis(1);
                 site.evidence = true;
+                site.is_full = false;
                 site.disk_busy_until = site.disk_busy_until.min(self.now);
                 site.frozen_until = site.frozen_until.min(self.now);
                 let (waiting, incarnation) = (site.unsynced.len(), site.incarnation);
@@ -275,7 +277,8 @@ impl World {
         while self.now < end && !self.is_settled() {
             self.advance(step);
             for rank in 0..self.plan.nodes {
-                if self.machine(rank).is_some_and(Machine::is_paused) {
+                let is_faulted = self.state(rank) == Some(NodeState::Faulted);
+                if is_faulted || self.machine(rank).is_some_and(Machine::is_paused) {
                     self.order(rank, Order::Resume);
                 }
                 // The pin is stored: a node that came up after the order to leave is in maintenance again.
@@ -369,6 +372,7 @@ impl World {
                 self.field.write(epoch, token, self.now);
             }
             Event::Restart { site } => self.start(site),
+            Event::Space { site } => self.on_space(site),
             Event::Chores { site } => self.on_chores(site),
             Event::Shrink { by, voter } => self.on_shrink(by, voter),
             Event::EndOfService { site } => self.on_end_of_service(site),
@@ -470,6 +474,7 @@ impl Event {
             Event::Deliver { to, .. } => Some(*to),
             Event::Arrive { .. }
             | Event::Restart { .. }
+            | Event::Space { .. }
             | Event::Kill { .. }
             | Event::Flap { .. }
             | Event::Trouble => None,
@@ -488,6 +493,8 @@ fn new_site(id: VoterId, random: &mut Random) -> Site {
         unsynced: Vec::new(),
         disk_busy_until: 0,
         sync_max: Duration::from_millis(2),
+        is_full: false,
+        refused: None,
         life: Life::Dead,
         incarnation: Incarnation(0),
         frozen_until: 0,

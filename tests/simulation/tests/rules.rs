@@ -59,7 +59,7 @@ fn world(rule: Rule, seed: u64) -> World {
         | Rule::Guard
         | Rule::WordOfThisProcess
         | Rule::NoSelfPromotion => {
-            let faults = Faults { voters: false, health: false, ..Faults::ALL };
+            let faults = Faults { voters: false, health: false, full_disks: false, ..Faults::ALL };
             World::run(Plan { faults, ..Plan::pair() }, seed)
         }
     }

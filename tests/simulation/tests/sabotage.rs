@@ -6,7 +6,7 @@ use twinhub_simulation::{Faults, Finding, Plan, Sabotage, find};
 
 fn without(sabotage: Sabotage) -> impl Fn(u64) -> Plan {
     // The kinds of trouble that these rules are about, and no others between them.
-    let faults = Faults { voters: false, health: false, ..Faults::ALL };
+    let faults = Faults { voters: false, health: false, full_disks: false, ..Faults::ALL };
     move |_| Plan { sabotage, faults, ..Plan::pair() }
 }
 

@@ -43,6 +43,7 @@ impl World {
         site.evidence_told = (true, 0);
         site.seen_told = None;
         site.unsynced.clear();
+        site.refused = None;
         site.disk_busy_until = self.now;
         let incarnation = site.incarnation;
         site.life = match id {
@@ -199,6 +200,9 @@ impl World {
             return;
         }
         let (ticket, state) = site.unsynced.remove(0);
+        if site.is_full {
+            return self.on_refused(id, ticket, state);
+        }
         if !lies {
             self.check_record(id, &state);
             if let Some(site) = self.sites.get_mut(id) {
@@ -211,6 +215,17 @@ impl World {
             self.carry_out_votes(id, outputs);
         } else {
             self.input(id, Input::Persisted { ticket });
+        }
+    }
+
+    /// A node that can promise nothing stops; a witness orders it again.
+    fn on_refused(&mut self, id: VoterId, ticket: u64, state: StoredState) {
+        let Some(site) = self.sites.get_mut(id) else { return };
+        if let Life::Witness(_) = site.life {
+            let is_newest = site.unsynced.is_empty();
+            site.refused = is_newest.then_some((ticket, state));
+        } else {
+            self.input(id, Input::SelfCheckFailed { what: "no space left on device".to_owned() });
         }
     }
 

@@ -17,6 +17,12 @@ impl World {
         match &mut site.life {
             Life::Witness(voter) => {
                 let outputs = voter.handle(from, message, shown);
+                let refused = site.refused.take();
+                if let Some((ticket, state)) = refused
+                    && !outputs.iter().any(|output| matches!(output, VoterOutput::Persist { .. }))
+                {
+                    self.store(to, ticket, state);
+                }
                 self.carry_out_votes(to, outputs);
             }
             Life::Node(machine) => {

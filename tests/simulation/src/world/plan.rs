@@ -20,6 +20,8 @@ pub struct Faults {
     pub force: bool,
     /// Disks are slow.
     pub slow_disks: bool,
+    /// Disks refuse to take anything, until there is space again.
+    pub full_disks: bool,
     /// Reference hosts and field probes fall silent.
     pub blindness: bool,
     /// Operators shrink and grow voters, and witnesses stop in order.
@@ -38,6 +40,7 @@ impl Faults {
         orders: true,
         force: false,
         slow_disks: true,
+        full_disks: true,
         blindness: true,
         voters: true,
         health: true,
@@ -51,6 +54,7 @@ impl Faults {
         orders: false,
         force: false,
         slow_disks: false,
+        full_disks: false,
         blindness: false,
         voters: false,
         health: false,
@@ -58,7 +62,13 @@ impl Faults {
 
     /// Whether nothing keeps a message or a process from going on.
     pub(crate) fn lets_everyone_hear(self) -> bool {
-        !(self.noise || self.cuts || self.crashes || self.freezes || self.slow_disks || self.voters)
+        !(self.noise
+            || self.cuts
+            || self.crashes
+            || self.freezes
+            || self.slow_disks
+            || self.full_disks
+            || self.voters)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twinhub_model::NodeRank;
-use twinhub_redundancy::{Input, Message, Order, VoterId};
+use twinhub_redundancy::{Input, Message, NodeState, Order, VoterId};
 
 use super::{Event, Faults, Plan, World, nanos};
 use crate::net::Quality;
@@ -82,7 +82,14 @@ impl World {
         let pause = lease / 4 + self.random.below(lease * 3);
         self.push(self.now + pause, Event::Trouble);
         let faults = self.plan.faults;
-        let kinds = 8 + u64::from(faults.voters) + u64::from(faults.health);
+        // What a plan may leave out takes no share of the trouble there.
+        let more = [
+            (faults.voters, World::trouble_voters as fn(&mut World)),
+            (faults.health, World::trouble_health),
+            (faults.full_disks, World::trouble_full_disk),
+        ];
+        let mut more = more.into_iter().filter(|(is_on, _)| *is_on);
+        let kinds = 8 + more.clone().count() as u64;
         match self.random.below(kinds) {
             0 if faults.noise => self.trouble_noise(),
             1 | 2 if faults.cuts => self.trouble_cuts(),
@@ -91,8 +98,11 @@ impl World {
             5 if faults.orders => self.trouble_order(),
             6 if faults.slow_disks => self.trouble_disk(),
             7 if faults.blindness => self.trouble_blindness(),
-            8 if faults.voters => self.trouble_voters(),
-            8 | 9 if faults.health => self.trouble_health(),
+            kind @ 8.. => {
+                if let Some((_, happen)) = usize::try_from(kind - 8).ok().and_then(|index| more.nth(index)) {
+                    happen(self);
+                }
+            }
             _ => {}
         }
     }
@@ -219,6 +229,27 @@ impl World {
             site.sync_max = most;
         }
         self.note(&format!("-- {id} syncs within {most:?}"));
+    }
+
+    fn trouble_full_disk(&mut self) {
+        let id = self.any_site();
+        let Some(site) = self.sites.get_mut(id).filter(|site| !site.is_full) else { return };
+        site.is_full = true;
+        self.note(&format!("-- {id} has a full disk"));
+        let at = self.now + self.random.below(self.lease() * 4);
+        self.push(at, Event::Space { site: id });
+    }
+
+    /// Somebody made space and lets a node that stopped for it take part again.
+    pub(super) fn on_space(&mut self, id: VoterId) {
+        let Some(site) = self.sites.get_mut(id).filter(|site| site.is_full) else { return };
+        site.is_full = false;
+        self.note(&format!("-- {id} has space again"));
+        if let Some(rank) = id.node().map(|NodeRank(rank)| rank)
+            && self.state(rank) == Some(NodeState::Faulted)
+        {
+            self.order(rank, Order::Resume);
+        }
     }
 
     fn trouble_blindness(&mut self) {
