@@ -6,7 +6,7 @@ use minicbor::bytes::{ByteArray, ByteVec};
 use minicbor::{Decode, Encode};
 use twinhub_model::Timestamp;
 
-use crate::document::Kind;
+use crate::kind::Kind;
 use crate::role::Role;
 
 /// A SHA-256.

@@ -3,7 +3,8 @@
 use minicbor::{Decode, Encode};
 
 use crate::body::Body;
-use crate::document::{Conflict, Kind};
+use crate::document::Conflict;
+use crate::kind::Kind;
 
 /// Something that somebody did.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -1,6 +1,6 @@
 //! What can be wrong.
 
-use crate::document::Kind;
+use crate::kind::Kind;
 
 /// Why bytes are not usable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

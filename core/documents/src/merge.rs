@@ -4,7 +4,8 @@ use twinhub_model::{Position, Timestamp};
 
 use crate::body::Body;
 use crate::change::{Action, Change};
-use crate::document::{Conflict, Document, Kind};
+use crate::document::{Conflict, Document};
+use crate::kind::Kind;
 use crate::state::Documents;
 
 /// What the writer is to be told after a split.

@@ -7,9 +7,10 @@ use twinhub_model::{Position, Timestamp};
 use crate::audit::AuditEntry;
 use crate::body::{Body, Digest, Session, Token, User};
 use crate::change::{Action, Change};
-use crate::document::{Conflict, Document, Kind};
+use crate::document::{Conflict, Document};
 use crate::entry::Entry;
 use crate::error::Refusal;
+use crate::kind::Kind;
 use crate::limits;
 
 mod check;

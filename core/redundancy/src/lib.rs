@@ -45,6 +45,7 @@ mod message;
 mod outbox;
 mod output;
 mod peer;
+mod policy;
 mod protocol;
 mod reason;
 mod rule;
@@ -62,10 +63,11 @@ pub use members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp}
 pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView, Peers};
+pub use policy::{Failback, Policy};
 pub use reason::Reason;
 #[cfg(twinhub_sabotage)]
 pub use rule::Rule;
-pub use setup::{Failback, NodeInfo, Policy, Setup, SetupError, VOTERS_MAX, VoterId};
+pub use setup::{NodeInfo, Setup, SetupError, VOTERS_MAX, VoterId};
 pub use state::NodeState;
 pub use stored::{Grant, Hold, Pins, StoredState};
 pub use timers::{Profile, TimerRule, Timers};

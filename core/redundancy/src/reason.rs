@@ -6,7 +6,8 @@ use serde::Serialize;
 use twinhub_model::{Epoch, Incarnation, Moment, NodeRank, Position};
 
 use crate::members::Ground;
-use crate::setup::{Policy, VoterId};
+use crate::policy::Policy;
+use crate::setup::VoterId;
 
 /// Why something changed: one sentence with its numbers, for log, status, history and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

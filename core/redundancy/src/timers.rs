@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use crate::policy::Policy;
 use crate::rule::Rule;
-use crate::setup::Policy;
 
 use serde::{Deserialize, Serialize};
 

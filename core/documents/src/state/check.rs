@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::Documents;
 use crate::body::{Body, Configuration};
 use crate::change::{Action, Change};
-use crate::document::Kind;
 use crate::error::Refusal;
+use crate::kind::Kind;
 use crate::limits;
 
 /// The one configuration of a site.

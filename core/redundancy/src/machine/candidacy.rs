@@ -6,8 +6,9 @@ use twinhub_model::{Epoch, Moment, NodeRank, Position};
 
 use super::election::Election;
 use super::{Machine, Urgent};
+use crate::policy::Policy;
 use crate::reason::{Reason, millis};
-use crate::setup::{NodeInfo, Policy, VoterId};
+use crate::setup::{NodeInfo, VoterId};
 use crate::state::NodeState;
 
 impl Machine {

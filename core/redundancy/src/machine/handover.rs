@@ -11,8 +11,9 @@ use crate::epoch::is_of;
 use crate::health::SCORE_MAX;
 use crate::message::{Message, MoveCause, TransferToken};
 use crate::output::Action;
+use crate::policy::Failback;
 use crate::reason::{Reason, millis};
-use crate::setup::{Failback, VoterId};
+use crate::setup::VoterId;
 use crate::state::NodeState;
 
 /// A planned end of acting.

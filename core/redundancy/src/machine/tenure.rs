@@ -10,9 +10,10 @@ use crate::agenda::Timer;
 use crate::members::Electorate;
 use crate::message::{Message, MoveCause, RefusalCause, TransferToken};
 use crate::output::Action;
+use crate::policy::Policy;
 use crate::reason::{Reason, millis};
 use crate::rule::Rule;
-use crate::setup::{Policy, VoterId};
+use crate::setup::VoterId;
 use crate::state::NodeState;
 use crate::voter_set::VoterSet;
 

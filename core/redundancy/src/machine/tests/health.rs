@@ -3,7 +3,7 @@
 use super::*;
 use crate::health::{InterfaceSight, Sight};
 use crate::message::MoveCause;
-use crate::setup::Failback;
+use crate::policy::Failback;
 
 fn score_token(from: NodeRank, counter: u64, to: NodeRank) -> Message {
     let (epoch, cause) = (epoch_of(from, counter), MoveCause::Score { mine: 60, theirs: 100 });
