@@ -460,6 +460,7 @@ impl Assembly<'_> {
     fn history(&mut self, file: &File) -> History {
         let retain = span(file.history.retain.as_ref(), Duration::from_secs(400 * 86_400));
         let max_bytes = bytes(file.history.max_size.as_ref(), 10_000_000_000);
+        let sync_rate = bytes(file.history.sync_rate.as_ref(), 16 << 20);
         if retain < Duration::from_secs(3600) {
             let place = ["history".into(), "retain".into()];
             self.error(&place, "`history.retain` is too short".to_owned(), "here", "write \"1h\" or more");
@@ -469,7 +470,12 @@ impl Assembly<'_> {
             let help = "write \"16MiB\" or more";
             self.error(&place, "`history.max_size` is too small".to_owned(), "here", help);
         }
-        History { retain, max_bytes }
+        if sync_rate < 64 << 10 {
+            let place = ["history".into(), "sync_rate".into()];
+            let help = "write \"64KiB\" or more per second";
+            self.error(&place, "`history.sync_rate` is too small".to_owned(), "here", help);
+        }
+        History { retain, max_bytes, sync_rate }
     }
 
     pub(crate) fn identifier(&mut self, place: &[Step<'_>], what: &str, text: &str) {

@@ -567,11 +567,14 @@ pub struct History {
     /// Size of all files; the oldest are removed. Default `10GB`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_size: Option<Size>,
+    /// So much per second is fetched from another node of what this one lacks; live values come first. Default `16MiB`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_rate: Option<Size>,
 }
 
 impl History {
     /// Nothing is set: left out, so that such a file has the hash it always had.
     fn is_empty(&self) -> bool {
-        self.retain.is_none() && self.max_size.is_none()
+        self.retain.is_none() && self.max_size.is_none() && self.sync_rate.is_none()
     }
 }

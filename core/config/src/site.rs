@@ -495,4 +495,6 @@ pub struct History {
     pub retain: Duration,
     /// Size of all files.
     pub max_bytes: u64,
+    /// Bytes per second that are fetched from another node of what this one lacks.
+    pub sync_rate: u64,
 }

@@ -1,9 +1,10 @@
 //! Joining small files into larger ones, a little at a time.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use twinhub_model::Timestamp;
+use twinhub_model::{Position, Timestamp};
 use twinhub_store::Medium;
 
 use crate::block::BLOCK_ROWS_MAX;
@@ -68,8 +69,11 @@ impl Compaction {
     ) -> Result<Compaction, HistoryError> {
         let first = files.iter().map(|file| file.head.first).min().unwrap_or(0);
         let last = files.iter().map(|file| file.head.last).max().unwrap_or(0);
-        let cursors = files.last().map(|file| file.head.cursors.clone()).unwrap_or_default();
-        let writer = FileWriter::create(medium, dir, Head { first, last, cursors })?;
+        let newest = files.last().map(|file| &file.head);
+        let cursors = newest.map(|head| head.cursors.clone()).unwrap_or_default();
+        let gaps = newest.map(|head| head.gaps.clone()).unwrap_or_default();
+        let lows = lowest(&files);
+        let writer = FileWriter::create(medium, dir, Head { first, last, cursors, gaps, lows })?;
         let inputs = files.into_iter().map(|file| Input { file, next: 0, item: None }).collect();
         Ok(Compaction { inputs, writer, shared })
     }
@@ -161,6 +165,18 @@ impl Compaction {
         }
         self.writer.rows(key, &gathered)
     }
+}
+
+/// The lowest record of each group in any of the files; `None` if one does not say.
+fn lowest(files: &[Arc<BlockFile>]) -> Option<Vec<(String, Position)>> {
+    let mut lows: BTreeMap<&str, Position> = BTreeMap::new();
+    for file in files {
+        for (group, low) in file.head.lows.as_ref()? {
+            let known = lows.entry(group).or_insert(*low);
+            *known = (*known).min(*low);
+        }
+    }
+    Some(lows.into_iter().map(|(group, low)| (group.to_owned(), low)).collect())
 }
 
 /// Where the blocks end that overlap with the one at `at`, directly or through others.

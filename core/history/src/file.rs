@@ -1,7 +1,7 @@
 //! A sealed file: written once, renamed into place when it is on the disk, never changed.
 //!
 //! ```text
-//! head      magic | format u16 | length u32 | first and last seal, how far each journal is in it | crc32
+//! head      magic | format u16 | length u32 | first and last seal, cursors, gaps, lowest records | crc32
 //! blocks    mark | length u32 | crc32 | item key | columns         by hash of the key, then by time
 //! records   for each item: key | its blocks: place, length, statistics | crc32
 //! directory for each item: hash u64 | place u64 | length u32
@@ -18,13 +18,14 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use twinhub_model::{Epoch, Position, Timestamp};
+use twinhub_model::{Position, Timestamp};
 
 use crate::bytes::{Broken, Reader, put_sized, put_u64};
+use crate::gap::{self, Gap};
 
-pub(crate) use self::read::{BlockFile, Entry, ItemRecord};
+pub(crate) use self::read::{BlockFile, Entry, ItemRecord, check_frame, parts_of};
 pub(crate) use self::salvage::salvage;
-pub(crate) use self::write::{FileWriter, Finished};
+pub(crate) use self::write::{FileWriter, Finished, put_frame};
 
 const MAGIC: [u8; 8] = *b"TWINHIST";
 const FORMAT: u16 = 1;
@@ -52,6 +53,10 @@ pub(crate) struct Head {
     pub(crate) last: u64,
     /// How far each group's journal is in it and all files before.
     pub(crate) cursors: Vec<(String, Position)>,
+    /// What is missing in it and all files before.
+    pub(crate) gaps: Vec<Gap>,
+    /// The lowest record of each group's journal that a row of it came with; `None` if that is not known.
+    pub(crate) lows: Option<Vec<(String, Position)>>,
 }
 
 /// What a file holds.
@@ -87,8 +92,18 @@ impl Head {
         put_u64(&mut payload, self.cursors.len() as u64);
         for (group, position) in &self.cursors {
             put_sized(&mut payload, group.as_bytes());
-            put_u64(&mut payload, position.epoch.0);
-            put_u64(&mut payload, position.seq);
+            gap::put_position(&mut payload, *position);
+        }
+        put_u64(&mut payload, self.gaps.len() as u64);
+        for gap in &self.gaps {
+            gap.put(&mut payload);
+        }
+        if let Some(lows) = &self.lows {
+            put_u64(&mut payload, lows.len() as u64);
+            for (group, position) in lows {
+                put_sized(&mut payload, group.as_bytes());
+                gap::put_position(&mut payload, *position);
+            }
         }
         let mut out = Vec::from(MAGIC);
         out.extend_from_slice(&FORMAT.to_le_bytes());
@@ -104,16 +119,39 @@ impl Head {
         let mut reader = Reader::new(payload);
         let first = reader.u64(WHAT)?;
         let last = reader.u64(WHAT)?;
-        let count = reader.size(WHAT)?;
-        let mut cursors = Vec::new();
-        for _ in 0..count {
-            let group = reader.text(WHAT)?.to_owned();
-            let epoch = Epoch(reader.u64(WHAT)?);
-            cursors.push((group, Position::new(epoch, reader.u64(WHAT)?)));
+        let cursors = read_positions(&mut reader)?;
+        let mut gaps = Vec::new();
+        if !reader.is_empty() {
+            for _ in 0..reader.size(WHAT)? {
+                gaps.push(Gap::read(&mut reader)?);
+            }
         }
+        let lows = if reader.is_empty() { None } else { Some(read_positions(&mut reader)?) };
         reader.finish(WHAT)?;
-        Ok(Head { first, last, cursors })
+        Ok(Head { first, last, cursors, gaps, lows })
     }
+
+    /// Whether a row may be in the file that came with a record behind `after` and up to `through`.
+    pub(crate) fn may_have(&self, group: &str, after: Position, through: Position) -> bool {
+        let of = |list: &[(String, Position)]| {
+            list.iter().find(|(known, _)| known == group).map(|(_, position)| *position)
+        };
+        let is_low_enough = match &self.lows {
+            Some(lows) => of(lows).is_some_and(|low| low <= through),
+            None => true,
+        };
+        is_low_enough && of(&self.cursors).is_none_or(|cursor| cursor > after || cursor == Position::START)
+    }
+}
+
+fn read_positions(reader: &mut Reader<'_>) -> Result<Vec<(String, Position)>, Broken> {
+    const WHAT: &str = "the head of the file";
+    let mut found = Vec::new();
+    for _ in 0..reader.size(WHAT)? {
+        let group = reader.text(WHAT)?.to_owned();
+        found.push((group, gap::read_position(reader)?));
+    }
+    Ok(found)
 }
 
 /// The name of the file that holds these seals.

@@ -15,6 +15,9 @@
 //! A row is the same row on whatever way it came if [`RowId`] is the same: item, source time, record of the journal
 //! (whose epoch names the node) and place in it. Queries, seals and joins treat rows as a set of these.
 //!
+//! What the journal does not have any more, or lost to damage, is a [`Gap`]. Gaps are in the heads of files, too, with how
+//! far a copy of another node's history has come, so that a copy goes on after a crash.
+//!
 //! - [`Store`]: the one writer; it knows no clock and no thread, the caller says when to seal, join and delete;
 //! - [`Reader`]: queries from any thread, over files and memory as of one moment;
 //! - [`Rows`], [`Aggregates`]: answers, one row or bucket after the other. An index says of each block what it comes
@@ -33,8 +36,11 @@ mod block;
 mod bytes;
 mod columns;
 mod compact;
+mod copy;
 mod error;
+mod exchange;
 mod file;
+mod gap;
 mod merge;
 mod pending;
 mod query;
@@ -47,8 +53,11 @@ mod tests;
 pub use aggregate::{Aggregates, Bucket};
 pub use block::BLOCK_ROWS_MAX;
 pub use bytes::Broken;
+pub use copy::{Lack, Portion, Range, read_blocks};
 pub use error::HistoryError;
+pub use exchange::Exchange;
+pub use gap::{GAPS_MAX, Gap, Place};
 pub use query::{Query, Reader, Rows, Totals};
 pub use row::{Row, RowId};
 pub use stats::{Numbers, Stats};
-pub use store::{Damage, Deleted, Recovery, Slot, Store, StoreOptions};
+pub use store::{Damage, Deleted, Filled, Recovery, Slot, Store, StoreOptions};

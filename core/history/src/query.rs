@@ -193,7 +193,7 @@ impl Iterator for Rows {
 }
 
 /// The smallest identity behind this one.
-fn after_id(id: RowId) -> RowId {
+pub(crate) fn after_id(id: RowId) -> RowId {
     if let Some(place) = id.place.checked_add(1) {
         return RowId { place, ..id };
     }

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use twinhub_model::{Position, Quality, Sample, SampleFlags, Timestamp, Value};
+use twinhub_model::{Epoch, Position, Quality, Sample, SampleFlags, Timestamp, Value};
 
 /// A value as the history keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,13 @@ pub struct RowId {
 }
 
 impl RowId {
+    /// Behind every row.
+    pub(crate) const LAST: RowId = RowId {
+        source: Timestamp(i64::MAX),
+        position: Position::new(Epoch(u64::MAX), u64::MAX),
+        place: u32::MAX,
+    };
+
     /// Before every row at or after `time`.
     pub const fn at(time: Timestamp) -> RowId {
         RowId { source: time, position: Position::START, place: 0 }

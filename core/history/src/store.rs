@@ -14,6 +14,7 @@ use twinhub_store::{Disk, Medium};
 use crate::compact::{Compaction, Done};
 use crate::error::io_error;
 use crate::file::{BlockFile, DAMAGED, FileWriter, Head, aside, hash_of, sync_dir};
+use crate::gap::{self, Gap, Place};
 use crate::merge::Part;
 use crate::pending::Pending;
 use crate::{HistoryError, Reader, Row};
@@ -59,16 +60,21 @@ pub struct Store {
     medium: Arc<dyn Medium>,
     _lock: File,
     shared: Arc<Shared>,
-    /// How far each group's journal is in memory or files.
-    cursors: BTreeMap<String, Position>,
     /// How far each group's journal is in files.
     sealed: BTreeMap<String, Position>,
+    /// The lowest record of each group that a row in memory came with.
+    lows: BTreeMap<String, Position>,
+    /// What the files say is missing.
+    sealed_gaps: Vec<Gap>,
     next_seal: u64,
     /// Slots by the hash of their keys.
     order: Vec<(u64, Arc<str>, u32)>,
     pending_bytes: usize,
     compaction: Option<Compaction>,
 }
+
+/// Sealed files, in the order of their seals.
+pub(crate) type Files = Arc<Vec<Arc<BlockFile>>>;
 
 /// What writer and readers share.
 #[derive(Debug, Default)]
@@ -82,8 +88,11 @@ pub(crate) struct State {
     pub(crate) pending: Vec<Pending>,
     /// Rows on their way to a file.
     pub(crate) frozen: Option<Arc<Frozen>>,
-    /// In the order of their seals.
-    pub(crate) files: Arc<Vec<Arc<BlockFile>>>,
+    pub(crate) files: Files,
+    /// What is missing.
+    pub(crate) gaps: Vec<Gap>,
+    /// How far each group's journal was taken.
+    pub(crate) cursors: BTreeMap<String, Position>,
     damage: VecDeque<Damage>,
 }
 
@@ -91,6 +100,19 @@ pub(crate) struct State {
 pub(crate) struct Frozen {
     pub(crate) slots: Vec<Pending>,
     cursors: BTreeMap<String, Position>,
+    gaps: Vec<Gap>,
+    lows: BTreeMap<String, Position>,
+}
+
+/// How far a gap is filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filled {
+    /// The records up to here were taken.
+    Through(Position),
+    /// A copy has come up to this place.
+    Copied(Place),
+    /// Nothing is missing any more but what is between these positions, of which a copy has come so far.
+    But(Vec<(Position, Position)>, Option<Place>),
 }
 
 /// Something that is not what was written.
@@ -123,7 +145,7 @@ impl Shared {
     }
 
     /// The files, and an item's rows in memory, as of one moment.
-    pub(crate) fn look(&self, item: &str) -> (Arc<Vec<Arc<BlockFile>>>, Vec<Row>) {
+    pub(crate) fn look(&self, item: &str) -> (Files, Vec<Row>) {
         let state = self.state();
         let files = Arc::clone(&state.files);
         let Some(slot) = state.slots.get(item).map(|slot| *slot as usize) else {
@@ -139,6 +161,20 @@ impl Shared {
             part.read(&mut rows).ok();
         }
         (files, rows)
+    }
+
+    /// The files, and the items with rows in memory in the order of files, as of one moment.
+    pub(crate) fn all(&self) -> (Files, Vec<(u64, Arc<str>)>) {
+        let state = self.state();
+        let frozen = state.frozen.as_ref();
+        let has_rows = |slot: usize| {
+            let frozen = frozen.and_then(|frozen| frozen.slots.get(slot));
+            state.pending.get(slot).into_iter().chain(frozen).any(|pending| pending.rows() > 0)
+        };
+        let there = state.slots.iter().filter(|(_, slot)| has_rows(**slot as usize));
+        let mut keys: Vec<(u64, Arc<str>)> = there.map(|(key, _)| (hash_of(key), Arc::clone(key))).collect();
+        keys.sort_unstable();
+        (Arc::clone(&state.files), keys)
     }
 
     pub(crate) fn report(&self, damage: Damage) {
@@ -170,21 +206,27 @@ impl Store {
         fs::create_dir_all(&options.dir).map_err(io_error("create folder", &options.dir))?;
         let lock = recover::lock(&options.dir)?;
         let (files, recovery) = recover::recover(&options.dir, &medium)?;
-        let mut sealed: BTreeMap<String, Position> = BTreeMap::new();
-        for (group, position) in files.iter().flat_map(|file| &file.head.cursors) {
-            let known = sealed.entry(group.clone()).or_insert(*position);
-            *known = (*known).max(*position);
-        }
+        // The newest says it all; a head that was damaged says nothing.
+        let newest = files.iter().rfind(|file| !file.head.cursors.is_empty()).map(|file| &file.head);
+        let sealed: BTreeMap<String, Position> =
+            newest.into_iter().flat_map(|head| head.cursors.clone()).collect();
+        let sealed_gaps = newest.map(|head| head.gaps.clone()).unwrap_or_default();
         let next_seal = files.iter().map(|file| file.head.last + 1).max().unwrap_or(1);
         let shared = Shared::default();
-        shared.state().files = Arc::new(files);
+        {
+            let mut state = shared.state();
+            state.files = Arc::new(files);
+            state.cursors.clone_from(&sealed);
+            state.gaps.clone_from(&sealed_gaps);
+        }
         let store = Store {
             options,
             medium,
             _lock: lock,
             shared: Arc::new(shared),
-            cursors: sealed.clone(),
             sealed,
+            lows: BTreeMap::new(),
+            sealed_gaps,
             next_seal,
             order: Vec::new(),
             pending_bytes: 0,
@@ -220,26 +262,101 @@ impl Store {
     /// Takes what a group's journal holds up to `through`. Records must come in the order of the journal, each once: the
     /// caller reads on behind [`Store::cursor`].
     pub fn append(&mut self, group: &str, through: Position, rows: impl IntoIterator<Item = (Slot, Row)>) {
+        let mut state = self.push(group, rows);
+        match state.cursors.get_mut(group) {
+            Some(cursor) => *cursor = (*cursor).max(through),
+            None => {
+                state.cursors.insert(group.to_owned(), through);
+            }
+        }
+    }
+
+    /// Goes on behind `resume`: what is between it and `after` is not in the journal, and is missing.
+    pub fn skip(&mut self, group: &str, after: Position, resume: Position) {
+        self.append(group, resume, []);
+        gap::add(&mut self.shared.state().gaps, group, after, resume);
+    }
+
+    /// Takes rows of a gap, in any order, and how far it is filled with them. `through` is the gap's end; nothing happens
+    /// to gaps that are not known.
+    pub fn fill(
+        &mut self,
+        group: &str,
+        through: Position,
+        rows: impl IntoIterator<Item = (Slot, Row)>,
+        filled: Filled,
+    ) {
+        let mut state = self.push(group, rows);
+        let gaps = &mut state.gaps;
+        let Some(at) = gaps.iter().position(|gap| gap.group == group && gap.through == through) else {
+            return;
+        };
+        match filled {
+            Filled::Through(position) if position < through => {
+                gaps[at].after = gaps[at].after.max(position);
+            }
+            Filled::Through(_) => {
+                gaps.remove(at);
+            }
+            Filled::Copied(place) => gaps[at].copied = Some(place),
+            Filled::But(rest, copied) => {
+                let gap = gaps.remove(at);
+                for (after, through) in gap::inside(rest, gap.after, gap.through) {
+                    gap::add(gaps, group, after, through);
+                    if let Some(new) =
+                        gaps.iter_mut().find(|gap| gap.group == group && gap.through == through)
+                    {
+                        new.copied.clone_from(&copied);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Forgets how far a group's journal was taken: it is followed no more, and nothing of it is missing.
+    pub fn forget(&mut self, group: &str) {
         let mut state = self.shared.state();
+        if let Some(cursor) = state.cursors.get_mut(group) {
+            *cursor = Position::START;
+        }
+        state.gaps.retain(|gap| gap.group != group);
+    }
+
+    /// What is missing.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.shared.state().gaps.clone()
+    }
+
+    /// Groups whose journals are, or were, followed.
+    pub fn groups(&self) -> Vec<String> {
+        self.shared.state().cursors.keys().cloned().collect()
+    }
+
+    fn push(&mut self, group: &str, rows: impl IntoIterator<Item = (Slot, Row)>) -> MutexGuard<'_, State> {
+        let mut state = self.shared.state();
+        let mut low = None;
         for (slot, row) in rows {
             if let Some(pending) = state.pending.get_mut(slot.0 as usize) {
                 let before = pending.bytes();
                 pending.push(&row);
                 self.pending_bytes += pending.bytes() - before;
+                low = Some(low.map_or(row.position, |low: Position| low.min(row.position)));
             }
         }
-        drop(state);
-        match self.cursors.get_mut(group) {
-            Some(cursor) => *cursor = (*cursor).max(through),
-            None => {
-                self.cursors.insert(group.to_owned(), through);
+        if let Some(low) = low {
+            match self.lows.get_mut(group) {
+                Some(known) => *known = (*known).min(low),
+                None => {
+                    self.lows.insert(group.to_owned(), low);
+                }
             }
         }
+        state
     }
 
     /// How far a group's journal was taken.
     pub fn cursor(&self, group: &str) -> Position {
-        self.cursors.get(group).copied().unwrap_or(Position::START)
+        self.shared.state().cursors.get(group).copied().unwrap_or(Position::START)
     }
 
     /// How far a group's journal is in files: nothing before is needed any more.
@@ -270,7 +387,14 @@ impl Store {
     pub fn seal(&mut self) -> Result<bool, HistoryError> {
         let Some(frozen) = self.freeze() else { return Ok(false) };
         let seal = self.next_seal;
-        let head = Head { first: seal, last: seal, cursors: frozen.cursors.clone().into_iter().collect() };
+        let list = |map: &BTreeMap<String, Position>| map.clone().into_iter().collect();
+        let head = Head {
+            first: seal,
+            last: seal,
+            cursors: list(&frozen.cursors),
+            gaps: frozen.gaps.clone(),
+            lows: Some(list(&frozen.lows)),
+        };
         let mut writer = FileWriter::create(&self.medium, &self.options.dir, head)?;
         if let Err(error) = write_slots(&mut writer, &self.order, &frozen.slots) {
             writer.discard();
@@ -280,6 +404,7 @@ impl Store {
         let file = Arc::new(BlockFile::open(&finished.path)?);
         self.next_seal = seal + 1;
         self.sealed.clone_from(&frozen.cursors);
+        self.sealed_gaps.clone_from(&frozen.gaps);
         let mut state = self.shared.state();
         let mut files = Vec::clone(&state.files);
         files.push(file);
@@ -367,14 +492,16 @@ impl Store {
     fn freeze(&mut self) -> Option<Arc<Frozen>> {
         let mut state = self.shared.state();
         if state.frozen.is_none() {
-            if self.cursors == self.sealed {
+            if state.cursors == self.sealed && state.gaps == self.sealed_gaps {
                 return None;
             }
             let empty = vec![Pending::default(); state.pending.len()];
             let slots = std::mem::replace(&mut state.pending, empty);
             self.pending_bytes = 0;
             self.order.sort_unstable();
-            state.frozen = Some(Arc::new(Frozen { slots, cursors: self.cursors.clone() }));
+            let lows = std::mem::take(&mut self.lows);
+            let (cursors, gaps) = (state.cursors.clone(), state.gaps.clone());
+            state.frozen = Some(Arc::new(Frozen { slots, cursors, gaps, lows }));
         }
         state.frozen.clone()
     }

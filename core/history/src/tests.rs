@@ -1,6 +1,8 @@
 //! The store against a list of rows, and against bytes that are not what was written.
 
+mod copy;
 mod damage;
+mod gaps;
 mod model;
 
 use proptest::prelude::*;

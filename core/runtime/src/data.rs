@@ -13,6 +13,7 @@ use twinhub_replica::Message;
 use twinhub_wire::{Kind, write_frame};
 
 use crate::error::StartError;
+use crate::history::lines::Lines;
 use crate::inbox::{Inbox, Job};
 use crate::peer::{self, Endpoint, LinkEvent, Manner, Target};
 use crate::shared::{DropCause, Shared};
@@ -59,6 +60,8 @@ impl DataThread {
 pub(crate) struct Data {
     pub(crate) endpoint: Endpoint,
     pub(crate) inboxes: BTreeMap<String, Arc<Inbox>>,
+    /// What nodes say about values of the past.
+    pub(crate) history: Arc<Lines>,
     pub(crate) rank: NodeRank,
     pub(crate) shared: Arc<Shared>,
 }
@@ -100,6 +103,7 @@ impl Data {
         match event {
             LinkEvent::Up { link, .. } => {
                 if let Some(peer) = link.peer.node().filter(|peer| *peer != self.rank) {
+                    self.history.on_up(peer, link.clone());
                     for inbox in self.inboxes.values() {
                         inbox.push(Job::PeerUp { peer, link: link.clone() });
                     }
@@ -107,6 +111,7 @@ impl Data {
             }
             LinkEvent::Down { peer, path, .. } => {
                 if let Some(peer) = peer.node() {
+                    self.history.on_down(peer, path);
                     for inbox in self.inboxes.values() {
                         inbox.push(Job::PeerDown { peer, path });
                     }
@@ -125,6 +130,11 @@ impl Data {
                         let peer = self.shared.name_of(peer);
                         tracing::warn!(peer, error, "unreadable replication message");
                     }
+                }
+            }
+            LinkEvent::Frame { peer, kind: Kind::History, body, .. } => {
+                if let Some(peer) = peer.node() {
+                    self.history.on_frame(peer, &body, &self.shared);
                 }
             }
             LinkEvent::Skipped { peer, frames } => {

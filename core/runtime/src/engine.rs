@@ -366,7 +366,14 @@ impl Engine {
     /// Rebuilds table and tracker from this node's own journal.
     fn recover(&mut self) {
         let mut cursor = Position::START;
+        let mut dictionary = 0;
         loop {
+            let next = self.journal.dictionary_after(cursor);
+            if next != dictionary {
+                // Records that cannot be explained do not give the values either.
+                self.replication.lacks_copy |= self.journal.dictionary(next).is_err();
+                dictionary = next;
+            }
             let (entries, state) = self.read_journal(cursor, 1 << 20);
             for (position, record) in &entries {
                 self.apply(*position, record);

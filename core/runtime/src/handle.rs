@@ -69,7 +69,7 @@ pub(crate) struct Threads {
     pub(crate) data: DataThread,
     pub(crate) control: std::thread::JoinHandle<()>,
     pub(crate) engines: Vec<std::thread::JoinHandle<()>>,
-    pub(crate) history: Option<HistoryThread>,
+    pub(crate) history: HistoryThread,
 }
 
 /// A running node. Clones are the same node.
@@ -437,9 +437,7 @@ impl Handle {
             while !threads.control.is_finished() && clock::now().since(begun) < SHUTDOWN_MAX {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            if let Some(history) = threads.history {
-                history.stop();
-            }
+            threads.history.stop();
             for inbox in inner.inboxes.values() {
                 let (done, ended) = std::sync::mpsc::sync_channel(1);
                 inbox.push(Job::Stop { done });

@@ -6,7 +6,10 @@
 //! ```
 //! Every node follows its own copy of the journal, so that a standby has the history that the active node has.
 
+mod backfill;
 mod follower;
+pub(crate) mod lines;
+mod supply;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,7 +25,10 @@ use twinhub_store::Entry;
 use crate::error::StartError;
 use crate::inbox::Inbox;
 use crate::shared::Shared;
-use crate::view::HistoryView;
+use crate::view::{HistoryCopyView, HistoryView};
+
+use self::backfill::Progress;
+use self::lines::Lines;
 
 /// A follower's question to an engine.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct JournalPart {
     pub(crate) end: PartEnd,
     /// Where the journal ends.
     pub(crate) last: Position,
+    /// How often damage was mended since start: records that were missing may be there.
+    pub(crate) mended: u64,
 }
 
 /// How a part ends.
@@ -56,10 +64,9 @@ pub(crate) enum PartEnd {
     More,
     /// There is no more, or the follower is ahead, as after a crash.
     CaughtUp,
-    /// What follows is not there: deleted, damaged, or it came as a copy.
-    Missing { resume: Position },
-    /// What the follower has behind `resume` was set aside; nothing is missing.
-    SetAside { resume: Position },
+    /// What follows `after` is not there: deleted, damaged, or it came as a copy. `after` is what was asked for, or the
+    /// last record before it that this journal has, if what the follower has behind was set aside.
+    Missing { after: Position, resume: Position },
 }
 
 /// What other threads see of the history.
@@ -74,27 +81,45 @@ pub(crate) struct Shelf {
 struct Status {
     /// Rows taken since start.
     taken: u64,
-    /// Journal records that were gone before they could be read, since start.
+    /// Journal records that no node has any more, since start.
     lost_records: u64,
+    /// Journal records whose values may be missing, and are looked for.
+    gap_records: u64,
     lag_records: u64,
+    /// Rows that came from other nodes, since start.
+    copied: u64,
+    /// How they come on.
+    progress: Option<Progress>,
     /// Why rows wait in memory and journal.
     error: Option<String>,
+}
+
+/// What the follower is told.
+#[derive(Debug)]
+pub(crate) enum Word {
+    /// Another node answered.
+    Answered,
+    Stop,
 }
 
 /// The thread, and how to end it.
 #[derive(Debug)]
 pub(crate) struct HistoryThread {
-    stop: Sender<()>,
-    thread: JoinHandle<()>,
+    words: Sender<Word>,
+    thread: Option<JoinHandle<()>>,
+    lines: Arc<Lines>,
+    supply: JoinHandle<()>,
 }
 
 impl HistoryThread {
     /// Seals what is gathered and waits for the end.
     pub(crate) fn stop(self) {
         // A thread that ended hears nothing.
-        self.stop.send(()).ok();
+        self.words.send(Word::Stop).ok();
+        self.lines.close();
         // A panic was reported when it happened.
-        drop(self.thread.join());
+        drop(self.thread.map(JoinHandle::join));
+        drop(self.supply.join());
     }
 }
 
@@ -117,7 +142,7 @@ impl Shelf {
     }
 
     /// What status and metrics show; `None` if nothing is kept and nothing was.
-    pub(crate) fn view(&self) -> Option<HistoryView> {
+    pub(crate) fn view(&self, shared: &Shared) -> Option<HistoryView> {
         let status = self.status().clone();
         if self.reader.is_none() && status.error.is_none() {
             return None;
@@ -133,6 +158,17 @@ impl Shelf {
             rows_taken: status.taken,
             lag_records: status.lag_records,
             lost_records: status.lost_records,
+            gap_records: status.gap_records,
+            copied_rows: status.copied,
+            copy: status.progress.as_ref().map(|progress| HistoryCopyView {
+                from: shared.name_of(progress.peer),
+                group: progress.group.clone(),
+                rows: progress.rows,
+                rows_per_second: progress.rows_per_second(),
+                done_percent: f64::from(progress.permille) / 10.0,
+                remaining_rows: progress.remaining_rows(),
+                eta_seconds: progress.eta_seconds(),
+            }),
             error: status.error,
         })
     }
@@ -192,6 +228,10 @@ impl Wanted {
         for key in &shelf.historized {
             store.slot(key);
         }
+        // What happens while nothing of a group is kept is not missing later.
+        for group in store.groups().iter().filter(|group| !self.groups.contains(group)) {
+            store.forget(group);
+        }
         shelf.reader = Some(store.reader());
         (shelf, Some(OpenHistory { store, groups: self.groups }))
     }
@@ -202,32 +242,39 @@ impl OpenHistory {
     pub(crate) fn pin(&self, group: &str) -> Option<Position> {
         self.groups.iter().any(|followed| followed == group).then(|| self.store.sealed(group))
     }
+}
 
-    /// Begins to follow.
-    ///
-    /// # Errors
-    /// [`StartError::Thread`].
-    pub(crate) fn start(
-        self,
-        inboxes: impl Iterator<Item = (String, Arc<Inbox>)>,
-        journal_bytes: u64,
-        shelf: &Arc<Shelf>,
-        shared: &Arc<Shared>,
-    ) -> Result<HistoryThread, StartError> {
-        let (stop, stopped) = channel();
-        let feeds = inboxes.filter(|(group, _)| self.groups.contains(group)).collect();
-        let follower = follower::Follower::new(
-            self.store,
-            feeds,
-            journal_bytes,
-            Arc::clone(shelf),
-            Arc::clone(shared),
-            stopped,
-        );
-        let thread = std::thread::Builder::new()
-            .name("history".to_owned())
-            .spawn(move || follower.run())
-            .map_err(|source| StartError::Thread { what: "the history", source })?;
-        Ok(HistoryThread { stop, thread })
-    }
+/// Begins to follow, if there is a history, and to answer other nodes in any case.
+///
+/// # Errors
+/// [`StartError::Thread`].
+pub(crate) fn start(
+    history: Option<OpenHistory>,
+    inboxes: impl Iterator<Item = (String, Arc<Inbox>)>,
+    shelf: &Arc<Shelf>,
+    lines: Arc<Lines>,
+    shared: &Arc<Shared>,
+) -> Result<HistoryThread, StartError> {
+    let (words, told) = channel();
+    lines.tell(words.clone());
+    let supply = supply::spawn(Arc::clone(&lines), shelf.reader.clone(), Arc::clone(shared))?;
+    let thread = history
+        .map(|history| {
+            let feeds = inboxes.filter(|(group, _)| history.groups.contains(group)).collect();
+            let follower = follower::Follower::new(
+                history.store,
+                feeds,
+                shared.site.journal.retain_bytes,
+                Arc::clone(shelf),
+                Arc::clone(shared),
+                told,
+                Arc::clone(&lines),
+            );
+            std::thread::Builder::new()
+                .name("history".to_owned())
+                .spawn(move || follower.run())
+                .map_err(|source| StartError::Thread { what: "the history", source })
+        })
+        .transpose()?;
+    Ok(HistoryThread { words, thread, lines, supply })
 }

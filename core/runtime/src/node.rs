@@ -27,7 +27,8 @@ use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Places, Threads};
-use crate::history::Wanted;
+use crate::history::lines::Lines;
+use crate::history::{self, Wanted};
 use crate::inbox::Inbox;
 use crate::join::Codes;
 use crate::path_test::PathTests;
@@ -158,9 +159,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     }
     let shelf = Arc::new(shelf);
     let doors = inboxes.iter().map(|(group, inbox)| (group.clone(), Arc::clone(inbox)));
-    let history = history
-        .map(|history| history.start(doors, site.journal.retain_bytes, &shelf, &shared))
-        .transpose()?;
+    let lines = Arc::new(Lines::default());
+    let history = history::start(history, doors, &shelf, Arc::clone(&lines), &shared)?;
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
@@ -184,6 +184,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let data = data::Data {
         endpoint: endpoint.clone(),
         inboxes: inboxes.clone(),
+        history: lines,
         rank,
         shared: Arc::clone(&shared),
     };

@@ -90,6 +90,8 @@ pub(crate) enum DropCause {
     Unknown,
     /// It cannot be read.
     Unreadable,
+    /// Too many wait.
+    Full,
 }
 
 impl DropCause {
@@ -97,6 +99,7 @@ impl DropCause {
         match self {
             DropCause::Unknown => "unknown",
             DropCause::Unreadable => "unreadable",
+            DropCause::Full => "full",
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The metrics page, `OpenMetrics` text. Labels are `node group interface plugin peer link` and closed word lists, never
 //! item names, so that the number of series does not grow with the site.
 
+mod history;
+
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -307,11 +309,16 @@ impl Page {
         if let Some(history) = &self.view.cluster.history {
             let records = i64::try_from(history.lag_records).unwrap_or(i64::MAX);
             lag.row(&[("peer", node), ("part", "history")], records);
+            let records = i64::try_from(history.gap_records).unwrap_or(i64::MAX);
+            lag.row(&[("peer", node), ("part", "history_gaps")], records);
         }
         lag.gauge(encoder)?;
         let mut records = Family::new(node, "twinhub_sync_records", "Records replicated");
         for (direction, count) in &self.view.sync_records {
             records.row(&[("part", "journal"), ("direction", direction)], *count);
+        }
+        if let Some(history) = &self.view.cluster.history {
+            records.row(&[("part", "history"), ("direction", "received")], history.copied_rows);
         }
         records.counter(encoder)?;
         let mut orphans = Family::new(
@@ -321,24 +328,6 @@ impl Page {
         );
         orphans.row(&[], self.view.ring_orphans);
         orphans.counter(encoder)
-    }
-
-    fn history(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(history) = &self.view.cluster.history else { return Ok(()) };
-        let node = self.node();
-        let mut rows = Family::new(node, "twinhub_history_rows", "Values taken into the history");
-        rows.row(&[], history.rows_taken);
-        rows.counter(encoder)?;
-        let mut lost = Family::new(
-            node,
-            "twinhub_history_lost_records",
-            "Journal records that were gone before the history could read them",
-        );
-        lost.row(&[], history.lost_records);
-        lost.counter(encoder)?;
-        let mut bytes = Family::new(node, "twinhub_history_bytes", "Size of the history's files");
-        bytes.row(&[], i64::try_from(history.bytes).unwrap_or(i64::MAX));
-        bytes.gauge(encoder)
     }
 
     fn interfaces(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -557,6 +546,8 @@ mod tests {
             "twinhub_peer_rtt_seconds{node=\"main\",peer=\"backup\",link=\"10.0.0.12:7620\"} 0.00025",
             "twinhub_sync_lag_records{node=\"main\",group=\"site\",peer=\"backup\",part=\"journal\"} 3",
             "twinhub_sync_lag_records{node=\"main\",peer=\"main\",part=\"history\"} 6",
+            "twinhub_sync_lag_records{node=\"main\",peer=\"main\",part=\"history_gaps\"} 0",
+            "twinhub_sync_records_total{node=\"main\",part=\"history\",direction=\"received\"} 0",
             "twinhub_history_rows_total{node=\"main\"} 12",
             "twinhub_history_lost_records_total{node=\"main\"} 0",
             "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",

@@ -30,6 +30,8 @@ pub enum Kind {
     Bye,
     /// [`Probe`](crate::Probe): the round trip and the difference of the clocks of one path.
     Probe,
+    /// A message about values of the past, see `twinhub_history::Exchange`.
+    History,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Kind::Forward => 4,
             Kind::Bye => 5,
             Kind::Probe => 6,
+            Kind::History => 9,
         }
     }
 
@@ -48,6 +51,7 @@ impl Kind {
     pub const fn since(self) -> u16 {
         match self {
             Kind::Hello | Kind::Control | Kind::Replica | Kind::Forward | Kind::Bye | Kind::Probe => 1,
+            Kind::History => 2,
         }
     }
 
@@ -59,6 +63,7 @@ impl Kind {
             4 => Some(Kind::Forward),
             5 => Some(Kind::Bye),
             6 => Some(Kind::Probe),
+            9 => Some(Kind::History),
             _ => None,
         }
     }

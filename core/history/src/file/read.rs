@@ -98,15 +98,7 @@ impl BlockFile {
     pub(crate) fn entries(&self, key: &str) -> Result<Vec<Entry>, HistoryError> {
         self.check_directory()?;
         let hash = hash_of(key);
-        let (mut low, mut high) = (0, self.summary.items);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.directory_entry(middle)?.0 < hash {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
+        let mut low = self.lower_bound(hash)?;
         while low < self.summary.items {
             let (found, at, length) = self.directory_entry(low)?;
             if found != hash {
@@ -119,6 +111,52 @@ impl BlockFile {
             low += 1;
         }
         Ok(Vec::new())
+    }
+
+    /// The first item behind this one in the order of the hashes, then of the keys; `None` for the first of all.
+    pub(crate) fn item_after(
+        &self,
+        item: Option<(u64, &str)>,
+    ) -> Result<Option<(u64, String)>, HistoryError> {
+        self.check_directory()?;
+        let Some((hash, key)) = item else {
+            return self.items_from(0, |_, _| true);
+        };
+        self.items_from(self.lower_bound(hash)?, |found, name| found > hash || name > key)
+    }
+
+    /// The least item from this place of the directory on that is wanted. Items of one hash stand in any order.
+    fn items_from(
+        &self,
+        place: u64,
+        wanted: impl Fn(u64, &str) -> bool,
+    ) -> Result<Option<(u64, String)>, HistoryError> {
+        let mut best: Option<(u64, String)> = None;
+        for number in place..self.summary.items {
+            let (hash, at, length) = self.directory_entry(number)?;
+            if best.as_ref().is_some_and(|(best, _)| *best != hash) {
+                break;
+            }
+            let key = self.record_at(hash, at, length)?.key;
+            if wanted(hash, &key) && best.as_ref().is_none_or(|(_, best)| key < *best) {
+                best = Some((hash, key));
+            }
+        }
+        Ok(best)
+    }
+
+    /// The first place of the directory whose hash is not below this one.
+    fn lower_bound(&self, hash: u64) -> Result<u64, HistoryError> {
+        let (mut low, mut high) = (0, self.summary.items);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.directory_entry(middle)?.0 < hash {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
     }
 
     /// The item at this place of the directory.
@@ -223,7 +261,7 @@ impl BlockFile {
 }
 
 /// The length of a sound frame at the front of these bytes.
-pub(super) fn check_frame(bytes: &[u8]) -> Option<usize> {
+pub(crate) fn check_frame(bytes: &[u8]) -> Option<usize> {
     let (head, rest) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
     if head[..4] != MARK {
         return None;
@@ -238,7 +276,7 @@ pub(super) fn check_frame(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Item key and columns of a sound frame.
-pub(super) fn parts_of(frame: &[u8]) -> Result<(&str, &[u8]), Broken> {
+pub(crate) fn parts_of(frame: &[u8]) -> Result<(&str, &[u8]), Broken> {
     const WHAT: &str = "a block";
     let mut reader = Reader::new(frame);
     reader.take(FRAME_HEAD_BYTES, WHAT)?;

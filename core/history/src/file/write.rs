@@ -92,21 +92,7 @@ impl FileWriter {
             self.summary.server.add(Range { min: row.server, max: row.server });
         }
         let start = self.buffer.len();
-        self.buffer.extend_from_slice(&[0; FRAME_HEAD_BYTES]);
-        put_sized(&mut self.buffer, key.as_bytes());
-        let Some(stats) = block::encode(rows, &mut self.buffer) else {
-            self.buffer.truncate(start);
-            return Ok(());
-        };
-        let length = self.buffer.len() - start - FRAME_HEAD_BYTES;
-        let length_bytes = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&length_bytes);
-        crc.update(&self.buffer[start + FRAME_HEAD_BYTES..]);
-        let frame = &mut self.buffer[start..];
-        frame[..4].copy_from_slice(&MARK);
-        frame[4..8].copy_from_slice(&length_bytes);
-        frame[8..12].copy_from_slice(&crc.finalize().to_le_bytes());
+        let Some(stats) = put_frame(key, rows, &mut self.buffer) else { return Ok(()) };
         let bytes = self.buffer.len() - start;
         self.note(key, self.offset + start as u64, bytes, &stats);
         self.flush_above(BUFFER_BYTES)
@@ -221,4 +207,25 @@ impl FileWriter {
         self.buffer.clear();
         Ok(())
     }
+}
+
+/// Appends a block with its frame: rows of one item in order, at most as many as a block takes.
+pub(crate) fn put_frame(key: &str, rows: &[Row], out: &mut Vec<u8>) -> Option<Stats> {
+    let start = out.len();
+    out.extend_from_slice(&[0; FRAME_HEAD_BYTES]);
+    put_sized(out, key.as_bytes());
+    let Some(stats) = block::encode(rows, out) else {
+        out.truncate(start);
+        return None;
+    };
+    let length = out.len() - start - FRAME_HEAD_BYTES;
+    let length_bytes = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut crc = crc32fast::Hasher::new();
+    crc.update(&length_bytes);
+    crc.update(&out[start + FRAME_HEAD_BYTES..]);
+    let frame = &mut out[start..];
+    frame[..4].copy_from_slice(&MARK);
+    frame[4..8].copy_from_slice(&length_bytes);
+    frame[8..12].copy_from_slice(&crc.finalize().to_le_bytes());
+    Some(stats)
 }

@@ -82,6 +82,19 @@ fn history_text(history: &HistoryView) -> String {
     if history.lost_records > 0 {
         text.extend(["\nhistory lacks ", &history.lost_records.to_string(), " records of the journal"]);
     }
+    if history.gap_records > 0 {
+        let records = history.gap_records.to_string();
+        text.extend(["\nhistory: ", &records, " records are fetched from other nodes"]);
+        if let Some(copy) = &history.copy {
+            let (from, done) = (plain(&copy.from), copy.done_percent);
+            let progress = format!(": {done:.1} % from {from}, {} values/s", copy.rows_per_second);
+            text.push_str(&progress);
+            if let (Some(rows), Some(seconds)) = (copy.remaining_rows, copy.eta_seconds) {
+                let rest = format!(", about {rows} to go in {seconds} s");
+                text.push_str(&rest);
+            }
+        }
+    }
     if let Some(error) = &history.error {
         text.extend(["\nhistory: ", &plain(error)]);
     }

@@ -40,7 +40,7 @@ fn both_nodes_have_every_value_once_after_the_main_died() {
             (&Value::from(0), &Value::Null),
             "{history}"
         );
-        assert!(history["items"] == 1 && history["rows"].as_u64() > Some(80), "{history}");
+        assert!(history["items"] == 2 && history["rows"].as_u64() > Some(80), "{history}");
         let metrics = pair.metrics(node);
         assert!(metrics.contains(&format!("twinhub_history_rows_total{{node=\"{node}\"}} ")), "{metrics}");
     }
@@ -102,4 +102,63 @@ fn each_number_once(node: &str, rows: &[Row]) {
             assert_eq!(pair[1].value, pair[0].value + 1, "{node}: {pair:?}");
         }
     }
+}
+
+/// The backup is away until the main's journal has dropped what it lacks. What it missed comes from the main's history,
+/// also if its process dies in the middle and begins anew, and both have the same in the end.
+#[test]
+fn what_a_node_missed_comes_from_the_other_ones_history() {
+    let mut pair = Pair::start_with_history_and(
+        "[journal]\nsegment = \"64KiB\"\nretain = \"128KiB\"\n[history]\nsync_rate = \"64KiB\"\n",
+    );
+    pair.wait("main active, backup in sync", |pair| {
+        pair.state("main") == "active" && pair.json("main", &["status"])["groups"][0]["protected"] == true
+    });
+    pair.wait("values on the backup", |pair| trend(pair, "backup").len() > 10);
+    let known = trend(&pair, "backup");
+    pair.stop("backup");
+
+    // Values with long texts fill the journal.
+    let text = "x".repeat(4000);
+    let fill = |pair: &Pair, from: u32, to: u32| {
+        for number in from..to {
+            let value = format!("\"{number} {text}\"");
+            pair.ask("main", &["items", "set", "sim1/note", &value]);
+        }
+    };
+    fill(&pair, 0, 120);
+    pair.wait("the main's history has them", |pair| {
+        pair.json("main", &["status"])["history"]["lag_records"] == 0 && notes(pair, "main").len() >= 119
+    });
+    pair.restart("backup");
+    pair.wait("something is fetched", |pair| {
+        let history = &pair.json("backup", &["status"])["history"];
+        history["gap_records"].as_u64() > Some(0) && history["copied_rows"].as_u64() > Some(0)
+    });
+    pair.kill("backup");
+    pair.restart("backup");
+    pair.wait("nothing is missing", |pair| {
+        let history = &pair.json("backup", &["status"])["history"];
+        history["gap_records"] == 0
+            && history["lag_records"] == 0
+            && trend(pair, "backup").len() > known.len() + 40
+    });
+    let end = trend(&pair, "main").last().unwrap().clone();
+    pair.wait("the backup to have the newest", |pair| trend(pair, "backup").contains(&end));
+    let until = |rows: Vec<Row>| rows.into_iter().take_while(|row| row.time <= end.time).collect::<Vec<_>>();
+    let (told, other) = (until(trend(&pair, "main")), until(trend(&pair, "backup")));
+    assert_eq!(told, other, "the same values in the same order, each once");
+    assert_eq!(notes(&pair, "main"), notes(&pair, "backup"));
+    let events = pair.json("backup", &["events", "--limit", "1000"]);
+    assert!(events.to_string().contains("came into the history from main"), "{events}");
+    let metrics = pair.metrics("backup");
+    let received = "twinhub_sync_records_total{node=\"backup\",part=\"history\",direction=\"received\"} ";
+    let received = metrics.lines().find_map(|line| line.strip_prefix(received)).unwrap();
+    assert!(received.parse::<u64>().unwrap() > 0, "{metrics}");
+}
+
+fn notes(pair: &Pair, node: &str) -> Vec<String> {
+    let answer = pair.json(node, &["trend", "sim1/note", "--limit", "100000"]);
+    let rows = answer["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter().map(|row| format!("{} {} {}", row["source_time"], row["position"], row["value"])).collect()
 }

@@ -21,7 +21,7 @@ const MANUAL: &str = "failback = \"manual\"";
 const ITEMS: &str =
     "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
 const HISTORIZED: &str = "path,address,type,access,unit,description,historize\ncount,counter,int64,r,,,yes\n\
-                          echo,echo,int64,rw,,,no\n";
+                          echo,echo,int64,rw,,,no\nnote,echo,string,rw,,,yes\n";
 
 pub(crate) struct Node {
     pub(crate) name: &'static str,
@@ -43,23 +43,29 @@ impl Pair {
 
     /// A pair whose role goes back to the main by itself, soon.
     pub(crate) fn start_with_failback() -> Pair {
-        Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[])
+        Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[], "")
     }
 
     /// A pair of which these are processes of the version before.
     pub(crate) fn start_old(old: &[&'static str]) -> Pair {
-        Pair::start_pair(MANUAL, ITEMS, old)
+        Pair::start_pair(MANUAL, ITEMS, old, "")
     }
 
     /// A pair that keeps the values of the counter.
     pub(crate) fn start_with_history() -> Pair {
-        Pair::start_pair(MANUAL, HISTORIZED, &[])
+        Pair::start_with_history_and("")
     }
 
-    fn start_pair(failback: &str, items: &str, old: &[&'static str]) -> Pair {
+    /// The same, with more in its configuration.
+    pub(crate) fn start_with_history_and(more: &str) -> Pair {
+        Pair::start_pair(MANUAL, HISTORIZED, &[], more)
+    }
+
+    /// `more` are sections of the configuration.
+    fn start_pair(failback: &str, items: &str, old: &[&'static str], more: &str) -> Pair {
         let [witness] = free_ports();
         let lines = format!("{failback}\nwitness = \"127.0.0.1:{witness}\"");
-        let mut pair = Pair::start_site(&["main", "backup"], &lines, items, old);
+        let mut pair = Pair::start_site(&["main", "backup"], &lines, items, old, more);
         // It listens where the configuration says that it is; the version before had to be told.
         let listen = format!("127.0.0.1:{witness}");
         let told: &[&str] = if old.contains(&"witness") { &["--listen", &listen] } else { &[] };
@@ -68,11 +74,17 @@ impl Pair {
     }
 
     pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
-        Pair::start_site(names, &format!("{MANUAL}\n{witness}"), ITEMS, &[])
+        Pair::start_site(names, &format!("{MANUAL}\n{witness}"), ITEMS, &[], "")
     }
 
     /// `cluster` is what else the section of that name says.
-    fn start_site(names: &[&'static str], cluster: &str, items: &str, old: &[&'static str]) -> Pair {
+    fn start_site(
+        names: &[&'static str],
+        cluster: &str,
+        items: &str,
+        old: &[&'static str],
+        more: &str,
+    ) -> Pair {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = String::new();
         let mut webs = Vec::new();
@@ -85,7 +97,7 @@ impl Pair {
         let config = format!(
             "version = 1\nsite = \"pair\"\n[cluster]\nnodes = {names:?}\nprofile = \"normal\"\n\
              {cluster}\n{nodes}\
-             [web]\ntoken_file = \"token\"\n\
+             [web]\ntoken_file = \"token\"\n{more}\
              [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nitems = \"sim1.csv\"\nsettings = {{ interval_ms = 50 }}\n"
         );
         std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();

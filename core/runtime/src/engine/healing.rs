@@ -42,6 +42,8 @@ pub(crate) struct Healing {
     is_scrubbing: bool,
     scrub_at: Moment,
     scrubbed: Position,
+    /// How often damage was mended.
+    mended: u64,
 }
 
 #[derive(Debug)]
@@ -66,7 +68,13 @@ impl Healing {
             is_scrubbing: false,
             scrub_at: now + SCRUB_EVERY,
             scrubbed: Position::START,
+            mended: 0,
         }
+    }
+
+    /// How often damage was mended since start.
+    pub(crate) const fn mended(&self) -> u64 {
+        self.mended
     }
 }
 
@@ -217,6 +225,7 @@ impl Engine {
         match self.journal.mend(&asked.hole, dictionary, &asked.records) {
             Ok(()) => {
                 self.healing.tried.clear();
+                self.healing.mended += 1;
                 self.healing.told.retain(|hole| *hole != asked.hole);
                 let text = format!(
                     "{} records after {} are back in this node's journal, from {from}",

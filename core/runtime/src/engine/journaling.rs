@@ -93,18 +93,22 @@ impl Engine {
     pub(crate) fn on_journal_ask(&mut self, ask: &JournalAsk) {
         self.journal.pin(ask.sealed);
         let last = self.journal.last();
-        let dictionary = self.journal.dictionary_after(ask.after);
+        // What the follower has of records that were set aside is not followed by anything; what is here goes on behind
+        // the last record that both have.
+        let after = match self.journal.relation(ask.after) {
+            Relation::Diverged { common } => common,
+            Relation::Present | Relation::TooOld => ask.after,
+        };
+        let dictionary = self.journal.dictionary_after(after);
+        let mended = self.healing.mended();
         let mut part =
-            JournalPart { entries: Vec::new(), dictionary, keys: None, end: PartEnd::CaughtUp, last };
+            JournalPart { entries: Vec::new(), dictionary, keys: None, end: PartEnd::CaughtUp, last, mended };
         // What a crash took from this journal comes again from the node that has it.
         if ask.after < last {
-            part.end = match self.journal.read_after(ask.after, READ_BYTES, &mut part.entries) {
+            part.end = match self.journal.read_after(after, READ_BYTES, &mut part.entries) {
                 Ok(ReadEnd::More) => PartEnd::More,
                 Ok(ReadEnd::CaughtUp) => PartEnd::CaughtUp,
-                Ok(ReadEnd::Gap { resume }) => match self.journal.relation(ask.after) {
-                    Relation::Diverged { .. } => PartEnd::SetAside { resume },
-                    Relation::Present | Relation::TooOld => PartEnd::Missing { resume },
-                },
+                Ok(ReadEnd::Gap { resume }) => PartEnd::Missing { after, resume },
                 Err(error) => {
                     tracing::warn!(%error, "cannot read the journal for the history");
                     PartEnd::CaughtUp
@@ -114,7 +118,13 @@ impl Engine {
         if ask.dictionary != dictionary && !part.entries.is_empty() {
             match self.journal.dictionary(dictionary) {
                 Ok(keys) => part.keys = Some(keys),
-                Err(error) => tracing::warn!(%error, "values go into the history without their items"),
+                Err(error) => {
+                    // Without their items they say nothing; another node's history has their values.
+                    tracing::warn!(%error, "records cannot be taken into the history");
+                    let resume = part.entries.last().map_or(after, |entry| entry.position);
+                    part.entries.clear();
+                    part.end = PartEnd::Missing { after, resume };
+                }
             }
         }
         // A follower that is gone needs no answer.

@@ -5,6 +5,7 @@ mod alarms;
 mod bench;
 mod events;
 mod healing;
+mod history;
 mod order;
 mod parts;
 mod regressions;

@@ -41,7 +41,7 @@ impl Handle {
             notes: self.configuration_notes(),
             groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
             witness,
-            history: self.0.shelf.view(),
+            history: self.0.shelf.view(&self.0.shared),
         }
     }
 

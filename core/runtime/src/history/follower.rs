@@ -1,15 +1,19 @@
 //! The thread that brings journals into the store.
 
+mod copying;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use twinhub_history::{HistoryError, Row, Slot, Store};
-use twinhub_model::{Event, ItemId, ItemKey, Moment, Position, Sample, Severity};
+use twinhub_history::{Filled, Gap, HistoryError, Row, Slot, Store};
+use twinhub_model::{Epoch, Event, ItemId, ItemKey, Moment, Position, Sample, Severity};
 use twinhub_wire::RecordKind;
 use twinhub_wire::record::decode_samples;
 
-use super::{JournalAsk, JournalPart, PartEnd, Shelf};
+use super::backfill::Backfill;
+use super::lines::Lines;
+use super::{JournalAsk, JournalPart, PartEnd, Shelf, Word};
 use crate::clock;
 use crate::inbox::{Inbox, Job};
 use crate::shared::Shared;
@@ -30,6 +34,11 @@ const COMPACT_REST: u32 = 3;
 /// Parts read of one journal before the next and the files have their turn.
 const PARTS_MAX: usize = 64;
 
+/// A journal with gaps is looked at again after this time: what it lacked may have been mended.
+const GAP_LOOK: Duration = Duration::from_secs(2);
+/// Behind every record.
+const EVERYTHING: Position = Position::new(Epoch(u64::MAX), u64::MAX);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -39,7 +48,11 @@ pub(super) struct Follower {
     journal_bytes: u64,
     shelf: Arc<Shelf>,
     shared: Arc<Shared>,
-    stop: Receiver<()>,
+    words: Receiver<Word>,
+    lines: Arc<Lines>,
+    backfill: Backfill,
+    /// Items that only another node knows.
+    foreign_items: usize,
     sealed_at: Moment,
     retained_at: Moment,
     compacted_until: Moment,
@@ -61,6 +74,10 @@ struct Feed {
     /// Bytes read since the last seal.
     unsealed_bytes: u64,
     last: Position,
+    /// How often the journal was mended, and how often it had been when gaps were last looked for in it.
+    mended: u64,
+    filled: u64,
+    asked_at: Moment,
 }
 
 impl Follower {
@@ -70,8 +87,10 @@ impl Follower {
         journal_bytes: u64,
         shelf: Arc<Shelf>,
         shared: Arc<Shared>,
-        stop: Receiver<()>,
+        words: Receiver<Word>,
+        lines: Arc<Lines>,
     ) -> Follower {
+        let backfill = Backfill::new(shared.site.history.sync_rate);
         let feeds = feeds
             .into_iter()
             .map(|(group, inbox)| Feed {
@@ -82,6 +101,10 @@ impl Follower {
                 slots: Vec::new(),
                 places: Vec::new(),
                 unsealed_bytes: 0,
+                mended: 0,
+                // A crash may have come between the mending and the reading.
+                filled: u64::MAX,
+                asked_at: Moment::ZERO,
             })
             .collect();
         Follower {
@@ -90,7 +113,10 @@ impl Follower {
             journal_bytes,
             shelf,
             shared,
-            stop,
+            words,
+            lines,
+            backfill,
+            foreign_items: 0,
             sealed_at: clock::now(),
             retained_at: Moment::ZERO,
             compacted_until: Moment::ZERO,
@@ -104,6 +130,8 @@ impl Follower {
         loop {
             let reads_on = self.read_all();
             let now = clock::now();
+            self.fill_from_journals(now);
+            let idle = self.copy(now);
             self.seal_due(now);
             self.retain_due(now);
             self.compact_due(now);
@@ -111,10 +139,10 @@ impl Follower {
                 tracing::error!(what = damage.text, "damage found in the history");
                 remember(&self.shared, Severity::Error, "TH-HISTORY-002", &damage.text);
             }
-            let patience = if reads_on { Duration::ZERO } else { LOOK };
-            match self.stop.recv_timeout(patience) {
-                Err(RecvTimeoutError::Timeout) => {}
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            let patience = if reads_on { Duration::ZERO } else { LOOK.min(idle) };
+            match self.words.recv_timeout(patience) {
+                Ok(Word::Answered) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
         if let Err(error) = self.store.seal() {
@@ -125,12 +153,16 @@ impl Follower {
     /// Reads every journal that grew; returns whether one has more.
     fn read_all(&mut self) -> bool {
         let mut has_more = false;
+        let (now, gaps) = (clock::now(), self.store.gaps());
         for number in 0..self.feeds.len() {
             let feed = &mut self.feeds[number];
             let last = self.shared.position(&feed.group);
-            if last == feed.last && self.store.cursor(&feed.group) >= last {
+            let is_waiting =
+                now < feed.asked_at + GAP_LOOK || !gaps.iter().any(|gap| gap.group == feed.group);
+            if last == feed.last && self.store.cursor(&feed.group) >= last && is_waiting {
                 continue;
             }
+            feed.asked_at = now;
             for _ in 0..PARTS_MAX {
                 if self.store.is_full() {
                     has_more = false;
@@ -143,67 +175,127 @@ impl Follower {
             }
         }
         let lag = self.feeds.iter().map(|feed| behind(self.store.cursor(&feed.group), feed.last)).sum();
-        self.shelf.status().lag_records = lag;
+        let gaps = self.store.gaps().iter().map(|gap| behind(gap.after, gap.through)).sum();
+        let mut status = self.shelf.status();
+        (status.lag_records, status.gap_records) = (lag, gaps);
+        drop(status);
         has_more
     }
 
     /// Reads a part of one journal; returns whether there is more.
     fn read_on(&mut self, number: usize) -> bool {
-        let feed = &mut self.feeds[number];
-        let after = self.store.cursor(&feed.group);
-        let (reply, answer) = sync_channel(1);
-        let sealed = self.store.sealed(&feed.group);
-        let dictionary = feed.dictionary;
-        feed.inbox.push_later(Job::Journal(JournalAsk { after, sealed, dictionary, reply }));
-        let Ok(part) = answer.recv_timeout(ANSWER_MAX) else { return false };
-        feed.last = part.last;
-        self.take(number, &part);
+        let after = self.store.cursor(&self.feeds[number].group);
+        let Some(part) = self.ask(number, after) else { return false };
+        self.feeds[number].last = part.last;
+        let rows = self.rows_of(number, &part, EVERYTHING);
+        let group = self.feeds[number].group.clone();
+        if let Some(last) = part.entries.last() {
+            self.shelf.status().taken += rows.len() as u64;
+            self.store.append(&group, last.position, rows);
+        }
         match part.end {
             PartEnd::More => true,
             PartEnd::CaughtUp => false,
-            PartEnd::SetAside { resume } => {
-                self.skip(number, resume);
-                true
-            }
-            PartEnd::Missing { resume } => {
+            PartEnd::Missing { after: last, resume } => {
+                self.store.skip(&group, last, resume);
                 // A node that is new, or has kept no values so far, begins with what is there.
                 if after > Position::START {
-                    self.report_missing(number, after, resume);
+                    self.report_gap(&group, last, resume);
                 }
-                self.skip(number, resume);
                 true
             }
         }
     }
 
-    fn skip(&mut self, number: usize, to: Position) {
-        self.store.append(&self.feeds[number].group, to, []);
+    /// What a journal has behind a position; `None` if the engine does not answer now.
+    fn ask(&self, number: usize, after: Position) -> Option<JournalPart> {
+        let feed = &self.feeds[number];
+        let (reply, answer) = sync_channel(1);
+        let sealed = self.store.sealed(&feed.group);
+        let dictionary = feed.dictionary;
+        feed.inbox.push_later(Job::Journal(JournalAsk { after, sealed, dictionary, reply }));
+        answer.recv_timeout(ANSWER_MAX).ok()
     }
 
-    fn report_missing(&mut self, number: usize, after: Position, resume: Position) {
+    fn report_gap(&self, group: &str, after: Position, resume: Position) {
         let records = behind(after, resume).max(1);
-        self.shelf.status().lost_records += records;
-        let group = &self.feeds[number].group;
         let text = format!(
             "the history lacks {records} records of group {group} or more, from {after} to {resume}: this node's \
-             journal does not have them any more, or never had; another node's history may"
+             journal does not have them any more, or never had; other nodes are asked for their values"
         );
-        tracing::warn!(group = %group, records, %after, %resume, "the history has a gap");
+        tracing::warn!(group, records, %after, %resume, "the history has a gap");
         remember(&self.shared, Severity::Warning, "TH-HISTORY-003", &text);
     }
 
-    fn take(&mut self, number: usize, part: &JournalPart) {
+    /// After damage in a journal was mended, what was missing for that may be read.
+    fn fill_from_journals(&mut self, now: Moment) {
+        for number in 0..self.feeds.len() {
+            let feed = &mut self.feeds[number];
+            if feed.filled == feed.mended {
+                continue;
+            }
+            feed.filled = feed.mended;
+            let group = feed.group.clone();
+            for gap in self.store.gaps().into_iter().filter(|gap| gap.group == group) {
+                self.fill_from_journal(number, &gap, now);
+            }
+        }
+    }
+
+    /// Reads what a journal has of a gap.
+    fn fill_from_journal(&mut self, number: usize, gap: &Gap, now: Moment) {
+        let mut missing = Vec::new();
+        let (mut at, mut values) = (gap.after, 0);
+        while at < gap.through {
+            if self.store.is_full() {
+                self.seal_due(now);
+                if self.store.is_full() {
+                    break;
+                }
+            }
+            let Some(part) = self.ask(number, at) else { break };
+            let rows = self.rows_of(number, &part, gap.through);
+            values += rows.len();
+            at = part.entries.last().map_or(at, |entry| entry.position);
+            // Until the end what was taken may be taken again: it is the same.
+            let same = Filled::Through(gap.after);
+            self.store.fill(&gap.group, gap.through, rows, same);
+            match part.end {
+                PartEnd::More => {}
+                PartEnd::CaughtUp => break,
+                PartEnd::Missing { resume, .. } => {
+                    missing.push((at, resume));
+                    at = resume.max(at);
+                }
+            }
+        }
+        missing.push((at, gap.through));
+        self.shelf.status().taken += values as u64;
+        self.store.fill(&gap.group, gap.through, [], Filled::But(missing, gap.copied.clone()));
+        if values > 0 {
+            let text = format!(
+                "{values} values of group {} behind {} are in the history again: the journal was mended",
+                gap.group, gap.after
+            );
+            tracing::info!(group = gap.group, values, "the history has values again that were missing");
+            remember(&self.shared, Severity::Info, "TH-HISTORY-008", &text);
+        }
+    }
+
+    /// The values of a part of a journal up to `through`, as far as they are kept.
+    fn rows_of(&mut self, number: usize, part: &JournalPart, through: Position) -> Vec<(Slot, Row)> {
         let feed = &mut self.feeds[number];
+        feed.mended = part.mended;
+        let mut rows = Vec::new();
         if part.entries.is_empty() {
-            return;
+            return rows;
         }
         if feed.dictionary != part.dictionary {
             feed.slots = slots_of(&self.store, part.keys.as_deref().unwrap_or_default());
             feed.places = vec![(Position::START, 0); feed.slots.len()];
             feed.dictionary = part.dictionary;
         }
-        let mut taken = 0;
-        for entry in &part.entries {
+        for entry in part.entries.iter().filter(|entry| entry.position <= through) {
             feed.unsealed_bytes += entry.body.len() as u64;
             self.samples.clear();
             if RecordKind::of(&entry.body) == Ok(RecordKind::Samples)
@@ -213,7 +305,7 @@ impl Follower {
                 self.samples.clear();
             }
             let (slots, places) = (&feed.slots, &mut feed.places);
-            let rows = self.samples.iter().filter_map(|sample| {
+            rows.extend(self.samples.iter().filter_map(|sample| {
                 let slot = (*slots.get(sample.item.index())?)?;
                 let place = places.get_mut(sample.item.index())?;
                 if place.0 == entry.position {
@@ -221,12 +313,10 @@ impl Follower {
                 } else {
                     *place = (entry.position, 0);
                 }
-                taken += 1;
                 Some((slot, Row::of(sample, entry.position, place.1)))
-            });
-            self.store.append(&feed.group, entry.position, rows);
+            }));
         }
-        self.shelf.status().taken += taken;
+        rows
     }
 
     fn seal_due(&mut self, now: Moment) {

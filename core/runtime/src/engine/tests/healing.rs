@@ -17,6 +17,7 @@ fn a_standby_gets_back_what_damage_took_from_its_journal() {
     carry_until(&mut main, &mut backup, "the journal is whole", |_, backup| backup.journaled(0) == written);
     told(&mut main, &mut backup, |_, backup| backup.events());
     assert!(backup.engine.journal.holes().is_empty());
+    assert_eq!(backup.engine.healing.mended(), 1, "the history looks for what it missed");
 }
 
 #[test]

@@ -1,0 +1,186 @@
+//! Records of a journal whose values a history may lack, and how far they came from elsewhere.
+
+use twinhub_model::{Epoch, Position, Timestamp};
+
+use crate::RowId;
+use crate::bytes::{Broken, Reader, put_i64, put_sized, put_u64};
+use crate::file::hash_of;
+
+/// What is kept of gaps; beyond it neighbors become one, which asks for more than is missing.
+pub const GAPS_MAX: usize = 64;
+
+/// Records whose values may be missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// The group whose journal it is.
+    pub group: String,
+    /// The record before the first missing one; [`Position::START`] if nothing is before.
+    pub after: Position,
+    /// The last one that may be missing.
+    pub through: Position,
+    /// How far a copy of it has come.
+    pub copied: Option<Place>,
+}
+
+/// A place in the order in which a history is copied: by the hash of the item, its key, and then by time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The item's key.
+    pub item: String,
+    /// The last row of it.
+    pub row: RowId,
+}
+
+impl Place {
+    /// Whether a copy comes here later than at the other place, or at all.
+    pub fn is_behind(&self, other: Option<&Place>) -> bool {
+        let order = |place: &Place| (hash_of(&place.item), place.item.clone(), place.row);
+        other.is_none_or(|other| order(self) > order(other))
+    }
+}
+
+impl Gap {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        put_sized(out, self.group.as_bytes());
+        put_position(out, self.after);
+        put_position(out, self.through);
+        put_place(out, self.copied.as_ref());
+    }
+
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Gap, Broken> {
+        Ok(Gap {
+            group: reader.text(WHAT)?.to_owned(),
+            after: read_position(reader)?,
+            through: read_position(reader)?,
+            copied: read_place(reader)?,
+        })
+    }
+}
+
+/// Adds what is missing; what touches a gap that is known becomes one with it.
+pub(crate) fn add(gaps: &mut Vec<Gap>, group: &str, after: Position, through: Position) {
+    if through <= after {
+        return;
+    }
+    let mut new = Gap { group: group.to_owned(), after, through, copied: None };
+    gaps.retain(|known| {
+        let is_apart = known.group != group || known.through < new.after || known.after > new.through;
+        if !is_apart {
+            // A copy that came a part of the way knows nothing of what is added.
+            let is_inside = new.after >= known.after && new.through <= known.through;
+            new.copied = if is_inside { known.copied.clone() } else { None };
+            (new.after, new.through) = (new.after.min(known.after), new.through.max(known.through));
+        }
+        is_apart
+    });
+    gaps.push(new);
+    gaps.sort_by(|one, two| (&one.group, one.after).cmp(&(&two.group, two.after)));
+    while gaps.len() > GAPS_MAX {
+        let Some(at) = (1..gaps.len()).find(|at| gaps[*at].group == gaps[*at - 1].group) else { return };
+        let later = gaps.remove(at);
+        gaps[at - 1] = Gap { through: later.through, copied: None, ..gaps[at - 1].clone() };
+    }
+}
+
+/// The part of some ranges that is inside another.
+pub(crate) fn inside(
+    ranges: impl IntoIterator<Item = (Position, Position)>,
+    after: Position,
+    through: Position,
+) -> Vec<(Position, Position)> {
+    let cut = ranges.into_iter().map(|(one, two)| (one.max(after), two.min(through)));
+    cut.filter(|(after, through)| after < through).collect()
+}
+
+pub(crate) fn put_position(out: &mut Vec<u8>, position: Position) {
+    put_u64(out, position.epoch.0);
+    put_u64(out, position.seq);
+}
+
+pub(crate) fn read_position(reader: &mut Reader<'_>) -> Result<Position, Broken> {
+    let epoch = Epoch(reader.u64(WHAT)?);
+    Ok(Position::new(epoch, reader.u64(WHAT)?))
+}
+
+pub(crate) fn put_place(out: &mut Vec<u8>, place: Option<&Place>) {
+    out.push(u8::from(place.is_some()));
+    let Some(place) = place else { return };
+    put_sized(out, place.item.as_bytes());
+    put_i64(out, place.row.source.0);
+    put_position(out, place.row.position);
+    put_u64(out, u64::from(place.row.place));
+}
+
+pub(crate) fn read_place(reader: &mut Reader<'_>) -> Result<Option<Place>, Broken> {
+    Ok(match reader.u8(WHAT)? {
+        0 => None,
+        1 => {
+            let item = reader.text(WHAT)?.to_owned();
+            let source = Timestamp(reader.i64(WHAT)?);
+            let position = read_position(reader)?;
+            Some(Place { item, row: RowId { source, position, place: reader.u32(WHAT)? } })
+        }
+        _ => return Err(Broken { what: WHAT }),
+    })
+}
+
+const WHAT: &str = "a gap";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: u64, seq: u64) -> Position {
+        Position::new(Epoch(epoch), seq)
+    }
+
+    fn ranges(gaps: &[Gap]) -> Vec<(Position, Position)> {
+        gaps.iter().map(|gap| (gap.after, gap.through)).collect()
+    }
+
+    #[test]
+    fn gaps_that_touch_are_one_and_empty_ones_are_none() {
+        let mut gaps = Vec::new();
+        add(&mut gaps, "site", at(1, 5), at(1, 5));
+        add(&mut gaps, "site", at(1, 5), at(1, 4));
+        assert_eq!(gaps, []);
+        add(&mut gaps, "site", at(1, 5), at(1, 9));
+        add(&mut gaps, "site", at(1, 20), at(1, 30));
+        add(&mut gaps, "energy", at(1, 9), at(1, 20));
+        assert_eq!(ranges(&gaps), [(at(1, 9), at(1, 20)), (at(1, 5), at(1, 9)), (at(1, 20), at(1, 30))]);
+        add(&mut gaps, "site", at(1, 9), at(1, 20));
+        assert_eq!(ranges(&gaps), [(at(1, 9), at(1, 20)), (at(1, 5), at(1, 30))]);
+    }
+
+    #[test]
+    fn many_gaps_become_fewer_and_none_is_forgotten() {
+        let mut gaps = Vec::new();
+        for number in 0..GAPS_MAX as u64 * 2 {
+            add(&mut gaps, "site", at(1, number * 10), at(1, number * 10 + 5));
+        }
+        assert_eq!(gaps.len(), GAPS_MAX);
+        for number in 0..GAPS_MAX as u64 * 2 {
+            let is_there =
+                |gap: &Gap| gap.after <= at(1, number * 10) && gap.through >= at(1, number * 10 + 5);
+            assert!(gaps.iter().any(is_there), "{number}");
+        }
+    }
+
+    #[test]
+    fn what_was_copied_of_a_gap_holds_while_it_does_not_grow() {
+        let row = RowId::at(Timestamp(7));
+        let copied = Some(Place { item: "plc/a".to_owned(), row });
+        let whole = Gap { group: "site".to_owned(), after: at(1, 0), through: at(1, 9), copied };
+        let mut gaps = vec![whole.clone()];
+        add(&mut gaps, "site", at(1, 3), at(1, 4));
+        assert_eq!(gaps.first(), Some(&whole));
+        add(&mut gaps, "site", at(1, 9), at(1, 12));
+        assert_eq!(gaps[0].copied, None);
+        let mut bytes = Vec::new();
+        whole.put(&mut bytes);
+        assert_eq!(Gap::read(&mut Reader::new(&bytes)).unwrap(), whole);
+        for length in 0..bytes.len() {
+            assert!(Gap::read(&mut Reader::new(&bytes[..length])).is_err());
+        }
+    }
+}

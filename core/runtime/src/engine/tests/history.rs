@@ -1,0 +1,64 @@
+//! What the history is told of a journal that lacks something.
+
+use std::sync::mpsc::sync_channel;
+
+use twinhub_model::Position;
+
+use crate::history::{JournalAsk, JournalPart, PartEnd};
+use crate::inbox::Job;
+
+use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
+
+#[test]
+fn what_a_copy_left_out_after_a_split_is_told_as_missing() {
+    let specs = [Spec::new("plc")];
+    let (mut main, mut backup) = pair(&specs);
+    main.publish(0, 1);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    let common = main.last();
+    // Both act without the other.
+    main.publish(0, 2);
+    let followed = main.last();
+    assert!(followed > common);
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 3);
+    backup.publish(0, 4);
+    main.lose(epoch(0, 1));
+    follow(&mut backup, &mut main, epoch(1, 2));
+    backup.publish(0, 5);
+    carry_until(&mut backup, &mut main, "the newest value", |backup, main| backup.last() == main.last());
+
+    let part = ask(&mut main, followed, 0);
+    let PartEnd::Missing { after, resume } = part.end else { panic!("{part:?}") };
+    assert_eq!(after, common, "what was set aside is not counted");
+    assert!(resume > common && resume < main.last(), "{resume}");
+    let behind = ask(&mut main, resume, 0);
+    assert_eq!(behind.entries.last().map(|entry| entry.position), Some(main.last()));
+    assert_eq!(behind.end, PartEnd::CaughtUp);
+}
+
+#[test]
+fn records_whose_dictionary_is_damaged_are_missing_and_not_left_out() {
+    let mut main = Bench::new(0, &[Spec::new("plc")]);
+    main.become_active(epoch(0, 1));
+    main.publish(0, 1);
+    let whole = ask(&mut main, Position::START, 0);
+    assert!(whole.keys.is_some() && !whole.entries.is_empty());
+    let dir = main.engine.journal.dir().to_owned();
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.filter(|path| path.extension().is_some_and(|end| end == "dictionary")) {
+        std::fs::write(file, b"no dictionary").unwrap();
+    }
+    let part = ask(&mut main, Position::START, 0);
+    assert_eq!(part.entries, []);
+    let end = PartEnd::Missing { after: Position::START, resume: whole.entries.last().unwrap().position };
+    assert_eq!(part.end, end);
+    // Who knows the dictionary needs no file.
+    assert_eq!(ask(&mut main, Position::START, whole.dictionary).entries, whole.entries);
+}
+
+fn ask(bench: &mut Bench, after: Position, dictionary: u64) -> JournalPart {
+    let (reply, answer) = sync_channel(1);
+    bench.job(Job::Journal(JournalAsk { after, sealed: Position::START, dictionary, reply }));
+    answer.try_recv().unwrap()
+}

@@ -1,0 +1,321 @@
+//! Whom to ask for what the history lacks, and when. It decides; the follower carries it out.
+//!
+//! One question is under way at a time, live values come first, and the rate is limited. A node that lacks the same is
+//! asked again later, and when every node has said three times that it lacks it, it is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use twinhub_history::{Gap, Range};
+use twinhub_model::{Moment, NodeRank, Position};
+
+use super::lines::Question;
+
+/// Bytes of one answer: live values wait behind one of them at most.
+const PORTION_BYTES: u32 = 128 * 1024;
+/// A node that does not answer for so long is not asked again soon.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// When nobody has what is missing, or nobody answers.
+const ROUND_AFTER: Duration = Duration::from_secs(10);
+/// A node that reads on in its journal soon has what was asked.
+const BEHIND_AFTER: Duration = Duration::from_secs(2);
+/// So often every node must have said that it lacks the same.
+const ROUNDS: u32 = 3;
+
+/// What the follower is to do.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Nothing before this time.
+    Wait(Moment),
+    Ask(Question, Gap),
+    /// No node has it.
+    GiveUp(Gap),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Backfill {
+    bytes_per_second: u64,
+    next_number: u32,
+    asked: Option<Asked>,
+    not_before: Moment,
+    /// What was said of gaps, by group and end.
+    known: BTreeMap<(String, Position), Known>,
+    progress: Option<Progress>,
+}
+
+#[derive(Debug)]
+struct Asked {
+    peer: NodeRank,
+    gap: Gap,
+    until: Moment,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Nodes that were asked in this round.
+    asked: BTreeSet<NodeRank>,
+    /// How often a node said that it lacks it, too.
+    lacks: BTreeMap<NodeRank, u32>,
+}
+
+/// How a copy comes on.
+#[derive(Debug, Clone)]
+pub(super) struct Progress {
+    pub(super) peer: NodeRank,
+    pub(super) group: String,
+    pub(super) through: Position,
+    pub(super) begun: Moment,
+    pub(super) at: Moment,
+    pub(super) rows: u64,
+    first_permille: u16,
+    pub(super) permille: u16,
+}
+
+impl Progress {
+    pub(super) fn rows_per_second(&self) -> u64 {
+        let ms = u64::try_from(self.at.since(self.begun).as_millis()).unwrap_or(u64::MAX).max(1);
+        self.rows.saturating_mul(1000) / ms
+    }
+
+    /// About how many rows are to come; `None` before that can be told.
+    pub(super) fn remaining_rows(&self) -> Option<u64> {
+        let done = u64::from(self.permille.checked_sub(self.first_permille).filter(|done| *done > 0)?);
+        Some(self.rows.saturating_mul(1000_u64.saturating_sub(u64::from(self.permille))) / done)
+    }
+
+    pub(super) fn eta_seconds(&self) -> Option<u64> {
+        let rate = self.rows_per_second();
+        Some(self.remaining_rows()? / rate.max(1))
+    }
+}
+
+impl Backfill {
+    pub(super) const fn new(bytes_per_second: u64) -> Backfill {
+        Backfill {
+            bytes_per_second,
+            next_number: 1,
+            asked: None,
+            not_before: Moment::ZERO,
+            known: BTreeMap::new(),
+            progress: None,
+        }
+    }
+
+    pub(super) const fn progress(&self) -> Option<&Progress> {
+        self.progress.as_ref()
+    }
+
+    /// What is to be done. `peers` can be asked, the best first; `others` are all other nodes of the site.
+    pub(super) fn next(
+        &mut self,
+        now: Moment,
+        gaps: &[Gap],
+        peers: &[NodeRank],
+        others: &[NodeRank],
+    ) -> Step {
+        self.known.retain(|(group, through), _| {
+            gaps.iter().any(|gap| gap.group == *group && gap.through == *through)
+        });
+        if let Some(asked) = self.asked.take_if(|asked| now >= asked.until || !peers.contains(&asked.peer)) {
+            self.said(&asked.gap).asked.insert(asked.peer);
+        }
+        if let Some(asked) = &self.asked {
+            return Step::Wait(asked.until);
+        }
+        if gaps.is_empty() {
+            self.progress = None;
+            return Step::Wait(Moment::NEVER);
+        }
+        if now < self.not_before {
+            return Step::Wait(self.not_before);
+        }
+        // The newest first: it is looked at most.
+        for gap in gaps.iter().rev() {
+            let known = self.said(gap);
+            let lack = |node: &NodeRank| known.lacks.get(node).copied().unwrap_or(0);
+            if others.iter().all(|node| lack(node) >= ROUNDS) {
+                return Step::GiveUp(gap.clone());
+            }
+            let peer = peers.iter().find(|peer| !known.asked.contains(*peer)).copied();
+            if let Some(peer) = peer {
+                return self.ask(now, peer, gap);
+            }
+        }
+        for known in self.known.values_mut() {
+            known.asked.clear();
+        }
+        self.progress = None;
+        self.not_before = now + ROUND_AFTER;
+        Step::Wait(self.not_before)
+    }
+
+    fn ask(&mut self, now: Moment, peer: NodeRank, gap: &Gap) -> Step {
+        self.next_number = self.next_number.wrapping_add(1);
+        self.asked = Some(Asked { peer, gap: gap.clone(), until: now + ANSWER_MAX });
+        let range = Range { group: gap.group.clone(), after: gap.after, through: gap.through };
+        let from = gap.copied.clone();
+        let question = Question { peer, number: self.next_number, range, from, bytes: PORTION_BYTES };
+        Step::Ask(question, gap.clone())
+    }
+
+    fn said(&mut self, gap: &Gap) -> &mut Known {
+        self.known.entry((gap.group.clone(), gap.through)).or_default()
+    }
+
+    /// The question that an answer is to, if it is not too late.
+    pub(super) fn take_asked(&mut self) -> Option<(NodeRank, Gap)> {
+        self.asked.take().map(|asked| (asked.peer, asked.gap))
+    }
+
+    /// The node that was asked has none now, or what it said makes no sense.
+    pub(super) fn refused(&mut self, peer: NodeRank, gap: &Gap) {
+        self.said(gap).asked.insert(peer);
+    }
+
+    /// A portion came, and is in memory.
+    pub(super) fn took(
+        &mut self,
+        now: Moment,
+        peer: NodeRank,
+        gap: &Gap,
+        bytes: usize,
+        rows: u64,
+        permille: u16,
+    ) {
+        let is_same = |progress: &Progress| {
+            (progress.peer, progress.through) == (peer, gap.through) && progress.group == gap.group
+        };
+        if !self.progress.as_ref().is_some_and(is_same) {
+            self.progress = Some(Progress {
+                peer,
+                group: gap.group.clone(),
+                through: gap.through,
+                begun: now,
+                at: now,
+                rows: 0,
+                first_permille: permille,
+                permille,
+            });
+        }
+        if let Some(progress) = &mut self.progress {
+            (progress.at, progress.permille) = (now, permille);
+            progress.rows = progress.rows.saturating_add(rows);
+        }
+        let pause = (bytes as u64).saturating_mul(1_000_000) / self.bytes_per_second.max(1);
+        self.not_before = now + Duration::from_micros(pause);
+    }
+
+    /// The last portion came. The node lacks some of it, too, or has not read so far yet.
+    pub(super) fn ended(
+        &mut self,
+        now: Moment,
+        peer: NodeRank,
+        rest: &[(Position, Position)],
+        is_behind: bool,
+        gap: &Gap,
+    ) {
+        if rest.is_empty() {
+            return;
+        }
+        if is_behind {
+            self.not_before = now + BEHIND_AFTER;
+            return;
+        }
+        for (_, through) in rest {
+            let known = self.known.entry((gap.group.clone(), (*through).min(gap.through))).or_default();
+            known.asked.insert(peer);
+            *known.lacks.entry(peer).or_default() += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinhub_model::Epoch;
+
+    use super::*;
+
+    fn at(seq: u64) -> Position {
+        Position::new(Epoch(256), seq)
+    }
+
+    fn gap(after: u64, through: u64) -> Gap {
+        Gap { group: "site".into(), after: at(after), through: at(through), copied: None }
+    }
+
+    const MAIN: NodeRank = NodeRank(0);
+    const SPARE: NodeRank = NodeRank(2);
+
+    fn asks(step: &Step) -> Option<(NodeRank, Position)> {
+        match step {
+            Step::Ask(question, gap) => Some((question.peer, gap.through)),
+            Step::Wait(_) | Step::GiveUp(_) => None,
+        }
+    }
+
+    #[test]
+    fn the_newest_gap_is_asked_of_the_best_node_one_question_at_a_time() {
+        let mut backfill = Backfill::new(1 << 20);
+        let gaps = [gap(0, 10), gap(50, 90)];
+        let now = Moment::ZERO + Duration::from_secs(1);
+        assert!(matches!(backfill.next(now, &[], &[MAIN], &[MAIN]), Step::Wait(Moment::NEVER)));
+        assert_eq!(asks(&backfill.next(now, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), Some((SPARE, at(90))));
+        assert_eq!(asks(&backfill.next(now, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), None);
+        // It does not answer: the next one.
+        let later = now + ANSWER_MAX;
+        assert_eq!(asks(&backfill.next(later, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), Some((MAIN, at(90))));
+        // It is gone: what is older.
+        assert_eq!(asks(&backfill.next(later, &gaps, &[SPARE], &[MAIN, SPARE])), Some((SPARE, at(10))));
+    }
+
+    #[test]
+    fn what_comes_is_paced_and_its_end_foreseen() {
+        let mut backfill = Backfill::new(1_000_000);
+        let (gaps, mut now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
+        for part in 1..=10 {
+            assert!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])).is_some(), "{part}");
+            let (peer, gap) = backfill.take_asked().unwrap();
+            backfill.took(now, peer, &gap, 100_000, 1_000, part * 50);
+            let Step::Wait(until) = backfill.next(now, &gaps, &[MAIN], &[MAIN]) else { panic!("{part}") };
+            assert_eq!(until, now + Duration::from_millis(100));
+            now = until;
+        }
+        let progress = backfill.progress().unwrap();
+        assert_eq!((progress.rows, progress.permille, progress.rows_per_second()), (10_000, 500, 11_111));
+        assert_eq!(progress.remaining_rows(), Some(11_111));
+        assert_eq!(progress.eta_seconds(), Some(1));
+    }
+
+    #[test]
+    fn what_every_node_lacks_is_given_up_after_some_rounds() {
+        let mut backfill = Backfill::new(1 << 30);
+        let gaps = [gap(0, 10)];
+        let mut now = Moment::ZERO + Duration::from_secs(1);
+        for _ in 0..ROUNDS {
+            while let Some((peer, _)) = asks(&backfill.next(now, &gaps, &[MAIN, SPARE], &[MAIN, SPARE])) {
+                let (_, gap) = backfill.take_asked().unwrap();
+                backfill.ended(now, peer, &[(at(0), at(10))], false, &gap);
+            }
+            now = now + ROUND_AFTER;
+        }
+        assert!(matches!(backfill.next(now, &gaps, &[MAIN, SPARE], &[MAIN, SPARE]), Step::GiveUp(_)));
+        // One that is away may have it.
+        let away = NodeRank(3);
+        let others = [MAIN, SPARE, away];
+        assert!(matches!(backfill.next(now, &gaps, &[MAIN, SPARE], &others), Step::Wait(_) | Step::Ask(..)));
+        // Nobody else: at once.
+        assert!(matches!(Backfill::new(1).next(now, &gaps, &[], &[]), Step::GiveUp(_)));
+    }
+
+    #[test]
+    fn a_node_that_has_not_read_so_far_is_asked_again_soon() {
+        let mut backfill = Backfill::new(1 << 30);
+        let (gaps, now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
+        backfill.next(now, &gaps, &[MAIN], &[MAIN]);
+        let (peer, gap) = backfill.take_asked().unwrap();
+        backfill.ended(now, peer, &[(at(5), at(10))], true, &gap);
+        assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), None);
+        assert_eq!(asks(&backfill.next(now + BEHIND_AFTER, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
+    }
+}
