@@ -65,7 +65,7 @@ fn both_nodes_have_every_value_once_after_the_main_died() {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Row {
+pub(crate) struct Row {
     time: String,
     epoch: String,
     seq: u64,
@@ -73,7 +73,11 @@ struct Row {
 }
 
 fn trend(pair: &Pair, node: &str) -> Vec<Row> {
-    let answer = pair.json(node, &["trend", "sim1/count", "--limit", "100000"]);
+    trend_of(pair, node, "sim1/count")
+}
+
+pub(crate) fn trend_of(pair: &Pair, node: &str, item: &str) -> Vec<Row> {
+    let answer = pair.json(node, &["trend", item, "--limit", "100000"]);
     let rows = answer["rows"].as_array().cloned().unwrap_or_default();
     rows.iter()
         .map(|row| {
@@ -88,12 +92,12 @@ fn trend(pair: &Pair, node: &str) -> Vec<Row> {
         .collect()
 }
 
-fn epochs(rows: &[Row]) -> BTreeSet<&str> {
+pub(crate) fn epochs(rows: &[Row]) -> BTreeSet<&str> {
     rows.iter().map(|row| row.epoch.as_str()).collect()
 }
 
 /// Within each epoch the numbers follow each other. An image that a change of role asks for repeats the last one.
-fn each_number_once(node: &str, rows: &[Row]) {
+pub(crate) fn each_number_once(node: &str, rows: &[Row]) {
     for epoch in epochs(rows) {
         let mut those: Vec<&Row> = rows.iter().filter(|row| row.epoch == epoch).collect();
         those.sort_by_key(|row| row.seq);

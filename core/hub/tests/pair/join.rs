@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use crate::history::{each_number_once, epochs, trend_of};
 use crate::site::Pair;
 
 /// One story, since starting processes costs more than what is checked.
@@ -89,6 +90,55 @@ fn a_new_machine_takes_the_place_of_a_dead_one_with_a_code() {
         audit.contains("made a join code for node `backup`") && audit.contains("joined as node `backup`"),
         "{audit}"
     );
+}
+
+/// 1,000 values a second go on while a third machine joins: each has each of them once, and the one that joined takes
+/// over when the main dies.
+#[test]
+fn a_third_node_joins_under_load_and_takes_over() {
+    let mut pair = Pair::start_loaded(&["main", "backup", "spare"], 50);
+    let states = |pair: &Pair| ["main", "backup", "spare"].map(|node| pair.state(node));
+    pair.wait("all three", |pair| states(pair) == ["active", "standby", "standby"]);
+    pair.kill("spare");
+    pair.wait("values", |pair| trend_of(pair, "backup", "sim1/c49").len() > 20);
+    assert!(pair.ask("main", &["tokens", "create", "grafana", "--role", "viewer"]).status.success());
+    let code =
+        pair.json("main", &["init", "--code", "spare"])["code"].as_str().unwrap_or_default().to_owned();
+
+    let machine = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let root = machine.path();
+    std::fs::create_dir(root.join("bin")).unwrap();
+    std::fs::hard_link(env!("CARGO_BIN_EXE_twinhub"), root.join("bin/twinhub")).unwrap();
+    let joined = join(root, &format!("127.0.0.1:{}", pair.web("main")), &code);
+    assert!(joined.status.success(), "{joined:?}");
+    let log = std::fs::File::create(pair.dir.path().join("joined.log")).unwrap();
+    let node =
+        command(root).args(["run", "--node", "spare"]).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+    let _node = Running(node);
+    pair.wait("the spare in sync", |pair| states(pair) == ["active", "standby", "standby"]);
+    pair.wait("values on the spare", |pair| trend_of(pair, "spare", "sim1/c49").len() > 40);
+
+    // The backup is on its way to a service, so that the machine that joined is the one to take over.
+    assert_eq!(pair.json("main", &["drain", "backup"])["state"], "done");
+    pair.kill("main");
+    pair.wait("the spare active", |pair| pair.state("spare") == "active");
+    let taken_over = trend_of(&pair, "spare", "sim1/c49").len();
+    pair.wait("values of the spare", |pair| trend_of(pair, "spare", "sim1/c49").len() > taken_over + 40);
+    assert!(pair.ask("spare", &["items", "set", "sim1/echo", "7"]).status.success());
+    assert!(pair.table("spare", &["tokens", "ls"]).contains("grafana"));
+    // Meanwhile it did not follow; now it gets what it missed.
+    assert_eq!(pair.json("spare", &["drain", "backup", "--end"])["state"], "done");
+    for item in ["sim1/count", "sim1/c0", "sim1/c24", "sim1/c49"] {
+        let told = trend_of(&pair, "spare", item);
+        assert!(epochs(&told).len() >= 2, "{item}: {told:?}");
+        each_number_once("spare", &told);
+        let end = told.last().unwrap().clone();
+        pair.wait("the backup to have them", |pair| trend_of(pair, "backup", item).contains(&end));
+        let other = trend_of(&pair, "backup", item);
+        each_number_once("backup", &other);
+        // Whatever the one that joined has the other one has, too, from before it joined on.
+        assert!(told.iter().all(|row| other.contains(row)) && other.first() <= told.first(), "{item}");
+    }
 }
 
 /// A code counts also after its node was started again, and a machine that was cut off while it joined goes on with the

@@ -73,6 +73,15 @@ impl Pair {
         pair
     }
 
+    /// Nodes with so many counters that are kept, each with twenty values a second.
+    pub(crate) fn start_loaded(names: &[&'static str], counters: usize) -> Pair {
+        let mut items = HISTORIZED.to_owned();
+        for number in 0..counters {
+            writeln!(items, "c{number},counter,int64,r,,,yes").unwrap();
+        }
+        Pair::start_site(names, MANUAL, &items, &[])
+    }
+
     pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {
         Pair::start_site(names, &format!("{MANUAL}\n{witness}"), ITEMS, &[], "")
     }
