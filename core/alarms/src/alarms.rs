@@ -210,6 +210,11 @@ impl Alarms {
         }
     }
 
+    /// In whose name this node evaluates, if it does.
+    pub const fn acting(&self) -> Option<Epoch> {
+        self.acting
+    }
+
     /// Whether this node evaluates.
     pub const fn is_acting(&self) -> bool {
         self.acting.is_some()

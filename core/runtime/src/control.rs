@@ -292,6 +292,9 @@ impl Control {
                         self.on_word(peer, &group, &message);
                     }
                     Ok(GroupMessage { group, message, .. }) => {
+                        if let Message::Heartbeat(heartbeat) = &message {
+                            self.shared.hear_config(peer, heartbeat.config_hash);
+                        }
                         let message = self.fitted(message);
                         self.turn(&group, Some(Input::Message { from: peer, path: PathId(path), message }));
                     }
@@ -318,7 +321,7 @@ impl Control {
     /// other: the machine hears of them as of the same.
     fn fitted(&self, mut message: Message) -> Message {
         if let Message::Heartbeat(heartbeat) = &mut message {
-            let mine = self.shared.site.hash;
+            let mine = self.shared.config_hash();
             let fits = || self.documents.knows(mine) && self.documents.knows(heartbeat.config_hash);
             if heartbeat.config_hash != mine && fits() {
                 heartbeat.config_hash = mine;

@@ -4,7 +4,7 @@
 //! of its state; readers ask at any time. Pieces of configuration files are not in that state but beside it, each in a
 //! file under its SHA-256: they are large, never change, and several revisions share them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
-use twinhub_documents::{Applied, Body, Change, Digest, Document, Documents, Entry, ours_after};
+use twinhub_config::{Site, differences};
+use twinhub_documents::{
+    Applied, Body, Change, Configuration, Digest, Document, Documents, Entry, ours_after,
+};
 use twinhub_model::{Part, Position};
 
 use crate::clock;
@@ -24,6 +27,9 @@ pub(crate) mod secret;
 
 /// Changes that may be under way at once.
 const PROPOSALS_MAX: usize = 64;
+
+/// Pairs of revisions of which is kept what differs.
+const COMPARED_MAX: usize = 16;
 
 /// Passwords that are compared at once, each with 19 MiB.
 const HASHING_MAX: usize = 2;
@@ -42,6 +48,8 @@ struct Inner {
     hashes: Mutex<BTreeSet<u64>>,
     proposals: Arc<Semaphore>,
     hashing: Arc<Semaphore>,
+    /// What differs between revisions, by their hashes.
+    compared: Mutex<BTreeMap<(u64, u64), Arc<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +82,7 @@ impl DocumentStore {
             hashes: Mutex::default(),
             proposals: Arc::new(Semaphore::new(PROPOSALS_MAX)),
             hashing: Arc::new(Semaphore::new(HASHING_MAX)),
+            compared: Mutex::default(),
         })))
     }
 
@@ -96,6 +105,41 @@ impl DocumentStore {
     /// The store for who must not keep it alive.
     pub(crate) fn watched(&self) -> Watched {
         Watched(Arc::downgrade(&self.0))
+    }
+
+    /// The revision with this hash, checked, if it is kept.
+    pub(crate) fn site_of(&self, hash: u64) -> Option<Site> {
+        let configuration = self.read(|documents| {
+            let found = documents.revisions().filter_map(configuration_of);
+            found.filter(|configuration| configuration.hash == hash).last().cloned()
+        })?;
+        let files = self.files_of(&configuration).ok()?;
+        files.check().ok().map(|loaded| loaded.site)
+    }
+
+    /// The newest revision with this hash that is kept.
+    pub(crate) fn revision_of(&self, hash: u64) -> Option<u64> {
+        self.read(|documents| {
+            let is_it =
+                |document: &&Document| configuration_of(document).is_some_and(|found| found.hash == hash);
+            documents.revisions().filter(is_it).last().map(|document| document.revision)
+        })
+    }
+
+    /// What differs between two revisions that are kept, in words. It is looked up once, since both are read for it.
+    pub(crate) fn differences(&self, from: u64, to: u64) -> Option<Arc<str>> {
+        let mut compared = self.0.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = compared.get(&(from, to)) {
+            return Some(Arc::clone(known));
+        }
+        let found = differences(&self.site_of(from)?, &self.site_of(to)?);
+        let words: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let words: Arc<str> = if words.is_empty() { "its form only".into() } else { words.join(", ").into() };
+        if compared.len() >= COMPARED_MAX {
+            compared.clear();
+        }
+        compared.insert((from, to), Arc::clone(&words));
+        Some(words)
     }
 
     /// Whether one of the revisions that are kept has this hash.
@@ -176,6 +220,14 @@ impl Watched {
     /// The store, if it is still there.
     pub(crate) fn get(&self) -> Option<DocumentStore> {
         self.0.upgrade().map(DocumentStore)
+    }
+}
+
+/// The configuration in a document, if it is one.
+pub(crate) const fn configuration_of(document: &Document) -> Option<&Configuration> {
+    match &document.body {
+        Some(Body::Configuration(configuration)) => Some(configuration),
+        Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
     }
 }
 
@@ -273,11 +325,8 @@ impl Inner {
     }
 
     fn note_hashes(&self, documents: &Documents) {
-        let hash_of = |document: &Document| match &document.body {
-            Some(Body::Configuration(configuration)) => Some(configuration.hash),
-            Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
-        };
-        let hashes = documents.revisions().filter_map(hash_of).collect();
+        let found = documents.revisions().filter_map(configuration_of);
+        let hashes = found.map(|configuration| configuration.hash).collect();
         *self.hashes.lock().unwrap_or_else(PoisonError::into_inner) = hashes;
     }
 
@@ -314,7 +363,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use twinhub_documents::{Action, Configuration, ConfigurationFile};
+    use twinhub_documents::{Action, ConfigurationFile};
     use twinhub_model::{Epoch, NodeRank};
 
     use super::*;

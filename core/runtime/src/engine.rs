@@ -95,7 +95,6 @@ pub(crate) const SCRATCH_SAMPLES_MAX: usize = 1024;
 pub(crate) struct EngineSetup {
     pub(crate) group: String,
     pub(crate) me: NodeRank,
-    pub(crate) config_hash: u64,
     pub(crate) table: Arc<ItemTable>,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) routes: Routes,
@@ -197,7 +196,7 @@ impl Engine {
         let syncer = spawn_syncer(Arc::clone(&setup.inbox));
         let (parts, troubles) = Parts::open(&setup.states_dir, setup.parts);
         let mut engine = Engine {
-            replication: Replication::new(setup.me, setup.config_hash, setup.ring_window),
+            replication: Replication::new(setup.me, setup.ring_window),
             group: setup.group,
             me: setup.me,
             table: setup.table,

@@ -46,6 +46,7 @@ mod configuration;
 mod events;
 mod join;
 mod orders;
+mod reload;
 mod trend;
 
 pub use accounts::{Author, Identity, UserChange};

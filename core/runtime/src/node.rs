@@ -43,6 +43,8 @@ use crate::whole_file::make_secret_dir;
 
 mod plan;
 
+pub(crate) use plan::alarms_of;
+
 use plan::{Plan, Surroundings};
 
 /// How to run a node.
@@ -105,7 +107,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
         protocol,
-        config_hash: site.hash,
+        config_hash: shared.hash_cell(),
         credentials,
         members: Arc::new(members(&site)),
         accept_any_node: false,

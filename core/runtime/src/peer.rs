@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -46,7 +47,8 @@ const HANDSHAKES_MAX: usize = 32;
 pub(crate) struct Endpoint {
     pub(crate) name: String,
     pub(crate) incarnation: Incarnation,
-    pub(crate) config_hash: u64,
+    /// Of the configuration that this process runs; it changes when one is taken in without a restart.
+    pub(crate) config_hash: Arc<AtomicU64>,
     /// The newest protocol it speaks.
     pub(crate) protocol: u16,
     pub(crate) credentials: Credentials,
@@ -389,7 +391,7 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
     let version = env!("CARGO_PKG_VERSION");
     let mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster)
         .with_protocol(endpoint.protocol)
-        .with_process(rank, endpoint.incarnation, version, endpoint.config_hash);
+        .with_process(rank, endpoint.incarnation, version, endpoint.config_hash.load(Ordering::Acquire));
     let mut bytes = Vec::new();
     write_frame(Kind::Hello, &mine.encode(), &mut bytes);
     stream.write_all(&bytes).await?;

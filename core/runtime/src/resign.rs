@@ -48,7 +48,7 @@ impl Resigner {
             name: node.to_owned(),
             incarnation: Incarnation::default(),
             protocol: protocol::newest()?,
-            config_hash: site.hash,
+            config_hash: Arc::new(site.hash.into()),
             credentials: pki::load(pki_dir, node)?,
             members: Arc::new(members),
             accept_any_node: false,

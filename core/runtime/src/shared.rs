@@ -5,8 +5,10 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::broadcast;
+use twinhub_alarms::Rule;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
 use twinhub_redundancy::{Health, Members, NodeState, VoterId};
@@ -63,6 +65,16 @@ pub(crate) struct Shared {
     pub(crate) events: EventLog,
     live: broadcast::Sender<LiveFrame>,
     history_file: PathBuf,
+    /// Of the configuration that this node runs.
+    config_hash: Arc<AtomicU64>,
+    changeable: Mutex<Changeable>,
+}
+
+/// What of a configuration takes effect without a restart, as it is in effect.
+#[derive(Debug, Clone)]
+struct Changeable {
+    session: Duration,
+    alarms: Arc<[Rule]>,
 }
 
 /// New values, as the journal took them.
@@ -199,6 +211,9 @@ impl Shared {
     ) -> Shared {
         let history = read_history(&history_file);
         let state = State { history, ..State::default() };
+        let config_hash = Arc::new(site.hash.into());
+        let changeable =
+            Mutex::new(Changeable { session: site.web.session, alarms: site.alarms.clone().into() });
         Shared {
             site,
             node,
@@ -212,7 +227,36 @@ impl Shared {
             events,
             live: broadcast::Sender::new(STREAM_QUEUE),
             history_file,
+            config_hash,
+            changeable,
         }
+    }
+
+    /// The hash of the configuration that this node runs.
+    pub(crate) fn config_hash(&self) -> u64 {
+        self.config_hash.load(Ordering::Acquire)
+    }
+
+    /// The same, for who tells others.
+    pub(crate) fn hash_cell(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.config_hash)
+    }
+
+    /// A configuration was taken in without a restart.
+    pub(crate) fn set_live(&self, hash: u64, session: Duration, alarms: Vec<Rule>) {
+        *self.changeable.lock().unwrap_or_else(PoisonError::into_inner) =
+            Changeable { session, alarms: alarms.into() };
+        self.config_hash.store(hash, Ordering::Release);
+    }
+
+    /// How long a login counts.
+    pub(crate) fn session_time(&self) -> Duration {
+        self.changeable.lock().unwrap_or_else(PoisonError::into_inner).session
+    }
+
+    /// The rules of all groups.
+    pub(crate) fn alarm_rules(&self) -> Arc<[Rule]> {
+        Arc::clone(&self.changeable.lock().unwrap_or_else(PoisonError::into_inner).alarms)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -304,6 +348,13 @@ impl Shared {
 
     pub(crate) fn set_info(&self, peer: VoterId, info: PeerInfo) {
         self.lock().infos.insert(peer, info);
+    }
+
+    /// A peer says what it runs, which may change while it is connected.
+    pub(crate) fn hear_config(&self, peer: VoterId, hash: u64) {
+        if let Some(info) = self.lock().infos.get_mut(&peer) {
+            info.config_hash = hash;
+        }
     }
 
     /// What a peer said of itself when it was last connected.

@@ -13,7 +13,7 @@ mod history;
 
 pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
-pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, RevisionView};
+pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
 pub use history::{BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView, TrendView};
 
 /// The whole cluster as this node sees it.

@@ -94,7 +94,7 @@ pub async fn run_witness(
         name: "witness".to_owned(),
         incarnation: state.incarnation,
         protocol: protocol::newest()?,
-        config_hash: 0,
+        config_hash: Arc::default(),
         credentials,
         members: Arc::new(members),
         accept_any_node: true,

@@ -72,6 +72,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/config/revisions/{number}", get(configuration::revision))
         .route("/config/rollback", post(configuration::roll_back))
         .route("/nodes/{name}/restart", post(cluster::restart))
+        .route("/nodes/{name}/reload", post(cluster::reload))
         .route("/backups", get(backups::list).post(backups::create))
         .route("/backups/{backup}", get(backups::download))
         .route("/join/codes", post(join::make_code))

@@ -52,6 +52,7 @@ use crate::api::{
         configuration::revision,
         configuration::apply,
         configuration::roll_back,
+        cluster::reload,
         cluster::restart,
         backups::list,
         backups::create,

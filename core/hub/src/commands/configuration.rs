@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::{Value, json};
 use twinhub_config::{Diagnostic, Files, MAIN_FILE, Severity};
-use twinhub_runtime::view::{AppliedView, ClusterView, ConfigurationView, NodeView};
+use twinhub_runtime::view::{AppliedView, ClusterView, ConfigurationView, NodeView, ReloadView};
 
 use super::check;
 use super::status::CLUSTER;
@@ -176,8 +176,12 @@ pub(crate) fn activate(global: &Global, args: &ActivateArgs, answer: Answer) -> 
         return Err(Failure::new(Code::Error, "no revision was applied yet: `twinhub config apply` does it"));
     };
     let site = Activation { client, hash, timeout: args.timeout, shows: !answer.is_json() };
-    let mut restarted = Vec::new();
+    let (mut restarted, mut reloaded) = (Vec::new(), Vec::new());
     while let Some(node) = site.next_node()? {
+        if !reloaded.contains(&node.name) && site.reload(&node)? {
+            reloaded.push(node.name);
+            continue;
+        }
         if restarted.contains(&node.name) {
             let text =
                 format!("{} runs another configuration also after its restart: see its log", node.name);
@@ -186,9 +190,15 @@ pub(crate) fn activate(global: &Global, args: &ActivateArgs, answer: Answer) -> 
         site.restart(&node)?;
         restarted.push(node.name);
     }
-    answer.give(&json!({ "hash": site.hash, "restarted": restarted }), |_| match restarted.len() {
-        0 => "every node runs the configuration in force".to_owned(),
-        _ => format!("restarted {}: every node runs the configuration in force", restarted.join(", ")),
+    let report = json!({ "hash": site.hash, "restarted": restarted, "reloaded": reloaded });
+    answer.give(&report, |_| {
+        let done = [("restarted", &restarted), ("took it in without a restart:", &reloaded)];
+        let done = done.into_iter().filter(|(_, names)| !names.is_empty());
+        let done: Vec<String> = done.map(|(what, names)| format!("{what} {}", names.join(", "))).collect();
+        match done.len() {
+            0 => "every node runs the configuration in force".to_owned(),
+            _ => format!("{}: every node runs the configuration in force", done.join("; ")),
+        }
     })
 }
 
@@ -212,6 +222,27 @@ impl Activation {
         }
         waiting.sort_by_key(|node| is_active(&cluster, &node.name));
         Ok(waiting.into_iter().next())
+    }
+
+    /// Whether the node could take it in as it runs.
+    fn reload(&self, node: &NodeView) -> Result<bool, Failure> {
+        let name = &node.name;
+        let path = format!("/api/v1/nodes/{}/reload", escape(name));
+        let Ok(view) = self.client.ask::<ReloadView>("POST", &path) else {
+            // A node of the version before does not know how.
+            return Ok(false);
+        };
+        if !view.loaded {
+            self.say(&format!("{name} needs a restart: {}", view.restart.join(", ")))?;
+            return Ok(false);
+        }
+        self.say(&format!("{name} takes in {}", view.differs.join(", ")))?;
+        // The others hear of it with its next heartbeat.
+        self.wait(&format!("{name} is not known to run it"), |cluster| {
+            let nodes = cluster.groups.iter().flat_map(|group| &group.nodes);
+            nodes.filter(|node| node.name == *name).all(|node| node.config_hash == self.hash)
+        })?;
+        Ok(true)
     }
 
     fn restart(&self, node: &NodeView) -> Result<(), Failure> {

@@ -44,10 +44,8 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     };
     let header = Header { site: "pair".into(), version: "99.0.0".into(), ..Header::default() };
     let newer = twinhub_runtime::backup::seal(header, &Entries::new(), PASSPHRASE).unwrap();
-    let no_node = machine_command(root)
-        .args(["backup", "restore", "--node", "nobody"])
-        .arg(&file)
-        .with(PASSPHRASE);
+    let no_node =
+        machine_command(root).args(["backup", "restore", "--node", "nobody"]).arg(&file).with(PASSPHRASE);
     for (output, said) in [
         (restore(&damaged, PASSPHRASE), "damaged"),
         (restore(&named("cut.backup", &whole[..whole.len() - 100]), PASSPHRASE), "damaged"),

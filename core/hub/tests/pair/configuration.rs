@@ -117,6 +117,93 @@ fn a_configuration_is_applied_taken_into_service_and_rolled_back() {
     assert_eq!((&alone["revision"], &alone["confirmed"]), (&4.into(), &false.into()), "{alone}");
 }
 
+/// What nothing that runs was built from takes effect on both nodes without a restart: no role moves, no process ends, and
+/// what else differs is named and takes one.
+#[test]
+fn alarms_and_the_length_of_logins_are_taken_in_without_a_restart() {
+    let pair = Pair::start();
+    pair.wait("main active, backup standby", |pair| {
+        pair.state("main") == "active" && pair.state("backup") == "standby"
+    });
+    let (epoch, hubs) = (pair.counter("main"), [pair.hub("main"), pair.hub("backup")]);
+    let before = running(&pair, "main");
+    let high = "[[alarm]]\nid = \"echo-high\"\nitem = \"sim1/echo\"\nwhen = \"high\"\nvalue = 90\n";
+    let wanted = written(&pair, "alarms", &high.replace("[[alarm]]", "session = \"1h\"\n[[alarm]]"));
+    let toml = text(&wanted.join("twinhub.toml")).replace("session = \"1h\"\n", "");
+    let toml = toml.replace("token_file = \"token\"\n", "token_file = \"token\"\nsession = \"1h\"\n");
+    std::fs::write(wanted.join("twinhub.toml"), &toml).unwrap();
+    assert!(pair.ask("main", &["items", "set", "sim1/echo", "100"]).status.success());
+    let applied = pair.json("main", &["config", "apply", wanted.to_str().unwrap()]);
+    assert_eq!(applied["revision"], 2, "{applied}");
+    pair.wait("what differs, on both", |pair| {
+        ["main", "backup"].iter().all(|node| {
+            let status = pair.table(node, &["status"]);
+            ["main", "backup"].iter().all(|other| {
+                status.contains(&format!("{other} runs revision 1; what differs: alarms, web: session"))
+            })
+        })
+    });
+    assert_eq!(pair.json("main", &["alarms", "ls"])["alarms"].as_array().map_or(0, Vec::len), 0);
+
+    let done = pair.json("backup", &["config", "activate"]);
+    assert_eq!(
+        (&done["restarted"], done["reloaded"].as_array().map(Vec::len)),
+        (&serde_json::json!([]), Some(2)),
+        "{done}"
+    );
+    for node in ["main", "backup"] {
+        assert_ne!(running(&pair, node), before, "{node}");
+        pair.wait("the alarm", |pair| pair.json(node, &["status"])["groups"][0]["alarms"]["active"] == 1);
+        let status = pair.table(node, &["status"]);
+        assert!(!status.contains("what differs"), "{status}");
+    }
+    assert_eq!(
+        (pair.counter("main"), [pair.hub("main"), pair.hub("backup")]),
+        (epoch, hubs),
+        "nobody was restarted"
+    );
+    let hashes = pair.json("main", &["status"]);
+    let of =
+        |at: usize| hashes["groups"][0]["nodes"][at]["config_hash"].as_str().unwrap_or_default().to_owned();
+    assert_eq!(of(0), of(1), "both run the same: {hashes}");
+
+    // Another limit ends it; the occurrence is the same, not raised twice. The way back is live as well.
+    std::fs::write(wanted.join("twinhub.toml"), toml.replace("value = 90", "value = 200")).unwrap();
+    assert!(pair.ask("main", &["config", "apply", wanted.to_str().unwrap()]).status.success());
+    assert!(pair.ask("main", &["config", "activate"]).status.success());
+    pair.wait("no alarm", |pair| pair.json("main", &["status"])["groups"][0]["alarms"]["active"] == 0);
+
+    // What plugins are made from is not live: it is named, and nothing is taken in halfway.
+    let own = "[nodes.backup.override]\ninterface.sim1.settings.interval_ms = 70\n[web]";
+    let mixed = toml.replace("value = 90", "value = 80").replace("[web]", own);
+    let mixed = mixed.replace("interval_ms = 50", "interval_ms = 60");
+    std::fs::write(wanted.join("twinhub.toml"), mixed).unwrap();
+    assert!(pair.ask("main", &["config", "apply", wanted.to_str().unwrap()]).status.success());
+    let (status, answer) = pair.http("main", "POST", "/api/v1/nodes/main/reload", "Host: localhost\r\n", "");
+    assert!(status == 200 && answer.contains("\"loaded\":false"), "{answer}");
+    let named = "\"restart\":[\"node backup: override of sim1\",\"interface sim1: settings\"]";
+    assert!(answer.contains(named), "{answer}");
+    assert_eq!(pair.json("main", &["status"])["groups"][0]["alarms"]["active"], 0);
+    let done = pair.json("main", &["config", "activate"]);
+    assert_eq!(done["restarted"].as_array().map(Vec::len), Some(2), "{done}\n{}", pair.logs());
+    pair.wait("the alarm again", |pair| {
+        pair.ask("main", &["items", "set", "sim1/echo", "100", "--forward"]).status.success()
+            && pair.json("main", &["status"])["groups"][0]["alarms"]["active"] == 1
+    });
+    // An override is part of what all nodes have, and counts on its node.
+    let hashes = pair.json("main", &["status"]);
+    assert_eq!(
+        hashes["groups"][0]["nodes"][0]["config_hash"],
+        hashes["groups"][0]["nodes"][1]["config_hash"]
+    );
+    for (node, interval) in [("main", 60), ("backup", 70)] {
+        let shown = pair.json("main", &["config", "show", "--remote", "--node", node]);
+        assert_eq!(shown["interfaces"][0]["settings"]["interval_ms"], interval, "{shown}");
+    }
+    let audit = pair.table("main", &["audit"]);
+    assert!(audit.contains("node `main` took in alarms, web: session without a restart"), "{audit}");
+}
+
 const SIM2: &str =
     "[[interface]]\nid = \"sim2\"\nplugin = \"sim\"\nitems = \"sim2.csv\"\nsettings = { interval_ms = 50 }\n";
 

@@ -79,7 +79,7 @@ impl Pair {
         for number in 0..counters {
             writeln!(items, "c{number},counter,int64,r,,,yes").unwrap();
         }
-        Pair::start_site(names, MANUAL, &items, &[])
+        Pair::start_site(names, MANUAL, &items, &[], "")
     }
 
     pub(crate) fn start_nodes(names: &[&'static str], witness: &str) -> Pair {

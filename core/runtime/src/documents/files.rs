@@ -12,7 +12,7 @@ use std::time::Duration;
 use twinhub_config::{Files, MAIN_FILE};
 use twinhub_documents::{Body, Configuration, Digest, Document, limits};
 
-use super::{DocumentStore, Watched, secret};
+use super::{DocumentStore, Watched, configuration_of, secret};
 use crate::error::StartError;
 use crate::whole_file::write_whole;
 
@@ -102,13 +102,6 @@ fn is_of_a_revision(name: &str, bytes: &[u8], known: &[Document]) -> bool {
         .filter_map(configuration_of)
         .flat_map(|configuration| &configuration.files)
         .any(|file| file.name == name && file.size == bytes.len() as u64 && file.pieces == digests)
-}
-
-const fn configuration_of(document: &Document) -> Option<&Configuration> {
-    match &document.body {
-        Some(Body::Configuration(configuration)) => Some(configuration),
-        Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
-    }
 }
 
 impl DocumentStore {

@@ -34,6 +34,8 @@ pub(crate) enum AlarmJob {
     Order { order: Order, by: String, reply: oneshot::Sender<Result<Answer, CommandError>> },
     /// A reader wants a part of the list.
     Page { query: Query, reply: oneshot::Sender<Page> },
+    /// Other rules take the place of those of before.
+    Rules { alarms: Box<Alarms>, done: oneshot::Sender<()> },
 }
 
 /// The alarms as a part that the journal keeps.
@@ -201,6 +203,24 @@ impl Engine {
                 drop(reply.send(page.unwrap_or_default()));
             }
             AlarmJob::Order { order, by, reply } => self.on_alarm_order(&order, &by, reply),
+            AlarmJob::Rules { alarms, done } => {
+                self.change_rules(*alarms);
+                // Whoever ordered it may have gone.
+                done.send(()).ok();
+            }
+        }
+    }
+
+    /// As if this node had started with these rules and taken over: what is known of occurrences stays.
+    fn change_rules(&mut self, mut alarms: Alarms) {
+        let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
+        for change in state.alarms.snapshot() {
+            alarms.apply(&change);
+        }
+        let acting = state.alarms.acting();
+        (state.alarms, state.shown) = (alarms, None);
+        if let Some(epoch) = acting {
+            self.begin_alarms(epoch);
         }
     }
 

@@ -51,7 +51,6 @@ const ACK_BYTES: usize = 512 * 1024;
 #[derive(Debug)]
 pub(crate) struct Replication {
     me: NodeRank,
-    config_hash: u64,
     links: BTreeMap<NodeRank, BTreeMap<u8, Link>>,
     senders: BTreeMap<NodeRank, Sender>,
     blocked: BTreeMap<NodeRank, Vec<u8>>,
@@ -100,7 +99,7 @@ enum Hearing {
 }
 
 impl Replication {
-    pub(crate) fn new(me: NodeRank, config_hash: u64, window: Duration) -> Replication {
+    pub(crate) fn new(me: NodeRank, window: Duration) -> Replication {
         let limits = RingLimits {
             count_max: RING_COUNT_MAX,
             bytes_max: RING_BYTES_MAX,
@@ -109,7 +108,6 @@ impl Replication {
         };
         Replication {
             me,
-            config_hash,
             links: BTreeMap::new(),
             senders: BTreeMap::new(),
             blocked: BTreeMap::new(),
@@ -236,7 +234,7 @@ impl Engine {
     pub(crate) fn on_resync(&mut self) {
         if let Some(peer) = self.replication.following {
             let first = self.journal.first();
-            let mut receiver = Receiver::new(Position::START, first, self.replication.config_hash);
+            let mut receiver = Receiver::new(Position::START, first, self.shared.config_hash());
             let want = receiver.want();
             self.replication.receiver = Some(receiver);
             self.send(peer, &want);
@@ -250,7 +248,7 @@ impl Engine {
         }
         let Some(peer) = self.replication.following else { return };
         let (last, first) = (self.journal.last(), self.journal.first());
-        let hash = self.replication.config_hash;
+        let hash = self.shared.config_hash();
         let receiver = self.replication.receiver.get_or_insert_with(|| Receiver::new(last, first, hash));
         let want = receiver.restart(last, first);
         self.send(peer, &want);
@@ -493,7 +491,7 @@ impl Engine {
     /// Whether this node may follow one with that configuration: with the same one, or while a new revision is taken
     /// into service node by node, when both are revisions of the site.
     fn fits(&self, theirs: u64) -> bool {
-        let mine = self.replication.config_hash;
+        let mine = self.shared.config_hash();
         theirs == mine || self.proposals.know(mine) && self.proposals.know(theirs)
     }
 

@@ -72,7 +72,7 @@ impl Handle {
         let is_right = self.busily(move || Ok(secret::is_password(&password, hash.as_ref()))).await?;
         let Some(role) = role.filter(|_| is_right) else { return Err(CommandError::WrongPassword) };
         let session = secret::make()?;
-        let lasts = self.site().web.session;
+        let lasts = self.0.shared.session_time();
         let expires = after(lasts);
         let name = secret::digest(session.as_bytes()).to_string();
         let body = Body::Session(Session { user: user.to_owned(), expires: expires.0 });

@@ -118,7 +118,8 @@ impl Handle {
             Order::Acknowledge { target: Target::All, .. } => String::new(),
         };
         let site = &self.0.shared.site;
-        let item = site.alarms.iter().find(|known| *known.id == *rule).map(|known| &known.item);
+        let rules = self.0.shared.alarm_rules();
+        let item = rules.iter().find(|known| *known.id == *rule).map(|known| &known.item);
         let group = item.and_then(|item| site.interface(item.interface())).map(|found| found.group.clone());
         group.map_or_else(|| self.0.inboxes.keys().cloned().collect(), |group| vec![group])
     }

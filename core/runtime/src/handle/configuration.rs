@@ -11,7 +11,7 @@ use twinhub_redundancy::VoterId;
 
 use super::Handle;
 use super::accounts::{Author, Need};
-use crate::documents::secret;
+use crate::documents::{configuration_of, secret};
 use crate::error::CommandError;
 use crate::view::{AppliedView, ConfigurationView, FileView, RevisionView};
 
@@ -36,7 +36,7 @@ pub struct Draft {
 impl Handle {
     /// The configuration and its revisions.
     pub fn configuration(&self) -> ConfigurationView {
-        let running = self.site().hash;
+        let running = self.0.shared.config_hash();
         let (current, revisions, conflicts) = self.0.documents.read(|documents| {
             let current = documents.configuration().and_then(revision_view);
             let revisions = documents.revisions().filter_map(revision_view).collect();
@@ -59,16 +59,40 @@ impl Handle {
 
     /// What an operator has to do about the configuration.
     pub fn configuration_notes(&self) -> Vec<String> {
-        let Some((revision, hash)) = self.in_force() else { return Vec::new() };
+        let Some((revision, hash)) = self.in_force() else { return self.notes_without_revision() };
         let waiting = self.nodes_that_differ(hash);
         if waiting.is_empty() {
             return Vec::new();
         }
-        vec![format!(
+        let names: Vec<&str> = waiting.iter().map(|(name, _)| name.as_str()).collect();
+        let mut notes = vec![format!(
             "revision {revision} of the configuration waits for a restart of: {}; `twinhub config activate` does it one \
-             after the other",
-            waiting.join(", ")
-        )]
+             after the other, and without a restart where none is needed",
+            names.join(", ")
+        )];
+        notes.extend(waiting.iter().map(|(name, theirs)| {
+            let which = self.0.documents.revision_of(*theirs);
+            match (which, self.0.documents.differences(*theirs, hash)) {
+                (Some(number), Some(parts)) => {
+                    format!("{name} runs revision {number}; what differs: {parts}")
+                }
+                _ => format!("{name} runs {}, which is no revision of the site", text_of(*theirs)),
+            }
+        }));
+        notes
+    }
+
+    /// Before the first revision, files that are not the same have nobody who says which ones are right.
+    fn notes_without_revision(&self) -> Vec<String> {
+        let differing = self.nodes_that_differ(self.0.shared.config_hash());
+        let note = |(name, theirs): (String, u64)| {
+            format!(
+                "{name} runs another configuration ({}) than this node and cannot follow: `twinhub config apply` where the \
+                 right one is makes it that of all nodes",
+                text_of(theirs)
+            )
+        };
+        differing.into_iter().map(note).collect()
     }
 
     fn in_force(&self) -> Option<(u64, u64)> {
@@ -78,17 +102,21 @@ impl Handle {
         })
     }
 
-    /// Nodes that are known to run another configuration.
-    fn nodes_that_differ(&self, hash: u64) -> Vec<String> {
+    /// Nodes that are known to run another configuration, with its hash.
+    fn nodes_that_differ(&self, hash: u64) -> Vec<(String, u64)> {
         let shared = &self.0.shared;
-        let differs = |node: &&twinhub_config::Node| {
+        let runs = |node: &twinhub_config::Node| {
             if node.name == shared.node {
-                return shared.site.hash != hash;
+                return Some(shared.config_hash());
             }
-            let voter = VoterId::Node(twinhub_model::NodeRank(node.rank));
-            shared.info(voter).is_some_and(|info| info.config_hash != hash)
+            shared.info(VoterId::Node(twinhub_model::NodeRank(node.rank))).map(|info| info.config_hash)
         };
-        shared.site.nodes.iter().filter(differs).map(|node| node.name.clone()).collect()
+        let nodes = shared.site.nodes.iter().filter_map(|node| Some((node.name.clone(), runs(node)?)));
+        nodes.filter(|(_, theirs)| *theirs != hash).collect()
+    }
+
+    fn names_that_differ(&self, hash: u64) -> Vec<String> {
+        self.nodes_that_differ(hash).into_iter().map(|(name, _)| name).collect()
     }
 
     /// The files of a revision; of the one in force if none is named.
@@ -151,7 +179,7 @@ impl Handle {
             hash: text_of(hash),
             changed,
             confirmed,
-            restart: self.nodes_that_differ(hash),
+            restart: self.names_that_differ(hash),
             warnings,
         };
         let (pieces, configuration) = cut(&files, message, hash, None);
@@ -194,7 +222,7 @@ impl Handle {
             hash: text_of(hash),
             changed: true,
             confirmed,
-            restart: self.nodes_that_differ(hash),
+            restart: self.names_that_differ(hash),
             warnings: loaded.warnings.iter().map(Diagnostic::render).collect(),
         })
     }
@@ -208,7 +236,7 @@ impl Handle {
         let path = self.0.places.config_file.clone();
         let read = tokio::task::spawn_blocking(move || Files::read(&path));
         let Ok(Ok((files, loaded))) = read.await else { return Ok(()) };
-        if loaded.site.hash != self.site().hash {
+        if loaded.site.hash != self.0.shared.config_hash() {
             // The files were changed since the start: what runs is not to be had any more.
             return Ok(());
         }
@@ -262,13 +290,6 @@ fn cut(
     }
     let pieces = pieces.into_iter().map(|(digest, bytes)| Entry::Piece(digest, bytes.into())).collect();
     (pieces, Configuration { message, hash, files: named, rolled_back_to })
-}
-
-const fn configuration_of(document: &Document) -> Option<&Configuration> {
-    match &document.body {
-        Some(Body::Configuration(configuration)) => Some(configuration),
-        Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => None,
-    }
 }
 
 fn revision_view(document: &Document) -> Option<RevisionView> {

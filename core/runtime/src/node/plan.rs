@@ -118,7 +118,7 @@ impl Plan {
         let is_first = around.site.groups.first().is_some_and(|first| first.id == group);
         let mut parts: Vec<Box<dyn PartState>> = vec![
             Box::new(EventState::new(group, Arc::clone(around.shared))),
-            Box::new(AlarmState::new(alarms(around.site, group, &self.table))),
+            Box::new(AlarmState::new(alarms_of(around.site, group, &self.table))),
         ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut interfaces = Vec::new();
@@ -139,7 +139,6 @@ impl Plan {
         let setup = EngineSetup {
             group: group.to_owned(),
             me: around.me,
-            config_hash: around.site.hash,
             table: Arc::clone(&self.table),
             interfaces,
             routes: plan.routes,
@@ -162,7 +161,7 @@ impl Plan {
 }
 
 /// The alarms of items of this group.
-fn alarms(site: &Site, group: &str, table: &ItemTable) -> Alarms {
+pub(crate) fn alarms_of(site: &Site, group: &str, table: &ItemTable) -> Alarms {
     let is_ours = |rule: &&Rule| {
         site.interface(rule.item.interface()).is_some_and(|interface| interface.group == group)
     };

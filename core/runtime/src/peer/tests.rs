@@ -20,7 +20,7 @@ fn frames_right_behind_a_hello_are_not_lost() {
         let (mut near, mut far) = tokio::io::duplex(64 * 1024);
         let hello = Hello::new("main", "backup", Channel::Data, main.credentials.cluster)
             .with_protocol(main.protocol)
-            .with_process(0, main.incarnation, "1.2.3", main.config_hash);
+            .with_process(0, main.incarnation, "1.2.3", 1);
         let mut bytes = Vec::new();
         write_frame(Kind::Hello, &hello.encode(), &mut bytes);
         write_frame(Kind::Replica, b"first", &mut bytes);
@@ -105,7 +105,7 @@ fn endpoint(pki: &std::path::Path, name: &str) -> Endpoint {
     Endpoint {
         name: name.to_owned(),
         incarnation: twinhub_model::Incarnation(1),
-        config_hash: 1,
+        config_hash: Arc::new(1.into()),
         credentials: pki::load(pki, name).unwrap(),
         members: Arc::new(BTreeMap::from(members)),
         accept_any_node: false,

@@ -69,6 +69,21 @@ pub struct AppliedView {
     pub warnings: Vec<String>,
 }
 
+/// What became of an order to take the configuration in without a restart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReloadView {
+    /// The node.
+    pub node: String,
+    /// Hash of what it runs now, hexadecimal.
+    pub hash: String,
+    /// Whether it runs what its next start would run.
+    pub loaded: bool,
+    /// What differed.
+    pub differs: Vec<String>,
+    /// What of it needs a restart; if there is anything, nothing was taken in.
+    pub restart: Vec<String>,
+}
+
 /// A backup on a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BackupView {

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, http::HeaderValue};
 use serde::{Deserialize, Serialize};
 use twinhub_runtime::Order;
-use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, PathView};
+use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, PathView, ReloadView};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
@@ -356,6 +356,25 @@ pub(crate) async fn restart(
     }
     web.handle.restart(&peer.origin()).await;
     Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "node": name }))).into_response())
+}
+
+/// Takes the configuration in force into service on a node without a restart, if it differs in nothing but alarms, their
+/// texts and limits, and how long a login counts. Otherwise the answer says what needs one, and nothing is changed. It is
+/// carried over to the node.
+#[utoipa::path(post, path = "/api/v1/nodes/{name}/reload", params(("name" = String, Path)),
+    responses((status = 200, body = ReloadView), (status = 404, body = Problem), (status = 422, body = Problem)))]
+pub(crate) async fn reload(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let path = format!("/api/v1/nodes/{}/reload", forward::escape(&name));
+    if let Some(url) = elsewhere(&web, Some(&name), &headers)? {
+        return forward::send(&web, "POST", &url, &path, &headers, Bytes::new()).await;
+    }
+    let done = web.handle.reload(&peer.author()).await;
+    Ok(Json(done.map_err(|error| Problem::of_command(&error, &path))?).into_response())
 }
 
 /// Tries every path to a node, or to `witness`, on connections of their own.

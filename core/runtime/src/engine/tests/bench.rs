@@ -166,7 +166,6 @@ impl Bench {
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
-            config_hash: 1,
             routes: Routes::new(table.len(), routes),
             table,
             interfaces,
