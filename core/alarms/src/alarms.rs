@@ -19,8 +19,6 @@ use crate::watch::{Watch, time_of};
 
 /// What waits longest to be acknowledged of a rule gives way to the next one beyond so many.
 const OPEN_PER_RULE_MAX: usize = 16;
-/// While nothing is received of an item, whether that is over is looked at so often.
-const STALE_LOOK: Duration = Duration::from_millis(500);
 const SHELVE_MIN: Duration = Duration::from_secs(1);
 
 /// The time: on the clock that nobody sets, for waiting, and of the day, for dating.
@@ -53,6 +51,10 @@ pub struct Alarms {
     /// Since when this node listens itself.
     listening: Timestamp,
     agenda: BTreeSet<(Moment, usize)>,
+    /// When the part is to know since when a rule waits.
+    keeping: BTreeSet<(Moment, usize)>,
+    /// How far the time of day was ahead of the clock that nobody sets, when this node last evaluated.
+    ahead: Option<i64>,
     revision: u64,
 }
 
@@ -88,6 +90,8 @@ impl Alarms {
             acting: None,
             listening: Timestamp::NONE,
             agenda: BTreeSet::new(),
+            keeping: BTreeSet::new(),
+            ahead: None,
             revision: 0,
         };
         for (rule, item) in rules {
@@ -157,7 +161,8 @@ impl Alarms {
 
     /// When [`Alarms::tick`] has something to do, as far as waiting decides that.
     pub fn due(&self) -> Option<Moment> {
-        self.agenda.first().map(|(due, _)| *due)
+        let keep = self.keeping.first().map(|(due, _)| *due);
+        self.agenda.first().map(|(due, _)| *due).into_iter().chain(keep).min()
     }
 
     /// This node acts from here on. `present` gives what is known of an item if that is valid now; a rule whose
@@ -171,6 +176,8 @@ impl Alarms {
         let mut out = Vec::new();
         self.acting = Some(epoch);
         self.listening = now.utc;
+        self.ahead = None;
+        self.look_at_clock(now, &mut out);
         if self.evaluated != self.hash {
             self.emit(Change::Rules { hash: self.hash }, &mut out);
         }
@@ -205,8 +212,9 @@ impl Alarms {
     pub fn end(&mut self) {
         self.acting = None;
         self.agenda.clear();
+        self.keeping.clear();
         for watch in &mut self.watches {
-            watch.due = None;
+            (watch.due, watch.keep_due) = (None, None);
         }
     }
 
@@ -223,6 +231,7 @@ impl Alarms {
     /// Takes in samples as the journal has them. Gives changes while this node acts.
     pub fn observe(&mut self, samples: &[Sample], now: Now) -> Vec<Change> {
         let mut out = Vec::new();
+        self.look_at_clock(now, &mut out);
         for sample in samples {
             let Some(place) = self.by_item.get(sample.item.index()).filter(|place| **place != 0) else {
                 continue;
@@ -257,16 +266,12 @@ impl Alarms {
         if self.acting.is_none() {
             return out;
         }
+        self.look_at_clock(now, &mut out);
         self.empty_shelves(now, &mut out);
+        self.keep_waiting(now, received, &mut out);
         while let Some((_, number)) = self.agenda.first().copied().filter(|(due, _)| *due <= now.moment) {
             let due_for = self.watches[number].due.map(|(_, due_for)| due_for);
-            if let (Condition::Stale(_), Some(item)) = (&self.rules[number].condition, self.items[number]) {
-                let heard = received(item);
-                let watch = &mut self.watches[number];
-                if heard.is_some() && !watch.quality.is_bad() {
-                    watch.heard = watch.heard.max(heard);
-                }
-            }
+            self.hear(number, received);
             if let Some(step) = self.next_step(number)
                 && Some(step.at()) == due_for
             {
@@ -303,8 +308,7 @@ impl Alarms {
         }
         let Some((raised, acknowledged)) = &watch.raised else {
             let onset = match rule.condition.silence() {
-                // A node that was not listening has not heard silence.
-                Some(span) if is_stale_rule => after(watch.heard.max(self.listening), span),
+                Some(span) if is_stale_rule => return Some(self.silence(number, span)),
                 Some(span) => watch.heard.is_some().then(|| after(watch.heard, span))?,
                 None => (watch.is_wrong == Some(true)).then_some(watch.since)?,
             };
@@ -312,7 +316,7 @@ impl Alarms {
         };
         let is_latched = rule.latching && acknowledged.is_none();
         let returned = match rule.condition.silence() {
-            Some(_) => (watch.heard > raised.onset).then_some(watch.heard)?,
+            Some(_) => (watch.heard.0.saturating_sub(watch.shift) > raised.onset.0).then_some(watch.heard)?,
             None => (watch.is_wrong == Some(false)).then_some(watch.since)?,
         };
         let at = after(returned, rule.delay_off);
@@ -377,39 +381,6 @@ impl Alarms {
         }
     }
 
-    /// Plans the next look at a rule. Waiting counts on the clock that nobody sets, and is never longer than
-    /// the rule's own times, whatever the time of day says.
-    fn schedule(&mut self, number: usize, now: Now) {
-        let next = self.next_step(number);
-        let rule = &self.rules[number];
-        let longest = rule.condition.silence().unwrap_or_default() + rule.delay_on.max(rule.delay_off);
-        let due = next.map(|step| {
-            let left = u64::try_from(step.at().0.saturating_sub(now.utc.0)).unwrap_or(0);
-            (now.moment + Duration::from_nanos(left).min(longest), Some(step.at()))
-        });
-        let is_stale = matches!(rule.condition, Condition::Stale(_)) && self.watches[number].raised.is_some();
-        match due {
-            Some((due, at)) => self.put_on_agenda(number, due, at),
-            None if is_stale => self.put_on_agenda(number, now.moment + STALE_LOOK, Some(Timestamp::NONE)),
-            None => self.put_on_agenda(number, Moment::NEVER, None),
-        }
-    }
-
-    fn put_on_agenda(&mut self, number: usize, due: Moment, at: Option<Timestamp>) {
-        let planned = at.map(|at| (due, at));
-        let watch = &mut self.watches[number];
-        if watch.due == planned {
-            return;
-        }
-        if let Some((before, _)) = watch.due {
-            self.agenda.remove(&(before, number));
-        }
-        watch.due = planned;
-        if let Some((due, _)) = planned {
-            self.agenda.insert((due, number));
-        }
-    }
-
     /// Does what an operator orders.
     ///
     /// # Errors
@@ -424,6 +395,7 @@ impl Alarms {
         if self.acting.is_none() {
             return Err(OrderError::NotActing);
         }
+        self.look_at_clock(now, out);
         match order {
             Order::Acknowledge { target, comment } => {
                 let waiting = self.waiting(target)?;
@@ -548,7 +520,11 @@ impl Alarms {
                 let acknowledged = known.map(|acknowledgment| acknowledgment.at);
                 (id, acknowledged)
             });
-            self.watches[*number].raised = raised;
+            let watch = &mut self.watches[*number];
+            if watch.raised.as_ref().map(|(id, _)| id) != raised.as_ref().map(|(id, _)| id) {
+                watch.shift = 0;
+            }
+            watch.raised = raised;
         }
     }
 
@@ -575,6 +551,7 @@ impl Alarms {
         self.book.clear();
         self.evaluated = 0;
         self.agenda.clear();
+        self.keeping.clear();
         self.watches.fill(Watch::default());
         self.revision += 1;
     }
@@ -589,3 +566,4 @@ fn after(time: Timestamp, span: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests;
+mod waiting;

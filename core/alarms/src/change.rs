@@ -177,4 +177,7 @@ pub struct Watched {
     /// How far that is to be trusted: bits of an OPC UA status code.
     #[n(5)]
     pub quality: u32,
+    /// Whether a node that acted has waited since then, so that its successor goes on.
+    #[n(6)]
+    pub is_kept: Option<bool>,
 }

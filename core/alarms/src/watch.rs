@@ -6,10 +6,10 @@ use crate::change::Watched;
 use crate::occurrence::OccurrenceId;
 use crate::rule::{Condition, Finding, Rule};
 
-/// A device's clock is believed as far as this behind the hub's; beyond it the time of receipt counts, so that a
-/// device in the wrong year raises nothing in the wrong year.
 /// Of a longer text a copy does not say what it was; the next sample then counts as a change.
 const TEXT_KEPT_MAX: usize = 4096;
+/// A device's clock is believed as far as this behind the hub's; beyond it the time of receipt counts, so that a
+/// device in the wrong year raises nothing in the wrong year.
 const SOURCE_AGE_NS_MAX: i64 = 60_000_000_000;
 
 /// See the module.
@@ -29,12 +29,24 @@ pub(crate) struct Watch {
     pub(crate) raised: Option<(OccurrenceId, Option<Timestamp>)>,
     /// When the acting node looks again, and the time for which it does.
     pub(crate) due: Option<(Moment, Timestamp)>,
+    /// When the acting node sees to it that the part knows since when it waits.
+    pub(crate) keep_due: Option<Moment>,
+    /// What the part knows: how it stood and since when the node that acted waited.
+    pub(crate) kept: Option<(Option<bool>, Timestamp, Timestamp)>,
+    /// By how many nanoseconds the clock was set forward since the rule was raised.
+    pub(crate) shift: i64,
 }
 
 impl Watch {
     /// What was seen under other rules says nothing.
     pub(crate) fn forget(&mut self) {
-        *self = Watch { raised: self.raised.take(), due: self.due.take(), ..Watch::default() };
+        *self = Watch {
+            raised: self.raised.take(),
+            due: self.due.take(),
+            keep_due: self.keep_due.take(),
+            shift: self.shift,
+            ..Watch::default()
+        };
     }
 
     /// Takes a sample in, at its own time.
@@ -73,7 +85,23 @@ impl Watch {
             heard: self.heard,
             value: if self.value.text_bytes() > TEXT_KEPT_MAX { Value::Null } else { self.value.clone() },
             quality: self.quality.0,
+            is_kept: (self.kept == Some(self.standing())).then_some(true),
         })
+    }
+
+    /// How it stands, and since when.
+    pub(crate) const fn standing(&self) -> (Option<bool>, Timestamp, Timestamp) {
+        (self.is_wrong, self.since, self.heard)
+    }
+
+    /// The clock was set: what was dated by it is dated anew.
+    pub(crate) fn set_clock(&mut self, shift: i64) {
+        for time in [&mut self.since, &mut self.heard] {
+            if time.is_some() {
+                time.0 = time.0.saturating_add(shift);
+            }
+        }
+        self.shift = if self.raised.is_some() { self.shift.saturating_add(shift) } else { 0 };
     }
 
     pub(crate) fn take_watched(&mut self, watched: &Watched) {
@@ -82,6 +110,7 @@ impl Watch {
         self.heard = watched.heard;
         self.value.clone_from(&watched.value);
         self.quality = Quality(watched.quality);
+        self.kept = (watched.is_kept == Some(true)).then(|| self.standing());
     }
 }
 
