@@ -26,6 +26,7 @@ mod stage;
 mod story;
 mod table;
 mod traffic;
+mod turn;
 mod usage;
 
 pub use artifacts::Artifacts;
@@ -51,3 +52,4 @@ pub use stage::{Stage, StageOptions};
 pub use story::{StoryOptions, run_story};
 pub use table::{milliseconds, percentile, table};
 pub use traffic::Traffic;
+pub use turn::check;

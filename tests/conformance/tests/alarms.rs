@@ -1,11 +1,10 @@
 //! Alarms of a real pair: whatever is killed at whatever time, each occurrence is there once, with its own times, and
 //! what an operator said of it stays said.
 
-use std::fs::File;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twinhub_conformance::{Artifacts, Cluster, Error, Profile, Result, SitePlan};
+use twinhub_conformance::{Artifacts, Cluster, Error, Profile, Result, SitePlan, check};
 use twinhub_peers::{Device, DeviceOptions, Mosquitto, PlainPublisher, wait_for};
 
 /// Nothing here takes longer unless it is broken.
@@ -195,19 +194,4 @@ fn time(shown: &Value) -> i64 {
 
 fn wait(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(wait_for(what, PATIENCE, || is_so().is_ok_and(|is_so| is_so).then_some(()))?)
-}
-
-fn check(story: impl FnOnce(&Artifacts) -> Result<()>) {
-    if let Err(error) = play(story) {
-        panic!("{}", error.chain());
-    }
-}
-
-fn play(story: impl FnOnce(&Artifacts) -> Result<()>) -> Result<()> {
-    let artifacts = Artifacts::built_for_tests()?;
-    // One pair at a time: two would fight for the processors, and the timers are real.
-    let path = std::env::temp_dir().join("twinhub-conformance.lock");
-    let turn = File::create(&path).map_err(Error::file(&path))?;
-    turn.lock().map_err(Error::file(&path))?;
-    story(&artifacts)
 }

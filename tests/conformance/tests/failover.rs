@@ -2,10 +2,9 @@
 //! machine at any load: nothing lost, nothing twice, never two writers, a silent standby, and that the backup takes
 //! over. How long that takes is measured by `cargo xtask conformance` and `cargo xtask bench takeover`.
 
-use std::fs::File;
 use std::time::Duration;
 
-use twinhub_conformance::{Artifacts, DeviceKind, Error, Profile, Result, Scenario, Stage, StageOptions};
+use twinhub_conformance::{Artifacts, DeviceKind, Profile, Result, Scenario, Stage, StageOptions};
 
 const CALM: Duration = Duration::from_millis(1500);
 
@@ -35,19 +34,12 @@ fn a_planned_switchover_loses_and_doubles_nothing() {
 }
 
 fn check(scenario: Scenario) {
-    if let Err(error) = play(scenario) {
-        panic!("{scenario}: {}", error.chain());
-    }
+    twinhub_conformance::check(|artifacts| play(scenario, artifacts));
 }
 
-fn play(scenario: Scenario) -> Result<()> {
-    let artifacts = Artifacts::built_for_tests()?;
-    // One pair at a time: two would fight for the processors, and the timers are real.
-    let path = std::env::temp_dir().join("twinhub-conformance.lock");
-    let turn = File::create(&path).map_err(Error::file(&path))?;
-    turn.lock().map_err(Error::file(&path))?;
+fn play(scenario: Scenario, artifacts: &Artifacts) -> Result<()> {
     let options = StageOptions { profile: Profile::Normal, device: DeviceKind::Independent, nodes: 2 };
-    let mut stage = Stage::start(options, &artifacts, &mut |_| {})?;
+    let mut stage = Stage::start(options, artifacts, &mut |_| {})?;
     let outcome = scenario.run(&mut stage, CALM)?;
     if !outcome.problems.is_empty() {
         let folder = stage.cluster_mut().keep_folder();

@@ -1,7 +1,6 @@
 //! The role follows the field side: two hubs, a way of its own to the device for each, and a witness. The role moves
 //! to the node that has proven to see the device, and stays where it is if both have lost it.
 
-use std::fs::File;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -46,13 +45,13 @@ fn the_role_moves_to_the_node_that_hears_a_watched_item_as_it_should_be() {
 }
 
 /// Two devices, and a way to one of them for each node.
-struct Pair {
-    artifacts: Artifacts,
+struct Pair<'a> {
+    artifacts: &'a Artifacts,
     devices: [Device; 2],
     ways: [Relay; 2],
 }
 
-impl Pair {
+impl Pair<'_> {
     /// Both lose the device: nothing moves. Then the backup has it again: the role moves there.
     fn follows_the_way_to_the_device(&self, interface: &str, on_backup: &str) -> Result<()> {
         let mut cluster = self.start(interface, on_backup)?;
@@ -90,7 +89,7 @@ impl Pair {
         let items =
             "path,address,type,access,unit,description\nlevel,hr:0,uint16,r,,\nready,hr:1,uint16,r,,\n";
         plan.items = vec![("plc1.csv".to_owned(), items.to_owned())];
-        let mut cluster = Cluster::prepare(plan, &self.artifacts)?;
+        let mut cluster = Cluster::prepare(plan, self.artifacts)?;
         cluster.start_witness()?;
         cluster.start("main")?;
         cluster.wait_state("main", "active", PATIENCE)?;
@@ -128,19 +127,10 @@ fn wait(what: &str, mut is_so: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(wait_for(what, PATIENCE, || is_so().is_ok_and(|is_so| is_so).then_some(()))?)
 }
 
-fn check(story: impl FnOnce(&Pair) -> Result<()>) {
-    if let Err(error) = play(story) {
-        panic!("{}", error.chain());
-    }
-}
-
-fn play(story: impl FnOnce(&Pair) -> Result<()>) -> Result<()> {
-    let artifacts = Artifacts::built_for_tests()?;
-    // One pair at a time: two would fight for the processors, and the timers are real.
-    let path = std::env::temp_dir().join("twinhub-conformance.lock");
-    let turn = File::create(&path).map_err(Error::file(&path))?;
-    turn.lock().map_err(Error::file(&path))?;
-    let devices = [Device::start(DeviceOptions::default())?, Device::start(DeviceOptions::default())?];
-    let ways = [Relay::start(devices[0].address())?, Relay::start(devices[1].address())?];
-    story(&Pair { artifacts, devices, ways })
+fn check(story: impl FnOnce(&Pair<'_>) -> Result<()>) {
+    twinhub_conformance::check(|artifacts| {
+        let devices = [Device::start(DeviceOptions::default())?, Device::start(DeviceOptions::default())?];
+        let ways = [Relay::start(devices[0].address())?, Relay::start(devices[1].address())?];
+        story(&Pair { artifacts, devices, ways })
+    });
 }
