@@ -28,7 +28,9 @@ use crate::role_writer::{RoleWriter, Written};
 use crate::roles::{GroupMessage, RoleState};
 use crate::scheduling;
 use crate::shared::{DropCause, Shared};
+use neighbors::Neighbors;
 
+mod neighbors;
 mod show;
 
 /// Events that may wait for the control thread.
@@ -145,6 +147,7 @@ pub(crate) fn spawn(setup: ControlSetup) -> Result<std::thread::JoinHandle<()>, 
 struct Control {
     groups: BTreeMap<String, Group>,
     links: BTreeMap<(VoterId, u8), Link>,
+    neighbors: Neighbors,
     shared: Arc<Shared>,
     documents: DocumentStore,
     role_writer: RoleWriter,
@@ -185,6 +188,7 @@ impl Control {
         let mut control = Control {
             groups: setup.groups,
             links: BTreeMap::new(),
+            neighbors: Neighbors::new(),
             shared: setup.shared,
             documents: setup.documents,
             role_writer: setup.role_writer,
@@ -404,6 +408,7 @@ impl Control {
             self.give(name, input, now);
         }
         self.show(name, now);
+        self.tell_neighbors(name, now);
     }
 
     fn give(&mut self, name: &str, input: Input, now: Moment) {

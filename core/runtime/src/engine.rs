@@ -35,6 +35,7 @@ use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use acceptance::Acceptance;
 use commands::Commands;
+use connections::Connections;
 use deactivation::{Closing, Draining};
 use healing::Healing;
 use health::HealthLook;
@@ -52,8 +53,10 @@ use tracker::Tracker;
 use watch::Watch;
 
 pub(crate) mod acceptance;
+pub(crate) mod alarm_events;
 pub(crate) mod alarms;
 pub(crate) mod commands;
+pub(crate) mod connections;
 pub(crate) mod deactivation;
 pub(crate) mod effect;
 pub(crate) mod events;
@@ -164,6 +167,7 @@ pub(crate) struct Engine {
     unanswered_since: Option<Position>,
     counters: EngineCounters,
     health: HealthLook,
+    connections: Connections,
     /// Room for samples and for what links carry of them, used again and again: it stays in the processor's cache.
     unpacked: Vec<Sample>,
     carried: Carried,
@@ -226,6 +230,7 @@ impl Engine {
             counters: EngineCounters::default(),
             healing: Healing::new(clock::now()),
             health: HealthLook::new(setup.watches, clock::now()),
+            connections: Connections::default(),
             unpacked: Vec::new(),
             carried: Carried::new(),
             synced_at: clock::now(),

@@ -63,7 +63,6 @@ impl AlarmState {
         AlarmState { alarms, unkept: Vec::new(), waiting: VecDeque::new(), shown: None }
     }
 
-    #[cfg(test)]
     pub(crate) fn alarms(&self) -> &Alarms {
         &self.alarms
     }
@@ -121,7 +120,8 @@ impl Engine {
         };
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
         let changes = state.alarms.begin(epoch, now(), &present);
-        self.keep_changes(changes);
+        self.tell_untold_alarms();
+        self.keep_changes(&changes);
     }
 
     /// Takes in samples that the journal has. They give changes while this node evaluates.
@@ -131,7 +131,7 @@ impl Engine {
             return;
         }
         let changes = state.alarms.observe(samples, now());
-        self.keep_changes(changes);
+        self.keep_changes(&changes);
     }
 
     /// Everything about alarms that follows from the time and from this node's role.
@@ -142,7 +142,7 @@ impl Engine {
             if is_acting {
                 let table = &self.table;
                 let changes = state.alarms.tick(now(), &|item| table.received(item));
-                self.keep_changes(changes);
+                self.keep_changes(&changes);
             } else {
                 state.alarms.end();
             }
@@ -159,16 +159,17 @@ impl Engine {
         [state.alarms.due(), waiting].into_iter().flatten().min()
     }
 
-    fn keep_changes(&mut self, changes: Vec<Change>) {
+    fn keep_changes(&mut self, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
-        state.unkept.extend(changes);
+        state.unkept.extend(changes.iter().cloned());
         let too_many = state.unkept.len().saturating_sub(UNKEPT_MAX);
         state.unkept.drain(..too_many);
         self.counters.unjournaled += too_many as u64;
         self.journal_changes();
+        self.tell_alarms(changes);
     }
 
     /// Journals what is not in the journal yet.
@@ -237,7 +238,7 @@ impl Engine {
         let mut changes = Vec::new();
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
         let done = state.alarms.order(order, by, now(), &mut changes);
-        self.keep_changes(changes);
+        self.keep_changes(&changes);
         let answer = match done {
             Ok(answer) => answer,
             Err(error) => {

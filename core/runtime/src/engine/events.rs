@@ -106,7 +106,7 @@ impl Engine {
         }
     }
 
-    fn journal_events(&mut self) {
+    pub(super) fn journal_events(&mut self) {
         if !self.is_writer() || !self.journal_ok {
             return;
         }

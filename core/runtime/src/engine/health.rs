@@ -31,6 +31,8 @@ pub(crate) struct HealthLook {
     watches: Vec<Watch>,
     /// Which watches were as they must not be at the last look.
     tripped: BTreeSet<usize>,
+    /// Which were told to hold something that is compared with nothing.
+    incomparable: BTreeSet<usize>,
     /// Whether the node acted at the last look.
     acted: bool,
 }
@@ -47,6 +49,7 @@ impl HealthLook {
             connecting: BTreeMap::new(),
             watches,
             tripped: BTreeSet::new(),
+            incomparable: BTreeSet::new(),
             acted: false,
         }
     }
@@ -76,6 +79,7 @@ impl Engine {
     /// Tells role machine and views how well this node is, if that changed.
     pub(crate) fn report_health(&mut self, now: Moment) {
         self.health.looked = Some(now);
+        self.look_at_connections(now);
         self.begin_watches(now);
         let mut seen: Vec<InterfaceSight> =
             (0..self.interfaces.len()).filter_map(|number| self.sight_of(number, now)).collect();
@@ -164,11 +168,17 @@ impl Engine {
         let acts = self.is_acting();
         let mut parts: BTreeMap<usize, (Sight, String)> = BTreeMap::new();
         let mut told = Vec::new();
+        let mut incomparable = Vec::new();
         for (place, watch) in self.health.watches.iter().enumerate() {
             if self.is_off(watch.interface) {
                 continue;
             }
             let key = self.table.key(watch.item);
+            if let Some(text) = watch.incomparable()
+                && self.health.incomparable.insert(place)
+            {
+                incomparable.push((key.to_owned(), format!("watched item `{key}`: {text}")));
+            }
             let hears = acts || self.interfaces[watch.interface].port.setup.standby_role == role::HOT;
             let finding = if hears { watch.look(now) } else { Finding::Nothing };
             let was_tripped = self.health.tripped.contains(&place);
@@ -193,14 +203,18 @@ impl Engine {
                 }
             }
         }
+        for (key, text) in incomparable {
+            self.event(Severity::Error, &key, "TH-HEALTH-003", &text);
+        }
         for (place, is_tripped, key, text) in told {
-            let severity = if is_tripped { Severity::Warning } else { Severity::Info };
-            if is_tripped {
+            let (severity, code) = if is_tripped {
                 self.health.tripped.insert(place);
+                (Severity::Warning, "TH-HEALTH-001")
             } else {
                 self.health.tripped.remove(&place);
-            }
-            self.event(severity, &key, "TH-HEALTH-001", &text);
+                (Severity::Info, "TH-HEALTH-002")
+            };
+            self.event(severity, &key, code, &text);
         }
         let parts = parts.into_iter().map(|(number, (sight, cause))| {
             let setup = &self.interfaces[number].port.setup;

@@ -72,6 +72,20 @@ impl Watch {
         self.heard = Some((value.clone(), quality));
     }
 
+    /// Why what was heard last is compared with nothing, if it is not.
+    pub(crate) fn incomparable(&self) -> Option<String> {
+        let (value, quality) = self.heard.as_ref().filter(|(_, quality)| !quality.is_bad())?;
+        let is_structure = matches!(value, Value::Bytes(_) | Value::Json(_));
+        let is_so = *value != Value::Null
+            && match &self.trigger {
+                Trigger::Equals(_) => is_structure,
+                Trigger::Above(_) | Trigger::Below(_) => value.as_f64().is_none(),
+                Trigger::Unchanged | Trigger::Bad => false,
+            };
+        let shown: String = value.to_string().chars().take(40).collect();
+        is_so.then(|| format!("{self} compares one number or word, and not `{shown}` ({quality})"))
+    }
+
     pub(crate) fn look(&self, now: Moment) -> Finding {
         match (self.since, &self.heard) {
             (Some(since), _) if now.since(since) >= self.span => Finding::Tripped(self.to_string()),
@@ -149,6 +163,26 @@ mod tests {
             "???!!",
             "one that never comes does not change"
         );
+    }
+
+    #[test]
+    fn a_list_or_a_word_is_not_compared_with_a_number() {
+        let found = |trigger: Trigger, value: Value, quality| {
+            let item = ItemKey::new("plc1", "a").unwrap();
+            let monitor = twinhub_config::Monitor { item, trigger, duration: Duration::ZERO, failures: 1 };
+            let mut watch = Watch::new(ItemId(0), 0, &monitor);
+            watch.hear(&value, quality, Moment::ZERO);
+            watch.incomparable().is_some()
+        };
+        let list = Value::Json("[1,2]".into());
+        let one = Trigger::Equals(Value::I64(1));
+        assert!(found(one.clone(), list.clone(), Quality::GOOD));
+        assert!(found(Trigger::Above(1.0), list.clone(), Quality::GOOD));
+        assert!(found(Trigger::Below(1.0), Value::Str("off".into()), Quality::GOOD));
+        assert!(!found(one.clone(), Value::Str("off".into()), Quality::GOOD), "a word is another word");
+        assert!(!found(one, list.clone(), Quality::BAD_NOT_CONNECTED));
+        assert!(!found(Trigger::Unchanged, list, Quality::GOOD));
+        assert!(!found(Trigger::Above(1.0), Value::Null, Quality::GOOD), "nothing was read yet");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Alarms over takeovers, replays, copies and restarts.
 
 use tokio::sync::oneshot;
-use twinhub_alarms::{Answer, Order, Query, Row, Target, Which};
+use twinhub_alarms::{Answer, Change, OccurrenceId, Order, Query, Row, Target, Which};
 use twinhub_contract::role;
+use twinhub_events::Filter;
+use twinhub_model::{Part, Timestamp};
 
 use crate::engine::alarms::{AlarmJob, AlarmState};
 use crate::error::CommandError;
@@ -131,4 +133,52 @@ fn an_acknowledgment_is_answered_when_the_standby_has_it_on_disk() {
     main.lose(epoch(0, 1));
     // Nothing waited for the disk: it had been acknowledged already.
     assert!(matches!(lost.try_recv(), Ok(Err(CommandError::NotActive { .. }) | Ok(_))));
+}
+
+/// What alarms told, in the order of the list that is the same everywhere.
+fn words(bench: &Bench) -> Vec<String> {
+    let filter = Filter { code: "TH-ALARM".into(), ..Filter::default() };
+    let mut rows = bench.engine.shared.events.newest(None, 1000, &filter).rows;
+    rows.reverse();
+    rows.into_iter().map(|row| format!("{} {}", row.entry.event.code, row.entry.event.source)).collect()
+}
+
+#[test]
+fn each_change_is_told_once_on_both_nodes_over_takeovers_and_restarts() {
+    let (mut main, mut backup) = pair(&specs(role::WARM));
+    main.publish(0, HIGH);
+    let mut answer = order(&mut main, "plc-high");
+    carry_until(&mut main, &mut backup, "both words", |_, backup| words(backup).len() == 2);
+    assert_eq!(words(&backup), ["TH-ALARM-101 plc/in", "TH-ALARM-103 plc/in"]);
+    assert_eq!(words(&main), words(&backup));
+    drop(answer.try_recv());
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, HIGH + 1);
+    backup.publish(0, 5);
+    backup.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    let mut again = backup.restarted(&specs(role::WARM));
+    again.become_active(epoch(1, 3));
+    again.publish(0, 6);
+    assert_eq!(words(&again), ["TH-ALARM-101 plc/in", "TH-ALARM-103 plc/in", "TH-ALARM-102 plc/in"]);
+}
+
+#[test]
+fn what_a_dead_node_did_not_come_to_tell_its_successor_tells_once() {
+    let (mut main, mut backup) = pair(&specs(role::WARM));
+    main.publish(0, HIGH);
+    let mut raised = rows(&mut main).remove(0);
+    // As if it died between a change and the word of it.
+    let id =
+        OccurrenceId { onset: Timestamp(raised.id.take().unwrap().onset.0 + 1), rule: "plc-late".into() };
+    let body = twinhub_alarms::encode(&[Change::Raised(id, raised.raise)]).remove(0);
+    main.engine.append_part(Part::ALARMS, &body).expect("the journal takes it");
+    carry_until(&mut main, &mut backup, "the change", |main, backup| main.last() == backup.last());
+    assert_eq!(words(&backup), ["TH-ALARM-101 plc/in"]);
+    backup.become_active(epoch(1, 2));
+    let told = words(&backup);
+    assert_eq!(told.iter().filter(|word| word.starts_with("TH-ALARM-101")).count(), 2, "{told:?}");
+    backup.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    let mut again = backup.restarted(&specs(role::WARM));
+    again.become_active(epoch(1, 3));
+    assert_eq!(words(&again), told, "and not again");
 }
