@@ -44,7 +44,7 @@ pub enum BackupError {
     #[error("this is no backup of a Twinhub site")]
     NoBackup,
     /// Bytes of it changed.
-    #[error("the backup is damaged: {what}")]
+    #[error("the backup is damaged: {what}; take another copy of it, or an older backup")]
     Damaged {
         /// What does not fit.
         what: &'static str,
@@ -174,7 +174,7 @@ fn split(file: &[u8]) -> Result<(Header, &[u8], &[u8]), BackupError> {
     let (shown, rest) = rest.split_at_checked(length).ok_or_else(cut)?;
     let (sealed, sum) = rest.split_last_chunk::<SUM_BYTES>().ok_or_else(cut)?;
     if secret::digest(&file[..file.len() - SUM_BYTES]).bytes() != sum {
-        return Err(BackupError::Damaged { what: "its sum does not fit" });
+        return Err(BackupError::Damaged { what: "its bytes are not those that were written" });
     }
     let header: Header = serde_json::from_slice(shown)
         .map_err(|_| BackupError::Damaged { what: "its header is not readable" })?;

@@ -106,10 +106,11 @@ impl Attempts {
 }
 
 impl Attempt<'_> {
-    /// The password was wrong.
-    pub(crate) fn wrong(self, now: Instant) {
+    /// The password was wrong. The address, if it has to wait for the first time.
+    pub(crate) fn wrong(self, now: Instant) -> Option<IpAddr> {
         self.attempts.count(Outcome::Wrong);
         let mut known = self.attempts.lock();
+        let mut waits = None;
         for who in &self.who {
             let wrong = known.entry(who.clone()).or_insert(Wrong { count: 0, open: 0, last: now });
             let is_forgotten = now.duration_since(wrong.last) >= limits::LOGIN_MEMORY;
@@ -118,8 +119,10 @@ impl Attempt<'_> {
             if let (Who::Address(address), Some(pause)) = (who, pause(wrong.count, limit_of(who))) {
                 let (count, wait_s) = (wrong.count, pause.as_secs());
                 tracing::warn!(%address, count, wait_s, "wrong passwords or codes: this address has to wait");
+                waits = waits.or((count == limits::LOGIN_ATTEMPTS_FREE).then_some(*address));
             }
         }
+        waits
     }
 
     /// The password was right: this address and user begin anew.

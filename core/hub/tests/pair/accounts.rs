@@ -198,6 +198,9 @@ fn who_guesses_passwords_has_to_wait() {
         assert_eq!(status, 401, "{answer}");
     }
     assert_eq!(last, 429);
+    pair.wait("an event of it", |pair| {
+        pair.json("main", &["events"]).to_string().contains("too many wrong passwords from 127.0.0.1")
+    });
     assert_eq!(login(&pair, "main", "ada", "correct horse").0, 429, "also with the right one");
     pair.wait("the end of the wait", |pair| login(pair, "main", "ada", "correct horse").0 == 200);
     for body in ["", "{", "{\"user\": 1}", "{\"user\": \"ada\"}", "[]"] {

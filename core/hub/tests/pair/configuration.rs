@@ -202,6 +202,8 @@ fn alarms_and_the_length_of_logins_are_taken_in_without_a_restart() {
     }
     let audit = pair.table("main", &["audit"]);
     assert!(audit.contains("node `main` took in alarms, web: session without a restart"), "{audit}");
+    let events = pair.json("main", &["events"]).to_string();
+    assert!(events.contains("node `backup` took in alarms, web: session without a restart"), "{events}");
 }
 
 const SIM2: &str =

@@ -43,6 +43,10 @@ fn another_contract_version_is_one_sentence_with_both_versions_and_no_code_runs(
         path.display()
     );
     assert_eq!(error, expected);
+    // The same without loading it: who fetches one for this machine asks before it puts it in place.
+    let refused = inspect(misfit("abi2", &["ABI_MAJOR=2", "CONSTRUCTOR"])).unwrap().check().unwrap_err();
+    assert!(refused.to_string().contains("speaks contract version 2.0 and this hub 1.0"), "{refused}");
+    assert!(inspect(rust_plugin("libtwinhub_hello")).unwrap().check().is_ok());
     let error = Library::open(misfit("abi0", &["ABI_MAJOR=0"]), cache()).unwrap_err().to_string();
     assert!(error.ends_with("this hub 1.0: install a newer build of the plugin"), "{error}");
 }

@@ -1,12 +1,13 @@
 //! Users, tokens and sessions: asking, changing, logging in.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use twinhub_documents::{
     Action, Body, Change, Document, Documents, Entry, Kind, Refusal, Role, Session, Token, User,
 };
-use twinhub_model::Timestamp;
+use twinhub_model::{Event, Severity, Timestamp};
 
 use super::Handle;
 use crate::clock;
@@ -298,6 +299,12 @@ impl Handle {
         action: Action,
         need: Need,
     ) -> Result<ChangeView, CommandError> {
+        // Logins come and go; whoever looks for them finds them in the audit list.
+        let is_of_note = !matches!(
+            &action,
+            Action::Put { body: Body::Session(_), .. } | Action::Remove { kind: Kind::Session, .. }
+        );
+        let text = is_of_note.then(|| action.describe());
         let entry = Entry::Change(Change {
             author: author.name.clone(),
             origin: author.origin.clone(),
@@ -306,7 +313,28 @@ impl Handle {
             alone: need == Need::Alone,
         });
         let Recorded { position, confirmed } = self.propose(entry, need == Need::Majority).await?;
+        if let Some(text) = text {
+            self.tell(Severity::Info, "TH-DOC-006", &format!("{} ({}) {text}", author.name, author.origin));
+        }
         Ok(ChangeView { position: position.to_string(), confirmed })
+    }
+
+    /// An event for operators, about what nodes have in common.
+    pub(super) fn tell(&self, severity: Severity, code: &str, text: &str) {
+        let event = Event {
+            severity,
+            source: "documents".into(),
+            code: code.into(),
+            text: text.into(),
+            at: clock::utc(),
+        };
+        self.0.shared.note_event(self.documents_group(), event);
+    }
+
+    /// Somebody at this address guesses passwords or join codes, and has to wait from here on.
+    pub fn tell_of_guessing(&self, address: IpAddr, what: &str) {
+        let text = format!("too many wrong {what} from {address}: it has to wait, longer each time");
+        self.tell(Severity::Warning, "TH-AUTH-009", &text);
     }
 
     pub(super) async fn propose(&self, entry: Entry, majority: bool) -> Result<Recorded, CommandError> {

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value as Json;
 use twinhub_config::{Files, Site};
 use twinhub_documents::Action;
+use twinhub_model::Severity;
 
 use super::Handle;
 use super::accounts::{Author, Need};
@@ -163,11 +164,13 @@ impl Handle {
         })
     }
 
-    /// Leaves a note in the audit list; a node that is not active has only its log for it.
+    /// Leaves a note in the audit list, and an event; a node that is not active has no list of its own to write to.
     pub(super) async fn note(&self, author: &Author, text: String) {
         tracing::info!(who = author.name, origin = author.origin, text, "noted");
+        let said = format!("{} ({}) {text}", author.name, author.origin);
         if let Err(error) = self.change(author, Action::Note { text }, Need::Any).await {
             tracing::debug!(%error, "not in the audit list");
+            self.tell(Severity::Info, "TH-DOC-006", &said);
         }
     }
 }

@@ -55,10 +55,10 @@ pub(crate) async fn login(
         Err(error) => {
             if let Some(active) = forward::target(&error, true, &headers)? {
                 let sent = forward::send(&web, "POST", &active, "/api/v1/login", &headers, bytes).await?;
-                return Ok(login_elsewhere(attempt, sent).await);
+                return Ok(login_elsewhere(&web, attempt, sent).await);
             }
             if error == CommandError::WrongPassword {
-                attempt.wrong(Instant::now());
+                wrong(&web, attempt);
             }
             Err(Problem::of_command(&error, "/api/v1/login"))
         }
@@ -73,6 +73,12 @@ fn begin<'a>(web: &'a Web, peer: &Peer, headers: &HeaderMap, user: &str) -> Resu
     web.doors.attempts.begin((!is_carried).then_some(address), user, Instant::now()).map_err(too_many)
 }
 
+fn wrong(web: &Web, attempt: Attempt<'_>) {
+    if let Some(address) = attempt.wrong(Instant::now()) {
+        web.handle.tell_of_guessing(address, "passwords");
+    }
+}
+
 fn logged_in(login: &LoginView) -> Response {
     let mut response = Json(login).into_response();
     // A node of the version before does not say for how long: then until the browser ends.
@@ -82,9 +88,9 @@ fn logged_in(login: &LoginView) -> Response {
 }
 
 /// The answer of the active node to a login, with this node's cookie and counted here, too.
-async fn login_elsewhere(attempt: Attempt<'_>, sent: Response) -> Response {
+async fn login_elsewhere(web: &Web, attempt: Attempt<'_>, sent: Response) -> Response {
     if sent.status() == StatusCode::UNAUTHORIZED {
-        attempt.wrong(Instant::now());
+        wrong(web, attempt);
         return sent;
     }
     if sent.status() != StatusCode::OK {
@@ -242,7 +248,7 @@ pub(crate) async fn set_password(
         };
         let is_right = web.handle.is_password(&name, &current.unwrap_or_default()).await;
         if !is_right.map_err(|error| Problem::of_command(&error, request.path()))? {
-            attempt.wrong(Instant::now());
+            wrong(&web, attempt);
             return Err(Problem::of_command(&CommandError::WrongPassword, request.path()));
         }
         attempt.right();

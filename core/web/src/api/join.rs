@@ -80,7 +80,9 @@ pub(crate) async fn join(
         Err(error) => {
             if error == CommandError::Join(JoinError::Refused) {
                 tracing::warn!(%address, "a wrong join code");
-                attempt.wrong(Instant::now());
+                if let Some(address) = attempt.wrong(Instant::now()) {
+                    web.handle.tell_of_guessing(address, "join codes");
+                }
             }
             Err(Problem::of_command(&error, "/api/v1/join"))
         }
