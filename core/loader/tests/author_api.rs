@@ -103,6 +103,7 @@ impl Plugin for Drill {
             }
             "write-many" => {
                 let ids: Vec<_> = batch.iter().map(|entry| entry.id).collect();
+                assert!(batch.refs().map(|write| write.to_entry()).eq(batch.iter().cloned()));
                 batch.done(ids[1], Code::Busy);
                 // One answered already, one twice, one of nobody.
                 let some = [ids[0], ids[1], ids[2], ids[2], WriteId(99)];

@@ -278,13 +278,11 @@ impl Engine {
     fn handle(&mut self, job: Job) -> Option<std::sync::mpsc::SyncSender<()>> {
         match job {
             Job::Published { samples, from } => {
-                let mut samples = self.unpack(samples);
-                let placed = self.on_published(&mut samples);
-                self.unpacked = samples;
+                let placed = self.on_published(&samples);
                 self.note_batch(from, placed);
             }
             Job::Received { samples, from } => {
-                let samples = self.unpack(samples);
+                let samples = self.unpack(&samples);
                 let placed = self.on_received(&samples);
                 self.unpacked = samples;
                 self.note_batch(from, placed);

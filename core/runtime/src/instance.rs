@@ -12,12 +12,10 @@ use std::time::{Duration, Instant};
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
 use twinhub_loader::{
-    HostSink, Instance, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteResult,
-    give_back_memory,
+    HostSink, Instance, Library, PublishOutcome, RawBatch, Role, Status, WriteResult, give_back_memory,
 };
-use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timestamp, Value};
+use twinhub_model::{Epoch, Moment, Timestamp, Value};
 
-use crate::bundle::Bundle;
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
@@ -26,6 +24,7 @@ use crate::probe::Probed;
 use crate::table::ItemTable;
 
 mod accepting;
+mod intake;
 mod rows;
 mod setup;
 
@@ -96,8 +95,6 @@ struct PortState {
     last_ok: Timestamp,
 }
 
-/// The longest text or byte value that fits a journal record.
-const TEXT_BYTES_MAX: usize = 1_000_000;
 /// Answers kept for operations nobody waits for any more.
 const ANSWERS_MAX: usize = 64;
 
@@ -201,52 +198,6 @@ impl Port {
             }
             state = self.answered.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-    }
-
-    fn samples(&self, batch: RawBatch<'_>, server: Timestamp, store: bool) -> Bundle {
-        let mut samples = Bundle::with_capacity(batch.len());
-        let count = self.setup.items.len();
-        let mut invalid = 0;
-        for update in batch {
-            let Ok(update) = update else {
-                invalid += 1;
-                continue;
-            };
-            if update.item as usize >= count {
-                invalid += 1;
-                continue;
-            }
-            let item = ItemId(self.setup.base + update.item);
-            let mut flags = SampleFlags(update.flags);
-            if self.setup.edges.contains(&update.item) {
-                flags = flags.with(SampleFlags::EVENT);
-            }
-            let mut value = to_value(&update.value);
-            if flags.contains(SampleFlags::QUALITY_ONLY) {
-                value = self.table.read(item).value;
-                // A standby's items are those of the active node, and without a value there is nothing to keep.
-                if !store || value == Value::Null {
-                    continue;
-                }
-            }
-            if value.text_bytes() > TEXT_BYTES_MAX {
-                invalid += 1;
-                continue;
-            }
-            if flags.contains(SampleFlags::MIRROR) {
-                self.mirror.lock().unwrap_or_else(PoisonError::into_inner).insert(item.0, value);
-                continue;
-            }
-            let (quality, source) = (Quality(update.status), Timestamp(update.source_ns));
-            let changed = !store || self.table.store(item, &value, quality, source, server, flags);
-            if changed || flags.contains(SampleFlags::EVENT) {
-                samples.push(Sample { item, value, quality, source, server, flags });
-            }
-        }
-        if invalid > 0 && self.counters.invalid.fetch_add(invalid, Ordering::Relaxed) == 0 {
-            tracing::warn!(interface = %self.setup.id, invalid, "plugin published values that are not valid");
-        }
-        samples
     }
 }
 
@@ -571,21 +522,6 @@ impl Lead {
 
     fn current(&self) -> Option<Arc<Instance>> {
         self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-fn to_value(value: &ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Bool(value) => Value::Bool(*value),
-        ValueRef::I64(value) => Value::I64(*value),
-        ValueRef::U64(value) => Value::U64(*value),
-        ValueRef::F64(value) => Value::F64(*value),
-        ValueRef::Str(value) => Value::Str((*value).into()),
-        ValueRef::Bytes(value) => Value::Bytes((*value).into()),
-        ValueRef::Time(value) => Value::Time(*value),
-        ValueRef::Json(value) => Value::Json((*value).into()),
-        ValueRef::Array { bytes, .. } => Value::Bytes((*bytes).into()),
     }
 }
 

@@ -439,9 +439,14 @@ impl Shared {
         self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether anyone reads values as they come.
+    pub(crate) fn is_listened_to(&self) -> bool {
+        self.live.receiver_count() > 0
+    }
+
     /// Hands new values to live readers; costs nothing when there are none.
     pub(crate) fn stream(&self, group: &str, position: Position, samples: &[Sample]) {
-        if self.live.receiver_count() > 0 {
+        if self.is_listened_to() {
             // All readers may have gone in between.
             drop(self.live.send(LiveFrame { group: group.into(), position, samples: samples.into() }));
         }

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
 
+use twinhub_contract::packed::{Form, Scalar};
 use twinhub_model::{ItemId, ItemKey, Quality, Sample, SampleFlags, Timestamp, Value};
 
 /// Side tables for values that do not fit a slot; sharded by item so that writers seldom meet.
@@ -101,9 +102,7 @@ impl ItemTable {
         let slot = &self.slots[item.index()];
         let sequence = slot.lock();
         let (kind, payload, side) = encode(value);
-        let mut changed = slot.kind.load(Ordering::Relaxed) != kind
-            || slot.quality.load(Ordering::Relaxed) != quality.0
-            || slot.payload.load(Ordering::Relaxed) != payload;
+        let mut changed = slot.put(kind, payload, quality, source, server, flags);
         if side {
             let mut shard = self.side(item);
             if changed || shard.get(&item.0) != Some(value) {
@@ -111,12 +110,32 @@ impl ItemTable {
                 shard.insert(item.0, value.clone());
             }
         }
-        slot.kind.store(kind, Ordering::Relaxed);
-        slot.quality.store(quality.0, Ordering::Relaxed);
-        slot.payload.store(payload, Ordering::Relaxed);
-        slot.flags.store(flags.0, Ordering::Relaxed);
-        slot.source.store(source.0, Ordering::Relaxed);
-        slot.server.store(server.0, Ordering::Relaxed);
+        slot.unlock(sequence);
+        changed
+    }
+
+    /// As [`ItemTable::store`] for a value that is not kept elsewhere.
+    #[inline]
+    pub(crate) fn store_scalar(
+        &self,
+        item: ItemId,
+        value: Scalar,
+        quality: Quality,
+        source: Timestamp,
+        server: Timestamp,
+        flags: SampleFlags,
+    ) -> bool {
+        let kind = match value.form {
+            Form::Null | Form::Kept => KIND_NULL,
+            Form::Bool => KIND_BOOL,
+            Form::I64 => KIND_I64,
+            Form::U64 => KIND_U64,
+            Form::F64 => KIND_F64,
+            Form::Time => KIND_TIME,
+        };
+        let slot = &self.slots[item.index()];
+        let sequence = slot.lock();
+        let changed = slot.put(kind, value.bits, quality, source, server, flags);
         slot.unlock(sequence);
         changed
     }
@@ -198,6 +217,29 @@ impl Slot {
             server: AtomicI64::new(Timestamp::NONE.0),
             ..Slot::default()
         }
+    }
+
+    /// Writes all of it but the sequence, which is locked; whether value or quality changed.
+    #[inline]
+    fn put(
+        &self,
+        kind: u32,
+        payload: u64,
+        quality: Quality,
+        source: Timestamp,
+        server: Timestamp,
+        flags: SampleFlags,
+    ) -> bool {
+        let changed = self.kind.load(Ordering::Relaxed) != kind
+            || self.quality.load(Ordering::Relaxed) != quality.0
+            || self.payload.load(Ordering::Relaxed) != payload;
+        self.kind.store(kind, Ordering::Relaxed);
+        self.quality.store(quality.0, Ordering::Relaxed);
+        self.payload.store(payload, Ordering::Relaxed);
+        self.flags.store(flags.0, Ordering::Relaxed);
+        self.source.store(source.0, Ordering::Relaxed);
+        self.server.store(server.0, Ordering::Relaxed);
+        changed
     }
 
     /// Makes the sequence odd; returns the odd number.

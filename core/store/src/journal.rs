@@ -22,6 +22,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -209,7 +210,10 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::append`].
-    pub fn append_samples(&mut self, samples: &[Sample]) -> Result<Position, StoreError> {
+    pub fn append_samples(
+        &mut self,
+        samples: impl IntoIterator<Item: Borrow<Sample>, IntoIter: ExactSizeIterator>,
+    ) -> Result<Position, StoreError> {
         self.append_with(|out| record::encode_samples(samples, out))
     }
 

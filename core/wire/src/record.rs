@@ -1,5 +1,6 @@
 //! One journal record as bytes: kind, layout version, body.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
@@ -62,7 +63,7 @@ impl RecordKind {
 pub fn encode(record: &Record, out: &mut Vec<u8>) {
     match record {
         Record::Dictionary(entries) => encode_dictionary(entries, out),
-        Record::Samples(samples) => encode_samples(samples, out),
+        Record::Samples(samples) => encode_samples(&**samples, out),
         Record::Intent(intent) => put(out, INTENT, &IntentBody::from(intent)),
         Record::Result(result) => put(out, RESULT, &ResultBody::from(result)),
         Record::Delivered(delivered) => {
@@ -96,7 +97,11 @@ pub fn placeholder(bytes: &[u8], protocol: u16) -> Option<Vec<u8>> {
 }
 
 /// Appends [`Record::Samples`] without needing a shared slice.
-pub fn encode_samples(samples: &[Sample], out: &mut Vec<u8>) {
+#[inline]
+pub fn encode_samples(
+    samples: impl IntoIterator<Item: Borrow<Sample>, IntoIter: ExactSizeIterator>,
+    out: &mut Vec<u8>,
+) {
     out.extend_from_slice(&[SAMPLES, LAYOUT]);
     samples::put(out, samples);
 }

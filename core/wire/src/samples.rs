@@ -6,6 +6,8 @@
 //! head: bits 0-3 value tag, 4 quality is not GOOD, 5 flags, 6 source time, 7 server time differ from before
 //! ```
 
+use std::borrow::Borrow;
+
 use twinhub_model::{ItemId, Quality, Sample, SampleFlags, Timestamp};
 
 use crate::WireError;
@@ -20,13 +22,21 @@ const HAS_SERVER: u8 = 1 << 7;
 /// A sample has at least its head and its item.
 const SAMPLE_BYTES_MIN: usize = 2;
 
-pub(crate) fn put(out: &mut Vec<u8>, samples: &[Sample]) {
+#[inline]
+pub(crate) fn put(
+    out: &mut Vec<u8>,
+    samples: impl IntoIterator<Item: Borrow<Sample>, IntoIter: ExactSizeIterator>,
+) {
+    let samples = samples.into_iter();
     put_u64(out, samples.len() as u64);
-    let Some(first) = samples.first() else { return };
-    out.extend_from_slice(&first.source.0.to_le_bytes());
-    out.extend_from_slice(&first.server.0.to_le_bytes());
-    let (mut item, mut flags, mut source, mut server) = (0, 0, first.source.0, first.server.0);
+    let (mut item, mut flags, mut times) = (0, 0, None);
     for sample in samples {
+        let sample = sample.borrow();
+        let (mut source, mut server) = times.unwrap_or_else(|| {
+            out.extend_from_slice(&sample.source.0.to_le_bytes());
+            out.extend_from_slice(&sample.server.0.to_le_bytes());
+            (sample.source.0, sample.server.0)
+        });
         let at = out.len();
         out.push(0);
         put_i64(out, i64::from(sample.item.0) - i64::from(item));
@@ -51,6 +61,7 @@ pub(crate) fn put(out: &mut Vec<u8>, samples: &[Sample]) {
             put_i64(out, sample.server.0.wrapping_sub(server));
             server = sample.server.0;
         }
+        times = Some((source, server));
         head |= value::put(out, &sample.value);
         out[at] = head;
     }

@@ -2,7 +2,8 @@
 //!
 //! The normative text is the C header `include/twinhub_plugin.h`. This crate mirrors it with `#[repr(C)]` types
 //! ([`abi`], [`extension`]), names its numbers ([`code`] and friends), reads values that arrive through a raw
-//! pointer without trusting them ([`value`]), and describes the manifest a plugin carries ([`manifest`]).
+//! pointer without trusting them ([`value`]), describes the manifest a plugin carries ([`manifest`]), and packs what
+//! either side hands from one of its threads to another ([`packed`]).
 //!
 //! A test compiles the header with the C compiler and compares every size and offset with this crate.
 #![allow(unsafe_code, reason = "the contract is made of raw pointers; every block says who upholds what")]
@@ -13,6 +14,7 @@ pub mod constants;
 pub mod extension;
 mod instance_role;
 pub mod manifest;
+pub mod packed;
 pub mod value;
 
 pub use abi::{

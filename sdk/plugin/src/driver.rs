@@ -40,7 +40,7 @@ pub(crate) fn run<P: Plugin>(runtime: &Runtime, shared: &Arc<Shared>, config: P:
         answer_unrun(shared, command, &Error::new(code, "the instance is gone"));
     }
     for writes in writes {
-        refuse(shared, &writes.into_entries(), code);
+        refuse(shared, &writes, code);
     }
 }
 
@@ -164,15 +164,15 @@ impl<P: Plugin> Driver<P> {
         };
         let (Ok(plugin), None) = (&mut self.plugin, refused) else {
             shared.host.count("write.refused", writes.len() as u64);
-            refuse(shared, &writes.into_entries(), refused.unwrap_or(Code::Stopped));
+            refuse(shared, &writes, refused.unwrap_or(Code::Stopped));
             return;
         };
         let limit = writes.deadline_max().remaining_up_to(WRITE_LIMIT);
-        let entries = open_entries(shared, writes);
-        if entries.is_empty() {
+        let writes = open_writes(shared, writes);
+        if writes.is_empty() {
             return;
         }
-        let batch = WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), epoch, entries);
+        let batch = WriteBatch::new(Arc::clone(&self.shared), self.cx.outstanding(), writes);
         let handle = batch.handle();
         let outcome = {
             let mut writing = pin!(guarded(plugin.write(batch)));
@@ -208,15 +208,17 @@ impl<P: Plugin> Driver<P> {
 }
 
 /// The writes whose time is not over. Nobody waits for the others any more; nothing of them was sent.
-fn open_entries(shared: &Shared, writes: Writes) -> Vec<crate::WriteEntry> {
+fn open_writes(shared: &Shared, writes: Writes) -> Writes {
     let now = crate::time::boottime_ns();
-    let has_expired = writes.has_expired(now);
-    let entries = writes.into_entries();
-    if !has_expired {
-        return entries;
+    if !writes.has_expired(now) {
+        return writes;
     }
-    let is_expired = |entry: &crate::WriteEntry| entry.deadline.boottime_ns().is_some_and(|at| at <= now);
-    let (expired, open): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_expired);
+    let (mut expired, mut open) =
+        (Writes::with_capacity(writes.epoch, 0), Writes::with_capacity(writes.epoch, writes.len()));
+    for write in writes.iter() {
+        let is_expired = write.deadline.boottime_ns().is_some_and(|at| at <= now);
+        if is_expired { expired.push(&write) } else { open.push(&write) }
+    }
     refuse(shared, &expired, Code::Expired);
     shared.host.count("write.expired", expired.len() as u64);
     open

@@ -14,12 +14,12 @@ use crate::error::{Code, Error};
 use crate::guard::{guarded_call, install_hook};
 use crate::host::HostRef;
 use crate::mailbox::Command;
-use crate::parcel::Writes;
+use crate::parcel::{WriteRef, Writes};
 use crate::plugin::Plugin;
-use crate::request::{WriteEntry, WriteId};
+use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
-use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint, Value};
+use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
 use crate::{driver, logging};
 
 /// Bytes of the manifest for its section.
@@ -341,7 +341,7 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
             let raw = elements(batch.items, batch.count, batch.stride, BATCH_COUNT_MAX)?;
             let mut writes = Writes::with_capacity(Epoch(batch.epoch), batch.count as usize);
             for write in raw {
-                writes.push(write_entry(&write)?);
+                writes.push(&write_ref(&write)?);
             }
             if writes.is_empty() {
                 return Ok(code::OK);
@@ -352,15 +352,15 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
 }
 
 /// # Safety
-/// What the value points to is readable.
+/// What the value points to is readable for `'a`.
 #[inline]
-unsafe fn write_entry(raw: &abi::Write) -> Result<WriteEntry, Code> {
+unsafe fn write_ref<'a>(raw: &abi::Write) -> Result<WriteRef<'a>, Code> {
     // SAFETY: passed on from the caller.
     let value = unsafe { raw.value.read() }.map_err(|_| Code::Invalid)?;
-    Ok(WriteEntry {
+    Ok(WriteRef {
         id: WriteId(raw.write_id),
         item: Item(raw.item),
-        value: Value::from_ref(value),
+        value,
         deadline: Deadline::from_boottime_ns(raw.deadline_ns),
         flags: Flags(raw.flags),
     })

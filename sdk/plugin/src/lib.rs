@@ -89,10 +89,12 @@ pub use check::{check_manifest, config_schema, sync_manifest};
 pub use ctx::{Ctx, Task};
 pub use error::{Code, Error, Result, Suppressed};
 pub use gate::{OutputGate, Permit};
+pub use parcel::WriteRef;
 pub use plugin::Plugin;
 pub use publisher::Publisher;
 pub use request::{WriteEntry, WriteId};
 pub use time::{Deadline, boottime_ns, unix_ns};
+pub use twinhub_contract::ValueRef;
 pub use value::{
     Access, Array, Epoch, Flags, InterfaceState, Item, ItemDef, Quality, Role, TypeHint, Update, Value,
 };

@@ -57,12 +57,48 @@ impl Publisher {
     /// Adds a value to the batch.
     #[inline]
     pub fn push(&self, update: Update) {
+        let (kind, bits) = match update.value {
+            Value::F64(value) => (kind::F64, value.to_bits()),
+            Value::I64(value) => (kind::I64, value.cast_unsigned()),
+            Value::U64(value) => (kind::U64, value),
+            Value::Bool(value) => (kind::BOOL, u64::from(value)),
+            Value::Time(value) => (kind::TIME, value.cast_unsigned()),
+            Value::Null | Value::Str(_) | Value::Bytes(_) | Value::Json(_) | Value::Array(_) => {
+                return self.push_any(update);
+            }
+        };
+        self.push_number(update.item, kind, bits, update.quality, update.source_ns, update.flags);
+    }
+
+    /// Numbers come one by one in registers: a whole update is written and read in pieces that do not fit each other,
+    /// and the processor waits for that.
+    fn push_number(&self, item: Item, kind: u8, bits: u64, quality: Quality, source_ns: i64, flags: Flags) {
+        let mut buffer = self.inner.buffer.borrow_mut();
+        if !buffer.backlog.is_empty() {
+            drop(buffer);
+            let value = number(kind, bits);
+            return self.push_any(Update { item, value, quality, source_ns, flags });
+        }
+        if let Some(ledger) = &mut buffer.ledger {
+            ledger.push();
+        }
+        let payload = if kind == kind::BOOL { Payload { u: bits.to_le() } } else { Payload { u: bits } };
+        buffer.push_raw(item, scalar(kind, payload), quality.0, source_ns, flags);
+        if buffer.raw.len() >= BATCH_MAX {
+            buffer.flush(&self.inner.shared);
+        }
+        drop(buffer);
+        self.wake();
+    }
+
+    #[inline(never)]
+    fn push_any(&self, update: Update) {
         let mut buffer = self.inner.buffer.borrow_mut();
         if let Some(ledger) = &mut buffer.ledger {
             ledger.push();
         }
         if buffer.backlog.is_empty() {
-            buffer.push_raw(update);
+            buffer.push_update(update);
             if buffer.raw.len() >= BATCH_MAX {
                 buffer.flush(&self.inner.shared);
             }
@@ -160,17 +196,16 @@ impl Inner {
 }
 
 impl Buffer {
-    #[inline]
-    fn push_raw(&mut self, update: Update) {
+    fn push_update(&mut self, update: Update) {
         let Update { item, value, quality, source_ns, flags } = update;
         let mut status = quality.0;
         let value = match value {
+            Value::Null => abi::Value::NULL,
+            Value::Bool(b) => scalar(kind::BOOL, Payload { u: u64::from(b).to_le() }),
             Value::F64(f) => scalar(kind::F64, Payload { f }),
             Value::I64(i) => scalar(kind::I64, Payload { i }),
             Value::U64(u) => scalar(kind::U64, Payload { u }),
-            Value::Bool(b) => scalar(kind::BOOL, Payload { u: u64::from(b).to_le() }),
             Value::Time(i) => scalar(kind::TIME, Payload { i }),
-            Value::Null => abi::Value::NULL,
             owned @ (Value::Str(_) | Value::Bytes(_) | Value::Json(_) | Value::Array(_)) => {
                 self.own(owned).unwrap_or_else(|| {
                     status = quality::BAD_OUT_OF_RANGE;
@@ -178,6 +213,11 @@ impl Buffer {
                 })
             }
         };
+        self.push_raw(item, value, status, source_ns, flags);
+    }
+
+    #[inline]
+    fn push_raw(&mut self, item: Item, value: abi::Value, status: u32, source_ns: i64, flags: Flags) {
         self.seq = self.seq.wrapping_add(1);
         let flags = flags.0 & !flag::STANDBY;
         self.raw.push(abi::Update { item: item.0, status, source_ns, value, flags, seq: self.seq });
@@ -290,6 +330,17 @@ impl Buffer {
                 }
             }
         }
+    }
+}
+
+/// The value of a number's bits.
+fn number(kind: u8, bits: u64) -> Value {
+    match kind {
+        kind::F64 => Value::F64(f64::from_bits(bits)),
+        kind::I64 => Value::I64(bits.cast_signed()),
+        kind::BOOL => Value::Bool(bits != 0),
+        kind::TIME => Value::Time(bits.cast_signed()),
+        _ => Value::U64(bits),
     }
 }
 

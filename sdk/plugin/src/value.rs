@@ -155,7 +155,8 @@ impl Array {
         unsafe { std::slice::from_raw_parts(ptr, len) }
     }
 
-    fn from_bytes(elem: u8, bytes: &[u8]) -> Self {
+    /// The elements of a [`ValueRef::Array`].
+    pub fn from_bytes(elem: u8, bytes: &[u8]) -> Self {
         fn words<T>(bytes: &[u8], read: fn([u8; 8]) -> T) -> Vec<T> {
             bytes.as_chunks::<8>().0.iter().map(|word| read(*word)).collect()
         }

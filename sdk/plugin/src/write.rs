@@ -1,6 +1,6 @@
 //! Writes on their way to the device.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use twinhub_contract::constants::quality;
 use twinhub_contract::{WriteResult, code};
 
 use crate::error::Code;
+use crate::parcel::{Hint, WriteRef, Writes};
 use crate::request::{WriteEntry, WriteId};
 use crate::shared::Shared;
 use crate::value::Epoch;
@@ -23,30 +24,27 @@ pub struct WriteBatch {
 pub(crate) struct BatchInner {
     shared: Arc<Shared>,
     outstanding: Rc<Outstanding>,
-    epoch: Epoch,
-    entries: Vec<WriteEntry>,
-    answered: Vec<Cell<bool>>,
+    writes: Writes,
+    /// Made when they are asked for.
+    entries: OnceCell<Vec<WriteEntry>>,
+    /// By place; made when some are answered before the others.
+    answered: OnceCell<Box<[Cell<bool>]>>,
     left: Cell<usize>,
-    hint: Cell<usize>,
+    hint: Cell<Hint>,
     /// The plugin's `write` is running: its result may still answer what the batch left open.
     is_in_call: Cell<bool>,
     is_dropped: Cell<bool>,
 }
 
 impl WriteBatch {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        outstanding: &Rc<Outstanding>,
-        epoch: Epoch,
-        entries: Vec<WriteEntry>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, outstanding: &Rc<Outstanding>, writes: Writes) -> Self {
         let inner = Rc::new(BatchInner {
             shared,
-            epoch,
-            answered: vec![Cell::new(false); entries.len()],
-            left: Cell::new(entries.len()),
-            entries,
-            hint: Cell::new(0),
+            left: Cell::new(writes.len()),
+            writes,
+            entries: OnceCell::new(),
+            answered: OnceCell::new(),
+            hint: Cell::default(),
             is_in_call: Cell::new(true),
             is_dropped: Cell::new(false),
             outstanding: Rc::clone(outstanding),
@@ -61,22 +59,29 @@ impl WriteBatch {
 
     /// The epoch the writes were permitted in; pass it to [`crate::OutputGate::permit`].
     pub fn epoch(&self) -> Epoch {
-        self.inner.epoch
+        self.inner.writes.epoch
     }
 
     /// Number of writes.
     pub fn len(&self) -> usize {
-        self.inner.entries.len()
+        self.inner.writes.len()
     }
 
     /// Whether there is no write.
     pub fn is_empty(&self) -> bool {
-        self.inner.entries.is_empty()
+        self.inner.writes.is_empty()
     }
 
     /// The writes, in the order of the hub.
     pub fn iter(&self) -> std::slice::Iter<'_, WriteEntry> {
-        self.inner.entries.iter()
+        let entries = || self.inner.writes.iter().map(|write| write.to_entry()).collect();
+        self.inner.entries.get_or_init(entries).iter()
+    }
+
+    /// As [`WriteBatch::iter`], for a plugin that looks at each write once: a batch of a thousand numbers is a few
+    /// thousand bytes long, its entries are sixty thousand.
+    pub fn refs(&self) -> impl ExactSizeIterator<Item = WriteRef<'_>> {
+        self.inner.writes.iter()
     }
 
     /// Answers one write, at once. A second answer is ignored, as is an id that is not in the batch.
@@ -119,41 +124,35 @@ impl Drop for WriteBatch {
 
 impl BatchInner {
     fn done(&self, id: WriteId, code: Code) {
-        let Some(index) = self.position(id) else { return };
-        if self.answered[index].replace(true) {
-            return;
+        if self.mark(id) {
+            self.shared.host.write_done(&[result(id, code)]);
+            self.finish(1);
         }
-        self.shared.host.write_done(&[result(id, code)]);
-        self.finish(1);
     }
 
     fn done_many(&self, ids: impl IntoIterator<Item = WriteId>, code: Code) {
         let ids = ids.into_iter();
         let mut results = Vec::with_capacity(ids.size_hint().0.min(self.left.get()));
-        for id in ids {
-            if let Some(index) = self.position(id)
-                && !self.answered[index].replace(true)
-            {
-                results.push(result(id, code));
-            }
-        }
+        results.extend(ids.filter(|id| self.mark(*id)).map(|id| result(id, code)));
         if !results.is_empty() {
             self.shared.host.write_done(&results);
             self.finish(results.len());
         }
     }
 
-    fn position(&self, id: WriteId) -> Option<usize> {
-        // Answers come in order nearly always, and seldom leave more than a gap.
-        let hint = self.hint.get().min(self.entries.len());
-        let (before, after) = self.entries.split_at(hint);
-        let is_it = |entry: &WriteEntry| entry.id == id;
-        let index = match after.iter().position(is_it) {
-            Some(offset) => hint + offset,
-            None => before.iter().position(is_it)?,
-        };
-        self.hint.set(index + 1);
-        Some(index)
+    /// Marks a write as answered; false if there is none with this number that is not.
+    fn mark(&self, id: WriteId) -> bool {
+        if self.left.get() == 0 {
+            return false;
+        }
+        let answered = self.answered.get_or_init(|| vec![Cell::new(false); self.writes.len()].into());
+        for (place, hint) in self.writes.places(id, self.hint.get()) {
+            if !answered[place].replace(true) {
+                self.hint.set(hint);
+                return true;
+            }
+        }
+        false
     }
 
     /// Answers what is left.
@@ -163,13 +162,16 @@ impl BatchInner {
             return;
         }
         let mut results = Vec::with_capacity(left);
-        for (entry, answered) in self.entries.iter().zip(&self.answered) {
-            if !answered.replace(true) {
-                results.push(result(entry.id, code));
+        match self.answered.get() {
+            None => results.extend(self.writes.ids().map(|id| result(id, code))),
+            Some(answered) => {
+                let open = self.writes.ids().zip(answered).filter(|(_, answered)| !answered.get());
+                results.extend(open.map(|(id, _)| result(id, code)));
             }
         }
+        self.left.set(0);
         self.shared.host.write_done(&results);
-        self.finish(results.len());
+        self.outstanding.changed.notify_one();
     }
 
     /// The plugin's `write` has returned `answer`.
@@ -229,8 +231,8 @@ impl Outstanding {
 }
 
 /// Answers writes that never reached the plugin.
-pub(crate) fn refuse(shared: &Shared, entries: &[WriteEntry], code: Code) {
-    let results: Vec<_> = entries.iter().map(|entry| result(entry.id, code)).collect();
+pub(crate) fn refuse(shared: &Shared, writes: &Writes, code: Code) {
+    let results: Vec<_> = writes.ids().map(|id| result(id, code)).collect();
     shared.host.write_done(&results);
 }
 

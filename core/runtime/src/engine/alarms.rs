@@ -4,6 +4,7 @@
 //! from the moment at which its inputs begin: before that it knows nothing that is valid. What it finds goes into the
 //! journal behind the samples that it follows from.
 
+use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -124,12 +125,20 @@ impl Engine {
         self.keep_changes(&changes);
     }
 
+    /// Whether a rule watches one of these.
+    pub(crate) fn has_alarms_of(&self, mut samples: impl Iterator<Item: Borrow<Sample>>) -> bool {
+        self.parts.get::<AlarmState>().is_some_and(|state| {
+            !state.alarms.rules().is_empty()
+                && samples.any(|sample| state.alarms.is_watched(sample.borrow().item))
+        })
+    }
+
     /// Takes in samples that the journal has. They give changes while this node evaluates.
     pub(crate) fn observe_alarms(&mut self, samples: &[Sample]) {
-        let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
-        if !samples.iter().any(|sample| state.alarms.is_watched(sample.item)) {
+        if !self.has_alarms_of(samples.iter()) {
             return;
         }
+        let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
         let changes = state.alarms.observe(samples, now());
         self.keep_changes(&changes);
     }

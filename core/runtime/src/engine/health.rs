@@ -54,6 +54,11 @@ impl HealthLook {
         }
     }
 
+    /// Whether any item is watched.
+    pub(crate) fn watches_items(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
     /// Values that this node received itself.
     pub(crate) fn hear(&mut self, samples: &[Sample], now: Moment) {
         for watch in &mut self.watches {

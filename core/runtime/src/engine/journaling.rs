@@ -1,5 +1,6 @@
 //! The engine's journal: appending, reading, and the disk.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use twinhub_model::{Moment, Position, Record, Sample, Severity};
@@ -11,7 +12,17 @@ use crate::history::{JournalAsk, JournalPart, PartEnd};
 use crate::inbox::{Inbox, Job};
 
 /// A record of samples is split above about this size; the journal takes twice as much.
-const RECORD_BYTES_WANTED: usize = 512 * 1024;
+pub(crate) const RECORD_BYTES_WANTED: usize = 512 * 1024;
+/// A sample without its text is never longer.
+pub(crate) const SAMPLE_BYTES_ABOUT: usize = 40;
+
+/// Samples in order, in memory or unpacked one by one, that can be gone through more than once.
+pub(crate) trait Samples:
+    IntoIterator<Item: Borrow<Sample>, IntoIter: ExactSizeIterator> + Clone
+{
+}
+
+impl<T> Samples for T where T: IntoIterator<Item: Borrow<Sample>, IntoIter: ExactSizeIterator> + Clone {}
 
 impl Engine {
     /// Appends a record of this node's own epoch and takes it into the tracker. `None` if the journal takes
@@ -25,8 +36,8 @@ impl Engine {
     }
 
     /// As [`Engine::append`], for samples.
-    pub(crate) fn append_samples(&mut self, samples: &[Sample]) -> Option<Position> {
-        let appended = self.journal.append_samples(samples);
+    pub(crate) fn append_samples(&mut self, samples: impl Samples) -> Option<Position> {
+        let appended = self.journal.append_samples(samples.clone());
         let position = self.appended(appended)?;
         self.tracker.apply_samples(position, samples);
         Some(position)
@@ -156,7 +167,7 @@ pub(crate) fn pieces(mut samples: &[Sample]) -> impl Iterator<Item = &[Sample]> 
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fits = samples.iter().take_while(|sample| {
-            bytes += 40 + sample.value.text_bytes();
+            bytes += SAMPLE_BYTES_ABOUT + sample.value.text_bytes();
             bytes <= RECORD_BYTES_WANTED
         });
         let count = fits.count().max(1);

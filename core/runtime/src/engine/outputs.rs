@@ -8,15 +8,17 @@
 //! cursor `Delivered` is journaled as confirmations come in, and a stream that cannot keep up, or a
 //! successor, reads on from the cursor. What the sink already shows (the mirror) is not delivered again.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_contract::code;
 use twinhub_loader::WriteReq;
-use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, Sample, SampleFlags, Value};
+use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, outcome_of};
+use super::journaling::Samples;
 use super::streams::{CURSOR_INTERVAL, Stream};
 use super::{Engine, Phase, SCRATCH_SAMPLES_MAX};
 use crate::clock;
@@ -70,10 +72,11 @@ impl Engine {
     }
 
     /// Carries new samples along all links.
-    pub(crate) fn route(&mut self, position: Position, samples: &[Sample]) {
+    pub(crate) fn route(&mut self, position: Position, samples: impl Samples) {
         let now = clock::now();
         let mut streams = std::mem::take(&mut self.carried);
         for sample in samples {
+            let sample = sample.borrow();
             if !is_carried(sample) {
                 continue;
             }

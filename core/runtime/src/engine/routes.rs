@@ -100,6 +100,7 @@ impl Routes {
     }
 
     /// The value that goes out on a route for `value`, if it goes out now.
+    #[inline]
     pub(crate) fn pass(
         &mut self,
         number: u32,
@@ -107,7 +108,15 @@ impl Routes {
         position: Position,
         now: Moment,
     ) -> Option<Value> {
-        let Some(convert) = &self.all[number as usize].way.convert else { return Some(value.clone()) };
+        match self.all[number as usize].way.convert {
+            None => Some(value.clone()),
+            Some(_) => self.convert(number, value, position, now),
+        }
+    }
+
+    #[inline(never)]
+    fn convert(&mut self, number: u32, value: &Value, position: Position, now: Moment) -> Option<Value> {
+        let convert = self.all[number as usize].way.convert.as_ref()?;
         let converted = match convert.apply(value) {
             Ok(converted) => converted,
             Err(error) => {

@@ -227,7 +227,7 @@ impl Engine {
         }
         if !changed.is_empty() {
             tracing::info!(group = %self.group, values = changed.len(), "replaying what only this node received");
-            self.on_published(&mut changed);
+            self.on_published(&changed.into_iter().collect());
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the journal says about commands and streams. Built from records alone, in the same way on the active
 //! node and on every standby, so that a successor knows what was asked, what was done and what is in doubt.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 
 use twinhub_model::{
@@ -49,7 +50,7 @@ impl Tracker {
     /// Takes note of a record at its place in the journal.
     pub(crate) fn apply(&mut self, position: Position, record: &Record) {
         match record {
-            Record::Samples(samples) => self.apply_samples(position, samples),
+            Record::Samples(samples) => self.apply_samples(position, &**samples),
             Record::Intent(intent) => {
                 self.last.insert(
                     intent.item,
@@ -82,11 +83,16 @@ impl Tracker {
     }
 
     /// Takes note of samples at their place in the journal.
-    pub(crate) fn apply_samples(&mut self, position: Position, samples: &[Sample]) {
+    pub(crate) fn apply_samples(
+        &mut self,
+        position: Position,
+        samples: impl IntoIterator<Item: Borrow<Sample>>,
+    ) {
         if self.watched.is_empty() {
             return;
         }
         for sample in samples {
+            let sample = sample.borrow();
             if self.watched.contains(&sample.item) {
                 self.sources.insert(sample.item, position);
             }

@@ -63,3 +63,17 @@ fn a_quality_alone_from_a_standby_changes_nothing() {
     let shown = bench.engine.table.read(twinhub_model::ItemId(0));
     assert_eq!((shown.value, shown.quality), (Value::Null, Quality::BAD_WAITING));
 }
+
+#[test]
+fn values_go_the_same_way_whether_somebody_reads_them_or_not() {
+    let mut bench = Bench::new(0, &[Spec::new("plc")]);
+    bench.become_active(epoch(0, 1));
+    bench.publish(0, 5);
+    bench.wait("the output of the first", |bench| bench.calls().contains(&"plc write 1=5".to_owned()));
+    let mut reader = bench.engine.shared.listen();
+    bench.publish(0, 6);
+    bench.wait("the output of the second", |bench| bench.calls().contains(&"plc write 1=6".to_owned()));
+    assert_eq!(bench.journaled(0), [Value::I64(5), Value::I64(6)]);
+    let read = reader.try_recv().unwrap().samples;
+    assert_eq!(read.iter().map(|sample| sample.value.clone()).collect::<Vec<_>>(), [Value::I64(6)]);
+}
