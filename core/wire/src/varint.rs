@@ -4,7 +4,19 @@ use crate::WireError;
 
 /// Appends `value` in seven-bit groups, lowest first.
 #[inline]
-pub(crate) fn put_u64(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put_u64(out: &mut Vec<u8>, value: u64) {
+    let [b0, b1, b2] = [value, value >> 7, value >> 14].map(low_byte);
+    // Most are handles, counts and registers, and looking for room costs more than the bytes.
+    match value {
+        0..0x80 => out.push(b0),
+        0x80..0x4000 => out.extend_from_slice(&[b0 | 0x80, b1]),
+        0x4000..0x20_0000 => out.extend_from_slice(&[b0 | 0x80, b1 | 0x80, b2]),
+        0x20_0000.. => put_long(out, value),
+    }
+}
+
+#[inline(never)]
+fn put_long(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(low_byte(value) | 0x80);
         value >>= 7;
@@ -126,6 +138,20 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_integer_takes_a_byte_too_many() {
+        for bits in 1..=64_u32 {
+            let greatest = u64::MAX >> (64 - bits);
+            for value in [greatest, greatest / 2 + 1] {
+                let mut out = Vec::new();
+                put_u64(&mut out, value);
+                assert_eq!(out.len(), bits.div_ceil(7) as usize, "{value:x}");
+                let mut reader = Reader::new(&out);
+                assert_eq!((reader.u64("a"), reader.remaining()), (Ok(value), 0));
+            }
+        }
+    }
 
     #[test]
     fn integers_survive_the_trip() {
