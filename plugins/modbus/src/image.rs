@@ -122,15 +122,11 @@ impl Polled {
         is_news
     }
 
-    /// The value and its fingerprint in data that begins at `start`, if the point is that simple.
-    fn plain(&self, start: u16, data: &Data) -> Option<(Value, u64)> {
+    /// Its register in data that begins at `start`, if the point is that simple.
+    #[inline]
+    fn plain(&self, start: u16, data: &Data) -> Option<(Plain, u16)> {
         let (Some(plain), Data::Words(words)) = (self.plain, data) else { return None };
-        let word = *words.get(usize::from(self.start.checked_sub(start)?))?;
-        let value = match plain {
-            Plain::Unsigned => Value::U64(word.into()),
-            Plain::Signed => Value::I64(word.cast_signed().into()),
-        };
-        Some((value, word.into()))
+        Some((plain, *words.get(usize::from(self.start.checked_sub(start)?))?))
     }
 }
 
@@ -263,11 +259,22 @@ impl Image {
         let now = unix_ns();
         for member in &block.members {
             let polled = &mut self.polled[*member];
-            let update = match polled.plain(block.start, data) {
-                Some((value, raw)) => Some((Update::new(Item(polled.item), value), raw)),
-                None => update(&self.points[*member], block.start, data),
-            };
-            if let Some((update, raw)) = update
+            if let Some((plain, word)) = polled.plain(block.start, data) {
+                if polled.tell(Quality::GOOD.0, word.into()) || self.mode == Publish::All {
+                    let item = Item(polled.item);
+                    match plain {
+                        Plain::Unsigned => {
+                            self.publisher.push(Update::new(item, u64::from(word)).source_ns(now));
+                        }
+                        Plain::Signed => {
+                            let word = word.cast_signed();
+                            self.publisher.push(Update::new(item, i64::from(word)).source_ns(now));
+                        }
+                    }
+                }
+                continue;
+            }
+            if let Some((update, raw)) = update(&self.points[*member], block.start, data)
                 && (polled.tell(update.quality.0, raw) || self.mode == Publish::All)
             {
                 self.publisher.push(update.source_ns(now));

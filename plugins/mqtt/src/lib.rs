@@ -8,10 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twinhub_plugin::{
-    Acceptance, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Quality,
-    Result, Update, WriteBatch, WriteId, boottime_ns, unix_ns,
+    Acceptance, Array, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin,
+    Quality, Result, Update, ValueRef, WriteBatch, WriteId, boottime_ns, unix_ns,
 };
 
+use crate::ids::Ids;
 use crate::link::{Host, Link, Role, State};
 use crate::output::Batch;
 use crate::payload::Value;
@@ -20,6 +21,7 @@ use crate::session::{Answers, Outcome};
 
 pub mod config;
 pub mod driver;
+pub mod ids;
 pub mod input;
 pub mod item;
 mod items;
@@ -113,11 +115,11 @@ impl Plugin for Mqtt {
         let epoch = self.link.settings.epoch_property.then_some(writes.epoch().0);
         let writes = Rc::new(writes);
         let batch = Batch { to: Rc::new(Answer(Rc::clone(&writes))), epoch, unix_ms: unix_ns() / 1_000_000 };
-        let entries = writes.iter().map(|entry| {
-            let deadline_ns = entry.deadline.boottime_ns().unwrap_or(i64::MAX);
-            (entry.id.0, entry.item.0, from_hub(&entry.value), deadline_ns)
+        let each = writes.refs().map(|write| {
+            let deadline_ns = write.deadline.boottime_ns().unwrap_or(i64::MAX);
+            (write.id.0, write.item.0, from_hub(write.value), deadline_ns)
         });
-        self.link.write(&batch, entries);
+        self.link.write(&batch, each);
         Ok(())
     }
 
@@ -150,7 +152,7 @@ fn row(def: &ItemDef) -> item::Row<'_> {
 struct Answer(Rc<WriteBatch>);
 
 impl Answers for Answer {
-    fn answer(&self, ids: &[u64], outcome: Outcome) {
+    fn answer(&self, ids: &Ids, outcome: Outcome) {
         let code = match outcome {
             Outcome::Done => Code::Ok,
             Outcome::InDoubt => Code::Timeout,
@@ -163,7 +165,7 @@ impl Answers for Answer {
         if ids.len() == self.0.unanswered() {
             self.0.done_all(code);
         } else {
-            self.0.done_many(ids.iter().copied().map(WriteId), code);
+            self.0.done_many(ids.iter().map(WriteId), code);
         }
     }
 }
@@ -276,28 +278,28 @@ fn to_hub(update: input::Update) -> Update {
 }
 
 #[inline]
-fn from_hub(value: &twinhub_plugin::Value) -> Value {
+fn from_hub(value: ValueRef<'_>) -> Value {
     match value {
-        twinhub_plugin::Value::Null => Value::Null,
-        twinhub_plugin::Value::Bool(value) => Value::Bool(*value),
-        twinhub_plugin::Value::I64(value) => Value::I64(*value),
-        twinhub_plugin::Value::U64(value) => i64::try_from(*value).map_or(Value::U64(*value), Value::I64),
-        twinhub_plugin::Value::F64(value) => Value::F64(*value),
-        twinhub_plugin::Value::Str(text) => Value::Str(text.as_str().into()),
-        twinhub_plugin::Value::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+        ValueRef::Null => Value::Null,
+        ValueRef::Bool(value) => Value::Bool(value),
+        ValueRef::I64(value) => Value::I64(value),
+        ValueRef::U64(value) => i64::try_from(value).map_or(Value::U64(value), Value::I64),
+        ValueRef::F64(value) => Value::F64(value),
+        ValueRef::Str(text) => Value::Str(text.into()),
+        ValueRef::Bytes(bytes) => Value::Bytes(bytes.into()),
         // Milliseconds since 1970 UTC are what receivers of JSON expect of a time.
-        twinhub_plugin::Value::Time(ns) => Value::I64(ns.div_euclid(1_000_000)),
-        twinhub_plugin::Value::Json(text) => Value::Json(text.as_str().into()),
-        twinhub_plugin::Value::Array(array) => Value::Json(json_array(array).into()),
+        ValueRef::Time(ns) => Value::I64(ns.div_euclid(1_000_000)),
+        ValueRef::Json(text) => Value::Json(text.into()),
+        ValueRef::Array { elem, bytes } => Value::Json(json_array(&Array::from_bytes(elem, bytes)).into()),
     }
 }
 
-fn json_array(array: &twinhub_plugin::Array) -> String {
+fn json_array(array: &Array) -> String {
     let list = match array {
-        twinhub_plugin::Array::Bool(list) => serde_json::Value::from(list.as_slice()),
-        twinhub_plugin::Array::I64(list) | twinhub_plugin::Array::Time(list) => list.as_slice().into(),
-        twinhub_plugin::Array::U64(list) => list.as_slice().into(),
-        twinhub_plugin::Array::F64(list) => list.as_slice().into(),
+        Array::Bool(list) => serde_json::Value::from(list.as_slice()),
+        Array::I64(list) | Array::Time(list) => list.as_slice().into(),
+        Array::U64(list) => list.as_slice().into(),
+        Array::F64(list) => list.as_slice().into(),
     };
     list.to_string()
 }

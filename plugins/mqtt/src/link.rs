@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Settings, Version};
+use crate::ids::Ids;
 use crate::input::{Inputs, Update};
 use crate::item::Spec;
 use crate::items::Items;
@@ -153,7 +154,7 @@ impl Link {
     /// Takes the writes of a batch.
     pub fn write(&self, batch: &Batch, writes: impl IntoIterator<Item = (u64, u32, Value, i64)>) {
         if self.role.get() != Role::Active || self.is_stopping.get() {
-            let ids: Vec<u64> = writes.into_iter().map(|(id, ..)| id).collect();
+            let ids: Ids = writes.into_iter().map(|(id, ..)| id).collect();
             batch.to.answer(&ids, Outcome::NotActive);
             return;
         }
@@ -162,7 +163,7 @@ impl Link {
         let mut outputs = self.outputs.borrow_mut();
         let mut send = |message| session.enqueue(message);
         for (id, item, value, deadline_ns) in writes {
-            outputs.write(batch, id, item, value, deadline_ns, &mut send);
+            outputs.write(batch, id, item, &value, deadline_ns, &mut send);
         }
         outputs.finish(batch, &mut send);
         self.wake.notify_one();

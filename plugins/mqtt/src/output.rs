@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use crate::config::Settings;
+use crate::ids::Ids;
 use crate::item::Spec;
 use crate::jsonpath::Path;
 use crate::packet::Qos;
@@ -45,7 +46,7 @@ struct Target {
 enum Place {
     /// The payload is the value.
     Whole,
-    /// `"key":` in the top-level object, at this place of the keys.
+    /// `,"key":` in the top-level object, at this place of the keys.
     Key(Range<u32>),
     /// Deeper.
     Path(Box<Path>),
@@ -58,7 +59,7 @@ struct Topic {
     is_deep: bool,
     text: Vec<u8>,
     tree: serde_json::Value,
-    ids: Vec<u64>,
+    ids: Ids,
     block: u64,
     qos: Qos,
     retain: bool,
@@ -105,6 +106,7 @@ impl Outputs {
                 Some(path) => {
                     if let Some(key) = path.as_key() {
                         let start = offset(&outputs.keys);
+                        outputs.keys.push(b',');
                         let written = payload::write_json(&Value::Str(key.into()), &mut outputs.keys);
                         debug_assert!(written.is_ok(), "a string has a JSON form");
                         outputs.keys.push(b':');
@@ -146,7 +148,7 @@ impl Outputs {
             is_deep: false,
             text: Vec::new(),
             tree: serde_json::Value::Null,
-            ids: Vec::new(),
+            ids: Ids::default(),
             block: 0,
             qos: Qos::AtMostOnce,
             retain: false,
@@ -162,17 +164,23 @@ impl Outputs {
         batch: &Batch,
         id: u64,
         item: u32,
-        value: Value,
+        value: &Value,
         deadline_ns: i64,
         send: &mut impl FnMut(Message),
     ) {
         let Some(index) = self.position(item) else {
-            batch.to.answer(&[id], Outcome::Invalid);
+            batch.to.answer(&id.into(), Outcome::Invalid);
             return;
         };
         let target = &mut self.targets[index];
-        let Ok(value) = target.kind.apply(value) else {
-            batch.to.answer(&[id], Outcome::Invalid);
+        let converted;
+        let value = if target.kind.is_of(value) {
+            value
+        } else if let Ok(value) = target.kind.apply(value.clone()) {
+            converted = value;
+            &converted
+        } else {
+            batch.to.answer(&id.into(), Outcome::Invalid);
             return;
         };
         let topic = &mut self.topics[target.topic as usize];
@@ -180,8 +188,8 @@ impl Outputs {
             // Order within the topic: what was collected before leaves before.
             topic.complete(batch, self.include_timestamp, send);
             let mut text = Vec::new();
-            if payload::encode(target.format, &value, &mut text).is_err() {
-                batch.to.answer(&[id], Outcome::Invalid);
+            if payload::encode(target.format, value, &mut text).is_err() {
+                batch.to.answer(&id.into(), Outcome::Invalid);
                 return;
             }
             send(Message {
@@ -191,7 +199,7 @@ impl Outputs {
                 retain: target.retain,
                 epoch: batch.epoch,
                 deadline_ns,
-                receipt: Some(Receipt { to: Rc::clone(&batch.to), ids: vec![id] }),
+                receipt: Some(Receipt { to: Rc::clone(&batch.to), ids: id.into() }),
             });
             return;
         }
@@ -208,8 +216,8 @@ impl Outputs {
             topic.retain = false;
             self.touched.push(target.topic);
         }
-        if topic.place(&target.place, &self.keys, &value).is_err() {
-            batch.to.answer(&[id], Outcome::Invalid);
+        if topic.place(&target.place, &self.keys, value).is_err() {
+            batch.to.answer(&id.into(), Outcome::Invalid);
             return;
         }
         target.block = topic.block;
@@ -233,13 +241,15 @@ impl Topic {
             Place::Whole => Ok(()),
             Place::Key(key) if !self.is_deep => {
                 let before = self.text.len();
-                self.text.push(if before == 0 { b'{' } else { b',' });
                 self.text.extend_from_slice(&keys[key.start as usize..key.end as usize]);
+                if before == 0 {
+                    self.text[0] = b'{';
+                }
                 payload::write_json(value, &mut self.text).inspect_err(|_| self.text.truncate(before))
             }
             Place::Key(key) => {
-                // The key was encoded by `build` and ends with a colon.
-                let key: String = serde_json::from_slice(&keys[key.start as usize..key.end as usize - 1])
+                // The key was encoded by `build` between a comma and a colon.
+                let key: String = serde_json::from_slice(&keys[key.start as usize + 1..key.end as usize - 1])
                     .map_err(|_| payload::Error::Format)?;
                 let value = tree_of(value)?;
                 if !self.tree.is_object() {
@@ -273,8 +283,7 @@ impl Topic {
         }
         let capacity = self.text.len() + self.text.len() / 8;
         let payload = std::mem::replace(&mut self.text, Vec::with_capacity(capacity));
-        let ids = self.ids.clone();
-        self.ids.clear();
+        let ids = std::mem::take(&mut self.ids);
         send(Message {
             topic: Rc::clone(&self.name),
             payload: payload.into(),
@@ -313,8 +322,8 @@ mod tests {
     struct Log(RefCell<Vec<(Vec<u64>, Outcome)>>);
 
     impl Answers for Log {
-        fn answer(&self, ids: &[u64], outcome: Outcome) {
-            self.0.borrow_mut().push((ids.to_vec(), outcome));
+        fn answer(&self, ids: &Ids, outcome: Outcome) {
+            self.0.borrow_mut().push((ids.iter().collect(), outcome));
         }
     }
 
@@ -347,7 +356,7 @@ mod tests {
             sent.push((message.topic.to_string(), text, message.receipt.unwrap().ids.len(), message.qos));
         };
         for (id, (item, value)) in (0..).zip(writes) {
-            outputs.write(&batch, id, *item, value.clone(), i64::MAX, &mut send);
+            outputs.write(&batch, id, *item, value, i64::MAX, &mut send);
         }
         outputs.finish(&batch, &mut send);
         (sent, log)

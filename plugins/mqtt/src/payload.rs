@@ -129,21 +129,18 @@ impl Kind {
         }
     }
 
-    /// Brings a value to this type.
+    /// Whether a number is of this type already, as most values are. Nothing is said of other values.
     #[inline]
-    pub fn apply(self, value: Value) -> Result<Value, Error> {
-        if let (Self::Int { bits, is_signed }, Value::I64(number)) = (self, &value) {
-            // What most values are: of the right type already.
-            let is_negative = is_signed && *number < 0;
-            let width = u64::MAX >> (spare(bits) + u8::from(is_signed));
-            let fits = u64::try_from(if is_negative { !*number } else { *number });
-            return if fits.is_ok_and(|number| number <= width) { Ok(value) } else { Err(Error::Range) };
-        }
-        self.convert(value)
+    pub fn is_of(self, value: &Value) -> bool {
+        let (Self::Int { bits, is_signed }, Value::I64(number)) = (self, value) else { return false };
+        let is_negative = is_signed && *number < 0;
+        let width = u64::MAX >> (spare(bits) + u8::from(is_signed));
+        u64::try_from(if is_negative { !*number } else { *number }).is_ok_and(|number| number <= width)
     }
 
-    fn convert(self, value: Value) -> Result<Value, Error> {
-        if value == Value::Null {
+    /// Brings a value to this type.
+    pub fn apply(self, value: Value) -> Result<Value, Error> {
+        if value == Value::Null || self.is_of(&value) {
             return Ok(value);
         }
         match self {

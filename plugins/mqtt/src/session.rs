@@ -33,7 +33,7 @@ pub enum Outcome {
 /// Takes the answers of writes.
 pub trait Answers {
     /// The writes `ids` ended with `outcome`.
-    fn answer(&self, ids: &[u64], outcome: Outcome);
+    fn answer(&self, ids: &crate::ids::Ids, outcome: Outcome);
 }
 
 /// The writes that one message carries out.
@@ -41,7 +41,7 @@ pub struct Receipt {
     /// Who wants to know.
     pub to: Rc<dyn Answers>,
     /// Which writes.
-    pub ids: Vec<u64>,
+    pub ids: crate::ids::Ids,
 }
 
 impl std::fmt::Debug for Receipt {
@@ -476,7 +476,7 @@ impl Session {
 
     fn confirm(&mut self, receipt: Receipt) {
         match &mut self.confirmed {
-            Some(waiting) if Rc::ptr_eq(&waiting.to, &receipt.to) => waiting.ids.extend(receipt.ids),
+            Some(waiting) if Rc::ptr_eq(&waiting.to, &receipt.to) => waiting.ids.append(receipt.ids),
             Some(_) | None => {
                 self.answer_confirmed();
                 self.confirmed = Some(receipt);

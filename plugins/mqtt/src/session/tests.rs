@@ -5,13 +5,14 @@ use std::cell::RefCell;
 use proptest::prelude::*;
 
 use super::*;
+use crate::ids::Ids;
 
 #[derive(Default)]
 struct Log(RefCell<Vec<(u64, Outcome)>>);
 
 impl Answers for Log {
-    fn answer(&self, ids: &[u64], outcome: Outcome) {
-        self.0.borrow_mut().extend(ids.iter().map(|id| (*id, outcome)));
+    fn answer(&self, ids: &Ids, outcome: Outcome) {
+        self.0.borrow_mut().extend(ids.iter().map(|id| (id, outcome)));
     }
 }
 
@@ -38,7 +39,7 @@ impl Desk {
             retain: false,
             epoch: None,
             deadline_ns,
-            receipt: Some(Receipt { to, ids: vec![self.next] }),
+            receipt: Some(Receipt { to, ids: self.next.into() }),
         });
     }
 
@@ -159,7 +160,7 @@ fn a_v5_refusal_is_reported_and_the_brokers_limits_are_kept() {
         retain: false,
         epoch: None,
         deadline_ns: i64::MAX,
-        receipt: Some(Receipt { to, ids: vec![9] }),
+        receipt: Some(Receipt { to, ids: 9.into() }),
     });
     assert_eq!(desk.session.next_output(0), None);
     assert_eq!(desk.answers(), [(1, Outcome::Refused), (2, Outcome::NotActive), (9, Outcome::Invalid)]);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use twinhub_mqtt::config::Config;
 use twinhub_mqtt::driver;
+use twinhub_mqtt::ids::Ids;
 use twinhub_mqtt::input::Update;
 use twinhub_mqtt::item::{Row, Spec};
 use twinhub_mqtt::link::{Host, Link, Role, State};
@@ -70,8 +71,8 @@ impl Hub {
 }
 
 impl Answers for Hub {
-    fn answer(&self, ids: &[u64], outcome: Outcome) {
-        self.answers.borrow_mut().extend(ids.iter().map(|id| (*id, outcome)));
+    fn answer(&self, ids: &Ids, outcome: Outcome) {
+        self.answers.borrow_mut().extend(ids.iter().map(|id| (id, outcome)));
     }
 }
 
