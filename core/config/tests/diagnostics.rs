@@ -338,7 +338,8 @@ fn the_nodes_are_known_without_items_and_links() {
     let whole = twinhub_config::load(example.as_ref()).unwrap().site;
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("twinhub.toml");
-    std::fs::copy(example, &alone).unwrap();
+    let alarm = "\n[[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\n";
+    std::fs::write(&alone, std::fs::read_to_string(example).unwrap() + alarm).unwrap();
     let cluster = twinhub_config::load_cluster(&alone).unwrap();
     assert_eq!(cluster.nodes.len(), whole.nodes.len());
     assert_eq!((cluster.cluster.witness, cluster.groups), (whole.cluster.witness, whole.groups));

@@ -64,6 +64,9 @@ async fn supervise(global: &Global, args: &RunArgs) -> Outcome {
         if let Some(resigner) = resigner.or_else(|| prepare(global, &args.node).0) {
             resign(&resigner, &args.node).await;
             resigner.close().await;
+        } else if ran >= STARTED_AFTER {
+            let node = &args.node;
+            tracing::warn!(node, "no word was ready: the voters wait for the lease of the dead hub process");
         }
         if status.code() == Some(i32::from(Code::Restart.number())) {
             tracing::info!(node = args.node, "hub process ended as ordered, it is started again");
@@ -125,7 +128,14 @@ fn pid_of(child: &Child) -> Option<Pid> {
 /// Makes ready what is to be said when the hub process dies, and what is to be taken off this machine then.
 fn prepare(global: &Global, node: &str) -> (Option<Resigner>, Vec<Address>) {
     let paths = Paths::of(global);
-    let Ok(site) = twinhub_config::load_cluster(&paths.config) else { return (None, Vec::new()) };
+    let site = match twinhub_config::load_cluster(&paths.config) {
+        Ok(site) => site,
+        Err(failure) => {
+            // The hub process says the same in full.
+            tracing::debug!(node, %failure, "no word is ready for the end of the hub process");
+            return (None, Vec::new());
+        }
+    };
     let resigner = match Resigner::new(&site, node, &paths.node_state(node), &paths.pki) {
         Ok(resigner) => Some(resigner),
         Err(error) => {
