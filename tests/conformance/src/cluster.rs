@@ -182,6 +182,26 @@ impl Cluster {
             .cloned()
     }
 
+    /// The active node and its epoch. On a busy machine an answer may come too late: one more is asked for.
+    pub fn wait_active(&self, limit: Duration) -> Result<(String, String)> {
+        let found = wait_for("an active node", limit, || {
+            let active = self.active()?;
+            let epoch = self.status(&active).ok()?.epoch;
+            Some((active, epoch))
+        });
+        found.map_err(|_| {
+            let said = |name: &String| {
+                format!("{name} {}", self.state(name).unwrap_or_else(|| "does not answer".to_owned()))
+            };
+            let said: Vec<String> = self.names().iter().map(said).collect();
+            Error::State(format!(
+                "no node is active within {limit:?}: {}\n{}",
+                said.join(", "),
+                self.log_tails()
+            ))
+        })
+    }
+
     /// What a node says of itself.
     pub fn state(&self, name: &str) -> Option<String> {
         self.status(name).ok()?.node(name).map(|node| node.state.clone())

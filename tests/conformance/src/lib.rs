@@ -48,7 +48,7 @@ pub use repeats::{RepeatOptions, run_repeats};
 pub use rest::{ClusterStatus, GroupStatus, NodeStatus, Rest};
 pub use scenario::{Outcome, Scenario};
 pub use site::SitePlan;
-pub use stage::{Stage, StageOptions};
+pub use stage::{Roles, Stage, StageOptions};
 pub use story::{StoryOptions, run_story};
 pub use table::{milliseconds, percentile, table};
 pub use traffic::Traffic;

@@ -47,7 +47,7 @@ struct Subject {
 impl Recorder {
     /// Notes what is being measured.
     pub fn new(stage: &Stage) -> Result<Self> {
-        let (active, _) = stage.roles()?;
+        let active = stage.roles()?.active;
         let rest = stage.cluster().rest(&active)?;
         let (interfaces, plugins) = (rest.resource("/interfaces")?, rest.resource("/plugins")?);
         let [device, broker] = stage.field().versions()?;

@@ -87,11 +87,17 @@ impl Scenario {
         let profile = stage.options().profile;
         let limit = profile.takeover_limit();
         stage.cluster().wait_in_sync(SYNC_LIMIT)?;
+        let before = stage.roles()?;
         stage.wait_flow()?;
-        let (old, new) = stage.roles()?;
+        let mut problems = Vec::new();
+        let now = stage.roles()?;
+        if now != before {
+            let why = stage.cluster().status(&now.active).map(|status| status.reason).unwrap_or_default();
+            problems.push(format!("the role moved before anything was done: {before:?}, {now:?}: {why}"));
+        }
+        let (old, new) = (now.active.clone(), now.standby.clone());
         let from = Instant::now();
         thread::sleep(calm / 2 + any_phase());
-        let mut problems = Vec::new();
         let fault = match self {
             Self::Crash => stage.cluster_mut().kill(&old)?,
             Self::CrashHub => stage.cluster_mut().kill_hub(&old)?,
@@ -117,10 +123,9 @@ impl Scenario {
         }
         thread::sleep(calm);
         if self == Self::Cut {
-            let active = stage.cluster().active();
-            if active.as_deref() != Some(old.as_str()) {
-                problems
-                    .push(format!("the role moved from {old} to {}", active.as_deref().unwrap_or("nobody")));
+            let after = stage.roles()?;
+            if (&after.active, &after.epoch) != (&old, &now.epoch) {
+                problems.push(format!("the role moved from {old} {} to {after:?}", now.epoch));
             }
             stage.cluster().heal_peer_links();
         }

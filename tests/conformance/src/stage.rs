@@ -36,6 +36,17 @@ pub struct Stage {
     options: StageOptions,
 }
 
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// The active node.
+    pub active: String,
+    /// The first of the others.
+    pub standby: String,
+    /// The fencing number: another one means that the role moved, or was lost and won again.
+    pub epoch: String,
+}
+
 impl Stage {
     /// Starts everything and waits until values and commands flow and every standby has everything.
     pub fn start(
@@ -150,11 +161,12 @@ impl Stage {
         self.options
     }
 
-    /// Active and first standby.
-    pub fn roles(&self) -> Result<(String, String)> {
-        let active = self.cluster.active().ok_or_else(|| Error::State("no node is active".to_owned()))?;
+    /// Active and first standby, and the epoch.
+    pub fn roles(&self) -> Result<Roles> {
+        let (active, epoch) = self.cluster.wait_active(ACTIVE_LIMIT)?;
         let standby = self.cluster.names().into_iter().find(|name| *name != active);
-        Ok((active, standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?))
+        let standby = standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?;
+        Ok(Roles { active, standby, epoch })
     }
 }
 
@@ -216,6 +228,7 @@ fn items() -> Vec<(String, String)> {
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// More than a node does between two looks.
 const RECENT_EVENTS: usize = 500;
+const ACTIVE_LIMIT: Duration = Duration::from_secs(10);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const FLOW_LIMIT: Duration = Duration::from_secs(10);
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);

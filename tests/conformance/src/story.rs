@@ -15,7 +15,7 @@ use crate::figures::{Figures, Window};
 use crate::profile::Profile;
 use crate::record::outcome_table;
 use crate::scenario::Scenario;
-use crate::stage::{Stage, StageOptions};
+use crate::stage::{Roles, Stage, StageOptions};
 use crate::story::keys::Keys;
 
 /// How the demo runs.
@@ -139,7 +139,7 @@ fn play(stage: &mut Stage, say: &mut dyn FnMut(&str)) -> Result<()> {
 fn act(key: char, stage: &mut Stage, killed: &mut Vec<String>, say: &mut dyn FnMut(&str)) -> Result<()> {
     match key {
         'k' => {
-            let (active, standby) = stage.roles()?;
+            let Roles { active, standby, .. } = stage.roles()?;
             let from = Instant::now();
             let fault = stage.cluster_mut().kill(&active)?;
             say(&format!("killed {active}"));
@@ -168,7 +168,7 @@ fn act(key: char, stage: &mut Stage, killed: &mut Vec<String>, say: &mut dyn FnM
             say("the links between the nodes are healed");
         }
         's' => {
-            let (active, standby) = stage.roles()?;
+            let Roles { active, standby, .. } = stage.roles()?;
             stage.cluster().rest(&active)?.switchover(&standby)?;
             say(&format!("ordered: {active} hands over to {standby}"));
         }
