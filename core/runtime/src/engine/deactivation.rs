@@ -22,6 +22,8 @@ use super::{Engine, Phase};
 use crate::clock;
 use crate::instance::ROLE_MAX;
 
+/// What a role record says of a node that hands over in order.
+pub(super) const DRAINING: &str = "draining";
 /// Of the time for a drain this much is kept for letting go of links.
 const LEAVE_MIN: Duration = Duration::from_millis(100);
 
@@ -83,7 +85,7 @@ impl Engine {
         let now = clock::now();
         self.begin_steps(now);
         tracing::info!(group = %self.group, %epoch, reason = self.shared.say(reason), "handing over");
-        self.role_record(epoch, "active", "draining", reason);
+        self.role_record(epoch, "active", DRAINING, reason);
         self.set_quorate(true);
         let patience = deadline.before(LEAVE_MIN.min(deadline.since(now) / 4));
         self.phase = Phase::Draining(Draining {

@@ -75,6 +75,7 @@ pub(crate) struct Replication {
     last_ack: Option<Message>,
     reported_lag: Option<u64>,
     hearing: Hearing,
+    active_role: ActiveRole,
     /// The role machine is to hear of the lag though it did not change.
     tell_lag_again: bool,
     /// The journal goes on behind a full copy, or behind what was deleted: it alone does not give the values.
@@ -96,6 +97,15 @@ enum Hearing {
     /// It is kept for a takeover: this node has the journal of the node that it follows, or followed last. Nobody to
     /// follow changes nothing in that.
     Keeps,
+}
+
+/// What the active node's journal says of its role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ActiveRole {
+    /// It keeps it.
+    Kept,
+    /// It hands it over, and waits for every record that is still to come to be on this disk.
+    HandedOver,
 }
 
 impl Replication {
@@ -126,6 +136,7 @@ impl Replication {
             last_ack: None,
             reported_lag: None,
             hearing: Hearing::Settles,
+            active_role: ActiveRole::Kept,
             tell_lag_again: false,
             lacks_copy: false,
             set_aside: None,
@@ -155,6 +166,7 @@ impl Replication {
 
     /// This node is active from now on: nobody is followed.
     pub(crate) fn become_sender(&mut self) {
+        self.active_role = ActiveRole::Kept;
         self.following = None;
         self.receiver = None;
         self.senders.clear();

@@ -4,7 +4,9 @@ use twinhub_model::{Moment, Position, Record, Sample, SampleFlags};
 use twinhub_replica::EntryBatch;
 use twinhub_wire::record::RecordKind;
 
+use super::ActiveRole;
 use crate::clock;
+use crate::engine::deactivation::DRAINING;
 use crate::engine::translation::Translation;
 use crate::engine::{Engine, SCRATCH_SAMPLES_MAX};
 
@@ -35,6 +37,11 @@ impl Engine {
             }
             self.replication.received += 1;
             let Some(record) = self.translate(record) else { continue };
+            if let Record::Role(change) = &record {
+                let is_handed_over = change.to.as_ref() == DRAINING;
+                self.replication.active_role =
+                    if is_handed_over { ActiveRole::HandedOver } else { ActiveRole::Kept };
+            }
             wants_sync |= match &record {
                 Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_) => true,
                 Record::Samples(samples) => self.is_peer_acknowledged(samples),
@@ -47,7 +54,7 @@ impl Engine {
             }
         }
         self.counters.records_received = self.replication.received;
-        self.sync_wanted |= wants_sync;
+        self.sync_wanted |= wants_sync || self.replication.active_role == ActiveRole::HandedOver;
     }
 
     /// Samples that the active node sent, numbered as here; false if the journal takes nothing.

@@ -231,3 +231,21 @@ fn a_node_that_kept_the_role_lets_those_announce_again_that_others_hear() {
     assert_eq!(of_mqtt, ["mqtt active", "mqtt cold", "mqtt warm"]);
     assert!(!main.calls().contains(&"plc active".to_owned()), "who polls has told nobody");
 }
+
+/// Neither node writes to its disk by itself here: what is waited for is asked for.
+#[test]
+fn what_comes_while_the_role_is_handed_over_reaches_the_other_disk_at_once() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    for bench in [&mut main, &mut backup] {
+        bench.engine.sync_interval = Duration::from_secs(3600);
+    }
+    main.forget_calls();
+    main.drain(epoch(0, 1), Some(backup.rank), LONG);
+    main.publish(0, 5);
+    carry_until(&mut main, &mut backup, "the handover", |main, _| {
+        main.said.iter().any(|input| matches!(input, Input::Drained { .. }))
+    });
+    assert!(main.steps().contains(&Step::EndStored), "{:?}", main.steps());
+    assert!(backup.engine.journal.durable() >= main.last());
+    assert_eq!(backup.journaled(0), [Value::I64(5)]);
+}
