@@ -23,10 +23,7 @@ pub(crate) enum Part {
 impl Part {
     /// Rows in any order; `None` of none.
     pub(crate) fn of_rows(mut rows: Vec<Row>) -> Option<Part> {
-        if !rows.is_sorted_by(|one, two| one.order(two).is_le()) {
-            rows.sort_by(Row::order);
-        }
-        rows.dedup_by(|later, earlier| later.id() == earlier.id());
+        put_in_order(&mut rows);
         let stats = Stats::of(&rows)?;
         Some(Part::Rows(rows, stats))
     }
@@ -48,6 +45,15 @@ impl Part {
             }
         }
     }
+}
+
+/// Sorts rows, and leaves each once.
+pub(crate) fn put_in_order(rows: &mut Vec<Row>) {
+    if rows.is_sorted_by(|one, two| one.order(two).is_lt()) {
+        return;
+    }
+    rows.sort_by(Row::order);
+    rows.dedup_by(|later, earlier| later.id() == earlier.id());
 }
 
 /// Joins parts as a set. Only parts whose times overlap are in memory together.

@@ -53,6 +53,11 @@ struct Before {
 }
 
 impl Pending {
+    /// Without rows, with room for as many bytes.
+    pub(crate) fn like(other: &Pending) -> Pending {
+        Pending { bytes: Vec::with_capacity(other.bytes.len()), ..Pending::default() }
+    }
+
     pub(crate) const fn rows(&self) -> u32 {
         self.rows
     }

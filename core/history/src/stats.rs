@@ -69,7 +69,25 @@ impl Stats {
     }
 
     fn add(&mut self, row: &Row) {
-        self.join(&Stats::of_one(row));
+        if let (Some(held), Some(numbers)) = (self.holds, &mut self.numbers) {
+            let seconds = seconds_between(self.last, row.source);
+            numbers.area += held * seconds;
+            numbers.covered_seconds += seconds;
+        }
+        self.rows += 1;
+        self.last = row.source;
+        self.holds = row.number();
+        let Some(number) = self.holds else { return };
+        match &mut self.numbers {
+            Some(numbers) => {
+                numbers.count += 1;
+                numbers.min = numbers.min.min(number);
+                numbers.max = numbers.max.max(number);
+                numbers.sum += number;
+                numbers.last = (row.source, number);
+            }
+            none @ None => *none = Stats::of_one(row).numbers,
+        }
     }
 
     /// With rows that follow.

@@ -15,7 +15,7 @@ use crate::compact::{Compaction, Done};
 use crate::error::io_error;
 use crate::file::{BlockFile, DAMAGED, FileWriter, Head, aside, hash_of, sync_dir};
 use crate::gap::{self, Gap, Place};
-use crate::merge::Part;
+use crate::merge::put_in_order;
 use crate::pending::Pending;
 use crate::{HistoryError, Reader, Row};
 
@@ -495,7 +495,8 @@ impl Store {
             if state.cursors == self.sealed && state.gaps == self.sealed_gaps {
                 return None;
             }
-            let empty = vec![Pending::default(); state.pending.len()];
+            // The next rows will take about as much.
+            let empty = state.pending.iter().map(Pending::like).collect();
             let slots = std::mem::replace(&mut state.pending, empty);
             self.pending_bytes = 0;
             self.order.sort_unstable();
@@ -541,10 +542,8 @@ fn write_slots(
         rows.clear();
         // What this process wrote into its own memory reads back.
         pending.read(&mut rows).ok();
-        if let Some(Part::Rows(sorted, _)) = Part::of_rows(std::mem::take(&mut rows)) {
-            writer.rows(key, &sorted)?;
-            rows = sorted;
-        }
+        put_in_order(&mut rows);
+        writer.rows(key, &rows)?;
     }
     Ok(())
 }

@@ -20,8 +20,8 @@ const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 pub(crate) fn put(out: &mut Vec<u8>, values: &[f64]) {
     let start = out.len();
     let is_decimal = put_decimal(out, values);
-    // A decimal form of a quarter of a byte per value is hard to beat.
-    if is_decimal && (out.len() - start) * 4 <= values.len() {
+    // Where values change at all, the other form rarely takes less than two bytes for each.
+    if is_decimal && out.len() - start <= values.len() * 2 {
         return;
     }
     let stream = xor(values);
