@@ -45,6 +45,7 @@ mod merge;
 mod pending;
 mod query;
 mod row;
+mod snapshot;
 mod stats;
 mod store;
 #[cfg(test)]
@@ -59,5 +60,6 @@ pub use exchange::Exchange;
 pub use gap::{GAPS_MAX, Gap, Place};
 pub use query::{Query, Reader, Rows, Totals};
 pub use row::{Row, RowId};
+pub use snapshot::{Snapshot, is_file_name, restore};
 pub use stats::{Numbers, Stats};
 pub use store::{Damage, Deleted, Filled, Recovery, Slot, Store, StoreOptions};

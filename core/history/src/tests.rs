@@ -4,6 +4,7 @@ mod copy;
 mod damage;
 mod gaps;
 mod model;
+mod snapshot;
 
 use proptest::prelude::*;
 use twinhub_model::{Epoch, NodeRank, Position, Quality, SampleFlags, Timestamp, Value};

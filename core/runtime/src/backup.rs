@@ -17,6 +17,7 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::{Deserialize, Serialize};
 use twinhub_documents::Entry;
+use twinhub_history::StoreOptions;
 use twinhub_model::{Part, Position};
 use twinhub_store::{StateFile, StoredState};
 
@@ -26,6 +27,8 @@ use crate::engine::parts::states_dir;
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u16 = 1;
 const MAGIC: &[u8; 8] = b"THBACK1\n";
+/// Begins the names of the history's files.
+pub(crate) const HISTORY: &str = "history/";
 const SUM_BYTES: usize = 32;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Argon2id for a secret that may be tried at leisure: more than for logins.
@@ -101,6 +104,12 @@ pub struct Header {
     pub passes: u32,
     /// Salt.
     pub salt: Vec<u8>,
+    /// Values of the past in it.
+    #[serde(default)]
+    pub history_rows: u64,
+    /// Whether older values were left out for their size.
+    #[serde(default)]
+    pub history_is_cut: bool,
 }
 
 /// What is in a backup, by name: `config/…`, `secrets/…`, `pki/…`, `documents/…`.
@@ -257,6 +266,31 @@ pub fn restore_documents(state_dir: &Path, header: &Header, entries: &Entries) -
     let path = dir.join(format!("{}.state", Part::DOCUMENTS.name()));
     let stored = StateFile::new(&path).store(&StoredState { at: Position::START, pieces });
     stored.map_err(|error| BackupError::Internal { what: error.to_string() })
+}
+
+/// Puts the values of the past where a node that has not run yet finds them; returns how many there are. Their files say how
+/// far journals were read that are no more, which is forgotten.
+///
+/// # Errors
+/// [`BackupError`], also if there is a history already.
+pub fn restore_history(state_dir: &Path, entries: &Entries) -> Result<u64, BackupError> {
+    let files: Vec<(&str, &[u8])> = entries
+        .iter()
+        .filter_map(|(name, bytes)| Some((name.strip_prefix(HISTORY)?, bytes.as_slice())))
+        .collect();
+    if files.is_empty() {
+        return Ok(0);
+    }
+    if files.iter().any(|(name, _)| !twinhub_history::is_file_name(name)) {
+        return Err(BackupError::Damaged { what: "a file of the history has no such name" });
+    }
+    let dir = state_dir.join("history");
+    if fs::read_dir(&dir).is_ok_and(|mut found| found.next().is_some()) {
+        let what = format!("{} has a history already: move it away first", dir.display());
+        return Err(BackupError::Internal { what });
+    }
+    twinhub_history::restore(StoreOptions::new(dir), &files)
+        .map_err(|error| BackupError::Internal { what: error.to_string() })
 }
 
 #[cfg(test)]

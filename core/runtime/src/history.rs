@@ -75,6 +75,8 @@ pub(crate) struct Shelf {
     reader: Option<Reader>,
     historized: HashSet<Box<str>>,
     status: Mutex<Status>,
+    /// To other nodes, and to the thread.
+    pub(crate) lines: Arc<Lines>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -99,6 +101,8 @@ struct Status {
 pub(crate) enum Word {
     /// Another node answered.
     Answered,
+    /// Write what is in memory to a file, and say so.
+    Seal(SyncSender<()>),
     Stop,
 }
 
@@ -202,7 +206,8 @@ impl Wanted {
     /// Opens the history if an item is to be kept or there is one. A history that cannot be opened keeps no node from
     /// running: it is said, and queries are answered with the reason.
     pub(crate) fn open(self, dir: PathBuf, shared: &Shared) -> (Shelf, Option<OpenHistory>) {
-        let mut shelf = Shelf { reader: None, historized: self.keys, status: Mutex::default() };
+        let mut shelf =
+            Shelf { reader: None, historized: self.keys, status: Mutex::default(), lines: Arc::default() };
         if shelf.historized.is_empty() && !dir.exists() {
             return (shelf, None);
         }
@@ -252,9 +257,9 @@ pub(crate) fn start(
     history: Option<OpenHistory>,
     inboxes: impl Iterator<Item = (String, Arc<Inbox>)>,
     shelf: &Arc<Shelf>,
-    lines: Arc<Lines>,
     shared: &Arc<Shared>,
 ) -> Result<HistoryThread, StartError> {
+    let lines = Arc::clone(&shelf.lines);
     let (words, told) = channel();
     lines.tell(words.clone());
     let supply = supply::spawn(Arc::clone(&lines), shelf.reader.clone(), Arc::clone(shared))?;

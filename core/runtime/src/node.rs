@@ -27,7 +27,6 @@ use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Places, Threads};
-use crate::history::lines::Lines;
 use crate::history::{self, Wanted};
 use crate::inbox::Inbox;
 use crate::join::Codes;
@@ -161,8 +160,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     }
     let shelf = Arc::new(shelf);
     let doors = inboxes.iter().map(|(group, inbox)| (group.clone(), Arc::clone(inbox)));
-    let lines = Arc::new(Lines::default());
-    let history = history::start(history, doors, &shelf, Arc::clone(&lines), &shared)?;
+    let history = history::start(history, doors, &shelf, &shared)?;
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
@@ -186,7 +184,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let data = data::Data {
         endpoint: endpoint.clone(),
         inboxes: inboxes.clone(),
-        history: lines,
+        history: Arc::clone(&shelf.lines),
         rank,
         shared: Arc::clone(&shared),
     };

@@ -166,6 +166,13 @@ impl BlockFile {
         self.record_at(hash, at, length)
     }
 
+    /// All of it, also if it was deleted meanwhile.
+    pub(crate) fn content(&self) -> Result<Vec<u8>, HistoryError> {
+        let mut bytes = vec![0; usize::try_from(self.bytes).unwrap_or(usize::MAX)];
+        read_exact_at(&self.file, &mut bytes, 0).map_err(io_error("read", &self.path))?;
+        Ok(bytes)
+    }
+
     /// The bytes of a block with its frame, checked.
     pub(crate) fn frame(&self, entry: &Entry) -> Result<Vec<u8>, HistoryError> {
         if entry.bytes > FRAME_BYTES_MAX || entry.at.saturating_add(entry.bytes as u64) > self.bytes {

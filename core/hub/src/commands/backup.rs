@@ -32,7 +32,11 @@ pub(crate) fn run(global: &Global, command: &BackupCommand, answer: Answer) -> O
                     || format!("on the node as {}; `--to FILE` fetches one", made.name),
                     |path| format!("in {}", path.display()),
                 );
-                format!("backup of {}, {} bytes, {place}", made.site, made.bytes)
+                let cut = if made.history_is_cut { " (older ones are left out)" } else { "" };
+                format!(
+                    "backup of {}, {} bytes, with {} values of the past{cut}, {place}",
+                    made.site, made.bytes, made.history_rows
+                )
             })
         }
         BackupCommand::Ls => {
@@ -65,10 +69,14 @@ fn restore(global: &Global, args: &RestoreArgs, answer: Answer) -> Outcome {
     backup::restore_documents(&paths.node_state(&node), &header, &entries)
         .map_err(|error| refused(&args.file, &error))?;
     write_site(&paths, &entries)?;
-    let report = json!({ "site": header.site, "at": header.at, "node": node, "config": paths.config });
+    let values = backup::restore_history(&paths.node_state(&node), &entries)
+        .map_err(|error| refused(&args.file, &error))?;
+    let report = json!({
+        "site": header.site, "at": header.at, "node": node, "config": paths.config, "history_rows": values,
+    });
     answer.give(&report, |_| {
         format!(
-            "restored {} as of {}\nconfiguration {}\n\nNext: `twinhub run --node {node}`; other nodes join with `twinhub \
+            "restored {} as of {}\nconfiguration {}\n{values} values of the past\n\nNext: `twinhub run --node {node}`; other nodes join with `twinhub \
              init --code NODE`",
             header.site,
             header.at,

@@ -12,8 +12,10 @@ const PASSPHRASE: &str = "a long passphrase";
 
 #[test]
 fn a_site_is_restored_from_one_file_with_its_users() {
-    let mut pair = Pair::start_nodes(&["main"], "");
+    let mut pair = Pair::start_loaded(&["main"], 0);
     pair.wait("main active", |pair| pair.state("main") == "active");
+    pair.wait("values of the past", |pair| past(pair).len() > 10);
+    let known = past(&pair);
     let add = pair.command_at("main").args(["users", "add", "ada", "--role", "admin"]).with("correct horse");
     assert!(add.status.success(), "{add:?}");
     let file = pair.dir.path().join("site.backup");
@@ -83,12 +85,26 @@ fn a_site_is_restored_from_one_file_with_its_users() {
         machine_command(root).args(["run", "--node", "main"]).stdout(Stdio::null()).stderr(log).spawn();
     let _node = Running(node.unwrap());
     pair.wait("the restored node", |pair| pair.state("main") == "active");
+    // The values of the past are there, and new ones come behind them.
+    pair.wait("old and new values", |pair| {
+        let now = past(pair);
+        now.starts_with(&known) && now.len() > known.len() + 10
+    });
     let users = machine_command(root).args(["users", "ls", "--url", &url]).output().unwrap();
     assert!(String::from_utf8_lossy(&users.stdout).contains("ada"), "{users:?}");
     let body = "{\"user\": \"ada\", \"password\": \"correct horse\"}";
     assert_eq!(pair.http("main", "POST", "/api/v1/login", "Host: hub.example\r\n", body).0, 200);
     let again = restore(&file, PASSPHRASE);
     assert!(String::from_utf8_lossy(&again.stderr).contains("has run here"), "{again:?}");
+}
+
+/// Times and values of the counter.
+fn past(pair: &Pair) -> Vec<(String, i64)> {
+    let answer = pair.json("main", &["trend", "sim1/count", "--limit", "100000"]);
+    let rows = answer["rows"].as_array().cloned().unwrap_or_default();
+    rows.iter()
+        .map(|row| (row["source_time"].as_str().unwrap().to_owned(), row["value"].as_i64().unwrap()))
+        .collect()
 }
 
 fn machine_command(root: &Path) -> Command {

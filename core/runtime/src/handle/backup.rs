@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use twinhub_config::{Files, Site};
+use twinhub_history::Snapshot;
 
 use super::Handle;
 use super::accounts::Author;
@@ -16,11 +18,16 @@ use crate::whole_file::write_whole;
 
 /// Ends the names of backups.
 const EXTENSION: &str = "twinhub-backup";
+/// Bytes of values of the past in a backup, which is made in memory; older ones are left out.
+const HISTORY_BYTES_MAX: u64 = 64 << 20;
+/// The history writes what it holds in memory within this time, or its newest values are left out.
+const SEAL_MAX: Duration = Duration::from_secs(10);
 /// A larger file is no certificate and no secret.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 impl Handle {
-    /// Makes a backup: configuration, files with secrets, certificates, users, tokens and revisions.
+    /// Makes a backup: configuration, files with secrets, certificates, users, tokens, revisions and values of the
+    /// past.
     ///
     /// # Errors
     /// Why not.
@@ -76,6 +83,17 @@ impl Handle {
         for (number, body) in self.0.documents.copy().into_iter().enumerate() {
             entries.insert(format!("documents/{number:06}"), body);
         }
+        let past = match self.0.shelf.reader() {
+            Ok(reader) => {
+                // What waits in memory is in no file yet.
+                self.0.shelf.lines.seal(SEAL_MAX);
+                reader.snapshot(HISTORY_BYTES_MAX).map_err(|error| internal(error.to_string()))?
+            }
+            Err(_) => Snapshot::default(),
+        };
+        for (name, bytes) in past.files {
+            entries.insert(format!("{}{name}", backup::HISTORY), bytes);
+        }
         let at = clock::utc().to_string();
         let header = Header {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -83,6 +101,8 @@ impl Handle {
             node: self.node_name().to_owned(),
             group: self.documents_group().to_owned(),
             at: at.clone(),
+            history_rows: past.rows,
+            history_is_cut: past.is_cut,
             ..Header::default()
         };
         let file = backup::seal(header, &entries, passphrase).map_err(|error| match error {
@@ -120,6 +140,8 @@ fn view_of(path: &Path) -> Option<BackupView> {
         site: header.site,
         node: header.node,
         version: header.version,
+        history_rows: header.history_rows,
+        history_is_cut: header.history_is_cut,
         fault: None,
     };
     Some(match backup::look(&file) {

@@ -142,6 +142,11 @@ impl Follower {
             let patience = if reads_on { Duration::ZERO } else { LOOK.min(idle) };
             match self.words.recv_timeout(patience) {
                 Ok(Word::Answered) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Word::Seal(done)) => {
+                    self.seal();
+                    // Who asked may have given up.
+                    done.try_send(()).ok();
+                }
                 Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
@@ -327,6 +332,10 @@ impl Follower {
             return;
         }
         self.sealed_at = now;
+        self.seal();
+    }
+
+    fn seal(&mut self) {
         match self.store.seal() {
             Ok(_) => {
                 self.feeds.iter_mut().for_each(|feed| feed.unsealed_bytes = 0);

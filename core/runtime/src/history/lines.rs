@@ -1,8 +1,9 @@
 //! What nodes say to each other about their histories, on its way: it passes the engines by.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Sender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use twinhub_history::{Exchange, Lack, Place, Portion, Range};
 use twinhub_model::NodeRank;
@@ -153,6 +154,16 @@ impl Lines {
             // The other node asks again over another connection.
             sender.blocking_send(frame_of(message)).ok();
         }
+    }
+
+    /// Has what is in memory written to files; false if that takes longer.
+    pub(crate) fn seal(&self, patience: Duration) -> bool {
+        let (done, is_done) = sync_channel(1);
+        let told = match &self.state().follower {
+            Some(follower) => follower.send(Word::Seal(done)).is_ok(),
+            None => false,
+        };
+        told && is_done.recv_timeout(patience).is_ok()
     }
 
     pub(crate) fn close(&self) {

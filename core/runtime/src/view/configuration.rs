@@ -99,6 +99,12 @@ pub struct BackupView {
     pub node: String,
     /// Version of the product that made it.
     pub version: String,
+    /// Values of the past in it.
+    #[serde(default)]
+    pub history_rows: u64,
+    /// Whether older values were left out for their size.
+    #[serde(default)]
+    pub history_is_cut: bool,
     /// Why it cannot be used.
     pub fault: Option<String>,
 }
