@@ -462,9 +462,12 @@ pub(crate) struct TrendArgs {
     /// Length of an interval, such as 5m; the whole time if left out
     #[arg(long, value_name = "SPAN")]
     pub(crate) interval: Option<String>,
-    /// At most so many values
-    #[arg(long, default_value_t = 10_000, value_name = "COUNT")]
-    pub(crate) limit: usize,
+    /// At most so many values; 10,000 if left out, or a million in a file
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) limit: Option<usize>,
+    /// Write the values into a Parquet file
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["aggregate", "interval"])]
+    pub(crate) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -87,6 +87,11 @@ impl Client {
         Ok((text, next))
     }
 
+    /// A file of this media type, and what to pass to read on.
+    pub(crate) fn download(&self, path: &str, kind: &str) -> Result<(Vec<u8>, Option<String>), Failure> {
+        self.respond("GET", path, Vec::new(), kind)
+    }
+
     fn exchange<T: DeserializeOwned>(
         &self,
         method: &'static str,

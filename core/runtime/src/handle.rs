@@ -54,7 +54,7 @@ pub use configuration::Draft;
 pub use events::{EventsNewest, EventsNext};
 pub(crate) use join::Places;
 pub use orders::Order;
-pub use trend::{TrendCursor, TrendError, TrendQuery};
+pub use trend::{TrendCursor, TrendError, TrendFile, TrendQuery};
 
 /// A plugin library that is in use.
 #[derive(Debug)]

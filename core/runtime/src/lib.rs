@@ -60,8 +60,8 @@ mod words;
 pub use documents::sha256_of;
 pub use error::{CommandError, StartError};
 pub use handle::{
-    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendQuery,
-    UserChange,
+    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendFile,
+    TrendQuery, UserChange,
 };
 pub use node::{NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;

@@ -16,7 +16,10 @@ pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeVi
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
 pub use events::{EventView, EventsPage};
-pub use history::{BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView, TrendView};
+pub use history::{
+    BUCKET_COLUMNS, BucketColumn, BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView,
+    TrendView,
+};
 
 /// The whole cluster as this node sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]

@@ -32,6 +32,8 @@ pub const BULK_ITEMS_MAX: usize = 10_000;
 pub const BULK_PARALLEL: usize = 64;
 /// Requests carried over to the active node at once.
 pub const FORWARDS_MAX: usize = 16;
+/// Values in one Parquet file of `GET /history`.
+pub const FILE_ROWS_MAX: usize = 1_000_000;
 /// Requests that read the history at once.
 pub const QUERIES_MAX: usize = 4;
 /// How long open requests may take to finish when the server stops.

@@ -1,8 +1,6 @@
 //! The metrics page, `OpenMetrics` text. Labels are `node group interface plugin peer link` and closed word lists, never
 //! item names, so that the number of series does not grow with the site.
 
-mod history;
-
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -14,6 +12,7 @@ use twinhub_runtime::view::MetricsView;
 use crate::web::Doors;
 
 mod clients;
+mod history;
 
 /// Type of the page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

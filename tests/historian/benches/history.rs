@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use twinhub_history::{Query, Row, Slot, Store, StoreOptions};
+use twinhub_history::{ParquetRow, ParquetWriter, Query, Row, Slot, Store, StoreOptions};
 use twinhub_model::{Epoch, ItemId, NodeRank, Position, Quality, Sample, SampleFlags, Timestamp, Value};
 use twinhub_store::{Journal, JournalOptions};
 use twinhub_wire::record;
@@ -58,6 +58,7 @@ fn main() {
         let filled = own(read_values, Some(dir.path()));
         filled.print("filled for reading");
         read_days(dir.path());
+        write_parquet(dir.path());
     }
     println!("load average {}", load());
 }
@@ -277,6 +278,41 @@ fn read_days(dir: &Path) {
         times[times.len() - 1],
         rows as f64 / median / 1e3,
         aggregates[aggregates.len() / 2]
+    );
+}
+
+/// All values of some items as Parquet files, and their blocks in the own form.
+fn write_parquet(dir: &Path) {
+    let (store, _) =
+        Store::open(StoreOptions { retain: None, max_bytes: u64::MAX, ..StoreOptions::new(dir) }).unwrap();
+    let reader = store.reader();
+    let own = reader.totals();
+    let own = own.bytes as f64 / own.sealed_rows as f64;
+    let (mut rows, mut bytes, mut seconds) = (0_u64, 0, 0.0);
+    for item in (0..ITEMS).step_by(661) {
+        let key = format!("plc/{item}");
+        let begun = Instant::now();
+        let mut writer = ParquetWriter::new();
+        for row in reader.rows(&Query::all(key.clone())).unwrap() {
+            rows += 1;
+            writer.push(ParquetRow {
+                item: key.clone(),
+                row,
+                quality: "good".into(),
+                cause: String::new(),
+                origin: "main".into(),
+                replayed: false,
+            });
+        }
+        bytes += writer.finish().len();
+        seconds += begun.elapsed().as_secs_f64();
+    }
+    let parquet = bytes as f64 / rows as f64;
+    println!(
+        "{:>24}: {parquet:.2} bytes/value, own blocks {own:.2} ({:.1}x smaller); read and written at {:.2} M values/s",
+        "Parquet",
+        parquet / own,
+        rows as f64 / seconds / 1e6
     );
 }
 

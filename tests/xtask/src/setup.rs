@@ -60,35 +60,35 @@ fn install(packages: &[&str]) -> Result<()> {
 }
 
 fn python_peers(folder: &Path) -> Result<()> {
-    let python = folder.join("venv/bin/python");
-    let installed =
-        || output(Command::new(&python).args(["-c", "import pymodbus; print(pymodbus.__version__)"]));
-    if installed().as_deref() == Some(PYMODBUS) {
-        println!("setup: pymodbus {PYMODBUS} is in {}", folder.display());
-        return Ok(());
-    }
     let venv = folder.join("venv");
-    println!("setup: python3 -m venv {}", venv.display());
-    let make = || run_quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
-    if make().is_err() {
-        // Debian keeps the module in a package of its own.
-        install(&["python3-venv"])?;
-        make()?;
-    }
-    println!("setup: pip install pymodbus=={PYMODBUS}");
-    run_quiet(Command::new(&python).args([
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        &format!("pymodbus=={PYMODBUS}"),
-    ]))?;
-    match installed() {
-        Some(version) if version == PYMODBUS => Ok(()),
-        other => {
-            Err(Failure::failed(format!("pymodbus {PYMODBUS} was installed, but Python finds {other:?}")))
+    let python = venv.join("bin/python");
+    let installed = |name: &str| {
+        let script = format!("import {name}; print({name}.__version__)");
+        output(Command::new(&python).args(["-c", &script]))
+    };
+    for (name, version) in PYTHON {
+        if installed(name).as_deref() == Some(version) {
+            println!("setup: {name} {version} is in {}", folder.display());
+            continue;
+        }
+        if output(Command::new(&python).args(["-m", "pip", "--version"])).is_none() {
+            println!("setup: python3 -m venv {}", venv.display());
+            let make = || run_quiet(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv));
+            if make().is_err() {
+                // Debian keeps the module in a package of its own.
+                install(&["python3-venv"])?;
+                make()?;
+            }
+        }
+        let wanted = format!("{name}=={version}");
+        println!("setup: pip install {wanted}");
+        run_quiet(Command::new(&python).args(["-m", "pip", "install", "--quiet", &wanted]))?;
+        let found = installed(name);
+        if found.as_deref() != Some(version) {
+            return Err(Failure::failed(format!("{wanted} was installed, but Python finds {found:?}")));
         }
     }
+    Ok(())
 }
 
 /// Shows the output only when the command fails.
@@ -138,6 +138,7 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("redis-server", "redis-server"),
 ];
 /// Must be the version named in the matrix.
-const PYMODBUS: &str = "3.16.1";
+/// What the Python peers are made of: a Modbus device, and a reader of Parquet files.
+const PYTHON: [(&str, &str); 2] = [("pymodbus", "3.16.1"), ("pyarrow", "21.0.0")];
 /// Later Modbus nodes fetch a package from outside the npm registry.
 const NODE_RED: [&str; 2] = ["node-red@4", "node-red-contrib-modbus@5.23.3"];

@@ -1,8 +1,11 @@
 //! `trend`: what the values of an item were.
 
-use serde_json::Value;
-use twinhub_runtime::view::{BucketView, BucketsView, TrendRowView, TrendView};
+use std::path::Path;
 
+use serde_json::{Value, json};
+use twinhub_runtime::view::{BUCKET_COLUMNS, BucketColumn, BucketsView, TrendRowView, TrendView};
+
+use super::join::write;
 use crate::cli::{Global, TrendArgs};
 use crate::client::{Client, escape};
 use crate::exit::{Code, Outcome};
@@ -19,10 +22,26 @@ pub(crate) fn trend(global: &Global, args: &TrendArgs, answer: Answer) -> Outcom
             path.extend(["&", name, "=", &escape(value)]);
         }
     }
-    match &args.aggregate {
-        Some(names) => intervals(&client.get(&path)?, names, answer),
-        None => values(&client, &path, args.limit, answer),
+    match (&args.aggregate, &args.file) {
+        (Some(names), _) => intervals(&client.get(&path)?, names, answer),
+        (None, None) => values(&client, &path, args.limit.unwrap_or(PAGE), answer),
+        (None, Some(file)) => {
+            if let Some(limit) = args.limit {
+                path.extend(["&limit=", &limit.to_string()]);
+            }
+            into_file(&client, &path, file, answer)
+        }
     }
+}
+
+fn into_file(client: &Client, path: &str, file: &Path, answer: Answer) -> Outcome {
+    let (bytes, next) = client.download(path, "application/vnd.apache.parquet")?;
+    write(file, &bytes, 0o644)?;
+    let made = json!({ "file": file, "bytes": bytes.len(), "is_complete": next.is_none() });
+    answer.give(&made, |_| {
+        let more = if next.is_some() { "; there is more: write a later --from" } else { "" };
+        format!("{} bytes in {}{more}", bytes.len(), file.display())
+    })
 }
 
 fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome {
@@ -72,7 +91,7 @@ fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome 
 }
 
 fn intervals(view: &BucketsView, names: &str, answer: Answer) -> Outcome {
-    let columns: Vec<Column> = COLUMNS
+    let columns: Vec<BucketColumn> = BUCKET_COLUMNS
         .into_iter()
         .filter(|column| names == "all" || names.split(',').any(|name| name.trim() == column.0))
         .collect();
@@ -108,21 +127,6 @@ fn intervals(view: &BucketsView, names: &str, answer: Answer) -> Outcome {
 fn number(value: Option<f64>, none: &str) -> String {
     value.map_or_else(|| none.to_owned(), |value| value.to_string())
 }
-
-/// A column of intervals and how it is filled.
-type Column = (&'static str, fn(&BucketView) -> Option<f64>);
-
-#[expect(clippy::cast_precision_loss, reason = "nobody counts beyond 2^53")]
-const COLUMNS: [Column; 8] = [
-    ("count", |row| Some(row.count as f64)),
-    ("min", |row| row.min),
-    ("max", |row| row.max),
-    ("mean", |row| row.mean),
-    ("time_weighted_mean", |row| row.time_weighted_mean),
-    ("sum", |row| row.sum),
-    ("first", |row| row.first),
-    ("last", |row| row.last),
-];
 
 fn csv(rows: &[TrendRowView], has_header: bool) -> String {
     let mut text = String::new();

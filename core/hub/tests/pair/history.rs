@@ -153,6 +153,17 @@ fn what_a_node_missed_comes_from_the_other_ones_history() {
     let (told, other) = (until(trend(&pair, "main")), until(trend(&pair, "backup")));
     assert_eq!(told, other, "the same values in the same order, each once");
     assert_eq!(notes(&pair, "main"), notes(&pair, "backup"));
+    // The same as a file, whole or with where the next one begins.
+    let file = pair.dir.path().join("count.parquet");
+    let file_name = file.to_str().unwrap();
+    let made = pair.json("backup", &["trend", "sim1/count", "--file", file_name]);
+    let bytes = std::fs::read(&file).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{made}");
+    assert_eq!((&made["bytes"], &made["is_complete"]), (&bytes.len().into(), &true.into()), "{made}");
+    let cut = pair.json("backup", &["trend", "sim1/count", "--file", file_name, "--limit", "5"]);
+    assert!(cut["is_complete"] == false && cut["bytes"].as_u64() < made["bytes"].as_u64(), "{cut}");
+    let refused = pair.ask("backup", &["trend", "sim1/none", "--file", file_name]);
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("there is no item"), "{refused:?}");
     let events = pair.json("backup", &["events", "--limit", "1000"]);
     assert!(events.to_string().contains("came into the history from main"), "{events}");
     let metrics = pair.metrics("backup");

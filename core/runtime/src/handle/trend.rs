@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use twinhub_history::{Bucket, HistoryError, Query, Reader, Row, RowId};
+use twinhub_history::{Bucket, HistoryError, ParquetRow, ParquetWriter, Query, Reader, Row, RowId};
 use twinhub_model::{SampleFlags, Timestamp};
 
 use super::Handle;
@@ -46,6 +46,15 @@ impl TrendCursor {
     fn text(id: RowId) -> String {
         format!("{}@{}/{}", id.source.0, id.position, id.place)
     }
+}
+
+/// Values of an item as a Parquet file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrendFile {
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Where the next file begins; `None` at the end.
+    pub next: Option<String>,
 }
 
 /// Why the history gives no answer.
@@ -114,6 +123,39 @@ impl Handle {
         view.damaged = rows.damage() as u64;
         self.check_kept(query, view.rows.is_empty())?;
         Ok(view)
+    }
+
+    /// The values of an item as a Parquet file; reads files, so it blocks.
+    ///
+    /// # Errors
+    /// As [`Handle::trend`].
+    pub fn trend_file(&self, query: &TrendQuery) -> Result<TrendFile, TrendError> {
+        let asked = Query {
+            item: query.item.clone(),
+            from: query.from,
+            to: query.to,
+            after: query.after.map(|cursor| cursor.0),
+        };
+        let rows = self.trend_reader(&query.item)?.rows(&asked).map_err(TrendError::Read)?;
+        let (mut writer, mut count, mut last, mut next) = (ParquetWriter::new(), 0, None, None);
+        for row in rows {
+            if count >= query.limit.max(1) {
+                next = last.map(TrendCursor::text);
+                break;
+            }
+            count += 1;
+            last = Some(row.id());
+            writer.push(ParquetRow {
+                item: query.item.clone(),
+                quality: row.quality.word().to_owned(),
+                cause: row.quality.cause(),
+                origin: self.0.shared.name_of(row.position.epoch.rank()),
+                replayed: row.flags.contains(SampleFlags::REPLAY),
+                row,
+            });
+        }
+        self.check_kept(query, count == 0)?;
+        Ok(TrendFile { bytes: writer.finish(), next })
     }
 
     /// What the values of an item came to over intervals; reads files, so it blocks.

@@ -130,3 +130,19 @@ pub struct BucketsView {
     /// Blocks that were left out because they are damaged.
     pub damaged: u64,
 }
+
+/// A column of intervals, and how it is filled.
+pub type BucketColumn = (&'static str, fn(&BucketView) -> Option<f64>);
+
+/// What can be asked of intervals.
+#[expect(clippy::cast_precision_loss, reason = "nobody counts beyond 2^53")]
+pub const BUCKET_COLUMNS: [BucketColumn; 8] = [
+    ("count", |row| Some(row.count as f64)),
+    ("min", |row| row.min),
+    ("max", |row| row.max),
+    ("mean", |row| row.mean),
+    ("time_weighted_mean", |row| row.time_weighted_mean),
+    ("sum", |row| row.sum),
+    ("first", |row| row.first),
+    ("last", |row| row.last),
+];

@@ -7,8 +7,8 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::Value;
 use twinhub_runtime::clock;
-use twinhub_runtime::view::{BucketView, BucketsView, TrendView};
-use twinhub_runtime::{Timestamp, TrendCursor, TrendError, TrendQuery};
+use twinhub_runtime::view::{BUCKET_COLUMNS, BucketColumn, BucketsView, TrendView};
+use twinhub_runtime::{Timestamp, TrendCursor, TrendError, TrendFile, TrendQuery};
 use utoipa::IntoParams;
 
 use super::page;
@@ -37,11 +37,11 @@ pub(crate) struct TrendParams {
 }
 
 /// Values of an item with `historize`, in order of time, or what they came to over intervals. Every node answers from
-/// its own copy. A CSV names the next part in its `Link`.
+/// its own copy. A CSV and a Parquet file name the next part in their `Link`; a Parquet file has up to a million values.
 #[utoipa::path(get, path = "/api/v1/history", params(TrendParams),
     responses(
         (status = 200, body = TrendView,
-            description = "JSON, or CSV by Accept; with `aggregate` a `BucketsView`"),
+            description = "JSON, or by Accept CSV or Parquet (`application/vnd.apache.parquet`); with `aggregate` a `BucketsView`"),
         (status = 400, body = Problem),
         (status = 404, body = Problem),
         (status = 503, body = Problem),
@@ -52,8 +52,15 @@ pub(crate) async fn history(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let asked = Asked::of(&params)?;
+    let mut asked = Asked::of(&params)?;
     let is_csv = page::wants_csv(&headers);
+    let is_file = page::wants(&headers, PARQUET);
+    if is_file {
+        if asked.buckets.is_some() {
+            return Err(Problem::bad_request("a Parquet file has values: leave out `aggregate`"));
+        }
+        asked.query.limit = params.limit.unwrap_or(limits::FILE_ROWS_MAX).clamp(1, limits::FILE_ROWS_MAX);
+    }
     let permit = web
         .queries
         .clone()
@@ -64,6 +71,7 @@ pub(crate) async fn history(
     let answer = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         match asked.buckets {
+            None if is_file => handle.trend_file(&asked.query).map(|made| file(made, &uri)),
             None => handle.trend(&asked.query).map(|view| values(view, is_csv, &uri)),
             Some(buckets) => handle
                 .trend_buckets(&asked.query, buckets.interval_ns)
@@ -98,6 +106,18 @@ fn values(view: TrendView, is_csv: bool, uri: &Uri) -> Response {
     response
 }
 
+fn file(made: TrendFile, uri: &Uri) -> Response {
+    let next = made.next.as_deref();
+    let mut response = ([(header::CONTENT_TYPE, PARQUET)], made.bytes).into_response();
+    if let Some(link) = next.and_then(|next| link(uri, next)) {
+        response.headers_mut().insert(header::LINK, link);
+    }
+    if let Some(next) = next.and_then(|next| HeaderValue::from_str(next).ok()) {
+        response.headers_mut().insert(page::NEXT, next);
+    }
+    response
+}
+
 /// `Link` to the next part.
 fn link(uri: &Uri, next: &str) -> Option<HeaderValue> {
     let asked = uri.query().unwrap_or_default().split('&').filter(|part| !part.starts_with("cursor="));
@@ -107,7 +127,7 @@ fn link(uri: &Uri, next: &str) -> Option<HeaderValue> {
     HeaderValue::from_str(&text).ok()
 }
 
-fn intervals(view: BucketsView, is_csv: bool, columns: &[Column]) -> Response {
+fn intervals(view: BucketsView, is_csv: bool, columns: &[BucketColumn]) -> Response {
     if !is_csv {
         return Json(view).into_response();
     }
@@ -138,20 +158,7 @@ fn problem_of(error: &TrendError) -> Problem {
     Problem::new(status, error.code(), error.to_string())
 }
 
-/// A column of intervals and how it is filled.
-type Column = (&'static str, fn(&BucketView) -> Option<f64>);
-
-#[expect(clippy::cast_precision_loss, reason = "nobody counts beyond 2^53")]
-const COLUMNS: [Column; 8] = [
-    ("count", |row| Some(row.count as f64)),
-    ("min", |row| row.min),
-    ("max", |row| row.max),
-    ("mean", |row| row.mean),
-    ("time_weighted_mean", |row| row.time_weighted_mean),
-    ("sum", |row| row.sum),
-    ("first", |row| row.first),
-    ("last", |row| row.last),
-];
+const PARQUET: &str = "application/vnd.apache.parquet";
 
 /// A request that makes sense.
 #[derive(Debug)]
@@ -163,7 +170,7 @@ struct Asked {
 #[derive(Debug)]
 struct Buckets {
     interval_ns: u64,
-    columns: Vec<Column>,
+    columns: Vec<BucketColumn>,
 }
 
 impl Asked {
@@ -217,13 +224,13 @@ fn interval(params: &TrendParams, from: Timestamp, to: Timestamp) -> Result<u64,
     Ok(interval)
 }
 
-fn columns(names: &str) -> Result<Vec<Column>, Problem> {
+fn columns(names: &str) -> Result<Vec<BucketColumn>, Problem> {
     if names == "all" {
-        return Ok(COLUMNS.to_vec());
+        return Ok(BUCKET_COLUMNS.to_vec());
     }
     let find = |name: &str| {
-        COLUMNS.into_iter().find(|column| column.0 == name).ok_or_else(|| {
-            let known: Vec<&str> = COLUMNS.iter().map(|column| column.0).collect();
+        BUCKET_COLUMNS.into_iter().find(|column| column.0 == name).ok_or_else(|| {
+            let known: Vec<&str> = BUCKET_COLUMNS.iter().map(|column| column.0).collect();
             Problem::bad_request(format!(
                 "there is no aggregate `{name}`; there are: all, {}",
                 known.join(", ")

@@ -27,8 +27,13 @@ pub(crate) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, 
 
 /// Whether the client prefers CSV.
 pub(crate) fn wants_csv(headers: &HeaderMap) -> bool {
+    wants(headers, "text/csv")
+}
+
+/// Whether the client names this kind.
+pub(crate) fn wants(headers: &HeaderMap, wanted: &str) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == "text/csv")
+    accept.split(',').any(|kind| kind.split(';').next().unwrap_or_default().trim() == wanted)
 }
 
 /// Rows as CSV (RFC 4180) with a header.
