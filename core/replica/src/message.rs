@@ -129,6 +129,13 @@ pub enum Message {
         /// Events in the encoding of their part.
         events: Vec<u8>,
     },
+    /// Any node: a request comes to the other one's web interface that this node lets in.
+    Vouch {
+        /// No stream of records: 0.
+        stream: u32,
+        /// Who asks, and what they show.
+        word: Vec<u8>,
+    },
     /// Standby: send at most this many bytes per second of snapshot; 0 lifts the limit.
     Throttle {
         /// The stream.
@@ -154,6 +161,7 @@ impl Message {
             | Message::Fetch { stream, .. }
             | Message::Fetched { stream, .. }
             | Message::Events { stream, .. }
+            | Message::Vouch { stream, .. }
             | Message::Throttle { stream, .. } => *stream,
         }
     }
@@ -173,6 +181,7 @@ impl Message {
             Message::Fetch { .. } => "fetch",
             Message::Fetched { .. } => "fetched",
             Message::Events { .. } => "events",
+            Message::Vouch { .. } => "vouch",
             Message::Throttle { .. } => "throttle",
         }
     }
@@ -230,6 +239,7 @@ impl Message {
                 out.extend_from_slice(batch.as_bytes());
             }
             Message::Events { stream, events } => put_raw(out, EVENTS, *stream, events),
+            Message::Vouch { stream, word } => put_raw(out, VOUCH, *stream, word),
             Message::Throttle { stream, bytes_per_second } => {
                 put(out, THROTTLE, &ThrottleBody { stream: *stream, bytes_per_second: *bytes_per_second });
             }
@@ -306,6 +316,10 @@ impl Message {
             EVENTS => {
                 let (stream, rest) = raw_u32(body)?;
                 Message::Events { stream, events: rest.to_vec() }
+            }
+            VOUCH => {
+                let (stream, rest) = raw_u32(body)?;
+                Message::Vouch { stream, word: rest.to_vec() }
             }
             THROTTLE => {
                 let ThrottleBody { stream, bytes_per_second } = fields(body)?;
@@ -425,6 +439,7 @@ const THROTTLE: u8 = 10;
 const FETCH: u8 = 11;
 const FETCHED: u8 = 12;
 const EVENTS: u8 = 20;
+const VOUCH: u8 = 21;
 /// Layout version of all bodies.
 const LAYOUT: u8 = 1;
 

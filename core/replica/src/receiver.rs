@@ -188,6 +188,7 @@ impl Receiver {
             | Message::Fetch { .. }
             | Message::Fetched { .. }
             | Message::Events { .. }
+            | Message::Vouch { .. }
             | Message::Throttle { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }

@@ -220,6 +220,7 @@ impl Sender {
             | Message::Fetch { .. }
             | Message::Fetched { .. }
             | Message::Events { .. }
+            | Message::Vouch { .. }
             | Message::Diverged { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
@@ -488,6 +489,7 @@ fn content_bytes(message: &Message) -> u64 {
         | Message::Ack { .. }
         | Message::Diverged { .. }
         | Message::Fetch { .. }
+        | Message::Vouch { .. }
         | Message::Throttle { .. } => 0,
     };
     bytes as u64

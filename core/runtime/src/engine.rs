@@ -320,6 +320,10 @@ impl Engine {
             Job::Alarms(job) => self.on_alarm_job(*job),
             Job::Resync => self.on_resync(),
             Job::Note(event) => self.note(event),
+            Job::Vouch { to, word, done } => {
+                // Who asked may have given up.
+                done.send(self.vouch(to, word)).ok();
+            }
             Job::Propose(proposal) => self.on_proposal(*proposal),
             Job::Stop { done } => return Some(done),
         }

@@ -76,6 +76,8 @@ pub(crate) enum Job {
     Resync,
     /// Something worth keeping for an operator.
     Note(twinhub_model::Event),
+    /// A node is to be told of a request that is carried over to it; answers whether it was.
+    Vouch { to: NodeRank, word: Vec<u8>, done: tokio::sync::oneshot::Sender<bool> },
     /// Someone wants to change documents.
     Propose(Box<Proposal>),
     /// Stop the instances and end.

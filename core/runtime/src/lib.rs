@@ -53,6 +53,7 @@ mod shared;
 pub mod stream;
 pub mod table;
 pub mod view;
+mod vouching;
 mod whole_file;
 pub mod witness;
 mod words;

@@ -20,6 +20,7 @@ use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
 use crate::view::{AlarmCounts, FloatingView, OperationView, RoleChangeView};
+use crate::vouching::Vouched;
 use crate::words;
 
 /// Upper bounds of the latency histogram, in microseconds.
@@ -63,6 +64,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// What happened.
     pub(crate) events: EventLog,
+    /// Requests that other nodes vouch for.
+    pub(crate) vouched: Vouched,
     live: broadcast::Sender<LiveFrame>,
     history_file: PathBuf,
     /// Of the configuration that this node runs.
@@ -225,6 +228,7 @@ impl Shared {
             lateness_ns: AtomicU64::new(0),
             state: Mutex::new(state),
             events,
+            vouched: Vouched::default(),
             live: broadcast::Sender::new(STREAM_QUEUE),
             history_file,
             config_hash,

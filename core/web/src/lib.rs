@@ -7,8 +7,8 @@
 //! - `/health/*` and `/metrics` answer everybody.
 //! - Everything else asks who it is, as `Authorization: Bearer <secret>` or, for a session, as a cookie:
 //!   - the **token of the node**, 64 hexadecimal digits in the file `token` of the node's state directory (made at the
-//!     first start, readable only by its owner), or in the file that `[web] token_file` names: may do everything. Nodes that
-//!     share a token file carry writes over to each other;
+//!     first start, readable only by its owner), or in the file that `[web] token_file` names: may do everything. What it
+//!     asks of another node, that node lets in by the word of this one;
 //!   - a **session**, which `POST /api/v1/login` gives for a name and password, and a **token** made with
 //!     `twinhub tokens create`: may do what its role may, on every node of the site. [`limits`] has what stops guessing.
 //! - Roles: a `viewer` reads; an `operator` writes items and moves roles, too; an `engineer` changes the configuration and

@@ -34,6 +34,10 @@ pub const BULK_PARALLEL: usize = 64;
 pub const FORWARDS_MAX: usize = 16;
 /// Values in one Parquet file of `GET /history`.
 pub const FILE_ROWS_MAX: usize = 1_000_000;
+/// A request that another node carries over may come so long before its word.
+pub const VOUCH_TIME_MAX: Duration = Duration::from_secs(2);
+/// How often the word is looked for.
+pub const VOUCH_LOOK: Duration = Duration::from_millis(10);
 /// Requests that read the history at once.
 pub const QUERIES_MAX: usize = 4;
 /// How long open requests may take to finish when the server stops.

@@ -78,6 +78,7 @@ fn message() -> impl Strategy<Value = Message> {
             }
         ),
         (stream, bytes()).prop_map(|(stream, events)| Message::Events { stream, events }),
+        (stream, bytes()).prop_map(|(stream, word)| Message::Vouch { stream, word }),
         (stream, any::<u64>())
             .prop_map(|(stream, bytes_per_second)| Message::Throttle { stream, bytes_per_second }),
     ]
@@ -156,6 +157,7 @@ fn the_bytes_of_messages_stay_the_same() {
         (Message::Ack { stream: 1, received: at, durable: at }, "0801a3000101821902000502 8219020005"),
         (Message::Diverged { stream: 1, common: at }, "0901a2000101 8219020005"),
         (Message::Events { stream: 0, events: vec![7] }, "14010000000007"),
+        (Message::Vouch { stream: 0, word: vec![7] }, "15010000000007"),
     ];
     for (message, expected) in cases {
         let bytes: std::sync::Arc<[u8]> = bytes_of(&message).into();

@@ -157,6 +157,19 @@ impl Engine {
         }
     }
 
+    /// Tells a node of a request that is carried over to it, if there is a way and it understands that.
+    pub(crate) fn vouch(&mut self, to: NodeRank, word: Vec<u8>) -> bool {
+        let can_be_told = self.replication.protocol_of(to) > PROTOCOL_MIN;
+        can_be_told && self.send(to, &Message::Vouch { stream: 0, word })
+    }
+
+    /// A node carries a request over to this one.
+    pub(crate) fn on_vouched(&mut self, peer: NodeRank, word: &[u8]) {
+        if let Err(error) = self.shared.vouched.hear(word, clock::now()) {
+            tracing::warn!(peer = self.shared.name_of(peer), error, "a request that is carried over");
+        }
+    }
+
     pub(crate) fn role_record(&mut self, epoch: Epoch, from: &str, to: &str, reason: &Reason) {
         let change = RoleChange {
             node: self.me,

@@ -299,6 +299,7 @@ impl Engine {
             | Message::SnapshotEnd { .. }
             | Message::Entries { .. }
             | Message::Diverged { .. } => self.on_active_message(peer, message),
+            Message::Vouch { word, .. } => self.on_vouched(peer, &word),
             Message::Events { events, .. } => self.on_offered_events(peer, &events),
             Message::Fetch { stream, after, before } => self.on_fetch(peer, stream, after, before),
             Message::Fetched { stream, dictionary, is_complete, batch } => {
@@ -324,7 +325,9 @@ impl Engine {
     fn do_receiver(&mut self, peer: NodeRank, action: ReceiverAction) {
         match action {
             ReceiverAction::Nothing => {}
-            ReceiverAction::Send(message) => self.send(peer, &message),
+            ReceiverAction::Send(message) => {
+                self.send(peer, &message);
+            }
             ReceiverAction::BeginSnapshot { at, items } => {
                 tracing::info!(group = %self.group, %at, items, "a full copy is coming");
                 self.tracker.clear();
@@ -553,12 +556,10 @@ impl Engine {
         }
     }
 
-    pub(crate) fn send(&mut self, peer: NodeRank, message: &Message) {
+    /// Whether a connection took it. A follower's messages are repeated; a full queue loses none for good.
+    pub(crate) fn send(&mut self, peer: NodeRank, message: &Message) -> bool {
         let frame = data::pack(&self.group, message);
-        if let Some(link) = self.replication.link(peer) {
-            // A follower's messages are repeated; a full queue loses none for good.
-            drop(link.sender.try_send(frame));
-        }
+        self.replication.link(peer).is_some_and(|link| link.sender.try_send(frame).is_ok())
     }
 
     /// The node that this one follows, while it can be told anything.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use twinhub_documents::{
     Action, Body, Change, Document, Documents, Entry, Kind, Refusal, Role, Session, Token, User,
 };
-use twinhub_model::{Event, Severity, Timestamp};
+use twinhub_model::{Event, NodeRank, Severity, Timestamp};
 
 use super::Handle;
 use crate::clock;
@@ -15,6 +15,7 @@ use crate::documents::secret;
 use crate::error::CommandError;
 use crate::inbox::{Job, Proposal, Recorded};
 use crate::view::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
+use crate::vouching::Word;
 
 /// The engine answers sooner.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
@@ -27,6 +28,9 @@ pub struct Identity {
     /// What it may do.
     pub role: Role,
 }
+
+/// The engine puts a word into a queue, no more.
+const VOUCH_MAX: Duration = Duration::from_secs(1);
 
 /// Who changes something, and from where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +54,9 @@ impl Handle {
     /// Who shows this secret, of a session or a token.
     pub fn identify(&self, secret: &str) -> Option<Identity> {
         let digest = secret::digest(secret.as_bytes());
+        if let Some(vouched) = self.0.shared.vouched.take(&digest, clock::now()) {
+            return Some(vouched);
+        }
         let now = clock::utc();
         self.0.documents.read(|documents| {
             if let Some(session) = documents.session(&digest, now) {
@@ -59,6 +66,22 @@ impl Handle {
             let (name, token) = documents.token(&digest)?;
             (!token.has_ended(now)).then(|| Identity { name: format!("token {name}"), role: token.role })
         })
+    }
+
+    /// A secret with which the node at this address lets this request in, in the name of who asks here; `None` if it
+    /// cannot be told.
+    pub async fn vouch(&self, url: &str, who: &Identity) -> Option<String> {
+        let nodes = &self.site().nodes;
+        let node = nodes.iter().find(|node| self.web_url(&node.name).as_deref() == Some(url))?;
+        let secret = secret::make().ok()?;
+        let digest = secret::digest(secret.as_bytes());
+        let word = Word { digest, name: who.name.clone(), role: who.role.word().to_owned() };
+        let word = minicbor::to_vec(word).ok()?;
+        let inbox = self.0.inboxes.values().next()?;
+        let (done, told) = oneshot::channel();
+        inbox.push(Job::Vouch { to: NodeRank(node.rank), word, done });
+        let told = tokio::time::timeout(VOUCH_MAX, told).await;
+        matches!(told, Ok(Ok(true))).then_some(secret)
     }
 
     /// Logs a user in. The password is compared on a thread that may be busy for it.
