@@ -56,6 +56,7 @@ fn what_happens_on_either_node_is_told_on_both_and_is_there_after_a_crash() {
     assert_eq!(told(&main), ["0:one", "1:two"]);
 
     // Each as a new process: from the journal, the stored state and its own file.
+    carry_until(&mut main, &mut backup, "the same on both", |main, backup| names(main) == names(backup));
     let before = names(&main);
     main.wait("the journal is on disk", |bench| bench.engine.journal.durable() == bench.last());
     backup.wait("the journal is on disk", |bench| bench.engine.journal.durable() == bench.last());
