@@ -317,7 +317,8 @@ impl Alarms {
         let is_latched = rule.latching && acknowledged.is_none();
         let returned = match rule.condition.silence() {
             Some(_) => (watch.heard.0.saturating_sub(watch.shift) > raised.onset.0).then_some(watch.heard)?,
-            None => (watch.is_wrong == Some(false)).then_some(watch.since)?,
+            // Another side of a split may have raised it later.
+            None => (watch.is_wrong == Some(false)).then_some(watch.since.max(raised.onset))?,
         };
         let at = after(returned, rule.delay_off);
         let at = if rule.latching { at.max(acknowledged.unwrap_or(at)) } else { at };
@@ -528,11 +529,17 @@ impl Alarms {
         }
     }
 
-    /// After the changes of another side of a split were folded in: see [`Book::reconcile`].
-    pub fn reconcile(&mut self) -> Vec<Change> {
+    /// After the changes of another side of a split were folded in: see [`Book::reconcile`]. What that side raised and
+    /// does not hold here ends as anything else does.
+    pub fn reconcile(&mut self, now: Now) -> Vec<Change> {
         let changes = self.book.reconcile();
         for change in &changes {
             self.apply(change);
+        }
+        if self.acting.is_some() {
+            for number in 0..self.rules.len() {
+                self.schedule(number, now);
+            }
         }
         changes
     }

@@ -46,6 +46,21 @@ pub enum Change {
     Watched(Watched),
 }
 
+impl Change {
+    /// Whether it is about the book, and not about how one node evaluates.
+    pub const fn is_of_book(&self) -> bool {
+        match self {
+            Change::Raised(..)
+            | Change::Cleared(..)
+            | Change::Acknowledged(..)
+            | Change::Joined(..)
+            | Change::Shelved { .. }
+            | Change::Suppressed { .. } => true,
+            Change::Rules { .. } | Change::Watched(_) => false,
+        }
+    }
+}
+
 /// How an alarm was raised. Everything that an operator reads is kept, since rules change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 #[cbor(map)]

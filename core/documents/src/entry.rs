@@ -11,7 +11,7 @@ use crate::document::{Conflict, Document};
 use crate::error::Error;
 use crate::limits::PIECE_BYTES_MAX;
 
-/// One body of a journal record (the first two), or of a copy.
+/// One body of a journal record (the first two and the last), or of a copy.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Entry {
     /// Somebody did something.
@@ -35,6 +35,9 @@ pub enum Entry {
     /// The copy is complete: it holds everything up to this record.
     #[n(6)]
     Through(#[n(0)] Position),
+    /// Entries of the audit list of a node that wrote alone during a split, in the journal.
+    #[n(12)]
+    AuditOf(#[n(0)] Vec<AuditEntry>),
 }
 
 impl Entry {
@@ -64,7 +67,8 @@ impl Entry {
             | Entry::Revision(_)
             | Entry::Conflict(_)
             | Entry::Audit(_)
-            | Entry::Through(_) => Ok(entry),
+            | Entry::Through(_)
+            | Entry::AuditOf(_) => Ok(entry),
         }
     }
 }

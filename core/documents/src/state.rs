@@ -88,7 +88,33 @@ impl Documents {
                 self.through = position;
                 Applied::default()
             }
+            Entry::AuditOf(entries) => {
+                for entry in entries {
+                    self.join(entry);
+                }
+                Applied::default()
+            }
         }
+    }
+
+    /// What is to be told to the writer after a split, as bodies of an empty state: what changed here behind `fork`,
+    /// with the users that sessions are of. Pieces of files are not among them.
+    pub fn changed_after(&self, fork: Position) -> Vec<Entry> {
+        let is_new = |document: &&Document| document.changed > fork;
+        let of_sessions: BTreeSet<&str> = self
+            .sessions()
+            .filter(|(document, _)| is_new(document))
+            .map(|(_, session)| session.user.as_str())
+            .collect();
+        let users = self.list(Kind::User).filter(|user| of_sessions.contains(user.name.as_str()));
+        let users = users.filter(|user| !is_new(user));
+        let documents = self.all().filter(is_new).chain(users).cloned().map(Entry::Document);
+        let revisions = self.revisions.values().filter(is_new).cloned().map(Entry::Revision);
+        let conflicts = self.conflicts.iter().cloned().map(Entry::Conflict);
+        let audit: Vec<AuditEntry> =
+            self.audit.iter().filter(|entry| entry.position > fork).cloned().collect();
+        let audit = audit.chunks(AUDIT_CHUNK).map(|chunk| Entry::Audit(chunk.to_vec())).collect::<Vec<_>>();
+        documents.chain(revisions).chain(conflicts).chain(audit).collect()
     }
 
     /// Bodies that make the same state of an empty one; pieces of files are not among them.
@@ -245,12 +271,40 @@ impl Documents {
     }
 
     fn keep(&mut self, conflict: Conflict) -> Applied {
+        if self.has_conflict(&conflict.document) {
+            return Applied::default();
+        }
         self.conflicts.push_back(conflict);
         let is_forgotten = self.conflicts.len() > limits::CONFLICTS_MAX;
         if is_forgotten {
             self.conflicts.pop_front();
         }
         Applied { is_forgotten, ..Applied::default() }
+    }
+
+    /// Whether this document is kept as a conflict.
+    pub(crate) fn has_conflict(&self, document: &Document) -> bool {
+        let id = |document: &Document| (document.kind, document.changed);
+        self.conflicts
+            .iter()
+            .any(|known| id(&known.document) == id(document) && known.document.name == document.name)
+    }
+
+    /// Older revisions of the configuration.
+    pub(crate) fn older(&self) -> impl Iterator<Item = &Document> {
+        self.revisions.values()
+    }
+
+    /// Puts an entry of another journal where its time says.
+    fn join(&mut self, entry: AuditEntry) {
+        if self.audit.iter().any(|known| known.position == entry.position) {
+            return;
+        }
+        let earlier = self.audit.iter().rposition(|known| known.time <= entry.time);
+        self.audit.insert(earlier.map_or(0, |at| at + 1), entry);
+        if self.audit.len() > limits::AUDIT_MAX {
+            self.audit.pop_front();
+        }
     }
 
     fn note(&mut self, entry: AuditEntry) {

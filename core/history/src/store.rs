@@ -271,6 +271,13 @@ impl Store {
         }
     }
 
+    /// Goes on behind `to`, which comes before what was taken: there are other records behind it now. What was taken stays.
+    pub fn rewind(&mut self, group: &str, to: Position) {
+        if let Some(cursor) = self.shared.state().cursors.get_mut(group) {
+            *cursor = (*cursor).min(to);
+        }
+    }
+
     /// Goes on behind `resume`: what is between it and `after` is not in the journal, and is missing.
     pub fn skip(&mut self, group: &str, after: Position, resume: Position) {
         self.append(group, resume, []);

@@ -9,6 +9,7 @@ mod accounts;
 pub(crate) mod alarms;
 mod configuration;
 pub(crate) mod events;
+pub(crate) mod merges;
 
 pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
 pub(crate) use configuration::{
@@ -143,6 +144,9 @@ pub(crate) enum Command {
     /// List, acknowledge and shelve alarms
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Show what nodes wrote alone during a split and what became of it
+    #[command(subcommand)]
+    Merge(merges::MergeCommand),
     /// Show interfaces
     #[command(subcommand)]
     Interfaces(InterfacesCommand),

@@ -13,6 +13,7 @@ pub(crate) mod interfaces;
 pub(crate) mod items;
 pub(crate) mod join;
 pub(crate) mod matrix;
+pub(crate) mod merges;
 pub(crate) mod orders;
 pub(crate) mod peer;
 pub(crate) mod plugin;

@@ -26,6 +26,8 @@ pub enum Record {
     Event(Event),
     /// What a part of the hub keeps here; only that part knows what it says.
     Part(PartRecord),
+    /// A record that another node wrote alone during a split.
+    Merged(Merged),
 }
 
 /// One value of one item at one time.
@@ -206,6 +208,8 @@ impl Part {
     pub const ALARMS: Part = Part(2);
     /// Events.
     pub const EVENTS: Part = Part(3);
+    /// What was joined after splits.
+    pub const MERGES: Part = Part(5);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
@@ -213,6 +217,7 @@ impl Part {
             Part::DOCUMENTS => Cow::Borrowed("documents"),
             Part::ALARMS => Cow::Borrowed("alarms"),
             Part::EVENTS => Cow::Borrowed("events"),
+            Part::MERGES => Cow::Borrowed("merges"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }
@@ -225,6 +230,16 @@ pub struct PartRecord {
     pub part: Part,
     /// What it says, in the part's own encoding.
     pub body: Arc<[u8]>,
+}
+
+/// A record that a node wrote alone during a split, and which the journal of the others did not have: the active node
+/// takes it in when they meet again. It belongs to history and ledger, and says nothing of the present.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Merged {
+    /// Where it stood. No other record of the site stands there, since an epoch has one owner.
+    pub origin: Position,
+    /// What it was; never one that was merged itself.
+    pub record: Box<Record>,
 }
 
 /// How bad an event is.

@@ -10,6 +10,10 @@ use twinhub_model::{Epoch, Position};
 
 use crate::{EntryBatch, ReplicaError};
 
+mod page;
+
+pub use page::{OFFERED_FILES_MAX, Page};
+
 /// The longest encoded message a sender makes if its source keeps to the sizes it is asked for.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -28,6 +32,8 @@ pub enum Message {
         config_hash: u64,
         /// Hash of the active's dictionary that the standby still knows; 0 if none.
         dictionary: u64,
+        /// Whether an image is wanted though `from` may be in the active's journal, which then goes on behind `from`.
+        image: Option<bool>,
     },
     /// Active: a complete image follows; the journal continues behind `at`.
     SnapshotStart {
@@ -71,7 +77,7 @@ pub enum Message {
     SnapshotEnd {
         /// The stream.
         stream: u32,
-        /// As in the start.
+        /// Where the journal continues: as in the start, or where the standby asked for if its journal goes on there.
         at: Position,
         /// The active's last record when the image was complete.
         consistent: Position,
@@ -136,6 +142,57 @@ pub enum Message {
         /// Who asks, and what they show.
         word: Vec<u8>,
     },
+    /// Any node: records that only this node has are set aside behind `common`.
+    Offer {
+        /// A number of the offering node.
+        stream: u32,
+        /// The last record that it had in common with a node that was active.
+        common: Position,
+        /// Bytes of all files.
+        bytes: u64,
+        /// Names of the files.
+        files: Vec<String>,
+    },
+    /// Active: send me what you set aside at `common` behind `after`.
+    Take {
+        /// A number of the asking node.
+        stream: u32,
+        /// Which one.
+        common: Position,
+        /// The record before the first.
+        after: Position,
+    },
+    /// Whoever was asked: those records, numbered as the active node numbers its items.
+    Given {
+        /// The number of the question.
+        stream: u32,
+        /// Hash of the dictionary that explains them.
+        dictionary: u64,
+        /// What is known of them.
+        page: Page,
+        /// The records.
+        batch: EntryBatch,
+    },
+    /// Active: send me this piece of what a part of the hub kept when records were set aside at `common`.
+    TakePiece {
+        /// A number of the asking node.
+        stream: u32,
+        /// Which one.
+        common: Position,
+        /// Number of the part.
+        part: u16,
+        /// Number of the piece, from 0.
+        number: u32,
+    },
+    /// Whoever was asked: that piece.
+    GivenPiece {
+        /// The number of the question.
+        stream: u32,
+        /// How many pieces there are; with none of them, there is nothing in `bytes`.
+        total: u32,
+        /// The piece.
+        bytes: Vec<u8>,
+    },
     /// Standby: send at most this many bytes per second of snapshot; 0 lifts the limit.
     Throttle {
         /// The stream.
@@ -162,6 +219,11 @@ impl Message {
             | Message::Fetched { stream, .. }
             | Message::Events { stream, .. }
             | Message::Vouch { stream, .. }
+            | Message::Offer { stream, .. }
+            | Message::Take { stream, .. }
+            | Message::Given { stream, .. }
+            | Message::TakePiece { stream, .. }
+            | Message::GivenPiece { stream, .. }
             | Message::Throttle { stream, .. } => *stream,
         }
     }
@@ -182,6 +244,11 @@ impl Message {
             Message::Fetched { .. } => "fetched",
             Message::Events { .. } => "events",
             Message::Vouch { .. } => "vouch",
+            Message::Offer { .. } => "offer",
+            Message::Take { .. } => "take",
+            Message::Given { .. } => "given",
+            Message::TakePiece { .. } => "take piece",
+            Message::GivenPiece { .. } => "given piece",
             Message::Throttle { .. } => "throttle",
         }
     }
@@ -189,11 +256,10 @@ impl Message {
     /// Appends the message's bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Message::Want { stream, from, journal_first, config_hash, dictionary } => {
+            Message::Want { stream, from, journal_first, config_hash, dictionary, image } => {
                 let (stream, from, first) = (*stream, *from, *journal_first);
-                let body =
-                    WantBody { stream, from, first, config_hash: *config_hash, dictionary: *dictionary };
-                put(out, WANT, &body);
+                let (config_hash, dictionary, image) = (*config_hash, *dictionary, *image);
+                put(out, WANT, &WantBody { stream, from, first, config_hash, dictionary, image });
             }
             Message::SnapshotStart { stream, at, items } => {
                 put(out, SNAPSHOT_START, &StartBody { stream: *stream, at: *at, items: *items });
@@ -240,6 +306,32 @@ impl Message {
             }
             Message::Events { stream, events } => put_raw(out, EVENTS, *stream, events),
             Message::Vouch { stream, word } => put_raw(out, VOUCH, *stream, word),
+            Message::Offer { stream, common, bytes, files } => {
+                let (stream, common, bytes) = (*stream, *common, *bytes);
+                put(out, OFFER, &OfferBody { stream, common, bytes, files: files.clone() });
+            }
+            Message::Take { stream, common, after } => {
+                put(out, TAKE, &PairBody { stream: *stream, one: *common, two: *after });
+            }
+            Message::Given { stream, dictionary, page, batch } => {
+                out.reserve(39 + batch.size_bytes());
+                out.extend_from_slice(&[GIVEN, LAYOUT]);
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&dictionary.to_le_bytes());
+                page.put(out);
+                out.extend_from_slice(batch.as_bytes());
+            }
+            Message::TakePiece { stream, common, part, number } => {
+                let (stream, common, part, number) = (*stream, *common, *part, *number);
+                put(out, TAKE_PIECE, &PieceBody { stream, common, part, number });
+            }
+            Message::GivenPiece { stream, total, bytes } => {
+                out.reserve(10 + bytes.len());
+                out.extend_from_slice(&[GIVEN_PIECE, LAYOUT]);
+                out.extend_from_slice(&stream.to_le_bytes());
+                out.extend_from_slice(&total.to_le_bytes());
+                out.extend_from_slice(bytes);
+            }
             Message::Throttle { stream, bytes_per_second } => {
                 put(out, THROTTLE, &ThrottleBody { stream: *stream, bytes_per_second: *bytes_per_second });
             }
@@ -259,8 +351,8 @@ impl Message {
         }
         Ok(match *tag {
             WANT => {
-                let WantBody { stream, from, first: journal_first, config_hash, dictionary } = fields(body)?;
-                Message::Want { stream, from, journal_first, config_hash, dictionary }
+                let WantBody { stream, from, first, config_hash, dictionary, image } = fields(body)?;
+                Message::Want { stream, from, journal_first: first, config_hash, dictionary, image }
             }
             SNAPSHOT_START => {
                 let StartBody { stream, at, items } = fields(body)?;
@@ -321,6 +413,32 @@ impl Message {
                 let (stream, rest) = raw_u32(body)?;
                 Message::Vouch { stream, word: rest.to_vec() }
             }
+            OFFER => {
+                let OfferBody { stream, common, bytes, files } = fields(body)?;
+                if files.len() > OFFERED_FILES_MAX {
+                    return Err(unreadable("it names too many files"));
+                }
+                Message::Offer { stream, common, bytes, files }
+            }
+            TAKE => {
+                let PairBody { stream, one: common, two: after } = fields(body)?;
+                Message::Take { stream, common, after }
+            }
+            GIVEN => {
+                let (stream, rest) = raw_u32(body)?;
+                let (dictionary, rest) = raw_u64(rest)?;
+                let (page, rest) = Page::read(rest)?;
+                Message::Given { stream, dictionary, page, batch: EntryBatch::parse(rest)? }
+            }
+            TAKE_PIECE => {
+                let PieceBody { stream, common, part, number } = fields(body)?;
+                Message::TakePiece { stream, common, part, number }
+            }
+            GIVEN_PIECE => {
+                let (stream, rest) = raw_u32(body)?;
+                let (total, rest) = raw_u32(rest)?;
+                Message::GivenPiece { stream, total, bytes: rest.to_vec() }
+            }
             THROTTLE => {
                 let ThrottleBody { stream, bytes_per_second } = fields(body)?;
                 Message::Throttle { stream, bytes_per_second }
@@ -373,6 +491,8 @@ struct WantBody {
     config_hash: u64,
     #[n(4)]
     dictionary: u64,
+    #[n(5)]
+    image: Option<bool>,
 }
 
 #[derive(Encode, Decode)]
@@ -426,6 +546,32 @@ struct ThrottleBody {
     bytes_per_second: u64,
 }
 
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct OfferBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    common: Position,
+    #[n(2)]
+    bytes: u64,
+    #[n(3)]
+    files: Vec<String>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct PieceBody {
+    #[n(0)]
+    stream: u32,
+    #[n(1)]
+    common: Position,
+    #[n(2)]
+    part: u16,
+    #[n(3)]
+    number: u32,
+}
+
 const WANT: u8 = 1;
 const SNAPSHOT_START: u8 = 2;
 const DICTIONARY: u8 = 3;
@@ -440,6 +586,11 @@ const FETCH: u8 = 11;
 const FETCHED: u8 = 12;
 const EVENTS: u8 = 20;
 const VOUCH: u8 = 21;
+const OFFER: u8 = 30;
+const TAKE: u8 = 31;
+const GIVEN: u8 = 32;
+const TAKE_PIECE: u8 = 33;
+const GIVEN_PIECE: u8 = 34;
 /// Layout version of all bodies.
 const LAYOUT: u8 = 1;
 

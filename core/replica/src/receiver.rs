@@ -99,6 +99,8 @@ pub struct Receiver {
     /// The image is consistent from here on.
     consistent: Position,
     acked: Option<(Position, Position)>,
+    /// What it holds beside its journal is not what the active node has.
+    wants_image: bool,
     duplicates: u64,
     gaps: u64,
     stale: u64,
@@ -118,10 +120,29 @@ impl Receiver {
             dictionary_bytes_max: DICTIONARY_BYTES_MAX,
             consistent: Position::START,
             acked: None,
+            wants_image: false,
             duplicates: 0,
             gaps: 0,
             stale: 0,
         }
+    }
+
+    /// Numbers its questions behind `stream`, the last number of a receiver that this one takes the place of: what is
+    /// still on its way to that one is then no answer to this one.
+    #[must_use]
+    pub const fn numbered_after(mut self, stream: u32) -> Receiver {
+        self.stream = stream;
+        self
+    }
+
+    /// From the next question on it asks for an image, until it has one. Its journal goes on where it is.
+    pub const fn want_image(&mut self) {
+        self.wants_image = true;
+    }
+
+    /// The number of the last question.
+    pub const fn stream(&self) -> u32 {
+        self.stream
     }
 
     /// Asks the active, at first and on every new connection.
@@ -136,6 +157,7 @@ impl Receiver {
             journal_first: self.journal_first,
             config_hash: self.config_hash,
             dictionary: self.dictionary,
+            image: self.wants_image.then_some(true),
         }
     }
 
@@ -175,6 +197,7 @@ impl Receiver {
                 self.expect_snapshot("snapshot end")?;
                 self.state = ReceiverState::Tail;
                 self.received = at;
+                self.wants_image = false;
                 self.consistent = consistent;
                 Ok(ReceiverAction::EndSnapshot { at, consistent })
             }
@@ -189,6 +212,11 @@ impl Receiver {
             | Message::Fetched { .. }
             | Message::Events { .. }
             | Message::Vouch { .. }
+            | Message::Offer { .. }
+            | Message::Take { .. }
+            | Message::Given { .. }
+            | Message::TakePiece { .. }
+            | Message::GivenPiece { .. }
             | Message::Throttle { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
@@ -258,6 +286,11 @@ impl Receiver {
 
     fn on_entries(&mut self, after: Position, mut batch: EntryBatch) -> Result<ReceiverAction, ReplicaError> {
         match self.state {
+            ReceiverState::Asked if self.wants_image => {
+                // An older version knows no such wish: it makes an image for whoever has nothing.
+                self.received = Position::START;
+                return Ok(ReceiverAction::Send(self.want()));
+            }
             ReceiverState::Asked => self.state = ReceiverState::Tail,
             ReceiverState::Tail => {}
             ReceiverState::Snapshot { .. } | ReceiverState::Diverged => {

@@ -136,6 +136,8 @@ pub struct Sender {
     options: SenderOptions,
     stream: u32,
     stage: Stage,
+    /// Where the tail continues behind an image, if the standby's journal goes on there.
+    resume: Option<Position>,
     /// Where the tail continues.
     sent: Position,
     received: Position,
@@ -168,6 +170,7 @@ impl Sender {
             options,
             stream: 0,
             stage: Stage::Idle,
+            resume: None,
             sent: Position::START,
             received: Position::START,
             durable: Position::START,
@@ -195,9 +198,9 @@ impl Sender {
     #[expect(clippy::needless_pass_by_value, reason = "a message is used once, as on the receiver's side")]
     pub fn handle(&mut self, message: Message, source: &mut dyn TailSource) -> Result<(), ReplicaError> {
         match message {
-            Message::Want { stream, from, config_hash, dictionary, journal_first: _ } => {
+            Message::Want { stream, from, config_hash, dictionary, journal_first: _, image } => {
                 self.peer_config_hash = config_hash;
-                self.on_want(stream, from, dictionary, source);
+                self.on_want(stream, from, dictionary, image == Some(true), source);
                 Ok(())
             }
             Message::Ack { stream, received, durable } => {
@@ -221,6 +224,11 @@ impl Sender {
             | Message::Fetched { .. }
             | Message::Events { .. }
             | Message::Vouch { .. }
+            | Message::Offer { .. }
+            | Message::Take { .. }
+            | Message::Given { .. }
+            | Message::TakePiece { .. }
+            | Message::GivenPiece { .. }
             | Message::Diverged { .. } => Err(ReplicaError::WrongSide { message: message.name() }),
         }
     }
@@ -314,7 +322,14 @@ impl Sender {
         self.peer_config_hash
     }
 
-    fn on_want(&mut self, stream: u32, from: Position, dictionary: u64, source: &mut dyn TailSource) {
+    fn on_want(
+        &mut self,
+        stream: u32,
+        from: Position,
+        dictionary: u64,
+        wants_image: bool,
+        source: &mut dyn TailSource,
+    ) {
         self.stream = stream;
         self.flying.clear();
         self.flying_bytes = 0;
@@ -325,7 +340,12 @@ impl Sender {
         self.known_dictionary = dictionary;
         (self.sent, self.received, self.durable) = (from, from, Position::START);
         let is_empty = from == Position::START && source.last() != Position::START;
+        self.resume = None;
         self.stage = match source.relation(from) {
+            Relation::Present if !is_empty && wants_image => {
+                self.resume = Some(from);
+                Stage::Start
+            }
             Relation::Present if !is_empty => Stage::Tail,
             Relation::Present | Relation::TooOld => Stage::Start,
             Relation::Diverged { common } => Stage::Diverged { common, told: false },
@@ -394,8 +414,9 @@ impl Sender {
                     return Some(Message::SnapshotState { stream, key, bytes });
                 }
                 self.stage = Stage::Tail;
-                (self.sent, self.received) = (head.at, head.at);
-                Some(Message::SnapshotEnd { stream, at: head.at, consistent: source.last() })
+                let at = self.resume.take().unwrap_or(head.at);
+                (self.sent, self.received) = (at, at);
+                Some(Message::SnapshotEnd { stream, at, consistent: source.last() })
             }
             Stage::Tail => self.next_entries(source),
         }
@@ -478,9 +499,12 @@ impl Sender {
 
 fn content_bytes(message: &Message) -> u64 {
     let bytes = match message {
-        Message::Entries { batch, .. } | Message::Fetched { batch, .. } => batch.size_bytes(),
+        Message::Entries { batch, .. } | Message::Fetched { batch, .. } | Message::Given { batch, .. } => {
+            batch.size_bytes()
+        }
         Message::SnapshotSamples { body: bytes, .. }
         | Message::Dictionary { bytes, .. }
+        | Message::GivenPiece { bytes, .. }
         | Message::SnapshotState { bytes, .. }
         | Message::Events { events: bytes, .. } => bytes.len(),
         Message::Want { .. }
@@ -490,6 +514,9 @@ fn content_bytes(message: &Message) -> u64 {
         | Message::Diverged { .. }
         | Message::Fetch { .. }
         | Message::Vouch { .. }
+        | Message::Offer { .. }
+        | Message::Take { .. }
+        | Message::TakePiece { .. }
         | Message::Throttle { .. } => 0,
     };
     bytes as u64

@@ -95,6 +95,8 @@ struct Pair {
     receiver: Receiver,
     to_standby: Vec<Message>,
     states: usize,
+    /// Images behind which the standby's journal went on without a gap.
+    images: usize,
 }
 
 impl Pair {
@@ -106,6 +108,7 @@ impl Pair {
             standby,
             to_standby: Vec::new(),
             states: 0,
+            images: 0,
         };
         pair.connect();
         pair
@@ -153,6 +156,7 @@ impl Pair {
                 self.standby.table.insert(number % 8, number);
             }
             ReceiverAction::ApplyState { .. } => self.states += 1,
+            ReceiverAction::EndSnapshot { at, .. } if at == self.standby.last() => self.images += 1,
             ReceiverAction::EndSnapshot { at, .. } => {
                 self.standby.records.clear();
                 self.standby.first = at;
@@ -168,6 +172,7 @@ impl Pair {
                 let aside = self.standby.records.iter().filter(|(at, _)| *at > common).copied();
                 self.standby.aside.extend(aside);
                 self.standby.records.retain(|(at, _)| *at <= common);
+                self.receiver.want_image();
                 let want = self.receiver.restart(self.standby.last(), self.standby.first);
                 self.tell_active(&want);
             }
@@ -278,6 +283,27 @@ fn records_the_active_lacks_are_set_aside_and_not_lost() {
     let aside: Vec<_> = pair.standby.aside.iter().map(|(at, _)| at.seq).collect();
     assert_eq!(aside, [11, 12, 13, 14]);
     assert_eq!(pair.standby.records, pair.active.records);
+    assert_eq!(
+        (pair.images, pair.sender.snapshots()),
+        (1, 1),
+        "its table is another one, its journal goes on"
+    );
+}
+
+/// A node of the version before knows no such wish.
+#[test]
+fn who_wants_an_image_and_is_sent_records_asks_for_everything() {
+    let mut receiver = Receiver::new(at(1, 3), Position::START, 0).numbered_after(7);
+    receiver.want_image();
+    let want = receiver.want();
+    assert!(matches!(want, Message::Want { stream: 8, image: Some(true), .. }), "{want:?}");
+    let mut batch = EntryBatch::new();
+    batch.push(at(1, 4), &4_u64.to_le_bytes());
+    let action = receiver.handle(Message::Entries { stream: 8, after: at(1, 3), batch });
+    let Ok(ReceiverAction::Send(again)) = action else { panic!("{action:?}") };
+    assert!(matches!(again, Message::Want { stream: 9, from: Position::START, .. }), "{again:?}");
+    let late = receiver.handle(Message::Entries { stream: 8, after: at(1, 3), batch: EntryBatch::new() });
+    assert_eq!((late, receiver.is_consistent()), (Ok(ReceiverAction::Nothing), false));
 }
 
 #[test]

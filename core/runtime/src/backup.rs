@@ -258,7 +258,8 @@ pub fn restore_documents(state_dir: &Path, header: &Header, entries: &Entries) -
             | Entry::Document(_)
             | Entry::Revision(_)
             | Entry::Conflict(_)
-            | Entry::Audit(_) => pieces.push(body.clone()),
+            | Entry::Audit(_)
+            | Entry::AuditOf(_) => pieces.push(body.clone()),
         }
     }
     let dir = states_dir(state_dir, &header.group);

@@ -13,12 +13,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 use twinhub_config::{Site, differences};
-use twinhub_documents::{
-    Applied, Body, Change, Configuration, Digest, Document, Documents, Entry, ours_after,
-};
+use twinhub_documents::{Applied, Body, Configuration, Digest, Document, Documents, Entry};
 use twinhub_model::{Part, Position};
 
-use crate::clock;
 use crate::engine::parts::PartState;
 use crate::error::StartError;
 
@@ -40,7 +37,6 @@ pub(crate) struct DocumentStore(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    node: String,
     /// The folder of pieces.
     pieces: PathBuf,
     state: Mutex<State>,
@@ -55,10 +51,6 @@ struct Inner {
 #[derive(Debug, Default)]
 struct State {
     documents: Documents,
-    /// What this node had when its journal turned out to have records of its own, with the last one before them.
-    forked: Option<(Position, Documents)>,
-    /// What the active node is to be told of it.
-    merge: Vec<Change>,
     /// The revision whose files were written here last.
     written: Option<u64>,
     /// Told when another configuration is in force.
@@ -69,14 +61,13 @@ struct State {
 
 impl DocumentStore {
     /// A store whose pieces are in `dir`.
-    pub(crate) fn open(dir: &Path, node: &str) -> Result<DocumentStore, StartError> {
+    pub(crate) fn open(dir: &Path) -> Result<DocumentStore, StartError> {
         fs::create_dir_all(dir).map_err(|source| StartError::File {
             action: "create",
             path: dir.to_owned(),
             source,
         })?;
         Ok(DocumentStore(Arc::new(Inner {
-            node: node.to_owned(),
             pieces: dir.to_owned(),
             state: Mutex::default(),
             hashes: Mutex::default(),
@@ -188,13 +179,6 @@ impl DocumentStore {
         let is_copy_complete = matches!(entry, Entry::Through(_));
         let is_revision = matches!(entry, Entry::Revision(_));
         let mut applied = state.documents.apply(position, entry);
-        if is_copy_complete && let Some((common, ours)) = state.forked.take() {
-            let merge = ours_after(common, &self.0.node, &ours, &state.documents, clock::utc());
-            for line in &merge.lines {
-                tracing::warn!(line, "documents changed on this node alone");
-            }
-            state.merge.extend(merge.changes);
-        }
         if applied.is_configured || applied.is_forgotten || is_revision || is_copy_complete {
             self.0.note_hashes(&state.documents);
         }
@@ -277,11 +261,36 @@ impl PartState for DocumentsPart {
         needed.into_iter().filter_map(bytes_of).collect()
     }
 
-    fn fork(&mut self, common: Position) {
-        let mut state = self.0.0.state();
-        if state.documents.through() > common && state.forked.is_none() {
-            state.forked = Some((common, state.documents.clone()));
+    fn fork(&self, common: Position) -> Vec<Vec<u8>> {
+        let changed = self.0.read(|documents| documents.changed_after(common));
+        let files = changed.iter().flat_map(files_of).collect::<BTreeSet<Digest>>();
+        let mut pieces: Vec<Vec<u8>> = changed.iter().map(Entry::encode).collect();
+        for digest in files {
+            match self.0.piece(&digest) {
+                Ok(bytes) => pieces.push(Entry::Piece(digest, bytes.into()).encode()),
+                Err(error) => {
+                    tracing::error!(%digest, %error, "a piece of a configuration file is missing");
+                }
+            }
         }
+        pieces
+    }
+}
+
+/// Pieces of files that a document names.
+fn files_of(entry: &Entry) -> Vec<Digest> {
+    let document = match entry {
+        Entry::Document(document) | Entry::Revision(document) => document,
+        Entry::Conflict(conflict) => &conflict.document,
+        Entry::Change(_) | Entry::Piece(..) | Entry::Audit(_) | Entry::Through(_) | Entry::AuditOf(_) => {
+            return Vec::new();
+        }
+    };
+    match &document.body {
+        Some(Body::Configuration(configuration)) => {
+            configuration.files.iter().flat_map(|file| file.pieces.iter().copied()).collect()
+        }
+        Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => Vec::new(),
     }
 }
 
@@ -363,7 +372,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use twinhub_documents::{Action, ConfigurationFile};
+    use twinhub_documents::{Action, Change, ConfigurationFile};
     use twinhub_model::{Epoch, NodeRank};
 
     use super::*;
@@ -380,7 +389,7 @@ mod tests {
     #[test]
     fn a_copy_carries_files_and_takes_the_place_of_all() {
         let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let writer = DocumentStore::open(here.path(), "main").unwrap();
+        let writer = DocumentStore::open(here.path()).unwrap();
         let mut part = writer.part();
         let bytes = b"version = 1\n".to_vec();
         let digest = secret::digest(&bytes);
@@ -391,7 +400,7 @@ mod tests {
             Configuration { message: String::new(), hash: 7, files: vec![file], rolled_back_to: None };
         let body = Body::Configuration(configuration);
         part.apply(at(2), &change(Action::Put { name: "site".into(), body, base: None })).unwrap();
-        let standby = DocumentStore::open(there.path(), "backup").unwrap();
+        let standby = DocumentStore::open(there.path()).unwrap();
         let mut copy = standby.part();
         copy.apply(at(1), &change(Action::Note { text: "of another life".into() })).unwrap();
         copy.clear();
@@ -406,7 +415,7 @@ mod tests {
     #[test]
     fn a_piece_under_a_wrong_name_is_not_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let store = DocumentStore::open(dir.path(), "main").unwrap();
+        let store = DocumentStore::open(dir.path()).unwrap();
         let digest = Digest::new([7; 32]);
         let piece = Entry::Piece(digest, b"x".to_vec().into()).encode();
         assert!(store.part().apply(at(1), &piece).is_err());
@@ -414,23 +423,27 @@ mod tests {
     }
 
     #[test]
-    fn what_this_node_changed_alone_is_kept_for_the_active_one() {
+    fn what_this_node_changed_alone_is_kept_for_the_active_one_with_its_files() {
         let dir = tempfile::tempdir().unwrap();
-        let store = DocumentStore::open(dir.path(), "main").unwrap();
+        let store = DocumentStore::open(dir.path()).unwrap();
         let mut part = store.part();
         part.apply(at(1), &change(Action::Note { text: "before".into() })).unwrap();
-        let copy = part.pieces();
-        let file = ConfigurationFile { name: "twinhub.toml".into(), size: 0, pieces: Vec::new() };
+        let bytes = b"version = 1\n".to_vec();
+        let digest = secret::digest(&bytes);
+        part.apply(at(2), &Entry::Piece(digest, bytes.clone().into()).encode()).unwrap();
+        let file = ConfigurationFile { name: "twinhub.toml".into(), size: 12, pieces: vec![digest] };
         let configuration =
             Configuration { message: String::new(), hash: 7, files: vec![file], rolled_back_to: None };
         let body = Body::Configuration(configuration);
-        part.apply(at(2), &change(Action::Put { name: "site".into(), body, base: None })).unwrap();
-        part.fork(at(1));
-        part.clear();
-        for piece in copy {
-            part.restore(&piece).unwrap();
-        }
-        let merge = store.0.state().merge.clone();
-        assert!(matches!(&merge[..], [Change { action: Action::Keep { .. }, .. }]), "{merge:?}");
+        part.apply(at(3), &change(Action::Put { name: "site".into(), body, base: None })).unwrap();
+        let pieces = part.fork(at(1));
+        let entries: Vec<Entry> = pieces.iter().map(|piece| Entry::decode(piece).unwrap()).collect();
+        let [Entry::Document(document), Entry::Audit(audit), Entry::Piece(kept, content)] = &entries[..]
+        else {
+            panic!("{entries:?}");
+        };
+        assert_eq!((document.changed, audit.len()), (at(3), 1));
+        assert_eq!((kept, content.as_slice()), (&digest, &bytes[..]));
+        assert_eq!(part.fork(at(3)), Vec::<Vec<u8>>::new(), "nothing is new behind it");
     }
 }

@@ -40,6 +40,7 @@ use deactivation::{Closing, Draining};
 use healing::Healing;
 use health::HealthLook;
 use journaling::spawn_syncer;
+use merging::Merging;
 use outputs::Carried;
 use parts::{PartState, Parts, is_placeholder};
 use proposals::Proposals;
@@ -64,6 +65,7 @@ pub(crate) mod healing;
 pub(crate) mod health;
 pub(crate) mod inputs;
 pub(crate) mod journaling;
+pub(crate) mod merging;
 pub(crate) mod outputs;
 pub(crate) mod parts;
 pub(crate) mod proposals;
@@ -161,6 +163,7 @@ pub(crate) struct Engine {
     /// Of interfaces that want to know when their inputs are accepted.
     acceptance: Acceptance,
     replication: Replication,
+    merging: Merging,
     recovering: Vec<takeover::Recovering>,
     timeline: Timeline,
     /// Where the standbys' disks stood when a command last waited in vain.
@@ -199,7 +202,9 @@ impl Engine {
         let acceptance = Acceptance::new(&setup.interfaces);
         let syncer = spawn_syncer(Arc::clone(&setup.inbox));
         let (parts, troubles) = Parts::open(&setup.states_dir, setup.parts);
+        let merging = Merging::new(setup.states_dir, &setup.journal);
         let mut engine = Engine {
+            merging,
             replication: Replication::new(setup.me, setup.ring_window),
             group: setup.group,
             me: setup.me,
@@ -324,6 +329,7 @@ impl Engine {
                 // Who asked may have given up.
                 done.send(self.vouch(to, word)).ok();
             }
+            Job::Merges(ask) => self.on_merges_ask(ask),
             Job::Propose(proposal) => self.on_proposal(*proposal),
             Job::Stop { done } => return Some(done),
         }
@@ -345,6 +351,7 @@ impl Engine {
         self.confirm_proposals(now);
         self.accept(now);
         self.heal(now);
+        self.merge(now);
         self.expire_writes(now);
         self.advance_drain(now);
         self.advance_alarms();
@@ -362,6 +369,7 @@ impl Engine {
             self.replication.due(now),
             self.acceptance_due(),
             self.alarms_due(),
+            self.merge_due(),
         ]
         .into_iter()
         .flatten()
@@ -371,6 +379,8 @@ impl Engine {
 
     /// Rebuilds table and tracker from this node's own journal.
     fn recover(&mut self) {
+        // As they were stored: what follows in the journal tells nothing of where they come from.
+        self.replication.lacks_copy |= self.parts.are_of_another(&self.journal);
         let mut cursor = Position::START;
         let mut dictionary = 0;
         loop {
@@ -398,7 +408,6 @@ impl Engine {
                 None => {}
             }
         }
-        self.replication.lacks_copy |= self.parts.are_ahead_of(self.journal.last());
         for item in self.table.ids() {
             if self.table.quality(item).is_good() {
                 self.table.requalify(item, twinhub_model::Quality::UNCERTAIN_LAST_USABLE);
@@ -426,6 +435,7 @@ impl Engine {
             | Record::Delivered(_)
             | Record::Role(_) => {}
             Record::Part(record) => self.apply_part(position, record),
+            Record::Merged(merged) => self.apply_merged(position, merged),
         }
     }
 

@@ -45,6 +45,7 @@ mod cluster;
 mod configuration;
 mod events;
 mod join;
+mod merges;
 mod orders;
 mod reload;
 mod trend;

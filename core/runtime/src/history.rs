@@ -64,9 +64,10 @@ pub(crate) enum PartEnd {
     More,
     /// There is no more, or the follower is ahead, as after a crash.
     CaughtUp,
-    /// What follows `after` is not there: deleted, damaged, or it came as a copy. `after` is what was asked for, or the
-    /// last record before it that this journal has, if what the follower has behind was set aside.
+    /// What follows `after`, which was asked for, is not there: deleted, damaged, or it came as a copy.
     Missing { after: Position, resume: Position },
+    /// What the follower has behind `common` was set aside; what took its place follows there.
+    SetAside { common: Position },
 }
 
 /// What other threads see of the history.

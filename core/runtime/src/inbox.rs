@@ -16,6 +16,7 @@ use twinhub_replica::Message;
 
 use crate::bundle::Bundle;
 use crate::engine::alarms::AlarmJob;
+use crate::engine::merging::MergesAsk;
 use crate::error::CommandError;
 use crate::history::JournalAsk;
 use crate::peer::Link;
@@ -78,6 +79,8 @@ pub(crate) enum Job {
     Note(twinhub_model::Event),
     /// A node is to be told of a request that is carried over to it; answers whether it was.
     Vouch { to: NodeRank, word: Vec<u8>, done: tokio::sync::oneshot::Sender<bool> },
+    /// Someone wants to know what was joined after splits.
+    Merges(MergesAsk),
     /// Someone wants to change documents.
     Propose(Box<Proposal>),
     /// Stop the instances and end.

@@ -115,7 +115,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
     let documents_dir = options.state_dir.join("documents");
-    let documents = DocumentStore::open(&documents_dir.join("pieces"), &options.node)?;
+    let documents = DocumentStore::open(&documents_dir.join("pieces"))?;
     keep_written(&documents, options.config_file.clone(), documents_dir.join("written"))?;
     let (shelf, history) = wanted.open(options.state_dir.join("history"), &shared);
     let around = Surroundings {

@@ -19,7 +19,7 @@ use crate::error::CommandError;
 use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
-use crate::view::{AlarmCounts, FloatingView, OperationView, RoleChangeView};
+use crate::view::{AlarmCounts, FloatingView, MergeProgress, OperationView, RoleChangeView};
 use crate::vouching::Vouched;
 use crate::words;
 
@@ -38,6 +38,7 @@ pub(crate) struct EngineCounters {
     pub(crate) orphans: u64,
     pub(crate) records_sent: u64,
     pub(crate) records_received: u64,
+    pub(crate) merged_records: u64,
     pub(crate) outcomes: HashMap<(String, &'static str), u64>,
     pub(crate) latency: [u64; LATENCY_BOUNDS.len() + 1],
 }
@@ -147,6 +148,8 @@ pub(crate) struct GroupStatus {
     /// When the node that is or was active was last heard, unless it is this one.
     pub(crate) active_heard: Option<Moment>,
     pub(crate) alarms: AlarmCounts,
+    /// What is being joined after a split.
+    pub(crate) merge: Option<MergeProgress>,
     /// The address that moves with the role.
     pub(crate) floating: Option<FloatingView>,
 }

@@ -10,16 +10,22 @@ mod accounts;
 mod alarms;
 mod configuration;
 mod events;
+mod floating;
 mod history;
+mod merges;
+mod voters;
 
 pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
 pub use events::{EventView, EventsPage};
+pub use floating::FloatingView;
 pub use history::{
     BUCKET_COLUMNS, BucketColumn, BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView,
     TrendView,
 };
+pub use merges::{MergeCountsView, MergeProgress, MergeView};
+pub use voters::{ShrunkView, VotersView};
 
 /// The whole cluster as this node sees it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -85,53 +91,12 @@ pub struct GroupView {
     /// The address that moves with the role, as this node sees it.
     #[serde(default)]
     pub floating: Option<FloatingView>,
-}
-
-/// An address that moves with the role of a group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct FloatingView {
-    /// The address with the length of its network.
-    pub address: String,
-    /// Network device on this node, once it is known.
-    pub device: String,
-    /// On this node: `released checking held duplicate fault`.
-    pub state: String,
-    /// What is wrong and what to do.
-    pub error: Option<String>,
-    /// How often another host claimed the address since start.
-    pub conflicts: u64,
-    /// How often this node took the address since start.
-    pub taken: u64,
-}
-
-/// Who votes in a group.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-pub struct VotersView {
-    /// How many vote.
-    pub voting: u64,
-    /// How many of them are a majority.
-    pub needed: u64,
-    /// How many the configuration names.
-    pub configured: u64,
-    /// Counts the changes.
-    pub revision: u64,
-    /// Whether a change is under way and does not count yet.
-    pub changing: bool,
-    /// Who does not vote although the configuration names it.
-    pub shrunk: Vec<ShrunkView>,
-}
-
-/// A voter that was shrunk.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
-pub struct ShrunkView {
-    /// The node, or `witness`.
-    pub name: String,
-    /// Why: `drained`, `stopped`, `in service` or `fenced by an operator`.
-    pub ground: String,
-    /// Whether it stays out until an operator orders otherwise.
-    pub hold: bool,
-    /// What it waits for before it votes again; only the active node knows.
-    pub waits_for: Option<String>,
+    /// What is being joined after a split.
+    #[serde(default)]
+    pub merge: Option<MergeProgress>,
+    /// Records of nodes that wrote alone which this node took into its journal since start.
+    #[serde(default)]
+    pub merged_records: u64,
 }
 
 /// One node of a group.

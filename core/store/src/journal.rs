@@ -8,9 +8,10 @@
 //! failed sync loses nothing: the next write begins where the disk was last known to be right.
 //!
 //! A folder holds `EPOCH-SEQ.journal` files (named after their first record), `HASH.dictionary` files they
-//! refer to, and `journal.lock`. Set aside and never read again are `*.damaged` (the unfinished end of a
-//! file) and `fork-*.journal` (records that the active node did not have).
+//! refer to, and `journal.lock`. Set aside are `*.damaged` (the unfinished end of a file), never read again, and
+//! `fork-*.journal` (records that the active node did not have), which [`Aside`] reads.
 
+mod aside;
 mod dictionary;
 mod fork;
 mod heal;
@@ -39,6 +40,7 @@ use crate::error::io_error;
 use crate::medium::{sync_dir, write_all_at};
 use crate::{Disk, Medium, StoreError};
 
+pub use self::aside::{Aside, AsideRead};
 pub use self::fork::Fork;
 pub use self::heal::{Hole, RangeRead, Scrub, Scrubbed};
 pub use self::read::{Body, Entry, ReadEnd, Relation};
@@ -510,7 +512,10 @@ impl Journal {
             total -= oldest.bytes;
             remove_quietly(&oldest.path);
             let hash = oldest.header.dictionary;
-            if hash != self.dictionary && self.segments.iter().all(|one| one.header.dictionary != hash) {
+            if hash != self.dictionary
+                && self.segments.iter().all(|one| one.header.dictionary != hash)
+                && !aside::needs(&self.options.dir, hash)
+            {
                 remove_quietly(&dictionary::path(&self.options.dir, hash));
             }
             self.forget_old_holes();

@@ -17,8 +17,8 @@ mod state_file;
 
 pub use error::StoreError;
 pub use journal::{
-    Body, Damage, Entry, Fork, Hole, Journal, JournalOptions, RangeRead, ReadEnd, Recovery, Relation, Scrub,
-    Scrubbed, SyncOutcome, SyncTicket,
+    Aside, AsideRead, Body, Damage, Entry, Fork, Hole, Journal, JournalOptions, RangeRead, ReadEnd, Recovery,
+    Relation, Scrub, Scrubbed, SyncOutcome, SyncTicket,
 };
 pub use medium::{Disk, Medium};
 pub use role_file::{Loaded, ROLE_PAYLOAD_BYTES_MAX, RoleFile};

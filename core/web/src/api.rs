@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod interfaces;
 pub(crate) mod items;
 pub(crate) mod join;
+pub(crate) mod merges;
 pub(crate) mod page;
 pub(crate) mod records;
 pub(crate) mod stream;
@@ -60,6 +61,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/alarms/{id}/unshelve", post(alarms::unshelve))
         .route("/alarms/{id}/suppress", post(alarms::suppress))
         .route("/alarms/{id}/unsuppress", post(alarms::unsuppress))
+        .route("/merges", get(merges::list))
+        .route("/merges/{id}", get(merges::one))
         .route("/events", get(events::list))
         .route("/events/stream", get(events::stream))
         .route("/stream", get(stream::values))

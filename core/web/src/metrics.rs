@@ -13,6 +13,7 @@ use crate::web::Doors;
 
 mod clients;
 mod history;
+mod merges;
 
 /// Type of the page.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -89,6 +90,7 @@ impl Collector for Page {
         self.roles(encoder)?;
         self.floating(encoder)?;
         self.alarms(encoder)?;
+        self.merge(encoder)?;
         self.peers(encoder)?;
         self.sync(encoder)?;
         self.history(encoder)?;

@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::api::{
-    accounts, alarms, backups, cluster, configuration, events, history, interfaces, items, join, records,
-    stream,
+    accounts, alarms, backups, cluster, configuration, events, history, interfaces, items, join, merges,
+    records, stream,
 };
 
 #[derive(OpenApi)]
@@ -44,6 +44,8 @@ use crate::api::{
         alarms::unshelve,
         alarms::suppress,
         alarms::unsuppress,
+        merges::list,
+        merges::one,
         events::list,
         events::stream,
         stream::values,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use twinhub_model::{
-    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, NodeRank, Outcome, Part, PartRecord,
-    Position, Record, RoleChange, Sample, Severity, Timestamp, WriteResult,
+    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, Merged, NodeRank, Outcome, Part,
+    PartRecord, Position, Record, RoleChange, Sample, Severity, Timestamp, WriteResult,
 };
 
 use crate::varint::{Reader, put_i64, put_u64};
@@ -35,6 +35,8 @@ pub enum RecordKind {
     Event,
     /// [`Record::Part`].
     Part,
+    /// [`Record::Merged`].
+    Merged,
 }
 
 impl RecordKind {
@@ -54,6 +56,7 @@ impl RecordKind {
             Some(ROLE) => Ok(RecordKind::Role),
             Some(EVENT) => Ok(RecordKind::Event),
             Some(PART) => Ok(RecordKind::Part),
+            Some(MERGED) => Ok(RecordKind::Merged),
             Some(kind) => Err(WireError::UnknownRecord { kind }),
         }
     }
@@ -78,7 +81,42 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
             put_u64(out, record.body.len() as u64);
             out.extend_from_slice(&record.body);
         }
+        Record::Merged(merged) => {
+            put_merged(merged.origin, out);
+            encode(&merged.record, out);
+        }
     }
+}
+
+/// Appends [`Record::Merged`] around the bytes of a record.
+pub fn encode_merged(origin: Position, record: &[u8], out: &mut Vec<u8>) {
+    put_merged(origin, out);
+    out.extend_from_slice(record);
+}
+
+/// The place and the bytes of a record that was merged.
+///
+/// # Errors
+/// [`WireError`] if the record is of another kind or cannot be read; what it carries is not looked at.
+pub fn split_merged(bytes: &[u8]) -> Result<(Position, &[u8]), WireError> {
+    let mut reader = Reader::new(bytes);
+    let kind = reader.u8("a merged record")?;
+    if kind != MERGED {
+        return Err(WireError::Invalid { what: "the kind of a merged record", got: u64::from(kind) });
+    }
+    let layout = reader.u8("a merged record")?;
+    if layout != LAYOUT {
+        return Err(WireError::UnknownLayout { what: "a record", got: layout, known: LAYOUT });
+    }
+    let epoch = Epoch(reader.u64("the place of a merged record")?);
+    let seq = reader.u64("the place of a merged record")?;
+    Ok((Position::new(epoch, seq), reader.rest()))
+}
+
+fn put_merged(origin: Position, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[MERGED, LAYOUT]);
+    put_u64(out, origin.epoch.0);
+    put_u64(out, origin.seq);
 }
 
 /// The consumer of a [`Record::Delivered`] that stands where a peer of an older protocol knows no such record.
@@ -89,7 +127,7 @@ pub const PLACEHOLDER: u32 = u32::MAX;
 /// leaves no gaps, so a record that it does not know becomes one that says nothing. `None`: the bytes
 /// themselves.
 pub fn placeholder(bytes: &[u8], protocol: u16) -> Option<Vec<u8>> {
-    (bytes.first() == Some(&PART) && protocol < PROTOCOL_WITH_PARTS).then(|| {
+    (matches!(bytes.first(), Some(&(PART | MERGED))) && protocol < PROTOCOL_WITH_PARTS).then(|| {
         let mut out = Vec::new();
         encode(&Record::Delivered(Delivered { consumer: PLACEHOLDER, through: Position::START }), &mut out);
         out
@@ -157,6 +195,23 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
             let body = reader.sized("the body of a part's record")?.into();
             reader.finish("the body of a part's record")?;
             Record::Part(PartRecord { part, body })
+        }
+        RecordKind::Merged => {
+            let (origin, inner) = split_merged(bytes)?;
+            match RecordKind::of(inner)? {
+                RecordKind::Merged => return Err(invalid("the kind of a record that was merged", MERGED)),
+                RecordKind::Dictionary => {
+                    return Err(invalid("the kind of a record that was merged", DICTIONARY));
+                }
+                RecordKind::Samples
+                | RecordKind::Intent
+                | RecordKind::Result
+                | RecordKind::Delivered
+                | RecordKind::Role
+                | RecordKind::Event
+                | RecordKind::Part => {}
+            }
+            Record::Merged(Merged { origin, record: Box::new(decode(inner)?) })
         }
     })
 }
@@ -416,7 +471,8 @@ const DELIVERED: u8 = 5;
 const ROLE: u8 = 6;
 const EVENT: u8 = 7;
 const PART: u8 = 8;
-/// The first protocol whose nodes know [`Record::Part`].
+const MERGED: u8 = 9;
+/// The first protocol whose nodes know [`Record::Part`] and [`Record::Merged`].
 const PROTOCOL_WITH_PARTS: u16 = 2;
 /// Layout version of all record bodies.
 const LAYOUT: u8 = 1;

@@ -432,7 +432,7 @@ proptest! {
             alarms.begin(Epoch(9), now_ms(ms), &|_| Some((Value::F64(95.0), Quality::GOOD)));
             alarms.observe(&[sample(1, 80.0), sample(2, 95.0)], now_ms(ms));
             alarms.tick(now_ms(ms + 10_000), &|_| Timestamp(i64::MAX));
-            alarms.reconcile();
+            alarms.reconcile(now_ms(ms + 10_000));
         }
         let cut = end.index(whole);
         prop_assert!(crate::decode(&crate::encode(&pair[0].snapshot())[0][..cut]).is_err());

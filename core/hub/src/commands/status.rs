@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use twinhub_runtime::view::{
-    ClusterView, FloatingView, GroupView, HealthPartView, HistoryView, NodeView, VotersView,
+    ClusterView, FloatingView, GroupView, HealthPartView, HistoryView, MergeProgress, NodeView, VotersView,
 };
 
 use crate::cli::{Global, StatusArgs};
@@ -152,7 +152,8 @@ fn group_text(group: &GroupView) -> String {
     let parts =
         group.nodes.iter().flat_map(|node| node.health.iter().map(move |part| part_text(&node.name, part)));
     let floating = group.floating.as_ref().map(floating_text).unwrap_or_default();
-    let lost: String = lost + &parts.collect::<String>() + &floating;
+    let merge = group.merge.as_ref().map(merge_text).unwrap_or_default();
+    let lost: String = lost + &parts.collect::<String>() + &floating + &merge;
     format!(
         "\ngroup {}: active {} · epoch {} · {}\nsince {}: {}{voters}\n{}{lost}",
         group.id,
@@ -171,6 +172,18 @@ fn health_text(node: &NodeView) -> String {
         (None, _) => "-".to_owned(),
         (Some(score), Some(proven)) if proven < score => format!("{score}, {proven} proven"),
         (Some(score), _) => score.to_string(),
+    }
+}
+
+/// How far the joining after a split is.
+fn merge_text(merge: &MergeProgress) -> String {
+    let MergeProgress { node, after, bytes, remaining_bytes, bytes_per_second } = merge;
+    let start = format!("\nmerging what `{}` wrote alone after {after}", plain(node));
+    match remaining_bytes.checked_div(*bytes_per_second) {
+        Some(seconds) => format!(
+            "{start}: {remaining_bytes} of {bytes} bytes remain, {bytes_per_second} bytes/s, about {seconds} s"
+        ),
+        None => format!("{start}: {bytes} bytes"),
     }
 }
 
@@ -298,6 +311,21 @@ mod tests {
         let text = cluster_text(&cluster);
         let wanted = "voters: 1 of 3, shrunk: backup (drained), witness (stopped)\n  backup: backup is silent for 5000 ms\n";
         assert!(text.contains(wanted), "{text}");
+    }
+
+    #[test]
+    fn the_status_says_how_far_a_merge_is() {
+        let mut cluster = cluster();
+        cluster.groups[0].merge = Some(MergeProgress {
+            node: "backup".to_owned(),
+            after: "3.0:17".to_owned(),
+            bytes: 1000,
+            remaining_bytes: 600,
+            bytes_per_second: 200,
+        });
+        let text = cluster_text(&cluster);
+        let expected = "merging what `backup` wrote alone after 3.0:17: 600 of 1000 bytes remain, 200 bytes/s, about 3 s";
+        assert!(text.contains(expected), "{text}");
     }
 
     #[test]

@@ -1,3 +1,5 @@
+//! Round trips, hostile bytes, and the bytes that must never change.
+
 use super::*;
 use proptest::prelude::*;
 
@@ -22,16 +24,29 @@ fn batch() -> impl Strategy<Value = EntryBatch> {
     })
 }
 
+fn page() -> impl Strategy<Value = Page> {
+    (any::<bool>(), any::<bool>(), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(is_complete, is_behind_gap, remaining_bytes, damaged, unknown)| Page {
+            is_complete,
+            is_behind_gap,
+            remaining_bytes,
+            damaged,
+            unknown,
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let stream = any::<u32>();
     prop_oneof![
-        (stream, position(), position(), any::<u64>(), any::<u64>()).prop_map(
-            |(stream, from, journal_first, config_hash, dictionary)| Message::Want {
+        (stream, position(), position(), any::<u64>(), any::<u64>(), any::<Option<bool>>()).prop_map(
+            |(stream, from, journal_first, config_hash, dictionary, image)| Message::Want {
                 stream,
                 from,
                 journal_first,
                 config_hash,
-                dictionary
+                dictionary,
+                image
             }
         ),
         (stream, position(), any::<u64>()).prop_map(|(stream, at, items)| Message::SnapshotStart {
@@ -77,6 +92,24 @@ fn message() -> impl Strategy<Value = Message> {
                 batch
             }
         ),
+        (stream, position(), any::<u64>(), prop::collection::vec(".{0,20}", 0..4))
+            .prop_map(|(stream, common, bytes, files)| Message::Offer { stream, common, bytes, files }),
+        (stream, position(), position()).prop_map(|(stream, common, after)| Message::Take {
+            stream,
+            common,
+            after
+        }),
+        (stream, any::<u64>(), page(), batch()).prop_map(|(stream, dictionary, page, batch)| {
+            Message::Given { stream, dictionary, page, batch }
+        }),
+        (stream, position(), any::<u16>(), any::<u32>()).prop_map(|(stream, common, part, number)| {
+            Message::TakePiece { stream, common, part, number }
+        }),
+        (stream, any::<u32>(), bytes()).prop_map(|(stream, total, bytes)| Message::GivenPiece {
+            stream,
+            total,
+            bytes
+        }),
         (stream, bytes()).prop_map(|(stream, events)| Message::Events { stream, events }),
         (stream, bytes()).prop_map(|(stream, word)| Message::Vouch { stream, word }),
         (stream, any::<u64>())
@@ -111,7 +144,7 @@ proptest! {
     }
 
     #[test]
-    fn hostile_bytes_never_panic(tag in 0_u8..22, body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn hostile_bytes_never_panic(tag in 0_u8..36, body in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut bytes = vec![tag, LAYOUT];
         bytes.extend(&body);
         if let Ok(Message::Entries { batch, .. }) = Message::decode(&bytes) {
@@ -141,7 +174,14 @@ fn the_bytes_of_messages_stay_the_same() {
     batch.push(at, b"x");
     let cases = [
         (
-            Message::Want { stream: 1, from: at, journal_first: at, config_hash: 2, dictionary: 3 },
+            Message::Want {
+                stream: 1,
+                from: at,
+                journal_first: at,
+                config_hash: 2,
+                dictionary: 3,
+                image: None,
+            },
             "0101a500010182190200050282190200050302 0403",
         ),
         (Message::SnapshotStart { stream: 1, at, items: 9 }, "0201a3000101821902000502 09"),

@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_revision_is_written_once_and_what_was_changed_by_hand_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let store = DocumentStore::open(&dir.path().join("pieces"), "main").unwrap();
+        let store = DocumentStore::open(&dir.path().join("pieces")).unwrap();
         let (file, marker) = (dir.path().join("my.toml"), dir.path().join("written"));
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap_or_default();
         write_newest(&store, &file, &marker).unwrap();

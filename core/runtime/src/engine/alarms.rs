@@ -68,6 +68,11 @@ impl AlarmState {
         &self.alarms
     }
 
+    /// After another side's changes: what both sides raised for one condition becomes one occurrence.
+    pub(crate) fn reconcile(&mut self) -> Vec<Change> {
+        self.alarms.reconcile(now())
+    }
+
     fn fold(&mut self, bytes: &[u8]) -> Result<(), String> {
         let (changes, unknown) = twinhub_alarms::decode(bytes).map_err(|error| error.to_string())?;
         for change in &changes {
@@ -168,7 +173,7 @@ impl Engine {
         [state.alarms.due(), waiting].into_iter().flatten().min()
     }
 
-    fn keep_changes(&mut self, changes: &[Change]) {
+    pub(crate) fn keep_changes(&mut self, changes: &[Change]) {
         if changes.is_empty() {
             return;
         }

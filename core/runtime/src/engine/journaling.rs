@@ -104,18 +104,21 @@ impl Engine {
     pub(crate) fn on_journal_ask(&mut self, ask: &JournalAsk) {
         self.journal.pin(ask.sealed);
         let last = self.journal.last();
-        // What the follower has of records that were set aside is not followed by anything; what is here goes on behind
-        // the last record that both have.
-        let after = match self.journal.relation(ask.after) {
-            Relation::Diverged { common } => common,
-            Relation::Present | Relation::TooOld => ask.after,
-        };
+        let after = ask.after;
+        let relation = self.journal.relation(after);
         let dictionary = self.journal.dictionary_after(after);
         let mended = self.healing.mended();
         let mut part =
             JournalPart { entries: Vec::new(), dictionary, keys: None, end: PartEnd::CaughtUp, last, mended };
         // What a crash took from this journal comes again from the node that has it.
-        if ask.after < last {
+        if let Relation::Diverged { common } = relation
+            && after < last
+        {
+            // What the follower has of records that were set aside is not followed by anything; what is here goes on
+            // behind the last record that both have.
+            let common = self.merging.common_before(after).map_or(common, |known| known.min(common));
+            part.end = PartEnd::SetAside { common };
+        } else if after < last {
             part.end = match self.journal.read_after(after, READ_BYTES, &mut part.entries) {
                 Ok(ReadEnd::More) => PartEnd::More,
                 Ok(ReadEnd::CaughtUp) => PartEnd::CaughtUp,

@@ -16,7 +16,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use twinhub_model::{Moment, Part, PartRecord, Position, Record, Severity};
-use twinhub_store::{StateFile, StoreError, StoredState};
+use twinhub_store::{Journal, Relation, StateFile, StoreError, StoredState};
 use twinhub_wire::record::PLACEHOLDER;
 
 use super::Engine;
@@ -62,8 +62,11 @@ pub(crate) trait PartState: Any + fmt::Debug + Send {
     fn files(&self) -> Vec<Vec<u8>> {
         Vec::new()
     }
-    /// The journal has records of this node alone after `common`; a copy of what holds instead is coming.
-    fn fork(&mut self, _common: Position) {}
+    /// The journal has records of this node alone after `common`; a copy of what holds instead is coming. What the part
+    /// has of them that does not follow from the records by themselves, in pieces.
+    fn fork(&self, _common: Position) -> Vec<Vec<u8>> {
+        Vec::new()
+    }
 }
 
 /// See the module.
@@ -142,26 +145,33 @@ impl Parts {
         self.kept.iter_mut().find(|kept| kept.state.part() == part)
     }
 
-    /// Records of this node alone after `common` are set aside.
-    pub(crate) fn fork(&mut self, common: Position) {
-        for kept in &mut self.kept {
-            kept.state.fork(common);
-        }
+    /// Records of this node alone after `common` are set aside: what parts have of them.
+    pub(crate) fn fork(&self, common: Position) -> Vec<(Part, Vec<Vec<u8>>)> {
+        let pieces = self.kept.iter().map(|kept| (kept.state.part(), kept.state.fork(common)));
+        pieces.filter(|(_, pieces)| !pieces.is_empty()).collect()
     }
 
-    /// Whether a state has records that are not in a journal which ends at `last`: they were set aside, and the process
-    /// ended before a copy said what holds instead.
-    pub(crate) fn are_ahead_of(&self, last: Position) -> bool {
-        self.kept.iter().any(|kept| kept.changed > last)
+    /// Whether the record at this place is one that a part has not seen, which then has.
+    pub(crate) fn is_news(&mut self, part: Part, at: Position) -> bool {
+        let Some(kept) = self.find(part).filter(|kept| at > kept.changed) else { return false };
+        kept.changed = at;
+        true
+    }
+
+    /// Whether a state has records that are not in the journal: they were set aside, and the process ended before what
+    /// a copy said instead was stored.
+    pub(crate) fn are_of_another(&self, journal: &Journal) -> bool {
+        let is_of_another =
+            |at: Position| at > journal.last() || matches!(journal.relation(at), Relation::Diverged { .. });
+        self.kept.iter().any(|kept| is_of_another(kept.changed))
     }
 
     /// A record of the journal. One of a part that this version does not have stays in the journal, unread.
     pub(crate) fn apply(&mut self, at: Position, record: &PartRecord) -> Result<(), String> {
-        let Some(kept) = self.find(record.part) else { return Ok(()) };
-        if at <= kept.changed {
+        if !self.is_news(record.part, at) {
             return Ok(());
         }
-        kept.changed = at;
+        let Some(kept) = self.find(record.part) else { return Ok(()) };
         kept.state.apply(at, &record.body)
     }
 

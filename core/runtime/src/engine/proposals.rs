@@ -52,6 +52,15 @@ impl Proposals {
 }
 
 impl Proposals {
+    pub(crate) const fn documents(&self) -> &DocumentStore {
+        &self.documents
+    }
+
+    /// Whether documents are in this group's journal.
+    pub(crate) const fn are_here(&self) -> bool {
+        self.are_here
+    }
+
     /// Whether a configuration with this hash is one of the site's revisions.
     pub(crate) fn know(&self, hash: u64) -> bool {
         self.documents.knows(hash)

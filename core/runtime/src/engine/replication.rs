@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Position, Record, Value};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Part, Position, Record, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::{
     Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions, Unacked,
@@ -21,11 +21,11 @@ use super::parts::Parts;
 use super::source::{PartsCopy, SOURCES_STATE, Source, TRACKER_STATE, unpack_records};
 use super::translation::Translation;
 use super::{Engine, Phase};
-use crate::data;
 use crate::peer::Link;
 use crate::setup::LAG_LIMIT_RECORDS;
 
 mod appending;
+mod feeding;
 mod fork;
 mod ring;
 
@@ -86,6 +86,8 @@ pub(crate) struct Replication {
     received: u64,
     /// Where the full copy that is coming stands in the active node's journal.
     copy_at: Position,
+    /// Number of the last question of the receiver before this one.
+    streams: u32,
 }
 
 /// What becomes of what a hot interface of a standby hears and the journal did not bring.
@@ -143,6 +145,7 @@ impl Replication {
             sent: 0,
             received: 0,
             copy_at: Position::START,
+            streams: 0,
         }
     }
 
@@ -164,11 +167,34 @@ impl Replication {
         self.senders.get(&peer).map(Sender::state)
     }
 
+    /// The node that is followed, if this one has everything that it has.
+    pub(crate) fn in_sync_with(&self) -> Option<NodeRank> {
+        let receiver = self.receiver.as_ref()?;
+        self.following.filter(|_| receiver.is_consistent() && !self.lacks_copy && self.set_aside.is_none())
+    }
+
+    /// Hash of the dictionary of what the active node sends; 0 while it numbers as this node does.
+    pub(crate) const fn incoming(&self) -> u64 {
+        self.incoming
+    }
+
+    /// Bytes on their way to the follower that has most of them.
+    pub(crate) fn in_flight_bytes(&self) -> usize {
+        self.senders.values().map(Sender::in_flight_bytes).max().unwrap_or(0)
+    }
+
+    /// What is on its way to this receiver is no answer to the next one.
+    fn forget_receiver(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            self.streams = receiver.stream();
+        }
+    }
+
     /// This node is active from now on: nobody is followed.
     pub(crate) fn become_sender(&mut self) {
         self.active_role = ActiveRole::Kept;
         self.following = None;
-        self.receiver = None;
+        self.forget_receiver();
         self.senders.clear();
         self.blocked.clear();
         self.copies.clear();
@@ -233,7 +259,7 @@ impl Engine {
         tracing::debug!(group = %self.group, active = active_name, %epoch, "following");
         self.replication.following = active;
         self.replication.senders.clear();
-        self.replication.receiver = None;
+        self.replication.forget_receiver();
         self.replication.reported_lag = None;
         if active.is_some() {
             self.replication.hearing = Hearing::Settles;
@@ -243,25 +269,27 @@ impl Engine {
         }
     }
 
+    /// Table, tracker and parts are not to be trusted: a copy says what holds instead. The journal goes on where it is, if
+    /// it is that of the active node; if it is not, that shows first.
     pub(crate) fn on_resync(&mut self) {
-        if let Some(peer) = self.replication.following {
-            let first = self.journal.first();
-            let mut receiver = Receiver::new(Position::START, first, self.shared.config_hash());
-            let want = receiver.want();
-            self.replication.receiver = Some(receiver);
-            self.send(peer, &want);
+        if self.replication.following.is_some() {
+            self.replication.lacks_copy = true;
+            self.replication.forget_receiver();
+            self.ask();
         }
     }
 
     /// Asks the active node for what this one lacks.
     fn ask(&mut self) {
-        if self.replication.lacks_copy {
-            return self.on_resync();
-        }
         let Some(peer) = self.replication.following else { return };
         let (last, first) = (self.journal.last(), self.journal.first());
-        let hash = self.shared.config_hash();
-        let receiver = self.replication.receiver.get_or_insert_with(|| Receiver::new(last, first, hash));
+        let (hash, streams) = (self.shared.config_hash(), self.replication.streams);
+        let lacks_copy = self.replication.lacks_copy;
+        let new = || Receiver::new(last, first, hash).numbered_after(streams);
+        let receiver = self.replication.receiver.get_or_insert_with(new);
+        if lacks_copy {
+            receiver.want_image();
+        }
         let want = receiver.restart(last, first);
         self.send(peer, &want);
     }
@@ -305,6 +333,15 @@ impl Engine {
             Message::Fetched { stream, dictionary, is_complete, batch } => {
                 self.on_fetched(peer, stream, dictionary, is_complete, &batch);
             }
+            Message::Offer { stream: _, common, bytes, files } => self.on_offer(peer, common, bytes, files),
+            Message::Take { stream, common, after } => self.on_take(peer, stream, common, after),
+            Message::Given { stream, dictionary, page, batch } => {
+                self.on_given(peer, stream, dictionary, page, &batch);
+            }
+            Message::TakePiece { stream, common, part, number } => {
+                self.on_take_piece(peer, stream, common, Part(part), number);
+            }
+            Message::GivenPiece { stream, total, bytes } => self.on_given_piece(peer, stream, total, bytes),
         }
     }
 
@@ -458,7 +495,8 @@ impl Engine {
         self.replication.holds_ack = receiver.unacked(durable) == Unacked::Received && !is_time && !is_much;
         let ack = if self.replication.holds_ack { None } else { receiver.ack(durable) };
         let in_sync = receiver.is_consistent();
-        let asked = receiver.state() == ReceiverState::Asked;
+        // What could not be set aside, for a full disk say, is tried again.
+        let asked = matches!(receiver.state(), ReceiverState::Asked | ReceiverState::Diverged);
         if ack.is_some() {
             self.replication.last_ack.clone_from(&ack);
         }
@@ -508,79 +546,5 @@ impl Engine {
     fn fits(&self, theirs: u64) -> bool {
         let mine = self.shared.config_hash();
         theirs == mine || self.proposals.know(mine) && self.proposals.know(theirs)
-    }
-
-    fn feed(&mut self) {
-        let peers: Vec<NodeRank> = self.replication.senders.keys().copied().collect();
-        for peer in peers {
-            if let Some(frame) = self.replication.blocked.remove(&peer)
-                && !self.push_frame(peer, frame)
-            {
-                continue;
-            }
-            loop {
-                let protocol = self.replication.protocol_of(peer);
-                let mut source = Source {
-                    journal: &self.journal,
-                    table: &self.table,
-                    tracker: &self.tracker,
-                    parts: &self.parts,
-                    own_dictionary: self.own_dictionary,
-                    copy: self.replication.copies.entry(peer).or_default(),
-                    protocol,
-                };
-                let Some(sender) = self.replication.senders.get_mut(&peer) else { break };
-                let Some(message) = sender.poll(&mut source) else { break };
-                if let Message::Entries { batch, .. } = &message {
-                    self.replication.sent += batch.len() as u64;
-                }
-                let frame = data::pack(&self.group, &message);
-                if !self.push_frame(peer, frame) {
-                    break;
-                }
-            }
-        }
-        self.counters.records_sent = self.replication.sent;
-    }
-
-    /// Hands a frame to the peer's connection; keeps it if the connection is busy.
-    fn push_frame(&mut self, peer: NodeRank, frame: Vec<u8>) -> bool {
-        let Some(link) = self.replication.link(peer) else { return false };
-        match link.sender.try_send(frame) {
-            Ok(()) => true,
-            Err(tokio::sync::mpsc::error::TrySendError::Full(frame)) => {
-                self.replication.blocked.insert(peer, frame);
-                false
-            }
-            Err(tokio::sync::mpsc::error::TrySendError::Closed(_)) => false,
-        }
-    }
-
-    /// Whether a connection took it. A follower's messages are repeated; a full queue loses none for good.
-    pub(crate) fn send(&mut self, peer: NodeRank, message: &Message) -> bool {
-        let frame = data::pack(&self.group, message);
-        self.replication.link(peer).is_some_and(|link| link.sender.try_send(frame).is_ok())
-    }
-
-    /// The node that this one follows, while it can be told anything.
-    pub(crate) fn followed(&self) -> Option<NodeRank> {
-        self.replication.following.filter(|peer| self.replication.link(*peer).is_some())
-    }
-
-    /// Whether at least one follower holds everything.
-    pub(crate) fn has_standby_in_sync(&self) -> bool {
-        self.replication.senders.iter().any(|(peer, sender)| {
-            sender.state() == twinhub_replica::SenderState::Tail && self.replication.link(*peer).is_some()
-        })
-    }
-
-    /// What this follower has on its disk.
-    pub(crate) fn durable_on(&self, node: NodeRank) -> Position {
-        self.replication.senders.get(&node).map_or(Position::START, Sender::durable)
-    }
-
-    /// What at least one follower has on its disk.
-    pub(crate) fn durable_on_standby(&self) -> Position {
-        self.replication.senders.values().map(Sender::durable).max().unwrap_or(Position::START)
     }
 }

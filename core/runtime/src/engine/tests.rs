@@ -6,6 +6,7 @@ mod bench;
 mod events;
 mod healing;
 mod history;
+mod merging;
 mod order;
 mod parts;
 mod regressions;

@@ -78,7 +78,11 @@ impl Tracker {
             Record::Delivered(Delivered { consumer, through }) => {
                 self.delivered.insert(*consumer, *through);
             }
-            Record::Dictionary(_) | Record::Role(_) | Record::Event(_) | Record::Part(_) => {}
+            Record::Dictionary(_)
+            | Record::Role(_)
+            | Record::Event(_)
+            | Record::Part(_)
+            | Record::Merged(_) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Handles of another numbering in this node's handles.
 
-use twinhub_model::{Intent, ItemId, ItemKey, Record, Sample};
+use twinhub_model::{Intent, ItemId, ItemKey, Merged, Record, Sample};
 
 use crate::table::ItemTable;
 
@@ -15,11 +15,19 @@ pub(crate) enum Translation {
 
 impl Translation {
     pub(crate) fn of(entries: &[(ItemId, ItemKey)], table: &ItemTable) -> Translation {
+        Translation::by(entries, &|key| table.find(key.as_str()))
+    }
+
+    /// To the handles that `find` knows.
+    pub(crate) fn by(
+        entries: &[(ItemId, ItemKey)],
+        find: &dyn Fn(&ItemKey) -> Option<ItemId>,
+    ) -> Translation {
         let size = entries.iter().map(|(item, _)| item.index() + 1).max().unwrap_or(0);
         let mut map = vec![None; size.min(entries.len().saturating_mul(4))];
         for (item, key) in entries {
             if let Some(place) = map.get_mut(item.index()) {
-                *place = table.find(key.as_str());
+                *place = find(key);
             }
         }
         Translation::Map(map)
@@ -39,6 +47,9 @@ impl Translation {
             }
             Record::Intent(intent) => here(intent.item).map(|item| Record::Intent(Intent { item, ..intent })),
             Record::Dictionary(_) => None,
+            Record::Merged(Merged { origin, record }) => {
+                self.apply(*record).map(|record| Record::Merged(Merged { origin, record: Box::new(record) }))
+            }
             Record::Result(_)
             | Record::Delivered(_)
             | Record::Role(_)

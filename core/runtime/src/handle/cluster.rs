@@ -77,6 +77,8 @@ impl Handle {
             alarms: status.alarms,
             nodes,
             floating: status.floating,
+            merge: status.merge,
+            merged_records: status.counters.merged_records,
         }
     }
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use twinhub_history::{Filled, Gap, HistoryError, Row, Slot, Store};
 use twinhub_model::{Epoch, Event, ItemId, ItemKey, Moment, Position, Sample, Severity};
+use twinhub_store::Entry;
 use twinhub_wire::RecordKind;
-use twinhub_wire::record::decode_samples;
+use twinhub_wire::record::{decode_samples, split_merged};
 
 use super::backfill::Backfill;
 use super::lines::Lines;
@@ -201,6 +202,10 @@ impl Follower {
         match part.end {
             PartEnd::More => true,
             PartEnd::CaughtUp => false,
+            PartEnd::SetAside { common } => {
+                self.store.rewind(&group, common);
+                true
+            }
             PartEnd::Missing { after: last, resume } => {
                 self.store.skip(&group, last, resume);
                 // A node that is new, or has kept no values so far, begins with what is there.
@@ -268,6 +273,7 @@ impl Follower {
             match part.end {
                 PartEnd::More => {}
                 PartEnd::CaughtUp => break,
+                PartEnd::SetAside { common } => at = common.min(at),
                 PartEnd::Missing { resume, .. } => {
                     missing.push((at, resume));
                     at = resume.max(at);
@@ -303,8 +309,9 @@ impl Follower {
         for entry in part.entries.iter().filter(|entry| entry.position <= through) {
             feed.unsealed_bytes += entry.body.len() as u64;
             self.samples.clear();
-            if RecordKind::of(&entry.body) == Ok(RecordKind::Samples)
-                && let Err(error) = decode_samples(&entry.body, &mut self.samples)
+            let (origin, samples) = samples_in(entry);
+            if let Some(samples) = samples
+                && let Err(error) = decode_samples(samples, &mut self.samples)
             {
                 tracing::warn!(position = %entry.position, %error, "a record cannot be read into the history");
                 self.samples.clear();
@@ -313,12 +320,12 @@ impl Follower {
             rows.extend(self.samples.iter().filter_map(|sample| {
                 let slot = (*slots.get(sample.item.index())?)?;
                 let place = places.get_mut(sample.item.index())?;
-                if place.0 == entry.position {
+                if place.0 == origin {
                     place.1 += 1;
                 } else {
-                    *place = (entry.position, 0);
+                    *place = (origin, 0);
                 }
-                Some((slot, Row::of(sample, entry.position, place.1)))
+                Some((slot, Row::of(sample, origin, place.1)))
             }));
         }
         rows
@@ -393,6 +400,28 @@ impl Follower {
             tracing::warn!(%error, "files of the history could not be joined");
             self.compacted_until = end + RETAIN_INTERVAL;
         }
+    }
+}
+
+/// The encoded samples of a record, and where it stood first: what another node wrote alone keeps its place, so that its
+/// values are the same rows on every node.
+fn samples_in(entry: &Entry) -> (Position, Option<&[u8]>) {
+    match RecordKind::of(&entry.body) {
+        Ok(RecordKind::Samples) => (entry.position, Some(&entry.body)),
+        Ok(RecordKind::Merged) => match split_merged(&entry.body) {
+            Ok((origin, inner)) if RecordKind::of(inner) == Ok(RecordKind::Samples) => (origin, Some(inner)),
+            Ok(_) | Err(_) => (entry.position, None),
+        },
+        Ok(
+            RecordKind::Dictionary
+            | RecordKind::Intent
+            | RecordKind::Result
+            | RecordKind::Delivered
+            | RecordKind::Role
+            | RecordKind::Event
+            | RecordKind::Part,
+        )
+        | Err(_) => (entry.position, None),
     }
 }
 

@@ -78,7 +78,8 @@ pub(crate) fn load(dir: &Path, hash: u64) -> Result<Dictionary, StoreError> {
             | Record::Delivered(_)
             | Record::Role(_)
             | Record::Event(_)
-            | Record::Part(_),
+            | Record::Part(_)
+            | Record::Merged(_),
         ) => Err(damaged("it holds another record".to_owned())),
         Err(error) => Err(damaged(error.to_string())),
     }

@@ -31,6 +31,8 @@ pub struct Fork {
 #[derive(Debug)]
 struct Cut {
     offset: u64,
+    /// The last record before it.
+    kept: Position,
     first: Position,
     records: u64,
 }
@@ -46,6 +48,7 @@ impl Journal {
             return Ok(None);
         }
         self.sync()?;
+        let position = self.last_through(position)?;
         let last = self.last;
         let mut fork = Fork { files: Vec::new(), records: 0, first: last, last };
         let from = self.segments.partition_point(|segment| segment.last <= position);
@@ -73,6 +76,18 @@ impl Journal {
         sync_dir(dir).map_err(io_error("sync folder", dir))?;
         self.forget_after(position);
         Ok((fork.records > 0).then_some(fork))
+    }
+
+    /// The last record at or before `position`, or the place of a copy: another journal may have more of an epoch.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn last_through(&self, position: Position) -> Result<Position, StoreError> {
+        let number = self.segments.partition_point(|segment| segment.last <= position);
+        match self.segments.get(number) {
+            Some(segment) => Ok(find_cut(segment, position)?.kept),
+            None => Ok(self.last.min(position)),
+        }
     }
 
     fn copy_aside(
@@ -130,12 +145,14 @@ fn find_cut(segment: &Segment, position: Position) -> Result<Cut, StoreError> {
     let start = segment.seek(position);
     let mut scanner =
         Scanner::new(&file, start, segment.bytes, before(segment.header.first), SCAN_BLOCK_BYTES);
-    let mut cut = Cut { offset: start, first: segment.header.first, records: 0 };
+    let kept = segment.header.previous.min(position);
+    let mut cut = Cut { offset: start, kept, first: segment.header.first, records: 0 };
     loop {
         match scanner.step().map_err(io_error("read", path))? {
             Step::Entry { position: at, offset, body } => {
                 if at <= position {
                     cut.offset = offset + (super::ENTRY_HEADER_BYTES + body.len()) as u64;
+                    cut.kept = at;
                     continue;
                 }
                 if cut.records == 0 {

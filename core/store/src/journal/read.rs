@@ -159,7 +159,16 @@ impl Journal {
             return Relation::Present;
         }
         if position < oldest {
-            return Relation::TooOld;
+            // Records may be gone from here whose epochs are known: who has others than these goes its own way.
+            return match self.epochs.get(&position.epoch) {
+                Some(last) if position.seq > *last => {
+                    Relation::Diverged { common: Position::new(position.epoch, *last) }
+                }
+                Some(_) => Relation::TooOld,
+                None => self
+                    .last_before(position.epoch)
+                    .map_or(Relation::TooOld, |common| Relation::Diverged { common }),
+            };
         }
         match self.epochs.get(&position.epoch) {
             Some(last) if position.seq <= *last => Relation::Present,

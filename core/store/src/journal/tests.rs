@@ -12,6 +12,7 @@ use twinhub_wire::record;
 
 use super::*;
 
+mod aside;
 mod damage;
 mod full_disk;
 mod heal;
@@ -193,6 +194,25 @@ fn a_fork_is_set_aside_and_can_be_read() {
         assert_eq!((all(&journal), recovery.damaged), (after, vec![]));
         assert_eq!(journal.last(), at(7, 1));
     }
+}
+
+/// A split may last longer than the journal keeps.
+#[test]
+fn a_position_of_another_history_is_recognized_when_its_neighbors_are_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(JournalOptions { retain_bytes: 3000, ..small(dir.path()) });
+    for (part, count) in [(2, 50), (4, 400)] {
+        journal.begin_epoch(epoch(part)).unwrap();
+        for number in 1..=count {
+            journal.append(&event(number)).unwrap();
+            journal.sync().unwrap();
+        }
+    }
+    assert!(journal.first() > at(4, 1), "the oldest files are gone");
+    assert_eq!(journal.relation(at(2, 50)), Relation::TooOld);
+    assert_eq!(journal.relation(at(2, 51)), Relation::Diverged { common: at(2, 50) });
+    assert_eq!(journal.relation(at(3, 7)), Relation::Diverged { common: at(2, 50) });
+    assert_eq!(journal.relation(at(1, 7)), Relation::TooOld, "of that epoch nothing is known");
 }
 
 #[test]

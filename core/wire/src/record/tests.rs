@@ -74,6 +74,16 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
+    prop_oneof![
+        8 => plain(),
+        1 => (position(), plain()).prop_filter_map("a dictionary is not merged", |(origin, record)| {
+            let is_dictionary = matches!(record, Record::Dictionary(_));
+            (!is_dictionary).then(|| Record::Merged(Merged { origin, record: Box::new(record) }))
+        }),
+    ]
+}
+
+fn plain() -> impl Strategy<Value = Record> {
     let dictionary = prop::collection::vec((any::<u32>(), "[a-z]{1,9}(/[a-z0-9 ä]{1,9}){1,3}"), 0..20);
     let kind = prop::sample::select(vec![IntentKind::Set, IntentKind::Step]);
     let severity = prop::sample::select(vec![Severity::Info, Severity::Warning, Severity::Error]);
@@ -116,6 +126,9 @@ fn record() -> impl Strategy<Value = Record> {
 /// Equal with not-a-number compared by its bits.
 fn same(one: &Record, two: &Record) -> bool {
     match (one, two) {
+        (Record::Merged(one), Record::Merged(two)) => {
+            one.origin == two.origin && same(&one.record, &two.record)
+        }
         (Record::Samples(one), Record::Samples(two)) => {
             one.len() == two.len()
                 && one.iter().zip(two.iter()).all(|(one, two)| {
@@ -254,6 +267,26 @@ fn a_record_that_a_peer_does_not_know_becomes_one_that_says_nothing() {
     assert_eq!(decode(&stands_in), Ok(Record::Delivered(nothing)));
     assert_eq!(placeholder(&part, PROTOCOL_WITH_PARTS), None);
     assert_eq!(placeholder(&stands_in, 1), None);
+    let mut merged = Vec::new();
+    encode_merged(Position::new(Epoch(0x101), 9), &part, &mut merged);
+    assert_eq!(placeholder(&merged, 1), Some(stands_in));
+    assert_eq!(placeholder(&merged, PROTOCOL_WITH_PARTS), None);
+}
+
+#[test]
+fn a_merged_record_is_taken_apart_and_never_holds_another_one() {
+    let origin = Position::new(Epoch(0x101), 9);
+    let part = bytes_of(&Record::Part(PartRecord { part: Part::ALARMS, body: [7].into() }));
+    let mut merged = Vec::new();
+    encode_merged(origin, &part, &mut merged);
+    assert_eq!(split_merged(&merged), Ok((origin, &part[..])));
+    assert!(split_merged(&part).is_err());
+    let mut twice = Vec::new();
+    encode_merged(origin, &merged, &mut twice);
+    assert!(matches!(decode(&twice), Err(WireError::Invalid { .. })), "it must not nest");
+    let mut dictionary = Vec::new();
+    encode_merged(origin, &bytes_of(&Record::Dictionary([].into())), &mut dictionary);
+    assert!(matches!(decode(&dictionary), Err(WireError::Invalid { .. })));
 }
 
 /// If this fails, the layout has changed: nodes of the version before, and every journal on disk, cannot be
@@ -328,6 +361,13 @@ fn the_bytes_of_every_kind_stay_the_same() {
             "0701a50002016173026163036174 0401",
         ),
         (Record::Part(PartRecord { part: Part(300), body: [7, 8].into() }), "0801ac02020708"),
+        (
+            Record::Merged(Merged {
+                origin: at,
+                record: Box::new(Record::Part(PartRecord { part: Part(2), body: [7].into() })),
+            }),
+            "0901800405 0801020107",
+        ),
     ];
     for (record, expected) in cases {
         let hex = Value::Bytes(bytes_of(&record).into()).to_string();

@@ -45,7 +45,7 @@ impl Engine {
             wants_sync |= match &record {
                 Record::Intent(_) | Record::Result(_) | Record::Role(_) | Record::Part(_) => true,
                 Record::Samples(samples) => self.is_peer_acknowledged(samples),
-                Record::Dictionary(_) | Record::Delivered(_) | Record::Event(_) => false,
+                Record::Dictionary(_) | Record::Delivered(_) | Record::Event(_) | Record::Merged(_) => false,
             };
             self.apply(position, &record);
             if let Record::Samples(samples) = &record {

@@ -182,3 +182,35 @@ fn what_a_dead_node_did_not_come_to_tell_its_successor_tells_once() {
     again.become_active(epoch(1, 3));
     assert_eq!(words(&again), told, "and not again");
 }
+
+/// What the lost side raised and an operator acknowledged there counts on all nodes; what does not hold any more ends.
+#[test]
+fn what_both_sides_of_a_split_raised_becomes_one_with_the_acknowledgment_of_either() {
+    let (mut main, mut backup) = pair(&specs(role::WARM));
+    main.publish(0, 5);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    main.publish(0, HIGH);
+    main.wait("raised there", |bench| is_raised(bench, "plc-high") && is_raised(bench, "plc-late"));
+    let mut answer = order(&mut main, "plc-high");
+    main.wait("the order is on disk", |_| answer.try_recv().is_ok_and(|answer| answer.unwrap().is_change));
+    main.lose(epoch(0, 1));
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, HIGH);
+    backup.wait("raised here", |bench| is_raised(bench, "plc-high"));
+    backup.publish(0, HIGH + 1);
+    follow(&mut backup, &mut main, epoch(1, 2));
+    let is_known = |bench: &Bench, rule: &str| {
+        let book = bench.engine.parts.get::<AlarmState>().unwrap().alarms().book();
+        book.raised(rule).and_then(|id| book.get(&id).cloned())
+    };
+    carry_until(&mut backup, &mut main, "one on both", |backup, main| {
+        let one = is_known(backup, "plc-high");
+        one.as_ref().is_some_and(|known| known.acknowledgment.as_ref().is_some_and(|ack| &*ack.by == "ann"))
+            && one == is_known(main, "plc-high")
+    });
+    backup.publish(0, 7);
+    carry_until(&mut backup, &mut main, "all over", |backup, main| {
+        ["plc-high", "plc-late"].iter().all(|rule| !is_raised(backup, rule) && !is_raised(main, rule))
+    });
+    assert_eq!(rows(&mut backup), rows(&mut main));
+}

@@ -27,6 +27,7 @@ use crate::data;
 use crate::documents::DocumentStore;
 use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
+use crate::engine::merging::MergeState;
 use crate::engine::parts::PartState;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
@@ -42,10 +43,11 @@ use crate::table::{ItemMeta, ItemTable};
 use super::parts::Words;
 
 /// Nothing here takes longer unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An interface of a bench; it has two items, `in` and `out`, and the first drives the second.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "a test names what it wants")]
 pub(crate) struct Spec {
     pub(crate) id: &'static str,
     pub(crate) standby: u32,
@@ -58,6 +60,8 @@ pub(crate) struct Spec {
     pub(crate) on_unprotected: OnUnprotected,
     /// Whether a value of `in` beyond [`ALARM_LIMIT`] is an alarm: `ID-high` at once, `ID-late` after a while.
     pub(crate) has_alarms: bool,
+    /// Whether the documents of the site are in the journal.
+    pub(crate) has_documents: bool,
     /// How its link delivers.
     pub(crate) delivery: Delivery,
     /// More of the plugin's configuration.
@@ -76,6 +80,7 @@ impl Spec {
             ack_after: AckAfter::None,
             on_unprotected: OnUnprotected::Proceed,
             has_alarms: false,
+            has_documents: false,
             delivery: Delivery::Command,
             config: "",
         }
@@ -158,11 +163,15 @@ impl Bench {
             rules.map(|rule| (table.find(rule.item.as_str()), rule)).map(|(item, rule)| (rule, item)),
             100,
         );
-        let parts: Vec<Box<dyn PartState>> = vec![
+        let documents = DocumentStore::open(&dir.path().join("pieces")).unwrap();
+        let has_documents = specs.iter().any(|spec| spec.has_documents);
+        let mut parts: Vec<Box<dyn PartState>> = vec![
             Box::new(Words::default()),
             Box::new(EventState::new(GROUP, Arc::clone(&shared))),
             Box::new(AlarmState::new(alarms)),
+            Box::new(MergeState::default()),
         ];
+        parts.extend(has_documents.then(|| documents.part()));
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
@@ -179,8 +188,8 @@ impl Bench {
             sync_interval: Some(Duration::from_millis(5)),
             watches: Vec::new(),
             parts,
-            documents: DocumentStore::open(&dir.path().join("pieces"), "main").unwrap(),
-            has_documents: false,
+            documents,
+            has_documents,
             states_dir: dir.path().join("states"),
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);
@@ -294,6 +303,11 @@ impl Bench {
 
     /// Every record of the journal.
     pub(crate) fn records(&self) -> Vec<Record> {
+        self.entries().into_iter().map(|(_, record)| record).collect()
+    }
+
+    /// The same, with where they stand.
+    pub(crate) fn entries(&self) -> Vec<(Position, Record)> {
         let mut entries: Vec<(Position, Record)> = Vec::new();
         let mut cursor = Position::START;
         while cursor < self.last() {
@@ -306,7 +320,7 @@ impl Bench {
                 break;
             }
         }
-        entries.into_iter().map(|(_, record)| record).collect()
+        entries
     }
 
     /// Every value of an item in the journal.
@@ -319,6 +333,7 @@ impl Bench {
             | Record::Delivered(_)
             | Record::Event(_)
             | Record::Part(_)
+            | Record::Merged(_)
             | Record::Role(_) => None,
         });
         let of_item =
@@ -354,6 +369,12 @@ impl Bench {
         let (sender, receiver) = mpsc::channel(64);
         self.sent = Some(receiver);
         self.job(Job::PeerUp { peer, link: Link { peer: VoterId::Node(peer), path: 0, sender, protocol } });
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnect(&mut self, peer: NodeRank) {
+        self.sent = None;
+        self.job(Job::PeerDown { peer, path: 0 });
     }
 
     /// What was sent to the peer since the last time.
@@ -400,6 +421,11 @@ pub(crate) fn carry_until(
         assert!(begun.elapsed() < PATIENCE, "{what} did not come; told {:?} and {:?}", one.said, other.said);
         carry(one, other);
     }
+}
+
+/// An interface that hears while it stands by.
+pub(crate) fn hot() -> Spec {
+    Spec { standby: twinhub_contract::role::HOT, ..Spec::new("mqtt") }
 }
 
 /// An active engine and one that follows it and has everything.
@@ -527,6 +553,7 @@ impl ItemSource for NoFiles {
 }
 
 const GROUP: &str = "site";
-const SITE: &str = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\", \"backup\", \"spare\"]\n\
+const SITE: &str = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\", \"backup\", \"spare\", \"north\", \"south\"]\n\
     [nodes.main]\nlinks = [\"127.0.0.1:1\"]\n[nodes.backup]\nlinks = [\"127.0.0.1:2\"]\n\
-    [nodes.spare]\nlinks = [\"127.0.0.1:3\"]\n";
+    [nodes.spare]\nlinks = [\"127.0.0.1:3\"]\n[nodes.north]\nlinks = [\"127.0.0.1:4\"]\n\
+    [nodes.south]\nlinks = [\"127.0.0.1:5\"]\n";

@@ -101,6 +101,7 @@ fn a_peer_of_an_older_version_gets_a_record_that_says_nothing_in_the_same_place(
     let peer = NodeRank(1);
     main.connect_in(peer, 1);
     let want = Message::Want {
+        image: None,
         stream: 1,
         from: main.last(),
         journal_first: main.engine.journal.first(),

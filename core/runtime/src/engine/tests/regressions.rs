@@ -6,11 +6,7 @@ use twinhub_redundancy::Input;
 
 use crate::clock;
 
-use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
-
-fn hot() -> Spec {
-    Spec { standby: role::HOT, ..Spec::new("mqtt") }
-}
+use super::bench::{Bench, Spec, carry_until, epoch, follow, hot, pair};
 
 #[test]
 fn what_only_the_standby_heard_is_replayed_and_what_both_heard_is_not() {

@@ -45,7 +45,8 @@ fn what_came_with_a_copy_is_not_replayed() {
     follow(&mut main, &mut backup, epoch(0, 1));
     assert_eq!(backup.value(0), Value::I64(4));
     backup.become_active(epoch(1, 2));
-    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 5]));
+    // 4 is here as the main has it: the journal goes on behind a copy without a gap.
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 4, 5]));
     assert_eq!(backup.value(0), Value::I64(5));
 }
 

@@ -17,6 +17,7 @@ fn journal_of(says: &'static str) -> (Bench, Vec<(Value, Quality, bool)>) {
         | Record::Delivered(_)
         | Record::Event(_)
         | Record::Part(_)
+        | Record::Merged(_)
         | Record::Role(_) => None,
     });
     let brief =

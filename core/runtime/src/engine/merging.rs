@@ -1,0 +1,263 @@
+//! After a split: what each side wrote alone comes to all nodes.
+//!
+//! ```text
+//! records set aside -> offer -> [ the active node asks, piece by piece ] -> Merged records -> every node
+//! ```
+//! `core/replica` keeps the account of it ([`Merges`]); here are its part of the journal's state, what a node
+//! gives of its own ([`giving`]) and how the active node takes it ([`taking`]). A node that becomes active with records of
+//! its own set aside takes them itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+use twinhub_model::{ItemId, Merged, Moment, NodeRank, Part, PartRecord, Position, Record};
+use twinhub_replica::{MergeEntry, MergeId, Merges, Report};
+use twinhub_store::{Aside, Journal};
+
+use super::Engine;
+use super::parts::PartState;
+use super::translation::Translation;
+use crate::clock;
+use crate::table::ItemTable;
+use crate::view::MergeProgress;
+
+pub(crate) mod giving;
+pub(crate) mod taking;
+
+use taking::{Current, Offered};
+
+/// The first protocol whose nodes offer what they set aside.
+const PROTOCOL_WITH_MERGES: u16 = 2;
+
+/// Somebody wants to know what was joined.
+#[derive(Debug)]
+pub(crate) struct MergesAsk {
+    pub(crate) reply: oneshot::Sender<Vec<Report>>,
+}
+
+/// The account of what was joined, as a part that the journal keeps.
+#[derive(Debug, Default)]
+pub(crate) struct MergeState {
+    merges: Merges,
+    /// Another number after each change.
+    revision: u64,
+}
+
+impl MergeState {
+    pub(crate) fn merges(&self) -> &Merges {
+        &self.merges
+    }
+
+    fn fold(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.merges.apply(MergeEntry::decode(bytes).map_err(|error| error.to_string())?);
+        self.revision += 1;
+        Ok(())
+    }
+}
+
+impl PartState for MergeState {
+    fn part(&self) -> Part {
+        Part::MERGES
+    }
+
+    fn apply(&mut self, _at: Position, body: &[u8]) -> Result<(), String> {
+        self.fold(body)
+    }
+
+    fn pieces(&self) -> Vec<Vec<u8>> {
+        self.merges.snapshot().iter().map(MergeEntry::encode).collect()
+    }
+
+    fn clear(&mut self) {
+        self.merges = Merges::default();
+        self.revision += 1;
+    }
+
+    fn restore(&mut self, piece: &[u8]) -> Result<(), String> {
+        self.fold(piece)
+    }
+}
+
+/// What is under way.
+#[derive(Debug)]
+pub(crate) struct Merging {
+    /// What this node set aside, as its disk has it.
+    asides: Vec<Aside>,
+    /// Where parts keep what they had when records were set aside.
+    dir: PathBuf,
+    offered_at: Moment,
+    /// What other nodes have.
+    offers: BTreeMap<NodeRank, Offered>,
+    current: Option<Current>,
+    next_number: u32,
+    translations: BTreeMap<(u64, u64), Arc<Translation>>,
+    /// What status shows: revision of the account, and bytes that remain.
+    shown: Option<(u64, u64)>,
+}
+
+impl Merging {
+    pub(crate) fn new(dir: PathBuf, journal: &Journal) -> Merging {
+        let mut merging = Merging {
+            asides: Vec::new(),
+            dir,
+            offered_at: Moment::ZERO,
+            offers: BTreeMap::new(),
+            current: None,
+            next_number: 0,
+            translations: BTreeMap::new(),
+            shown: None,
+        };
+        merging.look(journal);
+        merging
+    }
+
+    /// Where the journal and what was set aside with this place in it part.
+    pub(crate) fn common_before(&self, place: Position) -> Option<Position> {
+        self.asides.iter().map(Aside::common).filter(|common| *common < place).max()
+    }
+
+    /// Looks for what was set aside.
+    pub(crate) fn look(&mut self, journal: &Journal) {
+        match journal.asides() {
+            Ok((asides, damaged)) => {
+                for damage in damaged {
+                    let (file, what) = (damage.file.display(), damage.what);
+                    tracing::error!(%file, what, "a file of records that were set aside cannot be read");
+                }
+                self.asides = asides;
+            }
+            Err(error) => tracing::error!(%error, "records that were set aside cannot be read"),
+        }
+    }
+}
+
+impl Engine {
+    /// Gives or takes what was set aside, whichever the role of this node asks for.
+    pub(crate) fn merge(&mut self, now: Moment) {
+        if self.is_acting() {
+            self.take_merges(now);
+        } else {
+            self.merging.current = None;
+            self.merging.offers.clear();
+            self.offer_aside(now);
+        }
+        self.show_merge();
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn is_merging(&self) -> bool {
+        self.merging.current.is_some()
+    }
+
+    /// When it needs the engine next.
+    pub(crate) fn merge_due(&self) -> Option<Moment> {
+        self.merging.current.as_ref().map(Current::due)
+    }
+
+    /// Takes in a record that another node wrote alone. It says nothing of the present.
+    pub(crate) fn apply_merged(&mut self, at: Position, merged: &Merged) {
+        match &*merged.record {
+            Record::Event(event) => self.shared.events.take_record(&self.group, merged.origin, event),
+            Record::Part(record) => self.apply_part(at, record),
+            Record::Samples(_)
+            | Record::Intent(_)
+            | Record::Result(_)
+            | Record::Role(_)
+            | Record::Delivered(_)
+            | Record::Dictionary(_)
+            | Record::Merged(_) => {}
+        }
+        self.counters.merged_records += 1;
+        if self.parts.is_news(Part::MERGES, at) {
+            let table = Arc::clone(&self.table);
+            let events = events_in(&merged.record);
+            if let Some(state) = self.parts.get_mut::<MergeState>() {
+                state.merges.take(merged, events, &|record| command_in_words(&table, record));
+                state.revision += 1;
+            }
+        }
+    }
+
+    pub(crate) fn on_merges_ask(&self, ask: MergesAsk) {
+        let state = self.parts.get::<MergeState>();
+        let reports = state.map(|state| state.merges.reports().cloned().collect());
+        // A reader that went away needs no answer.
+        drop(ask.reply.send(reports.unwrap_or_default()));
+    }
+
+    /// What was set aside here and is not everywhere yet: the oldest.
+    fn own_aside(&self) -> Option<(usize, MergeId)> {
+        let state = self.parts.get::<MergeState>()?;
+        let node = &self.shared.node;
+        let ids =
+            self.merging.asides.iter().map(|aside| MergeId { node: node.clone(), common: aside.common() });
+        ids.enumerate().find(|(_, id)| !state.merges.is_done(id))
+    }
+}
+
+fn command_in_words(table: &ItemTable, record: &Record) -> String {
+    match record {
+        Record::Intent(intent) => {
+            let key = name_of(table, intent.item);
+            format!("`{key}` = {} by {}", intent.value, intent.origin)
+        }
+        Record::Samples(_)
+        | Record::Result(_)
+        | Record::Role(_)
+        | Record::Event(_)
+        | Record::Part(_)
+        | Record::Delivered(_)
+        | Record::Dictionary(_)
+        | Record::Merged(_) => String::new(),
+    }
+}
+
+/// How many events a record of theirs holds.
+fn events_in(record: &Record) -> u64 {
+    match record {
+        Record::Part(PartRecord { part: Part::EVENTS, body }) => {
+            twinhub_events::decode(body).map_or(0, |events| events.len() as u64)
+        }
+        Record::Part(_)
+        | Record::Intent(_)
+        | Record::Samples(_)
+        | Record::Result(_)
+        | Record::Role(_)
+        | Record::Event(_)
+        | Record::Delivered(_)
+        | Record::Dictionary(_)
+        | Record::Merged(_) => 0,
+    }
+}
+
+fn name_of(table: &ItemTable, item: ItemId) -> String {
+    if item.index() < table.len() { table.key(item).to_string() } else { format!("item {}", item.0) }
+}
+
+impl Engine {
+    /// Shows how far the joining is that is under way.
+    fn show_merge(&mut self) {
+        let progress = self.merging.current.as_ref().map(|current| MergeProgress {
+            node: current.id.node.clone(),
+            after: current.id.common.to_string(),
+            bytes: current.bytes,
+            remaining_bytes: current.remaining_bytes,
+            bytes_per_second: current.rate(clock::now()),
+        });
+        let revision = self.parts.get::<MergeState>().map_or(0, |state| state.revision);
+        let now = (revision, progress.as_ref().map_or(u64::MAX, |progress| progress.remaining_bytes));
+        if self.merging.shown.replace(now) == Some(now) {
+            return;
+        }
+        let open = self.parts.get::<MergeState>().and_then(|state| state.merges.open());
+        let elsewhere = open.map(|report| MergeProgress {
+            node: report.id.node.clone(),
+            after: report.id.common.to_string(),
+            bytes: report.bytes,
+            ..MergeProgress::default()
+        });
+        self.shared.update_group(&self.group, |status| status.merge = progress.or(elsewhere));
+    }
+}

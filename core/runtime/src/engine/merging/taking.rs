@@ -1,0 +1,458 @@
+//! The active node takes what others, or it itself, set aside: one after the other, and below live traffic.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use twinhub_alarms::Change as AlarmChange;
+use twinhub_documents::{Action, Body, Digest, Documents, Entry, ours_after};
+use twinhub_model::{Merged, Moment, NodeRank, Part, PartRecord, Position, Record, Severity};
+use twinhub_replica::{Counts, EntryBatch, MergeEntry, MergeId, Message, Page, Report, Worth, worth};
+use twinhub_store::Relation;
+
+use super::MergeState;
+use super::giving::names_of;
+use crate::clock;
+use crate::engine::alarms::AlarmState;
+use crate::engine::{Engine, Phase};
+
+/// An offer counts so long after it was made last.
+const OFFER_MAX: Duration = Duration::from_secs(5);
+/// A node that was asked answers within this.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// After taking some the engine does other things for this many times as long …
+const REST: u32 = 3;
+/// … and at least so long.
+const REST_MIN: Duration = Duration::from_millis(1);
+/// What waits for this node's disk, or a follower, may be so much; then taking waits.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// After a journal that takes nothing.
+const RETRY: Duration = Duration::from_secs(1);
+/// Bytes of what parts kept that are taken in one go.
+const PIECES_BYTES_MAX: usize = 64 << 20;
+/// Entries of the audit list in one record.
+const AUDIT_CHUNK: usize = 50;
+
+/// What a node offered.
+#[derive(Debug)]
+pub(crate) struct Offered {
+    common: Position,
+    bytes: u64,
+    files: Vec<String>,
+    at: Moment,
+}
+
+/// What is being taken.
+#[derive(Debug)]
+pub(crate) struct Current {
+    peer: NodeRank,
+    pub(super) id: MergeId,
+    /// Number of the last question.
+    number: u32,
+    stage: Stage,
+    wait: Wait,
+    pieces: Vec<Vec<u8>>,
+    after: Position,
+    pub(super) bytes: u64,
+    pub(super) remaining_bytes: u64,
+    began: Moment,
+    /// Bytes that remained when this node began with it.
+    began_bytes: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// What documents kept.
+    Pieces,
+    Records,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    /// For an answer, at most until then.
+    Answer(Moment),
+    /// Until then, so that others have their turn.
+    Rest(Moment),
+}
+
+impl Current {
+    pub(super) const fn due(&self) -> Moment {
+        match self.wait {
+            Wait::Answer(at) | Wait::Rest(at) => at,
+        }
+    }
+
+    /// Bytes per second since it began.
+    pub(super) fn rate(&self, now: Moment) -> u64 {
+        let millis = u64::try_from(now.since(self.began).as_millis()).unwrap_or(u64::MAX).max(1);
+        self.began_bytes.saturating_sub(self.remaining_bytes).saturating_mul(1000) / millis
+    }
+}
+
+impl Engine {
+    pub(crate) fn on_offer(&mut self, peer: NodeRank, common: Position, bytes: u64, files: Vec<String>) {
+        if self.is_acting() {
+            self.merging.offers.insert(peer, Offered { common, bytes, files, at: clock::now() });
+        }
+    }
+
+    pub(super) fn take_merges(&mut self, now: Moment) {
+        if !matches!(self.phase, Phase::Active { .. }) || !self.journal_ok {
+            return;
+        }
+        self.merging.offers.retain(|_, offered| now < offered.at + OFFER_MAX);
+        if self.merging.current.is_none() {
+            self.begin_merge(now);
+        }
+        let Some(current) = &self.merging.current else { return };
+        match current.wait {
+            Wait::Answer(until) if now >= until => {
+                tracing::warn!(node = current.id.node, "a node does not give what it set aside");
+                self.give_up();
+            }
+            Wait::Rest(until) if now >= until && self.has_room() => self.ask_for_more(now),
+            Wait::Answer(_) | Wait::Rest(_) => {}
+        }
+    }
+
+    /// Whether neither disk nor followers are behind: live traffic goes first.
+    fn has_room(&self) -> bool {
+        self.journal.unwritten_bytes() < WAITING_BYTES_MAX
+            && self.replication.in_flight_bytes() < WAITING_BYTES_MAX
+    }
+
+    fn give_up(&mut self) {
+        if let Some(current) = self.merging.current.take() {
+            self.merging.offers.remove(&current.peer);
+        }
+    }
+
+    /// Begins with what this node set aside itself, then with what others offer.
+    fn begin_merge(&mut self, now: Moment) {
+        let Some(state) = self.parts.get::<MergeState>() else { return };
+        let own = self.own_aside().map(|(number, id)| {
+            let aside = &self.merging.asides[number];
+            (self.me, id, aside.bytes(), names_of(aside))
+        });
+        let offered = || {
+            self.merging.offers.iter().find_map(|(peer, offered)| {
+                let id = MergeId { node: self.shared.name_of(*peer), common: offered.common };
+                let is_new = !state.merges().is_done(&id);
+                is_new.then(|| (*peer, id, offered.bytes, offered.files.clone()))
+            })
+        };
+        let Some((peer, id, bytes, files)) = own.or_else(offered) else { return };
+        let known = state.merges().report(&id);
+        let (after, has_parts) =
+            known.map_or((id.common, false), |report| (report.through.max(id.common), report.has_parts));
+        let me = self.shared.node.clone();
+        let report =
+            Report { files, bytes, ..Report::new(id.clone(), me, self.journal.last(), clock::utc().0) };
+        if self.append_merge(&MergeEntry::Begin(report)).is_none() {
+            return;
+        }
+        let text = format!(
+            "taking in what node `{}` wrote alone after {}: {bytes} bytes, from {after} on",
+            id.node, id.common
+        );
+        tracing::info!(group = %self.group, text, "merge begins");
+        self.event(Severity::Info, "journal", "TH-MERGE-001", &text);
+        let is_here = self.proposals.are_here();
+        self.merging.current = Some(Current {
+            peer,
+            id,
+            number: self.merging.next_number,
+            stage: if has_parts || !is_here { Stage::Records } else { Stage::Pieces },
+            wait: Wait::Rest(now),
+            pieces: Vec::new(),
+            after,
+            bytes,
+            remaining_bytes: bytes,
+            began: now,
+            began_bytes: bytes,
+        });
+    }
+
+    fn ask_for_more(&mut self, now: Moment) {
+        self.merging.next_number = self.merging.next_number.wrapping_add(1);
+        let stream = self.merging.next_number;
+        let Some(current) = &mut self.merging.current else { return };
+        current.number = stream;
+        current.wait = Wait::Answer(now + ANSWER_MAX);
+        let (peer, common, after, stage) = (current.peer, current.id.common, current.after, current.stage);
+        let number = u32::try_from(current.pieces.len()).unwrap_or(u32::MAX);
+        match stage {
+            Stage::Pieces if peer == self.me => {
+                let (total, bytes) = self.give_piece(common, Part::DOCUMENTS, number);
+                self.on_given_piece(peer, stream, total, bytes);
+            }
+            Stage::Pieces => {
+                let part = Part::DOCUMENTS.0;
+                self.send(peer, &Message::TakePiece { stream, common, part, number });
+            }
+            Stage::Records if peer == self.me => {
+                let (dictionary, page, batch) = self.give(common, after, self.own_dictionary);
+                self.on_given(peer, stream, dictionary, page, &batch);
+            }
+            Stage::Records => {
+                self.send(peer, &Message::Take { stream, common, after });
+            }
+        }
+    }
+
+    /// A piece of what documents kept, or none.
+    pub(crate) fn on_given_piece(&mut self, peer: NodeRank, stream: u32, total: u32, bytes: Vec<u8>) {
+        let Some(current) = self.expected(peer, stream, Stage::Pieces) else { return };
+        if !bytes.is_empty() {
+            current.pieces.push(bytes);
+        }
+        let now = clock::now();
+        let size: usize = current.pieces.iter().map(Vec::len).sum();
+        if current.pieces.len() < total as usize && size < PIECES_BYTES_MAX {
+            current.wait = Wait::Rest(now);
+            return;
+        }
+        let is_cut = current.pieces.len() < total as usize;
+        let (id, pieces) = (current.id.clone(), std::mem::take(&mut current.pieces));
+        current.stage = Stage::Records;
+        current.wait = Wait::Rest(now);
+        if self.join_documents(&id, &pieces, is_cut).is_none() {
+            self.give_up();
+        }
+    }
+
+    /// Records that were set aside.
+    pub(crate) fn on_given(
+        &mut self,
+        peer: NodeRank,
+        stream: u32,
+        dictionary: u64,
+        page: Page,
+        batch: &EntryBatch,
+    ) {
+        let begun = clock::now();
+        let own_dictionary = self.own_dictionary;
+        let Some(current) = self.expected(peer, stream, Stage::Records) else { return };
+        let is_useless = batch.is_empty() && !page.is_complete;
+        if is_useless || (!batch.is_empty() && dictionary != own_dictionary) {
+            tracing::warn!(node = current.id.node, "what a node set aside cannot be taken in");
+            self.give_up();
+            return;
+        }
+        let before = current.after;
+        let mut counts = Counts {
+            unknown: page.unknown,
+            damaged: page.damaged,
+            gaps: u64::from(page.is_behind_gap),
+            ..Counts::default()
+        };
+        let mut through = before;
+        for (at, body) in batch.iter() {
+            if self.take_record(at, body, &mut counts).is_none() {
+                // The journal takes nothing: what was not taken comes again.
+                if let Some(current) = &mut self.merging.current {
+                    (current.after, current.wait) = (through, Wait::Rest(begun + RETRY));
+                }
+                return;
+            }
+            through = at;
+        }
+        if counts != Counts::default() {
+            self.append_merge(&MergeEntry::Note { counts, lines: Vec::new(), through });
+        }
+        if page.is_complete {
+            self.end_merge();
+            return;
+        }
+        let now = clock::now();
+        if let Some(current) = &mut self.merging.current {
+            current.after = through;
+            current.remaining_bytes = page.remaining_bytes;
+            current.wait = Wait::Rest(now + (now.since(begun) * REST).max(REST_MIN));
+        }
+    }
+
+    /// What is under way, if this is the answer it waits for.
+    fn expected(&mut self, peer: NodeRank, stream: u32, stage: Stage) -> Option<&mut Current> {
+        self.merging.current.as_mut().filter(|current| {
+            let waits = matches!(current.wait, Wait::Answer(_));
+            waits && current.peer == peer && current.number == stream && current.stage == stage
+        })
+    }
+
+    /// Takes one record, unless it is here or says nothing to others. `None` if the journal takes nothing.
+    fn take_record(&mut self, at: Position, body: &[u8], counts: &mut Counts) -> Option<()> {
+        let Ok(record) = twinhub_wire::record::decode(body) else {
+            tracing::warn!(position = %at, "a record that was set aside cannot be read");
+            counts.damaged += 1;
+            return Some(());
+        };
+        // What came to that node from another one is known by where it stood there.
+        let (origin, record) = match record {
+            Record::Merged(merged) => (merged.origin, *merged.record),
+            Record::Dictionary(_)
+            | Record::Samples(_)
+            | Record::Intent(_)
+            | Record::Result(_)
+            | Record::Delivered(_)
+            | Record::Role(_)
+            | Record::Event(_)
+            | Record::Part(_) => (at, record),
+        };
+        let record = match worth(&record) {
+            Worth::Joins | Worth::Part(Part::EVENTS) => record,
+            Worth::Part(Part::ALARMS) => {
+                let Some(record) = alarms_that_join(&record) else {
+                    counts.left += 1;
+                    return Some(());
+                };
+                record
+            }
+            // They come by themselves.
+            Worth::Part(Part::DOCUMENTS) => return Some(()),
+            Worth::Part(_) | Worth::Stays => {
+                counts.left += 1;
+                return Some(());
+            }
+        };
+        let has = self.parts.get::<MergeState>().is_some_and(|state| state.merges().has(origin));
+        if has || (origin >= self.journal.first() && self.journal.relation(origin) == Relation::Present) {
+            counts.known += 1;
+            return Some(());
+        }
+        let merged = Merged { origin, record: Box::new(record) };
+        let position = self.append(&Record::Merged(merged.clone()))?;
+        self.apply_merged(position, &merged);
+        Some(())
+    }
+
+    fn append_merge(&mut self, entry: &MergeEntry) -> Option<Position> {
+        self.append_part(Part::MERGES, &entry.encode())
+    }
+
+    /// Everything is here: what needs both sides' records follows, and the report.
+    fn end_merge(&mut self) {
+        let joined = self.reconcile_alarms();
+        let counts = Counts { alarms_joined: joined, ..Counts::default() };
+        let Some(current) = self.merging.current.take() else { return };
+        self.merging.offers.remove(&current.peer);
+        let (lines, through) = (Vec::new(), current.after);
+        self.append_merge(&MergeEntry::Note { counts, lines, through });
+        if self.append_merge(&MergeEntry::End { time: clock::utc().0 }).is_none() {
+            return;
+        }
+        let Some(state) = self.parts.get::<MergeState>() else { return };
+        let Some(report) = state.merges().report(&current.id) else { return };
+        let counts = report.counts;
+        let needs_a_look = counts.conflicts + counts.in_doubt + counts.unknown + counts.damaged + counts.gaps;
+        let severity = if needs_a_look > 0 { Severity::Warning } else { Severity::Info };
+        let text = format!(
+            "what node `{}` wrote alone after {} is on all nodes: {}",
+            current.id.node,
+            current.id.common,
+            in_words(&counts)
+        );
+        tracing::info!(group = %self.group, text, "merge is complete");
+        self.event(severity, "journal", "TH-MERGE-002", &text);
+    }
+
+    /// What both sides raised for one condition becomes one occurrence; returns how many did.
+    fn reconcile_alarms(&mut self) -> u64 {
+        let Some(state) = self.parts.get_mut::<AlarmState>() else { return 0 };
+        let changes = state.reconcile();
+        let joined = changes.iter().filter(|change| matches!(change, AlarmChange::Joined(..))).count();
+        self.keep_changes(&changes);
+        joined as u64
+    }
+
+    /// Joins what documents were changed by the node alone. `None` if the journal takes nothing.
+    fn join_documents(&mut self, id: &MergeId, bodies: &[Vec<u8>], is_cut: bool) -> Option<()> {
+        let (mut ours, mut files, mut lines) = (Documents::default(), Vec::new(), Vec::new());
+        for body in bodies {
+            match Entry::decode(body) {
+                Ok(Entry::Piece(digest, _)) => files.push((digest, body)),
+                Ok(entry) => drop(ours.apply(Position::START, entry)),
+                Err(error) => lines.push(format!("something that documents kept is left out: {error}")),
+            }
+        }
+        if is_cut {
+            lines.push("files of configurations are left out: they are too large".to_owned());
+        }
+        let documents = self.proposals.documents().clone();
+        let merge = documents.read(|theirs| ours_after(id.common, &id.node, &ours, theirs, clock::utc()));
+        lines.extend(merge.lines);
+        let needed: BTreeSet<Digest> =
+            merge.changes.iter().flat_map(|change| files_of(&change.action)).collect();
+        for (_, body) in files.iter().filter(|(digest, _)| needed.contains(digest)) {
+            self.append_part(Part::DOCUMENTS, body)?;
+        }
+        let mut counts = Counts::default();
+        for change in merge.changes {
+            let what = change.action.describe();
+            let is_conflict = matches!(change.action, Action::Keep { .. });
+            if let Err(refusal) = documents.read(|theirs| theirs.check(&change)) {
+                lines.push(format!("{what}: not possible here: {refusal}"));
+                continue;
+            }
+            self.append_part(Part::DOCUMENTS, &Entry::Change(change).encode())?;
+            if is_conflict {
+                counts.conflicts += 1;
+            } else {
+                counts.documents += 1;
+            }
+        }
+        for chunk in merge.audit.chunks(AUDIT_CHUNK) {
+            counts.audit += chunk.len() as u64;
+            self.append_part(Part::DOCUMENTS, &Entry::AuditOf(chunk.to_vec()).encode())?;
+        }
+        self.append_merge(&MergeEntry::Note { counts, lines, through: id.common })?;
+        self.append_merge(&MergeEntry::Parts)?;
+        Some(())
+    }
+}
+
+/// Files that are needed to look at a configuration that is kept.
+fn files_of(action: &Action) -> Vec<Digest> {
+    match action {
+        Action::Keep { conflict } => match &conflict.document.body {
+            Some(Body::Configuration(configuration)) => {
+                configuration.files.iter().flat_map(|file| file.pieces.iter().copied()).collect()
+            }
+            Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => Vec::new(),
+        },
+        Action::Put { .. } | Action::Remove { .. } | Action::Note { .. } | Action::Forget { .. } => {
+            Vec::new()
+        }
+    }
+}
+
+/// A record of alarms without what only says how the other node evaluated.
+fn alarms_that_join(record: &Record) -> Option<Record> {
+    let Record::Part(PartRecord { part, body }) = record else { return None };
+    let (changes, _) = twinhub_alarms::decode(body).ok()?;
+    let joining: Vec<AlarmChange> = changes.into_iter().filter(AlarmChange::is_of_book).collect();
+    let body = twinhub_alarms::encode(&joining).into_iter().next().filter(|_| !joining.is_empty())?;
+    Some(Record::Part(PartRecord { part: *part, body: body.into() }))
+}
+
+/// What was found, in words.
+pub(crate) fn in_words(counts: &Counts) -> String {
+    let named = [
+        (counts.values, "values"),
+        (counts.events, "events"),
+        (counts.roles, "role changes"),
+        (counts.commands, "commands"),
+        (counts.alarms, "records of alarms"),
+        (counts.alarms_joined, "alarms raised on both sides"),
+        (counts.documents, "documents"),
+        (counts.audit, "audit entries"),
+        (counts.conflicts, "conflicts to look at"),
+        (counts.in_doubt, "commands without a known result, not repeated"),
+        (counts.known, "records that were here already"),
+        (counts.unknown, "values of items that are not configured here, kept in the files"),
+        (counts.damaged, "damaged places in the files"),
+        (counts.gaps, "places where the files lack records"),
+    ];
+    let said: Vec<String> =
+        named.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() { "nothing that others need".to_owned() } else { said.join(", ") }
+}

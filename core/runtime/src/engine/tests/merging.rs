@@ -1,0 +1,321 @@
+//! What each side of a split wrote alone comes to all of them, once.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use twinhub_documents::{Action, Body, Change, Entry, Kind, PasswordHash, Role, User};
+use twinhub_model::{Epoch, Outcome, Part, Position, Record, Value};
+use twinhub_redundancy::Input;
+use twinhub_replica::{MergeId, Message, Report};
+
+use crate::engine::merging::MergeState;
+
+use super::bench::{Bench, PATIENCE, Spec, carry, carry_until, epoch, follow, hot, pair};
+
+/// Values by where they stood first, the same on every node that has them all.
+type Rows = BTreeSet<(Position, u32, String)>;
+
+fn rows(bench: &Bench) -> Rows {
+    let mut rows = Rows::new();
+    for (at, record) in bench.entries() {
+        let (origin, record) =
+            if let Record::Merged(merged) = record { (merged.origin, *merged.record) } else { (at, record) };
+        if let Record::Samples(samples) = record {
+            for sample in samples.iter() {
+                let is_new = rows.insert((origin, sample.item.0, sample.value.to_string()));
+                assert!(is_new, "{origin} came twice");
+            }
+        }
+    }
+    rows
+}
+
+fn reports(bench: &Bench) -> Vec<Report> {
+    let state = bench.engine.parts.get::<MergeState>().unwrap();
+    state.merges().reports().cloned().collect()
+}
+
+fn is_merged(bench: &Bench, node: &str) -> bool {
+    reports(bench).iter().any(|report| report.id.node == node && report.ended.is_some())
+}
+
+/// Nodes with the same past, which were each active alone after it.
+fn isolated(count: u8) -> Vec<Bench> {
+    let specs = [Spec { has_alarms: true, ..hot() }];
+    let mut nodes: Vec<Bench> = (0..count).map(|rank| Bench::new(rank, &specs)).collect();
+    let (main, others) = nodes.split_first_mut().unwrap();
+    main.become_active(epoch(0, 1));
+    for other in others.iter_mut() {
+        follow(main, other, epoch(0, 1));
+        main.disconnect(other.rank);
+        other.disconnect(main.rank);
+    }
+    for (number, node) in (1..).zip(&mut nodes) {
+        if number > 1 {
+            node.become_active(epoch(node.rank.0, number));
+        }
+        for value in 0..20 {
+            node.publish(0, i64::from(node.rank.0) * 1000 + value);
+        }
+        let last = Value::I64(i64::from(node.rank.0) * 1000 + 19);
+        node.wait("its own values", |bench| rows(bench).len() >= 20 && bench.value(0) == last);
+    }
+    nodes
+}
+
+/// The first one acts again, with everybody else behind it, one after the other.
+fn heal(nodes: &mut [Bench]) {
+    let count = nodes.len() as u64;
+    for node in nodes.iter_mut() {
+        let epoch = node.engine.acting_epoch().unwrap();
+        node.lose(epoch);
+        node.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    }
+    let (main, others) = nodes.split_first_mut().unwrap();
+    main.become_active(epoch(0, count + 1));
+    for other in others.iter_mut() {
+        follow(main, other, epoch(0, count + 1));
+        let name = other.engine.shared.node.clone();
+        carry_until(main, other, "everything is taken in", |main, _| is_merged(main, &name));
+        main.disconnect(other.rank);
+        other.disconnect(main.rank);
+    }
+    // Each hears what came from those behind it.
+    for other in others.iter_mut() {
+        follow(main, other, epoch(0, count + 1));
+        main.disconnect(other.rank);
+        other.disconnect(main.rank);
+    }
+}
+
+#[test]
+fn five_sites_that_were_each_active_come_to_the_same_history() {
+    for count in [3, 5] {
+        let mut nodes = isolated(count);
+        let mut union = Rows::new();
+        for node in &nodes {
+            union.extend(rows(node));
+        }
+        assert_eq!(union.len(), usize::from(count) * 20);
+        heal(&mut nodes);
+        for node in &nodes {
+            assert_eq!(rows(node), union, "on node {}", node.rank);
+            assert_eq!(reports(node), reports(&nodes[0]), "on node {}", node.rank);
+        }
+        let reports = reports(&nodes[0]);
+        assert_eq!(reports.len(), usize::from(count) - 1);
+        for report in &reports {
+            let counts = report.counts;
+            assert!(counts.values == 20 && report.ended.is_some(), "{report:?}");
+            assert_eq!(
+                (counts.unknown, counts.damaged, counts.gaps, counts.known),
+                (0, 0, 0, 0),
+                "{report:?}"
+            );
+            assert_eq!(report.files.len(), 1);
+        }
+        // What the others wrote is of the past: the present is what the active node had.
+        for node in &nodes {
+            assert_eq!(node.value(0), Value::I64(19));
+        }
+    }
+}
+
+/// The node that takes records in ends in the middle; what it took does not come twice, and nothing is missing.
+#[test]
+fn a_merge_that_ends_in_the_middle_goes_on_behind_what_was_taken() {
+    let mut nodes = isolated(3);
+    let mut union = Rows::new();
+    for node in &nodes {
+        union.extend(rows(node));
+    }
+    for node in &mut nodes {
+        let epoch = node.engine.acting_epoch().unwrap();
+        node.lose(epoch);
+        node.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    }
+    let mut spare = nodes.pop().unwrap();
+    let mut backup = nodes.pop().unwrap();
+    let mut main = nodes.pop().unwrap();
+    main.become_active(epoch(0, 4));
+    follow(&mut main, &mut backup, epoch(0, 4));
+    // It takes a first part, and no more.
+    let begun = Instant::now();
+    while !rows(&main).iter().any(|(at, ..)| at.epoch == epoch(1, 2)) {
+        assert!(begun.elapsed() < PATIENCE);
+        carry(&mut main, &mut backup);
+    }
+    main.wait("its disk", |bench| bench.engine.journal.durable() == bench.last());
+    let mut main = main.restarted(&[Spec { has_alarms: true, ..hot() }]);
+    main.become_active(epoch(0, 5));
+    // The other one has restarted, too.
+    let mut backup = backup.restarted(&[Spec { has_alarms: true, ..hot() }]);
+    follow(&mut main, &mut backup, epoch(0, 5));
+    carry_until(&mut main, &mut backup, "the rest", |main, _| is_merged(main, "backup"));
+    main.disconnect(backup.rank);
+    follow(&mut main, &mut spare, epoch(0, 5));
+    carry_until(&mut main, &mut spare, "the other one's", |main, spare| {
+        is_merged(main, "spare") && main.last() == spare.last()
+    });
+    assert_eq!(rows(&main), union);
+    assert_eq!(rows(&spare), union);
+    assert_eq!(reports(&main).len(), 2, "{:?}", reports(&main));
+}
+
+/// What came from a node that was itself followed by another one during the split is known by where it stood.
+#[test]
+fn the_same_records_from_two_nodes_come_once() {
+    let specs = [Spec::new("plc")];
+    let mut backup = Bench::new(1, &specs);
+    backup.become_active(epoch(1, 1));
+    let mut spare = Bench::new(2, &specs);
+    follow(&mut backup, &mut spare, epoch(1, 1));
+    backup.publish(0, 5);
+    carry_until(&mut backup, &mut spare, "the value", |backup, spare| {
+        spare.value(0) == Value::I64(5) && backup.last() == spare.last()
+    });
+    let mut main = Bench::new(0, &specs);
+    main.become_active(epoch(0, 2));
+    main.publish(0, 7);
+    for other in [&mut backup, &mut spare] {
+        if other.engine.acting_epoch().is_some() {
+            other.lose(epoch(1, 1));
+            other.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+        }
+        let name = other.engine.shared.node.clone();
+        follow(&mut main, other, epoch(0, 2));
+        carry_until(&mut main, other, "it is taken in", |main, _| is_merged(main, &name));
+        main.disconnect(other.rank);
+    }
+    rows(&main);
+    let [first, second] = &reports(&main)[..] else { panic!("two nodes") };
+    assert!(first.counts.values > 0 && first.counts.commands > 0, "{first:?}");
+    assert_eq!((second.counts.values, second.counts.commands), (0, 0), "{second:?}");
+    assert!(second.counts.known > 0, "{second:?}");
+}
+
+/// A command of the lost side is in the ledger of all, and of nobody's work.
+#[test]
+fn commands_of_the_other_side_are_known_and_never_run_again() {
+    let (mut main, mut backup) = pair(&[Spec { config: ",\"mute\":true", ..Spec::new("plc") }]);
+    main.publish(1, 5);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    // It commands alone, and the device never answers.
+    main.publish(0, 66);
+    main.wait("its command", |bench| bench.calls().contains(&"plc write 1=66".to_owned()));
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    backup.become_active(epoch(1, 2));
+    backup.forget_calls();
+    main.forget_calls();
+    follow(&mut backup, &mut main, epoch(1, 2));
+    carry_until(&mut backup, &mut main, "it is taken in", |backup, main| {
+        is_merged(backup, "main") && backup.last() == main.last()
+    });
+    let commands = |bench: &Bench| {
+        let merged = |record: &Record| matches!(record, Record::Merged(merged) if matches!(*merged.record, Record::Intent(_)));
+        bench.records().iter().filter(|record| merged(record)).count()
+    };
+    assert_eq!((commands(&backup), commands(&main)), (1, 1), "in the ledger of both");
+    for _ in 0..20 {
+        carry(&mut backup, &mut main);
+    }
+    for bench in [&backup, &main] {
+        assert_eq!(bench.engine.tracker.open().count(), 0);
+        assert!(!bench.calls().iter().any(|call| call.contains("=66")), "{:?}", bench.calls());
+    }
+    let report = &reports(&main)[0];
+    let is_named = |line: &String| line.contains("`plc/out` = 66") && line.contains("not repeated");
+    let in_doubt = report.counts.in_doubt;
+    // Either the lost side had said that it is in doubt, or nobody knows.
+    assert_eq!((report.counts.commands, in_doubt), (1, 1), "{report:?}");
+    let is_in_doubt =
+        |record: &Record| matches!(record, Record::Result(result) if result.outcome == Outcome::InDoubt);
+    let has_result = main
+        .records()
+        .iter()
+        .any(|record| matches!(record, Record::Merged(merged) if is_in_doubt(&merged.record)));
+    assert!(has_result || report.lines.iter().any(is_named), "{report:?}");
+}
+
+/// A node that offers what nobody can give, or says nothing any more, holds nobody up.
+#[test]
+fn who_offers_and_does_not_give_is_left_behind() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    carry_until(&mut main, &mut backup, "in sync", |main, backup| main.last() == backup.last());
+    let common = Position::new(Epoch(77), 3);
+    let offer = Message::Offer { stream: 0, common, bytes: u64::MAX, files: vec!["x".repeat(10_000); 5] };
+    main.job(crate::inbox::Job::Peer { peer: backup.rank, message: offer });
+    let id = MergeId { node: "backup".into(), common };
+    main.wait("it begins", |bench| reports(bench).iter().any(|report| report.id == id));
+    carry_until(&mut main, &mut backup, "it gives up", |main, _| !main.engine.is_merging());
+    assert!(reports(&main)[0].files[0].len() < 400, "names are cut");
+    let report = &reports(&main)[0];
+    assert_eq!((report.ended, report.counts.values), (None, 0));
+    // Records that nobody asked for change nothing.
+    let before = main.last();
+    let batch = twinhub_replica::EntryBatch::new();
+    let page = twinhub_replica::Page { is_complete: true, ..Default::default() };
+    let message = Message::Given { stream: 1, dictionary: 0, page, batch };
+    main.job(crate::inbox::Job::Peer { peer: backup.rank, message });
+    assert_eq!(main.last(), before);
+}
+
+/// What was changed with documents on the lost side, by an operator who said that it is to be done all the same.
+#[test]
+fn documents_changed_alone_join_or_are_kept_as_conflicts_on_all_nodes_also_after_a_restart() {
+    let specs = [Spec { has_documents: true, ..Spec::new("plc") }];
+    let (mut main, mut backup) = pair(&specs);
+    change(&mut main, put("ada", 1));
+    change(&mut main, put("bob", 1));
+    carry_until(&mut main, &mut backup, "the users", |main, backup| main.last() == backup.last());
+    change(&mut main, put("eve", 2));
+    change(&mut main, Action::Remove { kind: Kind::User, name: "bob".into() });
+    main.wait("its disk", |bench| bench.engine.journal.durable() == bench.last());
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    backup.become_active(epoch(1, 2));
+    change(&mut backup, put("carl", 3));
+    // It finds out that its journal is another one, and its process ends before anything was joined.
+    follow(&mut backup, &mut main, epoch(1, 2));
+    backup.disconnect(main.rank);
+    let mut main = main.restarted(&specs);
+    follow(&mut backup, &mut main, epoch(1, 2));
+    carry_until(&mut backup, &mut main, "it is taken in", |backup, main| {
+        is_merged(backup, "main") && backup.last() == main.last()
+    });
+    for bench in [&backup, &main] {
+        bench.engine.proposals.documents().read(|documents| {
+            let users: Vec<&str> = documents.list(Kind::User).map(|user| user.name.as_str()).collect();
+            assert_eq!(users, ["ada", "carl"], "a removal wins, what was made alone is not in force");
+            let kept: Vec<&str> =
+                documents.conflicts().map(|conflict| conflict.document.name.as_str()).collect();
+            assert_eq!(kept, ["eve"]);
+            let said: Vec<&str> = documents.audit().map(|entry| entry.text.as_str()).collect();
+            assert_eq!(said.iter().filter(|text| text.contains("user `eve`, viewer")).count(), 1, "{said:?}");
+        });
+    }
+    let report = &reports(&main)[0];
+    assert_eq!(
+        (report.counts.conflicts, report.counts.documents, report.counts.audit),
+        (1, 1, 2),
+        "{report:?}"
+    );
+    assert!(
+        report.lines.iter().any(|line| line == "user `eve`, revision 1: kept as a conflict"),
+        "{report:?}"
+    );
+}
+
+fn put(name: &str, hash: u8) -> Action {
+    let (salt, hash) = (vec![hash; 16].into(), vec![hash; 32].into());
+    let password = PasswordHash { memory_kib: 8, passes: 1, lanes: 1, salt, hash };
+    let body = Body::User(User { role: Role::Viewer, password });
+    Action::Put { name: name.to_owned(), body, base: None }
+}
+
+fn change(bench: &mut Bench, action: Action) {
+    let change = Change { author: "ada".into(), origin: "here".into(), time: 1, action, alone: true };
+    bench.engine.append_part(Part::DOCUMENTS, &Entry::Change(change).encode()).unwrap();
+    bench.turn();
+}
