@@ -36,6 +36,7 @@ impl Engine {
         !bundle.is_empty()
             && bytes <= RECORD_BYTES_WANTED
             && !self.replication.expects_late(now)
+            && !self.replication.has_just_replayed(now)
             && !self.health.watches_items()
             && !self.shared.is_listened_to()
             && !self.has_alarms_of(bundle.iter())
@@ -46,6 +47,10 @@ impl Engine {
             samples.retain(|sample| {
                 sample.flags.contains(SampleFlags::REPLAY) || !self.replication.is_late(sample, now)
             });
+        }
+        for sample in samples.iter_mut().filter(|sample| sample.flags.contains(SampleFlags::QUALITY_ONLY)) {
+            // Since the plugin said it, a replay may have brought the item a newer value.
+            sample.value = self.table.read(sample.item).value;
         }
         if samples.is_empty() {
             // The node before had them in its journal, and thereby in this one.

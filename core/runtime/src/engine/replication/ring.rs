@@ -36,6 +36,11 @@ impl Replication {
             .collect()
     }
 
+    /// Whether a takeover has replayed the ring so lately that what was said before may still be on its way.
+    pub(crate) fn has_just_replayed(&self, now: Moment) -> bool {
+        now <= self.expected_until
+    }
+
     /// Whether anything may still come that the node before had journaled.
     pub(crate) fn expects_late(&mut self, now: Moment) -> bool {
         if now > self.expected_until {

@@ -270,6 +270,13 @@ impl Bench {
         self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
     }
 
+    /// A new quality that an active interface publishes, with the value that its item had then.
+    pub(crate) fn requalify(&mut self, item: u32, value: i64) {
+        let flags = SampleFlags::QUALITY_ONLY;
+        let sample = Sample { flags, ..sample(item, value) };
+        self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
+    }
+
     /// A value that an active interface publishes that wants to know when it is accepted.
     pub(crate) fn publish_acknowledged(&mut self, interface: usize, item: u32, value: i64) {
         let sample = sample(item, value);

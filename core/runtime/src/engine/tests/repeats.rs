@@ -93,6 +93,17 @@ fn of_an_item_of_which_every_value_counts_an_equal_one_that_only_the_standby_hea
     assert_eq!(backup.journaled(0), values(&[5, 5]));
 }
 
+/// The plugin says it as it becomes active, while the ring is replayed.
+#[test]
+fn a_new_quality_does_not_bring_back_the_value_from_before_a_replay() {
+    let (_main, mut backup) = pair(&[keeping()]);
+    backup.receive(0, 5);
+    backup.become_active(epoch(1, 2));
+    backup.requalify(0, 4);
+    assert_eq!(backup.journaled(0), values(&[5, 5]));
+    assert_eq!(backup.value(0), Value::I64(5));
+}
+
 /// A pair that journaled 1, 2 and 3, and whose standby is a new process that follows nobody yet.
 fn restarted_standby() -> (Bench, Bench) {
     let (mut main, mut backup) = pair(&[keeping()]);
