@@ -524,7 +524,9 @@ fn a_long_delay_outlives_the_samples_that_it_follows_from() {
     assert_eq!(part.iter().filter(|change| matches!(change, Change::Watched(_))).count(), 1, "once");
     // Both nodes restart; the journal has forgotten the sample.
     let mut again = node(rule(high(0.0), 3600, 0));
-    part.iter().for_each(|change| again.apply(change));
+    for change in &part {
+        again.apply(change);
+    }
     begin(&mut again, 300, 2);
     assert_eq!(again.observe(&[sample(301, 96.0)], at(301)), []);
     tick(&mut again, 3600);
@@ -540,7 +542,9 @@ fn a_silence_goes_on_over_a_takeover_if_the_successor_hears_some_of_it() {
     let mut part = begin(&mut main, 0, 1);
     backup.observe(&[sample(5, 20.0)], at(5));
     part.extend(part_of(&mut main, &[sample(5, 20.0)], 1..200));
-    part.iter().for_each(|change| backup.apply(change));
+    for change in &part {
+        backup.apply(change);
+    }
     begin(&mut backup, 210, 2);
     tick(&mut backup, 604);
     assert_eq!(told(&backup), [""; 0]);
@@ -550,7 +554,9 @@ fn a_silence_goes_on_over_a_takeover_if_the_successor_hears_some_of_it() {
     // One that comes so late hears a quarter of it itself; one that nobody told begins anew.
     let mut late = silent();
     late.observe(&[sample(5, 20.0)], at(5));
-    part.iter().for_each(|change| late.apply(change));
+    for change in &part {
+        late.apply(change);
+    }
     begin(&mut late, 1000, 3);
     tick(&mut late, 1149);
     assert_eq!(told(&late), [""; 0]);

@@ -196,7 +196,9 @@ proptest! {
             let mut lane: Vec<Known> = events.iter().filter(|known| known.entry.id.node.0 == node).cloned().collect();
             lane.sort_by(|a, b| a.entry.id.cmp(&b.entry.id));
             lane.dedup_by(|a, b| a.entry.id == b.entry.id);
-            lane.iter_mut().for_each(|known| known.entry.alarm = "".into());
+            for known in &mut lane {
+                known.entry.alarm = "".into();
+            }
             lane
         };
         let all = lane(0).len() + lane(1).len();

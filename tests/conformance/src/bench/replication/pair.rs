@@ -212,7 +212,7 @@ fn produce(
     while so_far + made < due && source.journal.unwritten_bytes() < SEND_BYTES && made < MADE_MAX {
         let count = u32::try_from((due - so_far - made).min(u64::from(BATCH))).unwrap_or(BATCH);
         *number += 1;
-        let position = source.journal.append_samples(&samples(*number, count)).map_err(failed)?;
+        let position = source.journal.append_samples(samples(*number, count)).map_err(failed)?;
         if matches!(task, Task::Steady(..)) {
             waiting.push_back((position, Instant::now()));
         }
