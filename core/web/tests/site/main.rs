@@ -43,9 +43,10 @@ fn every_path_of_the_description_answers() {
             .replace("{id}", if path.contains("interfaces") { "sim1" } else { "1" })
             .replace("{name}", if path.contains("plugins") { "sim" } else { "main" });
         let path = if path == "/api/v1/history" { format!("{path}?item=sim1/count") } else { path };
-        // A new node has no operation, revision, ticket or backup yet.
-        let is_of_later =
-            ["operations/", "revisions/", "join/plugins/", "backups/"].iter().any(|name| path.contains(name));
+        // A new node has no operation, revision, ticket, backup or merge yet.
+        let is_of_later = ["operations/", "revisions/", "join/plugins/", "backups/", "merges/"]
+            .iter()
+            .any(|name| path.contains(name));
         if methods.get("get").is_some() && !is_of_later {
             assert_eq!(site.get(&path).status, 200, "{path}");
         }
@@ -114,6 +115,7 @@ fn every_error_is_a_problem_with_a_code() {
         ("GET", "/api/v1/history?item=sim1/nothing", "", 404, "TH-ITEM-001"),
         ("GET", "/api/v1/history?item=sim1/echo", "", 404, "TH-HISTORY-007"),
         ("GET", "/api/v1/history?item=sim1/count&aggregate=median", "", 400, "TH-WEB-400"),
+        ("GET", "/api/v1/merges/9", "", 404, "TH-MERGE-003"),
         ("GET", "/api/v1/operations/999", "", 404, "TH-NODE-006"),
         ("GET", "/api/v1/operations/x", "", 400, "TH-WEB-400"),
         ("GET", "/api/v1/items?limit=x", "", 400, "TH-WEB-400"),
