@@ -59,6 +59,12 @@ fn what_a_killed_node_showed_is_there_again_on_both_nodes_and_once() {
             cursor = next;
         }
 
+        // A supervisor that lives says what became of its process.
+        cluster.kill_hub(active)?;
+        cluster.wait_state(standby, "active", PATIENCE)?;
+        cluster.wait_in_sync(PATIENCE)?;
+        wait_same(&cluster)?;
+
         let (rows, _) = read(&cluster, "main", "")?;
         let told = alarms(&rows);
         let each: BTreeSet<&String> = told.iter().collect();
@@ -67,7 +73,8 @@ fn what_a_killed_node_showed_is_there_again_on_both_nodes_and_once() {
         let once: BTreeSet<&String> = followed.iter().collect();
         assert_eq!(once.len(), followed.len(), "a reader got some twice");
         let codes: BTreeSet<&str> = rows.iter().filter_map(|row| row["code"].as_str()).collect();
-        for code in ["TH-ROLE-004", "TH-PEER-101", "TH-PEER-103", "TH-INTERFACE-101", "TH-ALARM-101"] {
+        let machine_and_process = ["TH-PEER-101", "TH-PEER-102", "TH-PEER-103"];
+        for code in ["TH-ROLE-004", "TH-INTERFACE-101", "TH-ALARM-101"].iter().chain(&machine_and_process) {
             assert!(codes.contains(code), "{code} is missing: {codes:?}");
         }
         let nodes: BTreeSet<&str> = rows.iter().filter_map(|row| row["node"].as_str()).collect();
