@@ -152,14 +152,18 @@ pub(crate) mod tests {
         RoleFile::open_on(path, Arc::new(medium)).unwrap().0
     }
 
+    fn writer_on(path: &Path) -> (RoleWriter, mpsc::Receiver<Written>, Hand) {
+        let (disk, hand) = SlowDisk::new();
+        let (tell, told) = mpsc::channel();
+        let writer = RoleWriter::start(role_file_on(path, disk), move |written| tell.send(written).unwrap());
+        (writer.unwrap(), told, hand)
+    }
+
     #[test]
     fn what_waits_for_a_slow_disk_is_written_at_once_and_the_newest_of_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("role");
-        let (disk, hand) = SlowDisk::new();
-        let (tell, told) = mpsc::channel();
-        let writer = RoleWriter::start(role_file_on(&path, disk), move |written| tell.send(written).unwrap());
-        let writer = writer.unwrap();
+        let (writer, told, hand) = writer_on(&path);
         writer.order(b"one".to_vec(), 1, "site", 1);
         hand.begun.recv().unwrap();
         for (state, group, ticket) in [("two", "site", 2), ("three", "east", 1), ("four", "site", 3)] {
@@ -181,10 +185,7 @@ pub(crate) mod tests {
     fn a_failing_disk_is_told_and_the_next_order_tries_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("role");
-        let (disk, hand) = SlowDisk::new();
-        let (tell, told) = mpsc::channel();
-        let writer = RoleWriter::start(role_file_on(&path, disk), move |written| tell.send(written).unwrap());
-        let writer = writer.unwrap();
+        let (writer, told, hand) = writer_on(&path);
         hand.ends.send(Err(io::ErrorKind::StorageFull.into())).unwrap();
         writer.order(b"one".to_vec(), 1, "site", 1);
         let refused = told.recv().unwrap();
