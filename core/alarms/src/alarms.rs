@@ -315,14 +315,13 @@ impl Alarms {
             return Some(Step::Raise { onset, at: after(onset, rule.delay_on) });
         };
         let is_latched = rule.latching && acknowledged.is_none();
-        let returned = match rule.condition.silence() {
-            Some(_) => (watch.heard.0.saturating_sub(watch.shift) > raised.onset.0).then_some(watch.heard)?,
-            None => {
-                // Another side of a split may have raised it later. What a clock that was set has to do with it is in
-                // the shift.
-                let onset = Timestamp(raised.onset.0.saturating_add(watch.shift));
-                (watch.is_wrong == Some(false)).then_some(watch.since.max(onset))?
-            }
+        let returned = if rule.condition.silence().is_some() {
+            (watch.heard.0.saturating_sub(watch.shift) > raised.onset.0).then_some(watch.heard)?
+        } else {
+            // Another side of a split may have raised it later. What a clock that was set has to do with it is in the
+            // shift.
+            let onset = Timestamp(raised.onset.0.saturating_add(watch.shift));
+            (watch.is_wrong == Some(false)).then_some(watch.since.max(onset))?
         };
         let at = after(returned, rule.delay_off);
         let at = if rule.latching { at.max(acknowledged.unwrap_or(at)) } else { at };
