@@ -214,6 +214,21 @@ impl Pair {
         })
     }
 
+    /// Waits until this node says that the other one is not heard. A takeover may be done before: the lease of who died
+    /// began to end a heartbeat or more before the death.
+    pub fn wait_unheard(&self, by: Machine, other: Machine, limit: Duration) -> Result<()> {
+        let mut seen = None;
+        let found = wait_until("silence", limit, || {
+            seen = self.status(by).ok();
+            let node = seen.as_ref().and_then(|status| status.node(other.word()));
+            seen.is_some() && !node.is_some_and(|node| node.reachable)
+        });
+        found.map_err(|_| {
+            let (by, other) = (by.word(), other.word());
+            Error::State(format!("{by} takes {other} for alive after {limit:?}: {seen:#?}\n{}", self.logs()))
+        })
+    }
+
     /// Waits until this node is active, the other a standby that has everything, and outputs flow to the device.
     pub fn wait_in_sync(&self, active: Machine) -> Result<()> {
         self.wait_whole(active)?;
