@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 26] = [
+const CONTENT: [&str; 27] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -31,6 +31,7 @@ const CONTENT: [&str; 26] = [
     "matrix/compatibility.html",
     "matrix/compatibility.json",
     "matrix/seed.json",
+    "core/runtime/EVENTS.md",
     "core/hub/systemd/twinhub-witness.service",
     "core/hub/systemd/twinhub.sysusers",
     "core/hub/systemd/twinhub@.service",
