@@ -1,6 +1,6 @@
 //! Values of the past, on both nodes, over a death of the main.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -106,6 +106,15 @@ pub(crate) fn each_number_once(node: &str, rows: &[Row]) {
             assert_eq!(pair[1].value, pair[0].value + 1, "{node}: {pair:?}");
         }
     }
+}
+
+/// Whether within each epoch no number is missing.
+pub(crate) fn is_complete(rows: &[Row]) -> bool {
+    epochs(rows).into_iter().all(|epoch| {
+        let those: BTreeMap<u64, i64> =
+            rows.iter().filter(|row| row.epoch == epoch).map(|row| (row.seq, row.value)).collect();
+        those.values().zip(those.values().skip(1)).all(|(one, next)| one + 1 == *next)
+    })
 }
 
 /// The backup is away until the main's journal has dropped what it lacks. What it missed comes from the main's history,

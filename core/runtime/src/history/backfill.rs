@@ -17,8 +17,8 @@ const PORTION_BYTES: u32 = 128 * 1024;
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// When nobody has what is missing, or nobody answers.
 const ROUND_AFTER: Duration = Duration::from_secs(10);
-/// A node that reads on in its journal soon has what was asked.
-const BEHIND_AFTER: Duration = Duration::from_secs(2);
+/// A node that reads on in its journal soon has what was asked: it looks there ten times a second.
+const BEHIND_AFTER: Duration = Duration::from_millis(500);
 /// So often every node must have said that it lacks the same.
 const ROUNDS: u32 = 3;
 
