@@ -8,6 +8,7 @@
 //! had before this node began to listen, for which no cover comes any more. Telegrams of an item come in the order of
 //! the journal. So the first of an item that is found there ends the doubt: those before it are older, those behind it
 //! have their covers still to come, and without one are news. Until then the value that the journal shows last tells.
+//! After a time as the active node the doubt is back: what this node journaled itself has no cover either.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -251,7 +252,7 @@ impl Ring {
         self.early.iter().flatten().cloned().collect()
     }
 
-    /// Forgets everything, for example when the interface stops being hot.
+    /// Forgets everything, also what is in no doubt: covers are missed until this node listens again.
     pub fn clear(&mut self) {
         self.front += self.slots.len() as u64;
         self.slots.clear();
@@ -262,6 +263,7 @@ impl Ring {
         self.early_front += self.early.len() as u64;
         self.early.clear();
         self.early_by_item.clear();
+        self.placed.clear();
     }
 
     /// Telegrams that are not covered yet.

@@ -175,6 +175,22 @@ fn covers_that_are_gone_without_their_telegrams_leave_a_doubt_and_no_orphans() {
 }
 
 #[test]
+fn what_was_given_again_after_a_time_as_the_active_node_is_no_news_and_what_follows_it_is() {
+    let mut ring = Ring::new(LIMITS);
+    ring.cover(&replicated(1, 1, 10), Moment::from_millis(10));
+    ring.push(given(1, 1, 10));
+    // It acted, and journaled 2 and 3, of which its sender got no receipt.
+    assert_eq!(left(&mut ring, &[(1, 1)]), []);
+    ring.push(given(1, 2, 1000));
+    ring.hear_shown(&given(1, 3, 1000));
+    ring.push(given(1, 4, 1000));
+    assert_eq!(left(&mut ring, &[(1, 3)]), [Value::U64(4)]);
+    // Nothing that it was given again, and nobody else heard 5.
+    ring.push(given(1, 5, 2000));
+    assert_eq!(left(&mut ring, &[(1, 4)]), [Value::U64(5)]);
+}
+
+#[test]
 fn what_the_active_never_covers_is_counted_as_an_orphan() {
     let mut ring = Ring::new(LIMITS);
     ring.push(heard(1, 7, 1000));
@@ -206,11 +222,12 @@ proptest! {
     /// pushed out: exactly one of them.
     #[test]
     fn no_telegram_is_lost_or_counted_twice(
-        steps in prop::collection::vec((0_u8..6, 0_u32..3, 0_u64..3, 0_u64..40), 0..200),
+        steps in prop::collection::vec((0_u8..7, 0_u32..3, 0_u64..3, 0_u64..40), 0..200),
         count_max in 1_usize..20,
     ) {
         let mut ring = Ring::new(RingLimits { count_max, age_max: Duration::from_millis(500), ..LIMITS });
         let (mut pushed, mut covers, mut now) = (0, 0, 0);
+        let (mut replayed, mut dropped) = (0, 0);
         for (kind, item, value, ms) in steps {
             now += ms;
             match kind {
@@ -222,16 +239,20 @@ proptest! {
                 }
                 2 => { ring.expire(Moment::from_millis(now)); }
                 3 | 4 => { pushed += 1; ring.push(given(item, value, now)); }
-                _ => ring.doubt(),
+                5 => ring.doubt(),
+                _ => {
+                    dropped += ring.early.iter().flatten().count() as u64;
+                    replayed += ring.drain_uncovered(|_, value| value.is_same(&Value::U64(1))).len() as u64;
+                }
             }
             prop_assert!(ring.slots.len() <= count_max && ring.early.len() <= count_max);
         }
         let stats = ring.stats();
         let waiting = ring.early.iter().flatten().count() as u64;
-        prop_assert_eq!(stats.covered + stats.unheard + waiting, covers);
+        prop_assert_eq!(stats.covered + stats.unheard + waiting + dropped, covers);
         let left = ring.drain_uncovered(|_, value| value.is_same(&Value::U64(1))).len() as u64;
         let repeats = ring.stats().repeats;
-        prop_assert_eq!(stats.covered + stats.orphans + stats.overflowed + repeats + left, pushed);
+        prop_assert_eq!(stats.covered + stats.orphans + stats.overflowed + repeats + replayed + left, pushed);
         prop_assert!(ring.uncovered.is_empty() && ring.bytes == 0);
     }
 }

@@ -3,6 +3,7 @@
 use twinhub_config::AckAfter;
 use twinhub_contract::role;
 use twinhub_model::Value;
+use twinhub_redundancy::Input;
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
 use crate::inbox::Job;
@@ -80,6 +81,37 @@ fn what_is_heard_while_no_node_acts_is_journaled_by_the_one_that_acts_next() {
     }
     bench.become_active(epoch(0, 2));
     assert_eq!(bench.journaled(0), values(&[1, 2, 3, 4]));
+}
+
+/// It journaled them itself, and their receipts were lost when its link broke.
+#[test]
+fn what_a_node_is_given_again_after_it_was_active_is_not_replayed() {
+    let (mut main, mut backup) = pair(&[keeping()]);
+    main.publish(0, 1);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.receive(0, 1);
+    let step_down = |bench: &mut Bench, epoch| {
+        bench.lose(epoch);
+        bench.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+        bench.said.clear();
+    };
+    step_down(&mut main, epoch(0, 1));
+    carry_until(&mut main, &mut backup, "its last word", |main, backup| main.last() == backup.last());
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 2);
+    backup.publish(0, 3);
+    follow(&mut backup, &mut main, epoch(1, 2));
+    step_down(&mut backup, epoch(1, 2));
+    carry_until(&mut backup, &mut main, "its last word", |backup, main| main.last() == backup.last());
+    main.become_active(epoch(0, 3));
+    follow(&mut main, &mut backup, epoch(0, 3));
+    // 4 is new, and only the backup hears it.
+    for value in 2..=4 {
+        backup.receive(0, value);
+    }
+    backup.become_active(epoch(1, 4));
+    assert_eq!(backup.journaled(0), values(&[1, 2, 3, 4]));
+    assert_eq!(backup.value(0), Value::I64(4));
 }
 
 #[test]
