@@ -45,6 +45,17 @@ impl Cluster {
         Ok(Self { plan, artifacts: artifacts.clone(), folder, witness: None, nodes })
     }
 
+    /// A pair that runs: the main is active, and the backup has everything.
+    pub fn start_pair(plan: SitePlan, artifacts: &Artifacts, limit: Duration) -> Result<Self> {
+        let mut cluster = Self::prepare(plan, artifacts)?;
+        cluster.start_witness()?;
+        cluster.start("main")?;
+        cluster.wait_state("main", "active", limit)?;
+        cluster.start("backup")?;
+        cluster.wait_in_sync(limit)?;
+        Ok(cluster)
+    }
+
     /// Starts the witness, if the site has one.
     pub fn start_witness(&mut self) -> Result<()> {
         let Some(port) = &self.plan.witness else { return Ok(()) };

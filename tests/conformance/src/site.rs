@@ -47,6 +47,20 @@ impl SitePlan {
         Ok(Self { profile, nodes, witness, interfaces: String::new(), items: Vec::new() })
     }
 
+    /// A pair whose only interface polls register 0 of a Modbus device as `plc1/level` ten times a second; it is too
+    /// high from 90 on: the alarm `hot`, which also has these settings.
+    pub fn with_alarm(device: SocketAddr, alarm: &str) -> Result<Self> {
+        let mut plan = Self::new(Profile::Normal, 2)?;
+        plan.interfaces = format!(
+            "[[interface]]\nid = \"plc1\"\nplugin = \"modbus\"\nitems = \"items/plc1.csv\"\n\
+             settings.address = \"{device}\"\nsettings.poll = \"100ms\"\n\
+             [[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\npriority = 800\n{alarm}\n",
+        );
+        let items = "path,address,type,access,unit,description\nlevel,hr:0,uint16,r,,\n";
+        plan.items = vec![("plc1.csv".to_owned(), items.to_owned())];
+        Ok(plan)
+    }
+
     /// Writes everything that `twinhub --root` needs.
     pub fn write(&self, root: &Path) -> Result<()> {
         let write = |path: &Path, text: &str| {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use twinhub_conformance::{Artifacts, Cluster, Error, Profile, Result, SitePlan, check};
+use twinhub_conformance::{Cluster, Error, Profile, Result, SitePlan, check};
 use twinhub_peers::{Device, DeviceOptions, Mosquitto, PlainPublisher, wait_for};
 
 /// Nothing here takes longer unless it is broken.
@@ -14,8 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn an_alarm_is_raised_once_whoever_is_killed_and_an_acknowledgment_stays() {
     check(|artifacts| {
         let device = Device::start(DeviceOptions::default())?;
-        let plan = plan_of_a_device(&device)?;
-        let mut cluster = start(plan, artifacts)?;
+        let plan = SitePlan::with_alarm(device.address(), "delay_on = \"5s\"")?;
+        let mut cluster = Cluster::start_pair(plan, artifacts, PATIENCE)?;
 
         // Killed while the delay runs: the other node goes on with it.
         device.set_register(0, 95);
@@ -96,7 +96,7 @@ fn an_alarm_that_came_and_went_while_nobody_acted_is_there_with_its_own_times() 
         );
         let items = "path,address,type,access,unit,description\nlevel,site/level,float64,r,,\n";
         plan.items = vec![("mqtt1.csv".to_owned(), items.to_owned())];
-        let mut cluster = start(plan, artifacts)?;
+        let mut cluster = Cluster::start_pair(plan, artifacts, PATIENCE)?;
         let mut publisher = PlainPublisher::connect(broker.address(), "sensor")?;
         wait("the first value on both", || {
             publisher.publish("site/level", b"20")?;
@@ -128,29 +128,6 @@ fn an_alarm_that_came_and_went_while_nobody_acted_is_there_with_its_own_times() 
         wait_value(&cluster, "main", "mqtt1/level", 31)?;
         wait_states(&cluster, "main", &["hot returned"])
     });
-}
-
-fn plan_of_a_device(device: &Device) -> Result<SitePlan> {
-    let mut plan = SitePlan::new(Profile::Normal, 2)?;
-    plan.interfaces = format!(
-        "[[interface]]\nid = \"plc1\"\nplugin = \"modbus\"\nitems = \"items/plc1.csv\"\n\
-         settings.address = \"{}\"\nsettings.poll = \"100ms\"\n\
-         [[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\ndelay_on = \"5s\"\npriority = 800\n",
-        device.address(),
-    );
-    let items = "path,address,type,access,unit,description\nlevel,hr:0,uint16,r,,\n";
-    plan.items = vec![("plc1.csv".to_owned(), items.to_owned())];
-    Ok(plan)
-}
-
-fn start(plan: SitePlan, artifacts: &Artifacts) -> Result<Cluster> {
-    let mut cluster = Cluster::prepare(plan, artifacts)?;
-    cluster.start_witness()?;
-    cluster.start("main")?;
-    cluster.wait_state("main", "active", PATIENCE)?;
-    cluster.start("backup")?;
-    cluster.wait_in_sync(PATIENCE)?;
-    Ok(cluster)
 }
 
 /// Everything that a node keeps, the oldest first.

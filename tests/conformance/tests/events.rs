@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
-use twinhub_conformance::{Artifacts, Cluster, Error, Profile, Result, SitePlan, check};
+use twinhub_conformance::{Cluster, Error, Result, SitePlan, check};
 use twinhub_peers::{Device, DeviceOptions, wait_for};
 
 /// Nothing here takes longer unless it is broken.
@@ -17,7 +17,8 @@ const PHASES_MS: [u64; 5] = [20, 80, 110, 160, 400];
 fn what_a_killed_node_showed_is_there_again_on_both_nodes_and_once() {
     check(|artifacts| {
         let device = Device::start(DeviceOptions::default())?;
-        let mut cluster = start(&device, artifacts)?;
+        let plan = SitePlan::with_alarm(device.address(), "")?;
+        let mut cluster = Cluster::start_pair(plan, artifacts, PATIENCE)?;
         let mut shown = BTreeSet::new();
         let mut cursor = read(&cluster, "main", "")?.1;
         let mut followed: Vec<String> = Vec::new();
@@ -81,25 +82,6 @@ fn what_a_killed_node_showed_is_there_again_on_both_nodes_and_once() {
         assert_eq!(nodes, BTreeSet::from(["backup", "main"]));
         Ok(())
     });
-}
-
-fn start(device: &Device, artifacts: &Artifacts) -> Result<Cluster> {
-    let mut plan = SitePlan::new(Profile::Normal, 2)?;
-    plan.interfaces = format!(
-        "[[interface]]\nid = \"plc1\"\nplugin = \"modbus\"\nitems = \"items/plc1.csv\"\n\
-         settings.address = \"{}\"\nsettings.poll = \"100ms\"\n\
-         [[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\npriority = 800\n",
-        device.address(),
-    );
-    let items = "path,address,type,access,unit,description\nlevel,hr:0,uint16,r,,\n";
-    plan.items = vec![("plc1.csv".to_owned(), items.to_owned())];
-    let mut cluster = Cluster::prepare(plan, artifacts)?;
-    cluster.start_witness()?;
-    cluster.start("main")?;
-    cluster.wait_state("main", "active", PATIENCE)?;
-    cluster.start("backup")?;
-    cluster.wait_in_sync(PATIENCE)?;
-    Ok(cluster)
 }
 
 /// What a node has behind a cursor, and the next one.

@@ -89,13 +89,7 @@ impl Pair<'_> {
         let items =
             "path,address,type,access,unit,description\nlevel,hr:0,uint16,r,,\nready,hr:1,uint16,r,,\n";
         plan.items = vec![("plc1.csv".to_owned(), items.to_owned())];
-        let mut cluster = Cluster::prepare(plan, self.artifacts)?;
-        cluster.start_witness()?;
-        cluster.start("main")?;
-        cluster.wait_state("main", "active", PATIENCE)?;
-        cluster.start("backup")?;
-        cluster.wait_in_sync(PATIENCE)?;
-        Ok(cluster)
+        Cluster::start_pair(plan, self.artifacts, PATIENCE)
     }
 }
 

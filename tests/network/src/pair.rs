@@ -56,6 +56,19 @@ impl Pair {
         Ok(Self { processes: BTreeMap::new(), device: Some(device), artifacts, folder, lab })
     }
 
+    /// A site of three nodes that vote, without a witness; nothing is started yet.
+    pub fn prepare_three(profile: Profile) -> Result<Self> {
+        let site = Self::prepare(profile)?;
+        site.configure(|text| {
+            let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("witness = ")).collect();
+            let third =
+                "[nodes.third]\nlinks = [\"10.77.0.6:7620\"]\nweb = \"0.0.0.0:8080\"\n\n[[interface]]";
+            let text = text.join("\n").replacen("[[interface]]", third, 1);
+            text.replace("[\"main\", \"backup\"]", "[\"main\", \"backup\", \"third\"]")
+        })?;
+        Ok(site)
+    }
+
     /// Starts witness, main and backup and waits until the pair is whole and outputs flow.
     pub fn start(profile: Profile) -> Result<Self> {
         Self::start_with(profile, "")

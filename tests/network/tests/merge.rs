@@ -140,13 +140,7 @@ fn rows(site: &Pair, machine: Machine) -> Result<BTreeSet<Row>> {
 
 /// Three nodes, the main active, and what the counter shows is kept.
 fn start() -> Result<Pair> {
-    let mut site = Pair::prepare(Profile::Normal)?;
-    site.configure(|text| {
-        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("witness = ")).collect();
-        let third = "[nodes.third]\nlinks = [\"10.77.0.6:7620\"]\nweb = \"0.0.0.0:8080\"\n\n[[interface]]";
-        let text = text.join("\n").replacen("[[interface]]", third, 1);
-        text.replace("[\"main\", \"backup\"]", "[\"main\", \"backup\", \"third\"]")
-    })?;
+    let mut site = Pair::prepare_three(Profile::Normal)?;
     let items = "path,address,type,access,unit,description,poll,historize\n\
                  counter,hr:0,u16,r,,Counts up by itself,,yes\n\
                  echo,hr:20,u16,w,,Takes what was read,off,\n";

@@ -83,13 +83,7 @@ fn nodes_that_stop_in_order_one_after_the_other_leave_the_last_one_acting() {
 
 /// Three nodes, the main active and the others in sync.
 fn start() -> Result<Pair> {
-    let mut site = Pair::prepare(Profile::Normal)?;
-    site.configure(|text| {
-        let text: Vec<&str> = text.lines().filter(|line| !line.starts_with("witness = ")).collect();
-        let third = "[nodes.third]\nlinks = [\"10.77.0.6:7620\"]\nweb = \"0.0.0.0:8080\"\n\n[[interface]]";
-        let text = text.join("\n").replacen("[[interface]]", third, 1);
-        text.replace("[\"main\", \"backup\"]", "[\"main\", \"backup\", \"third\"]")
-    })?;
+    let mut site = Pair::prepare_three(Profile::Normal)?;
     for machine in [Main, Backup, Third] {
         site.run(machine)?;
     }

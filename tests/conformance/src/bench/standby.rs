@@ -123,12 +123,7 @@ fn measure(
         load.interfaces(device, broker.address())
     );
     plan.items = load.items();
-    let mut cluster = Cluster::prepare(plan, artifacts)?;
-    cluster.start_witness()?;
-    cluster.start("main")?;
-    cluster.wait_state("main", "active", READY_LIMIT)?;
-    cluster.start("backup")?;
-    cluster.wait_in_sync(READY_LIMIT * 2)?;
+    let cluster = Cluster::start_pair(plan, artifacts, READY_LIMIT * 2)?;
     if mode == "warm" {
         let stand = || to_device.relay().connections() > 0 && to_broker.relay().connections() > 0;
         wait_until("the links of the warm standby", READY_LIMIT, stand)?;

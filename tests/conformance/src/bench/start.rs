@@ -71,12 +71,7 @@ pub fn bench_start(options: &StartOptions, say: &mut dyn FnMut(&str)) -> Result<
     let mut plan = SitePlan::new(Profile::Normal, 2)?;
     plan.interfaces = load.interfaces(device, broker.address());
     plan.items = load.items();
-    let mut cluster = Cluster::prepare(plan, &artifacts)?;
-    cluster.start_witness()?;
-    cluster.start("main")?;
-    cluster.wait_state("main", "active", READY_LIMIT)?;
-    cluster.start("backup")?;
-    cluster.wait_in_sync(READY_LIMIT)?;
+    let mut cluster = Cluster::start_pair(plan, &artifacts, READY_LIMIT)?;
     let mut rows = Vec::new();
     let mut is_fast = true;
     for before in Before::ALL {
