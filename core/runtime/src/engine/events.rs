@@ -119,8 +119,14 @@ impl Engine {
     }
 
     /// This node does not write: the one that does is told, if it understands that.
+    ///
+    /// It is told in the order of the stamps, so not before this node knows which of its events the journal that it
+    /// follows lacks: after a fork that shows with the copy.
     fn offer_events(&mut self, now: Moment) {
-        let Some(active) = self.followed() else { return };
+        let Some(active) = self.followed().filter(|active| self.replication.in_sync_with() == Some(*active))
+        else {
+            return;
+        };
         if self.replication.protocol_of(active) == PROTOCOL_MIN {
             return;
         }

@@ -25,6 +25,8 @@ impl Engine {
                     "{records} records after {common} up to {last} were written on this node only; kept in: {files}"
                 );
                 tracing::warn!(group = %self.group, text, "journal forked");
+                // What happened here may stand in these records only: nothing that follows comes before it.
+                self.shared.events.begin_copy(&self.group);
                 self.event(Severity::Warning, "journal", "TH-JOURNAL-003", &text);
                 self.replication.reported_lag = None;
                 self.replication.hearing = Hearing::Settles;

@@ -1,12 +1,14 @@
 //! Events over takeovers, copies, restarts and forks: the same on every node, each once.
 
+use std::time::Instant;
+
 use twinhub_contract::role;
 use twinhub_events::{Cursor, Filter, Following};
 use twinhub_model::{Event, NodeRank, Part, Record, Severity, Timestamp};
 use twinhub_replica::Message;
 use twinhub_wire::PROTOCOL_MIN;
 
-use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
+use super::bench::{Bench, PATIENCE, Spec, carry, carry_until, epoch, follow, pair};
 
 fn specs() -> [Spec; 1] {
     [Spec { standby: role::WARM, ..Spec::new("plc") }]
@@ -119,6 +121,50 @@ fn what_was_set_aside_after_a_fork_is_told_all_the_same_and_once() {
     assert!(names(&main).iter().any(|name| names(&backup).contains(name)));
 }
 
+/// Someone who reads along, with a cursor and a page at each turn.
+#[derive(Default)]
+struct Reader {
+    cursor: Cursor,
+    read: Vec<String>,
+}
+
+impl Reader {
+    fn read(&mut self, bench: &Bench) {
+        let from = Following { after: 0, cursor: std::mem::take(&mut self.cursor), limit: 100 };
+        let next = bench.engine.shared.events.following(&from, &Filter::default());
+        self.read.extend(next.rows.into_iter().map(|row| row.entry.event.text.to_string()));
+        self.cursor = next.cursor;
+    }
+}
+
+#[test]
+fn who_reads_along_gets_what_a_lone_node_told_before_what_it_tells_of_the_fork() {
+    let (mut main, mut backup) = pair(&specs());
+    tell(&main, "one");
+    carry_until(&mut main, &mut backup, "the event", |_, backup| told(backup).len() == 1);
+    tell(&main, "two");
+    main.turn();
+    main.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    backup.become_active(epoch(1, 2));
+    let mut reader = Reader::default();
+    reader.read(&backup);
+    // It tells of its return before it knows of the fork, and of the fork before it has the copy.
+    let mut main = main.restarted(&specs());
+    tell(&main, "back");
+    backup.connect(main.rank);
+    main.connect(backup.rank);
+    main.follow(backup.rank, epoch(1, 2));
+    let begun = Instant::now();
+    while is_pending(&main) || told(&backup).len() < 3 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", reader.read);
+        carry(&mut main, &mut backup);
+        reader.read(&backup);
+    }
+    let place = |text: &str| reader.read.iter().position(|read| read.contains(text));
+    let places = ["one", "two", "back", "were written on this node only"].map(place);
+    assert!(places.is_sorted() && places.iter().all(Option::is_some), "{places:?} {:?}", reader.read);
+}
+
 #[test]
 fn a_full_copy_brings_what_the_journal_has_forgotten_and_takes_nothing_away() {
     let mut main = Bench::new(0, &specs());
@@ -171,6 +217,10 @@ fn what_a_version_before_wrote_into_the_journal_is_kept_too_and_once() {
 #[test]
 fn another_node_speaks_only_for_itself_and_hostile_bytes_are_refused() {
     let (mut main, mut backup) = pair(&specs());
+    carry_until(&mut main, &mut backup, "what the backup had to tell before", |_, backup| {
+        backup.engine.shared.events.pending(&backup.engine.group, 1).is_empty()
+    });
+    backup.sent();
     tell(&backup, "two");
     backup.turn();
     let offered: Vec<Message> =
