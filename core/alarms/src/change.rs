@@ -195,4 +195,7 @@ pub struct Watched {
     /// Whether a node that acted has waited since then, so that its successor goes on.
     #[n(6)]
     pub is_kept: Option<bool>,
+    /// By how many nanoseconds these times are later than when the rule was raised: the clock was set since.
+    #[n(7)]
+    pub shift: Option<i64>,
 }

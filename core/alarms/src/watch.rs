@@ -86,6 +86,7 @@ impl Watch {
             value: if self.value.text_bytes() > TEXT_KEPT_MAX { Value::Null } else { self.value.clone() },
             quality: self.quality.0,
             is_kept: (self.kept == Some(self.standing())).then_some(true),
+            shift: (self.shift != 0).then_some(self.shift),
         })
     }
 
@@ -111,6 +112,7 @@ impl Watch {
         self.value.clone_from(&watched.value);
         self.quality = Quality(watched.quality);
         self.kept = (watched.is_kept == Some(true)).then(|| self.standing());
+        self.shift = watched.shift.unwrap_or(0);
     }
 }
 

@@ -183,10 +183,15 @@ impl Alarms {
         for number in 0..self.watches.len() {
             let was_kept = self.watches[number].kept == Some(self.watches[number].standing());
             self.watches[number].set_clock(shift);
-            // What was known before is to be known as it is dated now.
+            // What was known before is to be known as it is dated now; and how a raised one is dated, so that a successor
+            // neither ends it for that nor waits for a time that is over.
             if was_kept {
                 self.watches[number].kept = Some(self.watches[number].standing());
                 self.keep(number, out);
+            } else if self.watches[number].raised.is_some()
+                && let Some(watched) = self.watches[number].to_watched(&self.rules[number])
+            {
+                self.emit(Change::Watched(watched), out);
             }
             self.schedule(number, now);
         }
