@@ -11,7 +11,7 @@ use crate::entry::{Entry, EventId};
 
 /// What alarms tell takes at most this part of the room, so that it does not push everything else out.
 const ALARMS_PART: usize = 2;
-/// A stamp so far in the future comes from a clock that is wrong: this node's own do not follow it.
+/// A stamp so far in the future comes from a clock that is wrong: this node's own do not follow that of another node.
 const AHEAD_MAX_NS: i64 = 60_000_000_000;
 
 /// An event and what this node knows of it.
@@ -187,6 +187,12 @@ impl Book {
 
     /// Whether it is kept and was not.
     fn insert(&mut self, entry: Entry, number: u64, now: Timestamp) -> bool {
+        // What this node said itself is never said anew with an earlier stamp, whatever its clock was then: readers have
+        // that stamp.
+        let is_own = entry.id.node == self.me;
+        if is_own || entry.id.stamp.0 <= now.0.saturating_add(AHEAD_MAX_NS) {
+            self.last_stamp = self.last_stamp.max(entry.id.stamp);
+        }
         if self.events.contains_key(&entry.id) || self.is_old(&entry, now) {
             return false;
         }
@@ -199,9 +205,6 @@ impl Book {
             }
             self.subjects.insert(subject, entry.id.clone());
             self.alarms.insert(entry.id.clone());
-        }
-        if entry.id.stamp.0 <= now.0.saturating_add(AHEAD_MAX_NS) {
-            self.last_stamp = self.last_stamp.max(entry.id.stamp);
         }
         let is_free = number > 0 && number < u64::MAX / 2 && !self.arrivals.contains_key(&number);
         let number = if is_free { number } else { self.last_number + 1 };

@@ -59,6 +59,23 @@ fn a_name_is_never_given_twice_and_what_follows_has_the_later_stamp() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_and_is_put_right_gives_no_earlier_stamp_in_the_next_process_either() {
+    let hour = Timestamp(3_600_000_000_000);
+    let mut before = book(10);
+    let ahead = before.note("site", event("a"), "".into(), hour).unwrap();
+    for way in [Way::Log, Way::Stored, Way::Journal] {
+        let mut after = book(10);
+        after.take(ahead.clone(), way, Timestamp(5));
+        let next = after.note("site", event("b"), "".into(), Timestamp(5)).unwrap();
+        assert_eq!(next.entry.id.stamp.0, hour.0 + 1, "{way:?}");
+        // A reader that has the first gets the second.
+        let cursor = Cursor::parse(&ahead.entry.id.to_string()).unwrap();
+        let from = Following { cursor, limit: 9, ..Following::default() };
+        assert_eq!(after.following(&from, &Filter::default()).rows.len(), 1, "{way:?}");
+    }
+}
+
+#[test]
 fn the_oldest_are_forgotten_and_numbers_go_on() {
     let mut book = book(3);
     for stamp in 1..=5 {
