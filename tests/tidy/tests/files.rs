@@ -125,6 +125,71 @@ fn the_compatibility_matrix_is_up_to_date() {
     }
 }
 
+#[test]
+fn every_code_of_an_event_stands_in_the_list_of_events_and_no_other() {
+    let list = text("core/runtime/EVENTS.md").unwrap_or_default();
+    let listed = listed_codes(&list);
+    let mut told = BTreeSet::new();
+    let mut findings = Vec::new();
+    for (name, text) in rust_files() {
+        if !name.starts_with("core/runtime/src/") || name.contains("/tests") {
+            continue;
+        }
+        let code = text.split("\nmod tests {").next().unwrap_or_default();
+        for (number, line) in code.lines().enumerate() {
+            // What a refused order is called by is no event.
+            let is_refusal = line.contains("Error::") && line.contains("=> \"TH-");
+            for code in line.split('"').filter(|text| is_code(text) && !is_refusal) {
+                told.insert(code.to_owned());
+                if !listed.contains(code) {
+                    findings.push(format!("{name}:{}: {code} is not listed", number + 1));
+                }
+            }
+        }
+    }
+    assert!(told.len() > 40, "the codes are found where they are told: {told:?}");
+    findings.extend(listed.difference(&told).map(|code| format!("{code} is listed and never told")));
+    report("core/runtime/EVENTS.md", &findings);
+}
+
+/// `TH-ROLE-001`.
+fn is_code(text: &str) -> bool {
+    let number = text.strip_prefix("TH-").and_then(|rest| rest.split_once('-')).map(|(_, number)| number);
+    number.is_some_and(|number| number.len() == 3 && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The codes of the first column: `TH-A-001`, further ones of the same kind as `-002`, and `TH-A-001` to `-003`.
+fn listed_codes(list: &str) -> BTreeSet<String> {
+    let mut codes = BTreeSet::new();
+    for line in list.lines().filter(|line| line.starts_with("| `TH-")) {
+        let column = line.split('|').nth(1).unwrap_or_default();
+        let (mut kind, mut last) = ("", 0);
+        for (place, piece) in column.split('`').enumerate() {
+            let is_range = place % 2 == 0 && piece.trim() == "to";
+            if place % 2 == 0 && !is_range {
+                last = 0;
+                continue;
+            }
+            let Some((before, number)) = piece.rsplit_once('-').filter(|_| !is_range) else { continue };
+            if !before.is_empty() {
+                kind = before;
+            }
+            let number: u32 = number.parse().unwrap_or_default();
+            let first = if last == 0 { number } else { last };
+            codes.extend((first..=number).map(|number| format!("{kind}-{number:03}")));
+            last = number;
+        }
+    }
+    codes
+}
+
+#[test]
+fn a_list_of_codes_is_read_with_its_short_forms() {
+    let list = "| `TH-A-001`, `-003` | x |\n| `TH-B-001` to `-003` | x |\n| TH-C-001 | `TH-D-001` |\n";
+    let codes: Vec<String> = listed_codes(list).into_iter().collect();
+    assert_eq!(codes, ["TH-A-001", "TH-A-003", "TH-B-001", "TH-B-002", "TH-B-003"]);
+}
+
 /// Targets of Markdown links outside code that stay within the repository.
 fn links(text: &str) -> Vec<String> {
     let mut found = Vec::new();
