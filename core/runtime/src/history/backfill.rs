@@ -1,9 +1,10 @@
 //! Whom to ask for what the history lacks, and when. It decides; the follower carries it out.
 //!
-//! One question is under way at a time, live values come first, and the rate is limited. A node that lacks the same is
-//! asked again later, and when every node has said three times that it lacks it, it is lost.
+//! One question is under way at a time, live values come first, and the rate is limited. A node that lacks the same, has
+//! not read so far yet or does not answer is asked again later, and another one meanwhile. When every node has said three
+//! times that it lacks it, it is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use twinhub_history::{Gap, Range};
@@ -15,9 +16,10 @@ use super::lines::Question;
 const PORTION_BYTES: u32 = 128 * 1024;
 /// A node that does not answer for so long is not asked again soon.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// When nobody has what is missing, or nobody answers.
+/// A node that lacks what is missing, or does not answer, is asked again after this time.
 const ROUND_AFTER: Duration = Duration::from_secs(10);
-/// A node that reads on in its journal soon has what was asked: it looks there ten times a second.
+/// A node that reads on in its journal soon has what was asked: it looks there ten times a second. Twice as long each time
+/// that it comes no further.
 const BEHIND_AFTER: Duration = Duration::from_millis(500);
 /// So often every node must have said that it lacks the same.
 const ROUNDS: u32 = 3;
@@ -53,10 +55,18 @@ struct Asked {
 
 #[derive(Debug, Default)]
 struct Known {
-    /// Nodes that were asked in this round.
-    asked: BTreeSet<NodeRank>,
-    /// How often a node said that it lacks it, too.
-    lacks: BTreeMap<NodeRank, u32>,
+    said: BTreeMap<NodeRank, Said>,
+}
+
+/// What a node said of a gap.
+#[derive(Debug, Default)]
+struct Said {
+    /// It is asked again then.
+    not_before: Moment,
+    /// How often it said that it lacks it, too.
+    lacks: u32,
+    /// How often in a row it had not read so far, and no further than before.
+    stays_behind: u32,
 }
 
 /// How a copy comes on.
@@ -118,7 +128,7 @@ impl Backfill {
             gaps.iter().any(|gap| gap.group == *group && gap.through == *through)
         });
         if let Some(asked) = self.asked.take_if(|asked| now >= asked.until || !peers.contains(&asked.peer)) {
-            self.said(&asked.gap).asked.insert(asked.peer);
+            self.refused(now, asked.peer, &asked.gap);
         }
         if let Some(asked) = &self.asked {
             return Step::Wait(asked.until);
@@ -131,23 +141,21 @@ impl Backfill {
             return Step::Wait(self.not_before);
         }
         // The newest first: it is looked at most.
+        let mut until = if peers.is_empty() { now + ROUND_AFTER } else { Moment::NEVER };
         for gap in gaps.iter().rev() {
-            let known = self.said(gap);
-            let lack = |node: &NodeRank| known.lacks.get(node).copied().unwrap_or(0);
-            if others.iter().all(|node| lack(node) >= ROUNDS) {
+            let known = self.known.get(&key_of(gap));
+            let said = |node: &NodeRank| known.and_then(|known| known.said.get(node));
+            if others.iter().all(|node| said(node).is_some_and(|said| said.lacks >= ROUNDS)) {
                 return Step::GiveUp(gap.clone());
             }
-            let peer = peers.iter().find(|peer| !known.asked.contains(*peer)).copied();
-            if let Some(peer) = peer {
-                return self.ask(now, peer, gap);
+            let not_before = |peer: &NodeRank| said(peer).map_or(Moment::ZERO, |said| said.not_before);
+            if let Some(peer) = peers.iter().find(|peer| not_before(peer) <= now) {
+                return self.ask(now, *peer, gap);
             }
-        }
-        for known in self.known.values_mut() {
-            known.asked.clear();
+            until = peers.iter().map(not_before).fold(until, Moment::min);
         }
         self.progress = None;
-        self.not_before = now + ROUND_AFTER;
-        Step::Wait(self.not_before)
+        Step::Wait(until)
     }
 
     fn ask(&mut self, now: Moment, peer: NodeRank, gap: &Gap) -> Step {
@@ -159,8 +167,8 @@ impl Backfill {
         Step::Ask(question, gap.clone())
     }
 
-    fn said(&mut self, gap: &Gap) -> &mut Known {
-        self.known.entry((gap.group.clone(), gap.through)).or_default()
+    fn said(&mut self, gap: &Gap, peer: NodeRank) -> &mut Said {
+        self.known.entry(key_of(gap)).or_default().said.entry(peer).or_default()
     }
 
     /// The question that an answer is to, if it is not too late.
@@ -169,8 +177,8 @@ impl Backfill {
     }
 
     /// The node that was asked has none now, or what it said makes no sense.
-    pub(super) fn refused(&mut self, peer: NodeRank, gap: &Gap) {
-        self.said(gap).asked.insert(peer);
+    pub(super) fn refused(&mut self, now: Moment, peer: NodeRank, gap: &Gap) {
+        self.said(gap, peer).not_before = now + ROUND_AFTER;
     }
 
     /// A portion came, and is in memory.
@@ -215,19 +223,23 @@ impl Backfill {
         is_behind: bool,
         gap: &Gap,
     ) {
-        if rest.is_empty() {
-            return;
-        }
-        if is_behind {
-            self.not_before = now + BEHIND_AFTER;
-            return;
-        }
-        for (_, through) in rest {
-            let known = self.known.entry((gap.group.clone(), (*through).min(gap.through))).or_default();
-            known.asked.insert(peer);
-            *known.lacks.entry(peer).or_default() += 1;
+        for (after, through) in rest {
+            let part = Gap { through: (*through).min(gap.through), ..gap.clone() };
+            let said = self.said(&part, peer);
+            if is_behind {
+                said.stays_behind = if *after > gap.after { 0 } else { said.stays_behind + 1 };
+                let wait = BEHIND_AFTER.saturating_mul(1 << said.stays_behind.saturating_sub(1).min(16));
+                said.not_before = now + wait.min(ROUND_AFTER);
+            } else {
+                said.lacks += 1;
+                said.not_before = now + ROUND_AFTER;
+            }
         }
     }
+}
+
+fn key_of(gap: &Gap) -> (String, Position) {
+    (gap.group.clone(), gap.through)
 }
 
 #[cfg(test)]
@@ -317,5 +329,26 @@ mod tests {
         backfill.ended(now, peer, &[(at(5), at(10))], true, &gap);
         assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), None);
         assert_eq!(asks(&backfill.next(now + BEHIND_AFTER, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
+    }
+
+    #[test]
+    fn a_node_that_stays_behind_keeps_nobody_from_asking_another() {
+        let mut backfill = Backfill::new(1 << 30);
+        let gaps = [gap(0, 10), gap(50, 90)];
+        let both = [MAIN, SPARE];
+        let mut now = Moment::ZERO + Duration::from_secs(1);
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            for expected in [(MAIN, at(90)), (SPARE, at(90)), (MAIN, at(10)), (SPARE, at(10))] {
+                assert_eq!(asks(&backfill.next(now, &gaps, &both, &both)), Some(expected));
+                let (peer, gap) = backfill.take_asked().unwrap();
+                backfill.ended(now, peer, &[(gap.after, gap.through)], true, &gap);
+            }
+            let Step::Wait(until) = backfill.next(now, &gaps, &both, &both) else { panic!("all were asked") };
+            waits.push(until.since(now));
+            now = until;
+        }
+        assert_eq!(waits.first(), Some(&BEHIND_AFTER));
+        assert_eq!(waits.last(), Some(&ROUND_AFTER));
     }
 }

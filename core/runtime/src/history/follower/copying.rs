@@ -28,7 +28,7 @@ impl Follower {
                         text,
                         "a node gives no values of the past"
                     );
-                    self.backfill.refused(peer, &gap);
+                    self.backfill.refused(now, peer, &gap);
                 }
             }
         }
@@ -51,7 +51,7 @@ impl Follower {
                 let peer = question.peer;
                 if !self.lines.ask(question) {
                     self.backfill.take_asked();
-                    self.backfill.refused(peer, &gap);
+                    self.backfill.refused(now, peer, &gap);
                 }
                 LOOK
             }
@@ -90,7 +90,7 @@ impl Follower {
         {
             let peer_name = self.shared.name_of(peer);
             tracing::warn!(peer = peer_name, error, "values from another node's history are not taken");
-            self.backfill.refused(peer, gap);
+            self.backfill.refused(now, peer, gap);
             return;
         }
         let mut count = 0;
