@@ -58,6 +58,13 @@ pub struct Lack {
     pub is_behind: bool,
 }
 
+impl Lack {
+    /// Whether it lacks all records of a range.
+    pub fn covers(&self, after: Position, through: Position) -> bool {
+        gap::joined(self.ranges.clone()).iter().any(|range| range.0 <= after && range.1 >= through)
+    }
+}
+
 impl Reader {
     /// What this store cannot give of a range.
     pub fn lack(&self, range: &Range) -> Lack {
@@ -69,7 +76,8 @@ impl Reader {
         Lack { ranges, is_behind: cursor > Position::START && cursor < range.through }
     }
 
-    /// Rows of a range behind `from`, about `bytes` of them, of items that are `wanted`.
+    /// Rows of a range behind `from`, about `bytes` of them, of items that are `wanted`, and what this store lacked
+    /// before it looked for them: what it takes in meanwhile may come too late for items that are behind.
     ///
     /// # Errors
     /// [`HistoryError::Io`] if a file cannot be read. What is damaged in one is left out, and reported.
@@ -79,7 +87,8 @@ impl Reader {
         from: Option<&Place>,
         wanted: &dyn Fn(&str) -> bool,
         bytes: usize,
-    ) -> Result<Portion, HistoryError> {
+    ) -> Result<(Portion, Lack), HistoryError> {
+        let lack = self.lack(range);
         let (files, memory) = self.shared.all();
         let files: Vec<Arc<BlockFile>> = files
             .iter()
@@ -96,7 +105,7 @@ impl Reader {
             portion: Portion::default(),
         };
         making.run(from, wanted)?;
-        Ok(making.portion)
+        Ok((making.portion, lack))
     }
 }
 

@@ -20,6 +20,21 @@ pub struct Gap {
     pub through: Position,
     /// How far a copy of it has come.
     pub copied: Option<Place>,
+    /// What the nodes lacked that this copy is from: it is missing still when the copy has come to its end.
+    pub lacking: Vec<(Position, Position)>,
+}
+
+/// How far a gap is filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filled {
+    /// The records up to here were taken.
+    Through(Position),
+    /// A copy has come up to this place, from a node that lacks what is between these positions.
+    Copied(Place, Vec<(Position, Position)>),
+    /// A copy has come to its end: nothing is missing any more but what is between these positions.
+    CopiedBut(Vec<(Position, Position)>),
+    /// The journal has all but what is between these positions; a copy goes on where it is.
+    ReadBut(Vec<(Position, Position)>),
 }
 
 /// A place in the order in which a history is copied: by the hash of the item, its key, and then by time.
@@ -45,15 +60,30 @@ impl Gap {
         put_position(out, self.after);
         put_position(out, self.through);
         put_place(out, self.copied.as_ref());
+        put_u64(out, self.lacking.len() as u64);
+        for (after, through) in &self.lacking {
+            put_position(out, *after);
+            put_position(out, *through);
+        }
     }
 
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Gap, Broken> {
-        Ok(Gap {
+        let mut gap = Gap {
             group: reader.text(WHAT)?.to_owned(),
             after: read_position(reader)?,
             through: read_position(reader)?,
             copied: read_place(reader)?,
-        })
+            lacking: Vec::new(),
+        };
+        for _ in 0..reader.u64(WHAT)? {
+            gap.lacking.push((read_position(reader)?, read_position(reader)?));
+        }
+        Ok(gap)
+    }
+
+    /// What is missing still when the last part of a copy comes from a node that lacks `lack`.
+    pub fn rest(&self, lack: &[(Position, Position)]) -> Vec<(Position, Position)> {
+        joined(inside(self.lacking.iter().chain(lack).copied(), self.after, self.through))
     }
 }
 
@@ -62,13 +92,15 @@ pub(crate) fn add(gaps: &mut Vec<Gap>, group: &str, after: Position, through: Po
     if through <= after {
         return;
     }
-    let mut new = Gap { group: group.to_owned(), after, through, copied: None };
+    let mut new = Gap { group: group.to_owned(), after, through, copied: None, lacking: Vec::new() };
     gaps.retain(|known| {
         let is_apart = known.group != group || known.through < new.after || known.after > new.through;
         if !is_apart {
             // A copy that came a part of the way knows nothing of what is added.
             let is_inside = new.after >= known.after && new.through <= known.through;
-            new.copied = if is_inside { known.copied.clone() } else { None };
+            let (copied, lacking) =
+                if is_inside { (known.copied.clone(), known.lacking.clone()) } else { Default::default() };
+            (new.copied, new.lacking) = (copied, lacking);
             (new.after, new.through) = (new.after.min(known.after), new.through.max(known.through));
         }
         is_apart
@@ -78,8 +110,57 @@ pub(crate) fn add(gaps: &mut Vec<Gap>, group: &str, after: Position, through: Po
     while gaps.len() > GAPS_MAX {
         let Some(at) = (1..gaps.len()).find(|at| gaps[*at].group == gaps[*at - 1].group) else { return };
         let later = gaps.remove(at);
-        gaps[at - 1] = Gap { through: later.through, copied: None, ..gaps[at - 1].clone() };
+        let earlier = &mut gaps[at - 1];
+        (earlier.through, earlier.copied, earlier.lacking) = (later.through, None, Vec::new());
     }
+}
+
+/// Takes what was found of a gap; nothing happens if it is not known.
+pub(crate) fn fill(gaps: &mut Vec<Gap>, group: &str, through: Position, filled: Filled) {
+    let Some(at) = gaps.iter().position(|gap| gap.group == group && gap.through == through) else { return };
+    match filled {
+        Filled::Through(position) if position < through => gaps[at].after = gaps[at].after.max(position),
+        Filled::Through(_) => {
+            gaps.remove(at);
+        }
+        Filled::Copied(place, lack) => {
+            gaps[at].lacking = gaps[at].rest(&lack);
+            gaps[at].copied = Some(place);
+        }
+        Filled::CopiedBut(rest) => {
+            let gap = gaps.remove(at);
+            for (after, through) in inside(rest, gap.after, gap.through) {
+                add(gaps, group, after, through);
+            }
+        }
+        Filled::ReadBut(rest) => {
+            let gap = gaps.remove(at);
+            for (after, through) in joined(inside(rest, gap.after, gap.through)) {
+                add(gaps, group, after, through);
+                let is_new =
+                    |new: &&mut Gap| new.group == group && (new.after, new.through) == (after, through);
+                if let Some(new) = gaps.iter_mut().find(is_new) {
+                    new.copied.clone_from(&gap.copied);
+                    new.lacking = inside(gap.lacking.iter().copied(), after, through);
+                }
+            }
+        }
+    }
+}
+
+/// Ranges in order, with those that touch as one; beyond [`GAPS_MAX`] neighbors become one.
+pub(crate) fn joined(mut ranges: Vec<(Position, Position)>) -> Vec<(Position, Position)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(Position, Position)> = Vec::new();
+    for (after, through) in ranges {
+        match joined.len() {
+            count if count > 0 && (joined[count - 1].1 >= after || count >= GAPS_MAX) => {
+                joined[count - 1].1 = joined[count - 1].1.max(through);
+            }
+            _ => joined.push((after, through)),
+        }
+    }
+    joined
 }
 
 /// The part of some ranges that is inside another.
@@ -170,12 +251,13 @@ mod tests {
     fn what_was_copied_of_a_gap_holds_while_it_does_not_grow() {
         let row = RowId::at(Timestamp(7));
         let copied = Some(Place { item: "plc/a".to_owned(), row });
-        let whole = Gap { group: "site".to_owned(), after: at(1, 0), through: at(1, 9), copied };
+        let lacking = vec![(at(1, 2), at(1, 4)), (at(1, 7), at(1, 9))];
+        let whole = Gap { group: "site".to_owned(), after: at(1, 0), through: at(1, 9), copied, lacking };
         let mut gaps = vec![whole.clone()];
         add(&mut gaps, "site", at(1, 3), at(1, 4));
         assert_eq!(gaps.first(), Some(&whole));
         add(&mut gaps, "site", at(1, 9), at(1, 12));
-        assert_eq!(gaps[0].copied, None);
+        assert_eq!((&gaps[0].copied, gaps[0].lacking.len()), (&None, 0));
         let mut bytes = Vec::new();
         whole.put(&mut bytes);
         assert_eq!(Gap::read(&mut Reader::new(&bytes)).unwrap(), whole);

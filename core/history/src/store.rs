@@ -14,7 +14,7 @@ use twinhub_store::{Disk, Medium};
 use crate::compact::{Compaction, Done};
 use crate::error::io_error;
 use crate::file::{BlockFile, DAMAGED, FileWriter, Head, aside, hash_of, sync_dir};
-use crate::gap::{self, Gap, Place};
+use crate::gap::{self, Filled, Gap};
 use crate::merge::put_in_order;
 use crate::pending::Pending;
 use crate::{HistoryError, Reader, Row};
@@ -102,17 +102,6 @@ pub(crate) struct Frozen {
     cursors: BTreeMap<String, Position>,
     gaps: Vec<Gap>,
     lows: BTreeMap<String, Position>,
-}
-
-/// How far a gap is filled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Filled {
-    /// The records up to here were taken.
-    Through(Position),
-    /// A copy has come up to this place.
-    Copied(Place),
-    /// Nothing is missing any more but what is between these positions, of which a copy has come so far.
-    But(Vec<(Position, Position)>, Option<Place>),
 }
 
 /// Something that is not what was written.
@@ -294,30 +283,7 @@ impl Store {
         filled: Filled,
     ) {
         let mut state = self.push(group, rows);
-        let gaps = &mut state.gaps;
-        let Some(at) = gaps.iter().position(|gap| gap.group == group && gap.through == through) else {
-            return;
-        };
-        match filled {
-            Filled::Through(position) if position < through => {
-                gaps[at].after = gaps[at].after.max(position);
-            }
-            Filled::Through(_) => {
-                gaps.remove(at);
-            }
-            Filled::Copied(place) => gaps[at].copied = Some(place),
-            Filled::But(rest, copied) => {
-                let gap = gaps.remove(at);
-                for (after, through) in gap::inside(rest, gap.after, gap.through) {
-                    gap::add(gaps, group, after, through);
-                    if let Some(new) =
-                        gaps.iter_mut().find(|gap| gap.group == group && gap.through == through)
-                    {
-                        new.copied.clone_from(&copied);
-                    }
-                }
-            }
-        }
+        gap::fill(&mut state.gaps, group, through, filled);
     }
 
     /// Forgets how far a group's journal was taken: it is followed no more, and nothing of it is missing.

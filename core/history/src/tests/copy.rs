@@ -1,5 +1,6 @@
 //! One store fills its gap from another, whatever happens on the way.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -43,30 +44,35 @@ fn filled(dir: &Path, records: u64, every: u64) -> Store {
     store
 }
 
+/// Asks for a part of the first gap; returns whether there was one.
+fn ask(from: &Store, store: &mut Store, bytes: usize, wanted: &dyn Fn(&str) -> bool) -> bool {
+    let Some(gap) = store.gaps().first().cloned() else { return false };
+    let range = Range { group: gap.group.clone(), after: gap.after, through: gap.through };
+    let (portion, lack) = from.reader().portion(&range, gap.copied.as_ref(), wanted, bytes).unwrap();
+    let answer = Exchange::Answer { number: 7, portion, lack };
+    let Ok(Exchange::Answer { portion, lack, .. }) = Exchange::decode(&answer.encode()) else {
+        panic!("an answer comes back");
+    };
+    read_blocks(&portion.blocks, &mut |key, rows| {
+        let slot = store.slot(key);
+        let rows: Vec<_> = rows.into_iter().map(|row| (slot, row)).collect();
+        store.fill(&gap.group, gap.through, rows, Filled::Through(gap.after));
+    })
+    .unwrap();
+    let filled = match portion.next {
+        Some(place) => Filled::Copied(place, lack.ranges),
+        None => Filled::CopiedBut(gap.rest(&lack.ranges)),
+    };
+    store.fill(&gap.group, gap.through, [], filled);
+    true
+}
+
 /// Asks until the end; opens the asking store anew after each portion if `crashes`, sealed or not.
 fn fetch(from: &Store, dir: &Path, bytes: usize, crashes: bool) -> (Store, usize) {
     let (mut store, mut portions) = (open(dir), 0);
-    while let Some(gap) = store.gaps().first().cloned() {
+    while ask(from, &mut store, bytes, &|_| true) {
         portions += 1;
         assert!(portions < 10_000);
-        let range = Range { group: gap.group.clone(), after: gap.after, through: gap.through };
-        let portion = from.reader().portion(&range, gap.copied.as_ref(), &|_| true, bytes).unwrap();
-        let lack = from.reader().lack(&range);
-        let answer = Exchange::Answer { number: 7, portion, lack };
-        let Ok(Exchange::Answer { portion, lack, .. }) = Exchange::decode(&answer.encode()) else {
-            panic!("an answer comes back");
-        };
-        read_blocks(&portion.blocks, &mut |key, rows| {
-            let slot = store.slot(key);
-            let rows: Vec<_> = rows.into_iter().map(|row| (slot, row)).collect();
-            store.fill(&gap.group, gap.through, rows, Filled::Through(gap.after));
-        })
-        .unwrap();
-        let filled = match portion.next {
-            Some(place) => Filled::Copied(place),
-            None => Filled::But(lack.ranges, None),
-        };
-        store.fill(&gap.group, gap.through, [], filled);
         if crashes {
             if portions % 3 != 0 {
                 store.seal().unwrap();
@@ -108,11 +114,89 @@ fn what_a_store_lacks_comes_from_another_one_also_over_crashes() {
     }
 }
 
+/// A store that has nothing of the first records.
+fn new(dir: &Path, lacks: u64) -> Store {
+    let mut store = open(dir);
+    store.skip("site", Position::START, at(lacks));
+    store
+}
+
+fn takes(store: &mut Store, records: std::ops::RangeInclusive<u64>) {
+    let slots = ITEMS.map(|item| store.slot(item));
+    for record in records {
+        store.append("site", at(record), slots.map(|slot| (slot, plain(record))));
+    }
+}
+
+fn is_whole(store: &Store, records: u64) -> bool {
+    let expected: Vec<Row> = (1..=records).map(plain).collect();
+    ITEMS.iter().all(|item| same(&all(store, item), &expected))
+}
+
+/// The giver is behind when the copy begins, and has everything when its last portion is asked.
+#[test]
+fn what_a_store_reads_during_a_copy_is_missing_for_the_items_before() {
+    for crashes in [false, true] {
+        let (from_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut from = filled(from_dir.path(), 100, 30);
+        let mut store = new(dir.path(), 200);
+        assert!(ask(&from, &mut store, 1, &|_| true));
+        takes(&mut from, 101..=200);
+        if crashes {
+            store.seal().unwrap();
+            drop(store);
+            store = open(dir.path());
+        }
+        while store.gaps().first().is_some_and(|gap| gap.after == Position::START) {
+            assert!(ask(&from, &mut store, 1 << 20, &|_| true));
+        }
+        assert_eq!(store.gaps().first().map(|gap| (gap.after, gap.through)), Some((at(100), at(200))));
+        while ask(&from, &mut store, 1 << 20, &|_| true) {}
+        assert!(is_whole(&store, 200), "crashes: {crashes}");
+    }
+}
+
+#[test]
+fn what_a_store_reads_during_one_portion_is_missing_for_the_items_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, looked_at) = (RefCell::new(filled(dir.path(), 100, 30)), Cell::new(0));
+    let reader = from.borrow().reader();
+    let wanted = |_: &str| {
+        looked_at.set(looked_at.get() + 1);
+        if looked_at.get() == 3 {
+            takes(&mut from.borrow_mut(), 101..=200);
+        }
+        true
+    };
+    let (portion, lack) = reader.portion(&range(0, 200), None, &wanted, 1 << 20).unwrap();
+    assert_eq!((portion.next, lack.ranges), (None, vec![(at(100), at(200))]));
+}
+
+/// One node lacks a part in its half, another one nothing in the other half.
+#[test]
+fn what_one_node_lacked_is_missing_when_another_one_gives_the_end() {
+    let (one_dir, two_dir, dir) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut one = open(one_dir.path());
+    takes(&mut one, 1..=40);
+    one.skip("site", at(40), at(60));
+    takes(&mut one, 61..=100);
+    let two = filled(two_dir.path(), 100, 30);
+    let mut store = new(dir.path(), 100);
+    assert!(ask(&one, &mut store, 1, &|_| true));
+    while store.gaps().first().is_some_and(|gap| gap.after == Position::START) {
+        assert!(ask(&two, &mut store, 1 << 20, &|_| true));
+    }
+    assert_eq!(store.gaps().first().map(|gap| (gap.after, gap.through)), Some((at(40), at(60))));
+    while ask(&two, &mut store, 1 << 20, &|_| true) {}
+    assert!(is_whole(&store, 100));
+}
+
 #[test]
 fn only_rows_of_the_range_and_of_wanted_items_are_given() {
     let dir = tempfile::tempdir().unwrap();
     let store = filled(dir.path(), 100, 10);
-    let portion = store.reader().portion(&range(20, 25), None, &|key| key != "gone/x", 1 << 20).unwrap();
+    let (portion, _) = store.reader().portion(&range(20, 25), None, &|key| key != "gone/x", 1 << 20).unwrap();
     assert_eq!((portion.next, portion.done_permille), (None, 1000));
     let mut found = BTreeSet::new();
     let count = read_blocks(&portion.blocks, &mut |key, rows| {
@@ -152,7 +236,7 @@ fn long_texts_go_in_portions_that_fit_a_frame() {
     let reader = whole.reader();
     let (mut from, mut rows) = (None, 0);
     loop {
-        let portion = reader.portion(&range(0, 40), from.as_ref(), &|_| true, 64 * 1024).unwrap();
+        let (portion, _) = reader.portion(&range(0, 40), from.as_ref(), &|_| true, 64 * 1024).unwrap();
         assert!(portion.blocks.len() <= 1000 * 1024);
         rows += read_blocks(&portion.blocks, &mut |_, _| {}).unwrap();
         let Some(next) = portion.next else { break };
@@ -227,7 +311,7 @@ proptest! {
         let everything = Position::new(Epoch(u64::MAX), u64::MAX);
         store.append("site", everything, rows.into_iter().map(|row| (slot, row)));
         let range = Range { group: "site".to_owned(), after: Position::START, through: everything };
-        let mut blocks = store.reader().portion(&range, None, &|_| true, 1 << 20).unwrap().blocks;
+        let mut blocks = store.reader().portion(&range, None, &|_| true, 1 << 20).unwrap().0.blocks;
         prop_assert!(!blocks.is_empty());
         let at = at.index(blocks.len());
         if cut { blocks.truncate(at) } else { blocks[at] ^= mask }
@@ -244,7 +328,7 @@ fn a_portion_that_claims_too_many_rows_is_refused() {
     let slot = store.slot("plc/a");
     let equal = |place: u32| Row { place, value: Value::Null, ..plain(1) };
     store.append("site", at(1), (0..4096).map(|place| (slot, equal(place))));
-    let block = store.reader().portion(&range(0, 1), None, &|_| true, 1 << 20).unwrap().blocks;
+    let block = store.reader().portion(&range(0, 1), None, &|_| true, 1 << 20).unwrap().0.blocks;
     let many: Vec<u8> = block.iter().copied().cycle().take(block.len() * 1000).collect();
     let mut rows = 0;
     assert!(read_blocks(&many, &mut |_, some| rows += some.len()).is_err());

@@ -58,7 +58,7 @@ fn a_gap_outlives_a_crash_and_ends_when_it_is_filled() {
     for _ in 0..2 {
         store.fill("site", at(50), (11..51).map(|second| (slot, plain(second))), Filled::Through(at(10)));
     }
-    store.fill("site", at(50), [], Filled::But(Vec::new(), None));
+    store.fill("site", at(50), [], Filled::CopiedBut(Vec::new()));
     assert!(store.seal().unwrap());
     assert!(!store.seal().unwrap(), "nothing is left to be written");
     drop(store);
@@ -73,14 +73,20 @@ fn what_nobody_has_of_a_gap_stays_one() {
     let mut store = open(dir.path());
     store.skip("site", at(0), at(100));
     let place = Place { item: "plc/a".to_owned(), row: RowId::at(Timestamp(7)) };
-    store.fill("site", at(100), [], Filled::Copied(place.clone()));
+    store.fill("site", at(100), [], Filled::Copied(place.clone(), Vec::new()));
     store.seal().unwrap();
     drop(store);
     let mut store = open(dir.path());
-    let whole = Gap { group: "site".to_owned(), after: at(0), through: at(100), copied: Some(place) };
+    let whole = Gap {
+        group: "site".to_owned(),
+        after: at(0),
+        through: at(100),
+        copied: Some(place),
+        lacking: Vec::new(),
+    };
     assert_eq!(store.gaps(), [whole]);
     let rest = vec![(at(90), at(200)), (Position::START, at(20)), (at(30), at(30))];
-    store.fill("site", at(100), [], Filled::But(rest, None));
+    store.fill("site", at(100), [], Filled::CopiedBut(rest));
     assert_eq!(ranges(&store), [(at(0), at(20)), (at(90), at(100))]);
     assert!(store.gaps().iter().all(|gap| gap.copied.is_none()));
     store.fill("site", at(77), [], Filled::Through(at(77)));

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use twinhub_history::{Gap, Range};
+use twinhub_history::{Gap, Lack, Range};
 use twinhub_model::{Moment, NodeRank, Position};
 
 use super::lines::Question;
@@ -214,23 +214,24 @@ impl Backfill {
         self.not_before = now + Duration::from_micros(pause);
     }
 
-    /// The last portion came. The node lacks some of it, too, or has not read so far yet.
+    /// The last portion came. There is a rest: the node lacks some of it, too, has not read so far yet, or had not when
+    /// earlier portions came.
     pub(super) fn ended(
         &mut self,
         now: Moment,
         peer: NodeRank,
         rest: &[(Position, Position)],
-        is_behind: bool,
+        lack: &Lack,
         gap: &Gap,
     ) {
         for (after, through) in rest {
             let part = Gap { through: (*through).min(gap.through), ..gap.clone() };
             let said = self.said(&part, peer);
-            if is_behind {
+            if lack.is_behind {
                 said.stays_behind = if *after > gap.after { 0 } else { said.stays_behind + 1 };
                 let wait = BEHIND_AFTER.saturating_mul(1 << said.stays_behind.saturating_sub(1).min(16));
                 said.not_before = now + wait.min(ROUND_AFTER);
-            } else {
+            } else if lack.covers(*after, part.through) {
                 said.lacks += 1;
                 said.not_before = now + ROUND_AFTER;
             }
@@ -253,7 +254,17 @@ mod tests {
     }
 
     fn gap(after: u64, through: u64) -> Gap {
-        Gap { group: "site".into(), after: at(after), through: at(through), copied: None }
+        Gap {
+            group: "site".into(),
+            after: at(after),
+            through: at(through),
+            copied: None,
+            lacking: Vec::new(),
+        }
+    }
+
+    fn lack(after: u64, through: u64, is_behind: bool) -> Lack {
+        Lack { ranges: vec![(at(after), at(through))], is_behind }
     }
 
     const MAIN: NodeRank = NodeRank(0);
@@ -307,7 +318,7 @@ mod tests {
         for _ in 0..ROUNDS {
             while let Some((peer, _)) = asks(&backfill.next(now, &gaps, &[MAIN, SPARE], &[MAIN, SPARE])) {
                 let (_, gap) = backfill.take_asked().unwrap();
-                backfill.ended(now, peer, &[(at(0), at(10))], false, &gap);
+                backfill.ended(now, peer, &[(at(0), at(10))], &lack(0, 10, false), &gap);
             }
             now = now + ROUND_AFTER;
         }
@@ -326,7 +337,7 @@ mod tests {
         let (gaps, now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
         backfill.next(now, &gaps, &[MAIN], &[MAIN]);
         let (peer, gap) = backfill.take_asked().unwrap();
-        backfill.ended(now, peer, &[(at(5), at(10))], true, &gap);
+        backfill.ended(now, peer, &[(at(5), at(10))], &lack(5, 10, true), &gap);
         assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), None);
         assert_eq!(asks(&backfill.next(now + BEHIND_AFTER, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
     }
@@ -342,7 +353,8 @@ mod tests {
             for expected in [(MAIN, at(90)), (SPARE, at(90)), (MAIN, at(10)), (SPARE, at(10))] {
                 assert_eq!(asks(&backfill.next(now, &gaps, &both, &both)), Some(expected));
                 let (peer, gap) = backfill.take_asked().unwrap();
-                backfill.ended(now, peer, &[(gap.after, gap.through)], true, &gap);
+                let lack = Lack { ranges: vec![(gap.after, gap.through)], is_behind: true };
+                backfill.ended(now, peer, &lack.ranges, &lack, &gap);
             }
             let Step::Wait(until) = backfill.next(now, &gaps, &both, &both) else { panic!("all were asked") };
             waits.push(until.since(now));
@@ -350,5 +362,15 @@ mod tests {
         }
         assert_eq!(waits.first(), Some(&BEHIND_AFTER));
         assert_eq!(waits.last(), Some(&ROUND_AFTER));
+    }
+
+    #[test]
+    fn a_node_that_has_by_now_what_earlier_portions_lacked_is_asked_again_at_once() {
+        let mut backfill = Backfill::new(1 << 30);
+        let (gaps, now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
+        backfill.next(now, &gaps, &[MAIN], &[MAIN]);
+        let (peer, gap) = backfill.take_asked().unwrap();
+        backfill.ended(now, peer, &[(at(5), at(10))], &Lack::default(), &gap);
+        assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
     }
 }

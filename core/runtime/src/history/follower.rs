@@ -282,7 +282,7 @@ impl Follower {
         }
         missing.push((at, gap.through));
         self.shelf.status().taken += values as u64;
-        self.store.fill(&gap.group, gap.through, [], Filled::But(missing, gap.copied.clone()));
+        self.store.fill(&gap.group, gap.through, [], Filled::ReadBut(missing));
         if values > 0 {
             let text = format!(
                 "{values} values of group {} behind {} are in the history again: the journal was mended",

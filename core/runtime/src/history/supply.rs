@@ -42,11 +42,11 @@ fn answer(reader: Option<&Reader>, question: &Question, shared: &Shared) -> Resu
         known.is_none_or(|known| known.group == range.group)
     };
     let bytes = (*bytes).min(PORTION_BYTES_MAX) as usize;
-    let portion = reader.portion(range, from.as_ref(), &is_wanted, bytes).map_err(|error| {
+    let (portion, lack) = reader.portion(range, from.as_ref(), &is_wanted, bytes).map_err(|error| {
         tracing::warn!(%error, peer = name(shared, question.peer), "the history cannot be read for another node");
         error.to_string()
     })?;
-    Ok(Exchange::Answer { number: *number, portion, lack: reader.lack(range) })
+    Ok(Exchange::Answer { number: *number, portion, lack })
 }
 
 fn name(shared: &Shared, peer: NodeRank) -> String {

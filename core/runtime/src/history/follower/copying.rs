@@ -108,17 +108,22 @@ impl Follower {
         }
         self.backfill.took(now, peer, gap, portion.blocks.len(), count, portion.done_permille);
         match &portion.next {
-            Some(next) => self.store.fill(&gap.group, gap.through, [], Filled::Copied(next.clone())),
-            None => self.end_copy(now, peer, gap, lack),
+            Some(next) => {
+                let copied = Filled::Copied(next.clone(), lack.ranges);
+                self.store.fill(&gap.group, gap.through, [], copied);
+            }
+            None => self.end_copy(now, peer, gap, &lack),
         }
     }
 
-    fn end_copy(&mut self, now: Moment, peer: NodeRank, gap: &Gap, lack: Lack) {
-        self.backfill.ended(now, peer, &lack.ranges, lack.is_behind, gap);
+    fn end_copy(&mut self, now: Moment, peer: NodeRank, gap: &Gap, lack: &Lack) {
+        // What earlier portions lacked is missing, though it may be there by now.
+        let rest = gap.rest(&lack.ranges);
+        self.backfill.ended(now, peer, &rest, lack, gap);
         let from = self.shared.name_of(peer);
         let values = self.backfill.progress().map_or(0, |progress| progress.rows);
-        let is_whole = lack.ranges.is_empty();
-        self.store.fill(&gap.group, gap.through, [], Filled::But(lack.ranges, None));
+        let is_whole = rest.is_empty();
+        self.store.fill(&gap.group, gap.through, [], Filled::CopiedBut(rest));
         if values > 0 || is_whole {
             let text = format!(
                 "{values} values of group {} between {} and {} came into the history from {from}",
@@ -130,7 +135,7 @@ impl Follower {
     }
 
     fn give_up(&mut self, gap: &Gap) {
-        self.store.fill(&gap.group, gap.through, [], Filled::But(Vec::new(), None));
+        self.store.fill(&gap.group, gap.through, [], Filled::Through(gap.through));
         if gap.after == twinhub_model::Position::START {
             tracing::info!(group = gap.group, through = %gap.through, "no node has older values");
             return;
