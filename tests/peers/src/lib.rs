@@ -31,7 +31,7 @@ pub use mqtt_client::{Commander, Message, Observer};
 pub use mqtt_frames::{MqttFrames, Packet};
 pub use mqtt_plain::{Flood, PlainPublisher, Tally};
 pub use port::Port;
-pub use process::{Process, signal_group, signal_process, tree};
+pub use process::{Process, end_with_parent, signal_group, signal_process, tree};
 pub use pymodbus::{Pymodbus, PymodbusOptions, peers_dir};
 pub use relay::{Cut, Direction, Relay};
 /// Signals as [`Process::signal`] takes them.

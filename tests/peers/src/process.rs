@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use crate::error::{Error, Result};
 use crate::wait::wait_for;
@@ -147,6 +147,13 @@ impl Drop for Process {
     }
 }
 
+/// Ends this process when the one that started it ends, however that comes about; what it started ends with it. For
+/// the main thread of a program that is only carried out for another one.
+pub fn end_with_parent() {
+    // Where this cannot be asked for it runs to its own end.
+    set_parent_process_death_signal(Some(Signal::TERM)).ok();
+}
+
 /// Sends a signal to every process of a group.
 pub fn signal_group(group: u32, signal: Signal) -> Result<()> {
     let raw = i32::try_from(group).ok().and_then(Pid::from_raw);
@@ -181,7 +188,8 @@ fn leash(group: u32) -> Result<Child> {
     let mut command = Command::new("/bin/sh");
     command.args([
         "-c",
-        "read -r _; kill -CONT -- -\"$1\"; kill -KILL -- -\"$1\"",
+        // Without `--`, which the `sh` of Debian does not take.
+        "read -r _; kill -CONT \"-$1\"; kill -KILL \"-$1\"",
         "leash",
         &group.to_string(),
     ]);
@@ -216,6 +224,18 @@ mod tests {
         drop(process);
         wait_for("the grandchild is gone", Duration::from_secs(5), || (!is_alive(grandchild)).then_some(()))
             .unwrap();
+    }
+
+    #[test]
+    fn a_child_ends_when_its_leash_is_let_go_also_while_it_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "sleep 60 & wait"]);
+        let mut process = Process::spawn("sleeper", command, &folder.path().join("log")).unwrap();
+        process.signal(Signal::STOP).unwrap();
+        // As if this process were killed.
+        drop(process.leash.as_mut().unwrap().stdin.take());
+        process.wait(Duration::from_secs(5)).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use twinhub_conformance::{
 };
 
 fn main() -> ExitCode {
+    twinhub_peers::end_with_parent();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = match words.split_first() {
         Some((command, rest)) => run(command, rest),

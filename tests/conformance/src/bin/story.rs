@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use twinhub_conformance::{Error, StoryOptions, run_story};
 
 fn main() -> ExitCode {
+    twinhub_peers::end_with_parent();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let result = StoryOptions::parse(&words).and_then(|options| run_story(options, &mut say));
     match result {

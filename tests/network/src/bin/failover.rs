@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use twinhub_network::{Error, FailoverOptions, Result, bench_failover, bench_stability};
 
 fn main() -> ExitCode {
+    twinhub_peers::end_with_parent();
     let words: Vec<String> = std::env::args().skip(1).collect();
     match run(&words) {
         Ok(true) => ExitCode::SUCCESS,
