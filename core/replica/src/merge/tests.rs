@@ -162,6 +162,15 @@ fn nothing_grows_without_end() {
     assert!(merges.snapshot().iter().all(|entry| entry.encode().len() <= 256 * 1024));
 }
 
+#[test]
+fn names_that_another_node_gave_are_cut() {
+    let mut merges = Merges::default();
+    let MergeEntry::Begin(report) = begin() else { panic!("it begins") };
+    merges.apply(MergeEntry::Begin(Report { files: vec!["x".repeat(10_000); 5_000], ..report }));
+    let files = &merges.open().unwrap().files;
+    assert!(files.len() < 5_000 && files.iter().all(|file| file.len() < 400));
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(kind in 0_u8..10, bytes in prop::collection::vec(any::<u8>(), 0..200)) {

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use twinhub_model::{ItemId, Merged, Moment, NodeRank, Part, PartRecord, Position, Record};
@@ -30,6 +31,13 @@ use taking::{Current, Offered};
 
 /// The first protocol whose nodes offer what they set aside.
 const PROTOCOL_WITH_MERGES: u16 = 2;
+
+/// After a try that gave nothing it is tried again: first so long after it, and each time twice as long …
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// … up to so long.
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// Failures that are remembered.
+const FAILED_MAX: usize = 64;
 
 /// Somebody wants to know what was joined.
 #[derive(Debug)]
@@ -91,10 +99,20 @@ pub(crate) struct Merging {
     /// What other nodes have.
     offers: BTreeMap<NodeRank, Offered>,
     current: Option<Current>,
+    /// What could not be given or taken, here or by the node that offered it.
+    failed: BTreeMap<MergeId, Failure>,
     next_number: u32,
     translations: BTreeMap<(u64, u64), Arc<Translation>>,
     /// What status shows: revision of the account, and bytes that remain.
     shown: Option<(u64, u64)>,
+}
+
+/// When something is tried again.
+#[derive(Debug)]
+struct Failure {
+    until: Moment,
+    pause: Duration,
+    is_told: bool,
 }
 
 impl Merging {
@@ -105,6 +123,7 @@ impl Merging {
             offered_at: Moment::ZERO,
             offers: BTreeMap::new(),
             current: None,
+            failed: BTreeMap::new(),
             next_number: 0,
             translations: BTreeMap::new(),
             shown: None,
@@ -116,6 +135,33 @@ impl Merging {
     /// Where the journal and what was set aside with this place in it part.
     pub(crate) fn common_before(&self, place: Position) -> Option<Position> {
         self.asides.iter().map(Aside::common).filter(|common| *common < place).max()
+    }
+
+    /// It gave nothing: others have their turn first.
+    fn fail(&mut self, id: &MergeId, now: Moment) {
+        if self.is_failed(id, now) {
+            return;
+        }
+        if self.failed.len() >= FAILED_MAX && !self.failed.contains_key(id) {
+            let soonest = self.failed.iter().min_by_key(|(_, failure)| failure.until);
+            if let Some(soonest) = soonest.map(|(id, _)| id.clone()) {
+                self.failed.remove(&soonest);
+            }
+        }
+        let new = Failure { until: now, pause: PAUSE_MIN, is_told: false };
+        let failure = self.failed.entry(id.clone()).or_insert(new);
+        failure.until = now + failure.pause;
+        failure.pause = (failure.pause * 2).min(PAUSE_MAX);
+    }
+
+    /// Whether it gave nothing so lately that it is not tried again yet.
+    fn is_failed(&self, id: &MergeId, now: Moment) -> bool {
+        self.failed.get(id).is_some_and(|failure| now < failure.until)
+    }
+
+    /// Whether its failure is told now: once.
+    fn tells_failure(&mut self, id: &MergeId) -> bool {
+        self.failed.get_mut(id).is_some_and(|failure| !std::mem::replace(&mut failure.is_told, true))
     }
 
     /// Looks for what was set aside.
@@ -187,13 +233,13 @@ impl Engine {
         drop(ask.reply.send(reports.unwrap_or_default()));
     }
 
-    /// What was set aside here and is not everywhere yet: the oldest.
-    fn own_aside(&self) -> Option<(usize, MergeId)> {
+    /// What was set aside here and is not everywhere yet: the oldest of what can be read.
+    fn own_aside(&self, now: Moment) -> Option<(usize, MergeId)> {
         let state = self.parts.get::<MergeState>()?;
         let node = &self.shared.node;
         let ids =
             self.merging.asides.iter().map(|aside| MergeId { node: node.clone(), common: aside.common() });
-        ids.enumerate().find(|(_, id)| !state.merges.is_done(id))
+        ids.enumerate().find(|(_, id)| !state.merges.is_done(id) && !self.merging.is_failed(id, now))
     }
 }
 

@@ -6,6 +6,7 @@ mod bench;
 mod events;
 mod healing;
 mod history;
+mod merge_faults;
 mod merging;
 mod order;
 mod parts;

@@ -83,6 +83,13 @@ impl Aside {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Forgets files that somebody removed. What stood in them is a gap.
+    pub fn forget_removed(&mut self) {
+        self.files.retain(|file| !matches!(file.path.try_exists(), Ok(false)));
+        self.cursor =
+            Cursor { at: self.common, file: 0, offset: HEADER_BYTES as u64, prior: Position::START };
+    }
+
     /// Hands out records behind `after` in order: about `bytes_max`, and at least one if there is one. It stops where the
     /// dictionary changes and before a gap. Cheap where it goes on behind what it handed out last.
     ///

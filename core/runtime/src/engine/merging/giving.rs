@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_model::{ItemId, ItemKey, Moment, NodeRank, Part, Position, Record};
-use twinhub_replica::{EntryBatch, Message, OFFERED_FILES_MAX, Page};
+use twinhub_replica::{EntryBatch, MergeId, Message, OFFERED_FILES_MAX, Page};
 use twinhub_store::{Aside, StateFile, StoreError, StoredState};
 
 use super::PROTOCOL_WITH_MERGES;
+use crate::clock;
 use crate::engine::Engine;
 use crate::engine::translation::Translation;
 
@@ -46,7 +47,7 @@ impl Engine {
         if self.replication.protocol_of(peer) < PROTOCOL_WITH_MERGES {
             return;
         }
-        let Some((number, _)) = self.own_aside() else { return };
+        let Some((number, _)) = self.own_aside(now) else { return };
         self.merging.offered_at = now;
         let aside = &self.merging.asides[number];
         let (common, bytes, files) = (aside.common(), aside.bytes(), names_of(aside));
@@ -95,15 +96,20 @@ impl Engine {
     pub(super) fn give(&mut self, common: Position, after: Position, theirs: u64) -> (u64, Page, EntryBatch) {
         let nothing = (0, Page::default(), EntryBatch::new());
         let mut asides = std::mem::take(&mut self.merging.asides);
-        let given = asides
-            .iter_mut()
-            .find(|aside| aside.common() == common)
-            .map(|aside| self.give_of(aside, after, theirs));
+        let given = asides.iter_mut().find(|aside| aside.common() == common).map(|aside| {
+            self.give_of(aside, after, theirs).inspect_err(|error| {
+                tracing::error!(%error, "records that were set aside cannot be read");
+                // Who removed a file does not want it to be taken in.
+                aside.forget_removed();
+            })
+        });
+        asides.retain(|aside| aside.files().next().is_some());
         self.merging.asides = asides;
         match given {
             Some(Ok(given)) => given,
-            Some(Err(error)) => {
-                tracing::error!(%error, "records that were set aside cannot be read");
+            Some(Err(_)) => {
+                let id = MergeId { node: self.shared.node.clone(), common };
+                self.merging.fail(&id, clock::now());
                 nothing
             }
             None => nothing,

@@ -51,6 +51,11 @@ pub(crate) struct Current {
     stage: Stage,
     wait: Wait,
     pieces: Vec<Vec<u8>>,
+    /// Whether the journal has that this node takes it.
+    is_begun: bool,
+    /// Whether there is nothing that documents kept, which the journal is still to have.
+    lacks_parts: bool,
+    files: Vec<String>,
     after: Position,
     pub(super) bytes: u64,
     pub(super) remaining_bytes: u64,
@@ -107,7 +112,7 @@ impl Engine {
         match current.wait {
             Wait::Answer(until) if now >= until => {
                 tracing::warn!(node = current.id.node, "a node does not give what it set aside");
-                self.give_up();
+                self.give_up(now);
             }
             Wait::Rest(until) if now >= until && self.has_room() => self.ask_for_more(now),
             Wait::Answer(_) | Wait::Rest(_) => {}
@@ -120,23 +125,37 @@ impl Engine {
             && self.replication.in_flight_bytes() < WAITING_BYTES_MAX
     }
 
-    fn give_up(&mut self) {
+    /// Others have their turn; this one is tried again later.
+    fn give_up(&mut self, now: Moment) {
         if let Some(current) = self.merging.current.take() {
             self.merging.offers.remove(&current.peer);
+            self.merging.fail(&current.id, now);
+        }
+    }
+
+    /// What is offered cannot be given: that is told once.
+    fn tell_unreadable(&mut self, id: &MergeId) {
+        if self.merging.tells_failure(id) {
+            let text = format!(
+                "what node `{}` wrote alone after {} cannot be read there; it is tried again, and others are taken in first",
+                id.node, id.common
+            );
+            tracing::warn!(group = %self.group, text, "merge waits");
+            self.event(Severity::Warning, "journal", "TH-MERGE-004", &text);
         }
     }
 
     /// Begins with what this node set aside itself, then with what others offer.
     fn begin_merge(&mut self, now: Moment) {
         let Some(state) = self.parts.get::<MergeState>() else { return };
-        let own = self.own_aside().map(|(number, id)| {
+        let own = self.own_aside(now).map(|(number, id)| {
             let aside = &self.merging.asides[number];
             (self.me, id, aside.bytes(), names_of(aside))
         });
         let offered = || {
             self.merging.offers.iter().find_map(|(peer, offered)| {
                 let id = MergeId { node: self.shared.name_of(*peer), common: offered.common };
-                let is_new = !state.merges().is_done(&id);
+                let is_new = !state.merges().is_done(&id) && !self.merging.is_failed(&id, now);
                 is_new.then(|| (*peer, id, offered.bytes, offered.files.clone()))
             })
         };
@@ -144,18 +163,6 @@ impl Engine {
         let known = state.merges().report(&id);
         let (after, has_parts) =
             known.map_or((id.common, false), |report| (report.through.max(id.common), report.has_parts));
-        let me = self.shared.node.clone();
-        let report =
-            Report { files, bytes, ..Report::new(id.clone(), me, self.journal.last(), clock::utc().0) };
-        if self.append_merge(&MergeEntry::Begin(report)).is_none() {
-            return;
-        }
-        let text = format!(
-            "taking in what node `{}` wrote alone after {}: {bytes} bytes, from {after} on",
-            id.node, id.common
-        );
-        tracing::info!(group = %self.group, text, "merge begins");
-        self.event(Severity::Info, "journal", "TH-MERGE-001", &text);
         let is_here = self.proposals.are_here();
         self.merging.current = Some(Current {
             peer,
@@ -164,12 +171,38 @@ impl Engine {
             stage: if has_parts || !is_here { Stage::Records } else { Stage::Pieces },
             wait: Wait::Rest(now),
             pieces: Vec::new(),
+            is_begun: false,
+            lacks_parts: false,
+            files,
             after,
             bytes,
             remaining_bytes: bytes,
             began: now,
             began_bytes: bytes,
         });
+    }
+
+    /// Says that this node takes it, once there is something to take. `None` if the journal takes nothing.
+    fn say_begin(&mut self) -> Option<()> {
+        let current = self.merging.current.as_mut()?;
+        if current.is_begun {
+            return Some(());
+        }
+        let (id, files, bytes, after) =
+            (current.id.clone(), std::mem::take(&mut current.files), current.bytes, current.after);
+        let me = self.shared.node.clone();
+        let text = format!(
+            "taking in what node `{}` wrote alone after {}: {bytes} bytes, from {after} on",
+            id.node, id.common
+        );
+        let report = Report { files, bytes, ..Report::new(id, me, self.journal.last(), clock::utc().0) };
+        self.append_merge(&MergeEntry::Begin(report))?;
+        if let Some(current) = &mut self.merging.current {
+            current.is_begun = true;
+        }
+        tracing::info!(group = %self.group, text, "merge begins");
+        self.event(Severity::Info, "journal", "TH-MERGE-001", &text);
+        Some(())
     }
 
     fn ask_for_more(&mut self, now: Moment) {
@@ -215,8 +248,13 @@ impl Engine {
         let (id, pieces) = (current.id.clone(), std::mem::take(&mut current.pieces));
         current.stage = Stage::Records;
         current.wait = Wait::Rest(now);
-        if self.join_documents(&id, &pieces, is_cut).is_none() {
-            self.give_up();
+        if pieces.is_empty() {
+            current.lacks_parts = true;
+            return;
+        }
+        let joined = self.say_begin().and_then(|()| self.join_documents(&id, &pieces, is_cut));
+        if joined.is_none() {
+            self.give_up(now);
         }
     }
 
@@ -235,10 +273,18 @@ impl Engine {
         let is_useless = batch.is_empty() && !page.is_complete;
         if is_useless || (!batch.is_empty() && dictionary != own_dictionary) {
             tracing::warn!(node = current.id.node, "what a node set aside cannot be taken in");
-            self.give_up();
+            let id = current.id.clone();
+            self.give_up(begun);
+            if is_useless {
+                self.tell_unreadable(&id);
+            }
             return;
         }
-        let before = current.after;
+        let (before, lacks_parts) = (current.after, std::mem::take(&mut current.lacks_parts));
+        if self.say_begin().is_none() || (lacks_parts && self.append_merge(&MergeEntry::Parts).is_none()) {
+            self.give_up(begun);
+            return;
+        }
         let mut counts = Counts {
             unknown: page.unknown,
             damaged: page.damaged,
@@ -335,6 +381,7 @@ impl Engine {
         let counts = Counts { alarms_joined: joined, ..Counts::default() };
         let Some(current) = self.merging.current.take() else { return };
         self.merging.offers.remove(&current.peer);
+        self.merging.failed.remove(&current.id);
         let (lines, through) = (Vec::new(), current.after);
         self.append_merge(&MergeEntry::Note { counts, lines, through });
         if self.append_merge(&MergeEntry::End { time: clock::utc().0 }).is_none() {

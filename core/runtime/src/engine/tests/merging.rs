@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use twinhub_documents::{Action, Body, Change, Entry, Kind, PasswordHash, Role, User};
-use twinhub_model::{Epoch, Outcome, Part, Position, Record, Value};
+use twinhub_model::{Outcome, Part, Position, Record, Value};
 use twinhub_redundancy::Input;
-use twinhub_replica::{MergeId, Message, Report};
+use twinhub_replica::Report;
 
 use crate::engine::merging::MergeState;
 
 use super::bench::{Bench, PATIENCE, Spec, carry, carry_until, epoch, follow, hot, pair};
 
 /// Values by where they stood first, the same on every node that has them all.
-type Rows = BTreeSet<(Position, u32, String)>;
+pub(super) type Rows = BTreeSet<(Position, u32, String)>;
 
-fn rows(bench: &Bench) -> Rows {
+pub(super) fn rows(bench: &Bench) -> Rows {
     let mut rows = Rows::new();
     for (at, record) in bench.entries() {
         let (origin, record) =
@@ -30,17 +30,17 @@ fn rows(bench: &Bench) -> Rows {
     rows
 }
 
-fn reports(bench: &Bench) -> Vec<Report> {
+pub(super) fn reports(bench: &Bench) -> Vec<Report> {
     let state = bench.engine.parts.get::<MergeState>().unwrap();
     state.merges().reports().cloned().collect()
 }
 
-fn is_merged(bench: &Bench, node: &str) -> bool {
+pub(super) fn is_merged(bench: &Bench, node: &str) -> bool {
     reports(bench).iter().any(|report| report.id.node == node && report.ended.is_some())
 }
 
 /// Nodes with the same past, which were each active alone after it.
-fn isolated(count: u8) -> Vec<Bench> {
+pub(super) fn isolated(count: u8) -> Vec<Bench> {
     let specs = [Spec { has_alarms: true, ..hot() }];
     let mut nodes: Vec<Bench> = (0..count).map(|rank| Bench::new(rank, &specs)).collect();
     let (main, others) = nodes.split_first_mut().unwrap();
@@ -236,29 +236,6 @@ fn commands_of_the_other_side_are_known_and_never_run_again() {
         .iter()
         .any(|record| matches!(record, Record::Merged(merged) if is_in_doubt(&merged.record)));
     assert!(has_result || report.lines.iter().any(is_named), "{report:?}");
-}
-
-/// A node that offers what nobody can give, or says nothing any more, holds nobody up.
-#[test]
-fn who_offers_and_does_not_give_is_left_behind() {
-    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
-    carry_until(&mut main, &mut backup, "in sync", |main, backup| main.last() == backup.last());
-    let common = Position::new(Epoch(77), 3);
-    let offer = Message::Offer { stream: 0, common, bytes: u64::MAX, files: vec!["x".repeat(10_000); 5] };
-    main.job(crate::inbox::Job::Peer { peer: backup.rank, message: offer });
-    let id = MergeId { node: "backup".into(), common };
-    main.wait("it begins", |bench| reports(bench).iter().any(|report| report.id == id));
-    carry_until(&mut main, &mut backup, "it gives up", |main, _| !main.engine.is_merging());
-    assert!(reports(&main)[0].files[0].len() < 400, "names are cut");
-    let report = &reports(&main)[0];
-    assert_eq!((report.ended, report.counts.values), (None, 0));
-    // Records that nobody asked for change nothing.
-    let before = main.last();
-    let batch = twinhub_replica::EntryBatch::new();
-    let page = twinhub_replica::Page { is_complete: true, ..Default::default() };
-    let message = Message::Given { stream: 1, dictionary: 0, page, batch };
-    main.job(crate::inbox::Job::Peer { peer: backup.rank, message });
-    assert_eq!(main.last(), before);
 }
 
 /// What was changed with documents on the lost side, by an operator who said that it is to be done all the same.

@@ -1,0 +1,139 @@
+//! What cannot be read of records that were set aside, and nodes that do not give what they offer.
+
+use std::fs;
+use std::path::PathBuf;
+
+use twinhub_model::{Epoch, Part, PartRecord, Position, Record};
+use twinhub_redundancy::Input;
+use twinhub_replica::{MergeEntry, MergeId, Message};
+
+use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
+use super::merging::{Rows, is_merged, isolated, reports, rows};
+use crate::inbox::Job;
+
+/// Who began to take records in, by the node that wrote them.
+fn begins(bench: &Bench) -> Vec<String> {
+    let node = |record| {
+        let Record::Part(PartRecord { part: Part::MERGES, body }) = record else { return None };
+        let MergeEntry::Begin(report) = MergeEntry::decode(&body).unwrap() else { return None };
+        Some(report.id.node)
+    };
+    bench.records().into_iter().filter_map(node).collect()
+}
+
+fn failures(bench: &Bench) -> usize {
+    bench.events().iter().filter(|text| text.contains("cannot be read there")).count()
+}
+
+fn step_down(bench: &mut Bench) {
+    let epoch = bench.engine.acting_epoch().unwrap();
+    bench.lose(epoch);
+    bench.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    bench.said.clear();
+}
+
+/// Files that a node set aside.
+fn files_of(bench: &Bench) -> Vec<PathBuf> {
+    let (asides, damaged) = bench.engine.journal.asides().unwrap();
+    assert_eq!(damaged, []);
+    asides.iter().flat_map(|aside| aside.files().map(ToOwned::to_owned)).collect()
+}
+
+/// Three nodes that were each active alone; the main set its records aside and acts again.
+fn main_with_records_of_its_own(damage: impl Fn(&Bench)) -> (Bench, Bench, Rows) {
+    let mut nodes = isolated(3);
+    let mut union = Rows::new();
+    for node in &mut nodes {
+        union.extend(rows(node));
+        step_down(node);
+    }
+    let (mut spare, mut backup, mut main) =
+        (nodes.pop().unwrap(), nodes.pop().unwrap(), nodes.pop().unwrap());
+    backup.become_active(epoch(1, 4));
+    follow(&mut backup, &mut main, epoch(1, 4));
+    main.disconnect(backup.rank);
+    damage(&main);
+    main.become_active(epoch(0, 5));
+    spare.forget_calls();
+    (main, spare, union)
+}
+
+#[test]
+fn own_records_that_cannot_be_read_hold_nobody_up_and_are_taken_in_when_they_can() {
+    // A file that gives an error when it is read.
+    let break_file = |main: &Bench| {
+        for path in files_of(main) {
+            fs::rename(&path, path.with_extension("away")).unwrap();
+            fs::create_dir(&path).unwrap();
+        }
+    };
+    let (mut main, mut spare, union) = main_with_records_of_its_own(break_file);
+    main.wait("it says so", |bench| failures(bench) == 1);
+    follow(&mut main, &mut spare, epoch(0, 5));
+    carry_until(&mut main, &mut spare, "the other one's are taken in", |main, _| is_merged(main, "spare"));
+    assert_eq!((begins(&main), failures(&main)), (vec!["spare".to_owned()], 1));
+    let before = main.last();
+    for _ in 0..200 {
+        main.turn();
+    }
+    assert_eq!(main.last(), before, "nothing is journaled for another try");
+
+    let away = main.engine.journal.dir().to_owned();
+    for entry in fs::read_dir(away).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "away") {
+            let place = path.with_extension("journal");
+            fs::remove_dir(&place).unwrap();
+            fs::rename(&path, &place).unwrap();
+        }
+    }
+    main.wait("its own are taken in", |bench| is_merged(bench, "main"));
+    assert_eq!((rows(&main), failures(&main)), (union, 1));
+}
+
+#[test]
+fn own_records_that_an_operator_removed_are_let_go() {
+    let remove = |main: &Bench| files_of(main).iter().for_each(|path| fs::remove_file(path).unwrap());
+    let (mut main, mut spare, _) = main_with_records_of_its_own(remove);
+    follow(&mut main, &mut spare, epoch(0, 5));
+    carry_until(&mut main, &mut spare, "the other one's are taken in", |main, _| is_merged(main, "spare"));
+    assert_eq!((begins(&main), failures(&main)), (vec!["spare".to_owned()], 1));
+    assert_eq!(main.engine.merge_due(), None);
+}
+
+/// A node that offers what nobody can give holds nobody up, however often it does.
+#[test]
+fn who_offers_and_does_not_give_is_left_behind() {
+    let (mut main, mut backup) = pair(&[Spec::new("plc")]);
+    carry_until(&mut main, &mut backup, "in sync", |main, backup| main.last() == backup.last());
+    let common = Position::new(Epoch(77), 3);
+    let id = MergeId { node: "backup".into(), common };
+    for tries in 1..=3 {
+        let mut asked = 0;
+        main.wait("it asks once more", |main| {
+            let files = vec!["x".repeat(10_000); 5];
+            let offer = Message::Offer { stream: 0, common, bytes: u64::MAX, files };
+            main.job(Job::Peer { peer: backup.rank, message: offer });
+            let sent = main.sent();
+            asked += sent.iter().filter(|message| matches!(message, Message::Take { .. })).count();
+            for message in sent {
+                backup.job(Job::Peer { peer: main.rank, message });
+            }
+            asked > 0
+        });
+        assert_eq!(asked, 1);
+        carry_until(&mut main, &mut backup, "it gives up", |main, _| !main.engine.is_merging());
+        assert_eq!((failures(&main), begins(&main)), (1, Vec::<String>::new()), "after {tries} tries");
+    }
+    assert!(reports(&main).iter().all(|report| report.id != id), "there is nothing to report");
+    // Records that nobody asked for change nothing.
+    for _ in 0..5 {
+        carry(&mut main, &mut backup);
+    }
+    let before = main.last();
+    let batch = twinhub_replica::EntryBatch::new();
+    let page = twinhub_replica::Page { is_complete: true, ..Default::default() };
+    let message = Message::Given { stream: 1, dictionary: 0, page, batch };
+    main.job(Job::Peer { peer: backup.rank, message });
+    assert_eq!(main.last(), before);
+}
