@@ -49,7 +49,7 @@ impl TakeoverOptions {
                 }
                 "--profile" => options.profiles = vec![value.parse()?],
                 "--scenario" => options.scenario = value.parse()?,
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => return Err(Error::unknown_option(word, "--rounds N, --profile P, --scenario S")),
             }
         }
         Ok(options)

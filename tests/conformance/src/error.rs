@@ -44,6 +44,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// An option that there is not, with those that there are.
+    #[must_use]
+    pub fn unknown_option(word: &str, known: &str) -> Self {
+        Self::Usage(format!("unknown option {word}; there are: {known}"))
+    }
+
     /// Names the file.
     pub fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

@@ -48,7 +48,12 @@ impl GatewayOptions {
                 "--seconds" => options.seconds = value.parse().map_err(wrong)?,
                 "--pipeline" => options.pipeline = value.parse().map_err(wrong)?,
                 "--node-red" => options.node_red = Some(value.into()),
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => {
+                    return Err(Error::unknown_option(
+                        word,
+                        "--registers N, --interval-ms N, --seconds N, --pipeline N, --node-red FOLDER",
+                    ));
+                }
             }
         }
         Ok(options)

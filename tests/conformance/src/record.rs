@@ -231,7 +231,7 @@ pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bo
             "--runs" => {
                 runs = value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?;
             }
-            _ => return Err(Error::Usage(format!("unknown option {word}"))),
+            _ => return Err(Error::unknown_option(word, "--record, --profile P, --scenario S, --runs N")),
         }
     }
     if record && !scenarios.is_empty() {

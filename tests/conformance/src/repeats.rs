@@ -66,7 +66,12 @@ impl RepeatOptions {
                 "--scenario" => options.scenarios.push(value.parse()?),
                 "--profile" => options.profile = value.parse()?,
                 "--ack-after" => value.clone_into(&mut options.ack_after),
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => {
+                    return Err(Error::unknown_option(
+                        word,
+                        "--repeats N, --rate N, --scenario S, --profile P, --ack-after WORD, --shared",
+                    ));
+                }
             }
         }
         if options.scenarios.is_empty() {

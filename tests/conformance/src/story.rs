@@ -48,7 +48,12 @@ impl StoryOptions {
                     options.nodes =
                         nodes.ok_or_else(|| Error::Usage("--nodes takes a number from 2 to 7".to_owned()))?;
                 }
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => {
+                    return Err(Error::unknown_option(
+                        word,
+                        "--story, --headless, --nodes N, --profile P, --release",
+                    ));
+                }
             }
         }
         Ok(options)

@@ -18,7 +18,12 @@ use crate::steps::Failure;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let asks_for_help = words.iter().any(|word| ["help", "--help", "-h"].contains(word));
     let result = match words.split_first() {
+        Some(_) if asks_for_help => {
+            println!("{USAGE}");
+            Ok(())
+        }
         Some((&"setup", [])) => setup::install_peers(),
         Some((&"test", rest)) => test::test(rest),
         Some((&"ci", [])) => test::ci(),
@@ -32,10 +37,6 @@ fn main() -> ExitCode {
         }
         Some((&"sim", rest)) => test::simulation(rest),
         Some((&"dist", [])) => dist::archive(),
-        Some((&("help" | "--help" | "-h"), _)) => {
-            println!("{USAGE}");
-            Ok(())
-        }
         Some((command, _)) => {
             Err(Failure::usage(format!("unknown command or argument: {}\n\n{USAGE}", join(command, &words))))
         }

@@ -38,7 +38,7 @@ impl ReplicationOptions {
                 "--items" => options.items = value.parse().map_err(wrong)?,
                 "--rate" => options.rate = value.parse().map_err(wrong)?,
                 "--seconds" => options.seconds = value.parse().map_err(wrong)?,
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => return Err(Error::unknown_option(word, "--values N, --items N, --rate N, --seconds N")),
             }
         }
         Ok(options)

@@ -8,7 +8,7 @@ pub(super) fn numbers(words: &[String], known: &mut [(&str, &mut u64)]) -> Resul
     while let Some(word) = words.next() {
         let Some((_, number)) = known.iter_mut().find(|(name, _)| name == word) else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-            return Err(Error::Usage(format!("unknown option {word}; there are: {}", names.join(", "))));
+            return Err(Error::unknown_option(word, &names.join(", ")));
         };
         let text = words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")))?;
         let wrong = || Error::Usage(format!("{word}: `{text}` is no number above zero that fits"));

@@ -31,7 +31,12 @@ impl FailoverOptions {
                 "--profile" => options.profiles = vec![value.parse()?],
                 "--timers" => options.timers = Some(value.clone()),
                 "--stability" => options.stability = Some(Duration::from_secs(60 * u64::from(number()?))),
-                _ => return Err(Error::Usage(format!("unknown option {word}"))),
+                _ => {
+                    return Err(Error::unknown_option(
+                        word,
+                        "--rounds N, --profile P, --timers TEXT, --stability MINUTES",
+                    ));
+                }
             }
         }
         Ok(options)
