@@ -197,11 +197,6 @@ impl Engine {
         self.merging.current.is_some()
     }
 
-    /// When it needs the engine next.
-    pub(crate) fn merge_due(&self) -> Option<Moment> {
-        self.merging.current.as_ref().map(Current::due)
-    }
-
     /// Takes in a record that another node wrote alone. It says nothing of the present.
     pub(crate) fn apply_merged(&mut self, at: Position, merged: &Merged) {
         match &*merged.record {

@@ -80,12 +80,6 @@ enum Wait {
 }
 
 impl Current {
-    pub(super) const fn due(&self) -> Moment {
-        match self.wait {
-            Wait::Answer(at) | Wait::Rest(at) => at,
-        }
-    }
-
     /// Bytes per second since it began.
     pub(super) fn rate(&self, now: Moment) -> u64 {
         let millis = u64::try_from(now.since(self.began).as_millis()).unwrap_or(u64::MAX).max(1);
@@ -101,7 +95,7 @@ impl Engine {
     }
 
     pub(super) fn take_merges(&mut self, now: Moment) {
-        if !matches!(self.phase, Phase::Active { .. }) || !self.journal_ok {
+        if !self.may_take() {
             return;
         }
         self.merging.offers.retain(|_, offered| now < offered.at + OFFER_MAX);
@@ -117,6 +111,19 @@ impl Engine {
             Wait::Rest(until) if now >= until && self.has_room() => self.ask_for_more(now),
             Wait::Answer(_) | Wait::Rest(_) => {}
         }
+    }
+
+    /// When it needs the engine next. While it waits for disk or followers they wake it.
+    pub(crate) fn merge_due(&self) -> Option<Moment> {
+        let current = self.merging.current.as_ref().filter(|_| self.may_take())?;
+        match current.wait {
+            Wait::Answer(until) => Some(until),
+            Wait::Rest(until) => self.has_room().then_some(until),
+        }
+    }
+
+    fn may_take(&self) -> bool {
+        matches!(self.phase, Phase::Active { .. }) && self.journal_ok
     }
 
     /// Whether neither disk nor followers are behind: live traffic goes first.
