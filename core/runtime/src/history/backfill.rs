@@ -3,17 +3,22 @@
 //! One question is under way at a time, live values come first, and the rate is limited. A node that lacks the same, has
 //! not read so far yet or does not answer is asked again later, and another one meanwhile. When every node has said three
 //! times that it lacks it, it is lost.
+//!
+//! What a node has of that which it lacks, too, is taken once, as late as that: before, and as long as another node is
+//! away that may have everything, it is only asked whether it still lacks it, ever more seldom.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use twinhub_history::{Gap, Lack, Range};
+use twinhub_history::{Filled, Gap, Lack, Place, Portion, Range};
 use twinhub_model::{Moment, NodeRank, Position};
 
 use super::lines::Question;
 
 /// Bytes of one answer: live values wait behind one of them at most.
 const PORTION_BYTES: u32 = 128 * 1024;
+/// Of one that only tells whether the node still lacks it.
+const LOOK_BYTES: u32 = 1;
 /// A node that does not answer for so long is not asked again soon.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// A node that lacks what is missing, or does not answer, is asked again after this time.
@@ -23,13 +28,15 @@ const ROUND_AFTER: Duration = Duration::from_secs(10);
 const BEHIND_AFTER: Duration = Duration::from_millis(500);
 /// So often every node must have said that it lacks the same.
 const ROUNDS: u32 = 3;
+/// A node that said so more often is asked half as often each time, but not less often than this.
+const LACKS_AFTER_MAX: Duration = Duration::from_secs(600);
 
 /// What the follower is to do.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
     /// Nothing before this time.
     Wait(Moment),
-    Ask(Question, Gap),
+    Ask(Question),
     /// No node has it.
     GiveUp(Gap),
 }
@@ -44,13 +51,31 @@ pub(super) struct Backfill {
     /// What was said of gaps, by group and end.
     known: BTreeMap<(String, Position), Known>,
     progress: Option<Progress>,
+    /// Nodes that could be asked the last time.
+    present: Vec<NodeRank>,
 }
 
+/// What is asked now.
 #[derive(Debug)]
-struct Asked {
-    peer: NodeRank,
-    gap: Gap,
+pub(super) struct Asked {
+    pub(super) peer: NodeRank,
+    pub(super) gap: Gap,
+    /// Rows behind this place.
+    pub(super) from: Option<Place>,
+    /// It is about what the node has though it lacks the same.
+    is_for_remains: bool,
     until: Moment,
+}
+
+/// What becomes of an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// Its rows are taken.
+    pub(super) takes_rows: bool,
+    /// How far the gap is filled with them.
+    pub(super) filled: Option<Filled>,
+    /// It was the last one.
+    pub(super) is_end: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +90,8 @@ struct Said {
     not_before: Moment,
     /// How often it said that it lacks it, too.
     lacks: u32,
+    /// How far what it has nevertheless was taken.
+    remains: Option<Place>,
     /// How often in a row it had not read so far, and no further than before.
     stays_behind: u32,
 }
@@ -109,6 +136,7 @@ impl Backfill {
             not_before: Moment::ZERO,
             known: BTreeMap::new(),
             progress: None,
+            present: Vec::new(),
         }
     }
 
@@ -127,6 +155,7 @@ impl Backfill {
         self.known.retain(|(group, through), _| {
             gaps.iter().any(|gap| gap.group == *group && gap.through == *through)
         });
+        self.see(peers);
         if let Some(asked) = self.asked.take_if(|asked| now >= asked.until || !peers.contains(&asked.peer)) {
             self.refused(now, asked.peer, &asked.gap);
         }
@@ -149,7 +178,9 @@ impl Backfill {
                 return Step::GiveUp(gap.clone());
             }
             let not_before = |peer: &NodeRank| said(peer).map_or(Moment::ZERO, |said| said.not_before);
-            if let Some(peer) = peers.iter().find(|peer| not_before(peer) <= now) {
+            let due = peers.iter().filter(|peer| not_before(peer) <= now);
+            // One that may have it before one that said that it lacks it.
+            if let Some(peer) = due.min_by_key(|peer| said(peer).map_or(0, |said| said.lacks)) {
                 return self.ask(now, *peer, gap);
             }
             until = peers.iter().map(not_before).fold(until, Moment::min);
@@ -158,13 +189,27 @@ impl Backfill {
         Step::Wait(until)
     }
 
+    /// A node that is back may have begun anew, or have got it meanwhile: it is asked at once.
+    fn see(&mut self, peers: &[NodeRank]) {
+        for new in peers.iter().filter(|peer| !self.present.contains(peer)) {
+            for said in self.known.values_mut().filter_map(|known| known.said.get_mut(new)) {
+                (said.not_before, said.stays_behind) = (Moment::ZERO, 0);
+            }
+        }
+        peers.clone_into(&mut self.present);
+    }
+
     fn ask(&mut self, now: Moment, peer: NodeRank, gap: &Gap) -> Step {
         self.next_number = self.next_number.wrapping_add(1);
-        self.asked = Some(Asked { peer, gap: gap.clone(), until: now + ANSWER_MAX });
+        let number = self.next_number;
         let range = Range { group: gap.group.clone(), after: gap.after, through: gap.through };
-        let from = gap.copied.clone();
-        let question = Question { peer, number: self.next_number, range, from, bytes: PORTION_BYTES };
-        Step::Ask(question, gap.clone())
+        let said = self.said(gap, peer);
+        let is_for_remains = said.lacks + 1 == ROUNDS;
+        let from = said.remains.clone().filter(|_| is_for_remains).or_else(|| gap.copied.clone());
+        let bytes = if said.lacks == 0 || is_for_remains { PORTION_BYTES } else { LOOK_BYTES };
+        let until = now + ANSWER_MAX;
+        self.asked = Some(Asked { peer, gap: gap.clone(), from: from.clone(), is_for_remains, until });
+        Step::Ask(Question { peer, number, range, from, bytes })
     }
 
     fn said(&mut self, gap: &Gap, peer: NodeRank) -> &mut Said {
@@ -172,8 +217,38 @@ impl Backfill {
     }
 
     /// The question that an answer is to, if it is not too late.
-    pub(super) fn take_asked(&mut self) -> Option<(NodeRank, Gap)> {
-        self.asked.take().map(|asked| (asked.peer, asked.gap))
+    pub(super) fn take_asked(&mut self) -> Option<Asked> {
+        self.asked.take()
+    }
+
+    /// An answer came: what becomes of it.
+    pub(super) fn answered(&mut self, now: Moment, asked: &Asked, portion: &Portion, lack: &Lack) -> Verdict {
+        let Asked { peer, ref gap, is_for_remains, .. } = *asked;
+        let whole = [(gap.after, gap.through)];
+        if lack.covers(gap.after, gap.through) {
+            let takes_rows = is_for_remains && !lack.is_behind;
+            let next = portion.next.as_ref().filter(|_| takes_rows);
+            self.said(gap, peer).remains = next.cloned();
+            if next.is_none() {
+                self.ended(now, peer, &whole, lack, gap);
+            }
+            // A copy of what another node has goes on where it was.
+            return Verdict { takes_rows, filled: None, is_end: takes_rows && next.is_none() };
+        }
+        let said = self.said(gap, peer);
+        (said.lacks, said.remains) = (0, None);
+        if asked.from != gap.copied {
+            // It has some by now, and this portion does not begin where the copy is.
+            return Verdict { takes_rows: true, filled: None, is_end: false };
+        }
+        if let Some(next) = &portion.next {
+            let filled = Some(Filled::Copied(next.clone(), lack.ranges.clone()));
+            return Verdict { takes_rows: true, filled, is_end: false };
+        }
+        // What earlier portions lacked is missing, though it may be there by now.
+        let rest = gap.rest(&lack.ranges);
+        self.ended(now, peer, &rest, lack, gap);
+        Verdict { takes_rows: true, filled: Some(Filled::CopiedBut(rest)), is_end: true }
     }
 
     /// The node that was asked has none now, or what it said makes no sense.
@@ -216,14 +291,7 @@ impl Backfill {
 
     /// The last portion came. There is a rest: the node lacks some of it, too, has not read so far yet, or had not when
     /// earlier portions came.
-    pub(super) fn ended(
-        &mut self,
-        now: Moment,
-        peer: NodeRank,
-        rest: &[(Position, Position)],
-        lack: &Lack,
-        gap: &Gap,
-    ) {
+    fn ended(&mut self, now: Moment, peer: NodeRank, rest: &[(Position, Position)], lack: &Lack, gap: &Gap) {
         for (after, through) in rest {
             let part = Gap { through: (*through).min(gap.through), ..gap.clone() };
             let said = self.said(&part, peer);
@@ -233,7 +301,8 @@ impl Backfill {
                 said.not_before = now + wait.min(ROUND_AFTER);
             } else if lack.covers(*after, part.through) {
                 said.lacks += 1;
-                said.not_before = now + ROUND_AFTER;
+                let wait = ROUND_AFTER.saturating_mul(1 << said.lacks.saturating_sub(ROUNDS).min(16));
+                said.not_before = now + wait.min(LACKS_AFTER_MAX);
             }
         }
     }
@@ -244,133 +313,4 @@ fn key_of(gap: &Gap) -> (String, Position) {
 }
 
 #[cfg(test)]
-mod tests {
-    use twinhub_model::Epoch;
-
-    use super::*;
-
-    fn at(seq: u64) -> Position {
-        Position::new(Epoch(256), seq)
-    }
-
-    fn gap(after: u64, through: u64) -> Gap {
-        Gap {
-            group: "site".into(),
-            after: at(after),
-            through: at(through),
-            copied: None,
-            lacking: Vec::new(),
-        }
-    }
-
-    fn lack(after: u64, through: u64, is_behind: bool) -> Lack {
-        Lack { ranges: vec![(at(after), at(through))], is_behind }
-    }
-
-    const MAIN: NodeRank = NodeRank(0);
-    const SPARE: NodeRank = NodeRank(2);
-
-    fn asks(step: &Step) -> Option<(NodeRank, Position)> {
-        match step {
-            Step::Ask(question, gap) => Some((question.peer, gap.through)),
-            Step::Wait(_) | Step::GiveUp(_) => None,
-        }
-    }
-
-    #[test]
-    fn the_newest_gap_is_asked_of_the_best_node_one_question_at_a_time() {
-        let mut backfill = Backfill::new(1 << 20);
-        let gaps = [gap(0, 10), gap(50, 90)];
-        let now = Moment::ZERO + Duration::from_secs(1);
-        assert!(matches!(backfill.next(now, &[], &[MAIN], &[MAIN]), Step::Wait(Moment::NEVER)));
-        assert_eq!(asks(&backfill.next(now, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), Some((SPARE, at(90))));
-        assert_eq!(asks(&backfill.next(now, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), None);
-        // It does not answer: the next one.
-        let later = now + ANSWER_MAX;
-        assert_eq!(asks(&backfill.next(later, &gaps, &[SPARE, MAIN], &[MAIN, SPARE])), Some((MAIN, at(90))));
-        // It is gone: what is older.
-        assert_eq!(asks(&backfill.next(later, &gaps, &[SPARE], &[MAIN, SPARE])), Some((SPARE, at(10))));
-    }
-
-    #[test]
-    fn what_comes_is_paced_and_its_end_foreseen() {
-        let mut backfill = Backfill::new(1_000_000);
-        let (gaps, mut now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
-        for part in 1..=10 {
-            assert!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])).is_some(), "{part}");
-            let (peer, gap) = backfill.take_asked().unwrap();
-            backfill.took(now, peer, &gap, 100_000, 1_000, part * 50);
-            let Step::Wait(until) = backfill.next(now, &gaps, &[MAIN], &[MAIN]) else { panic!("{part}") };
-            assert_eq!(until, now + Duration::from_millis(100));
-            now = until;
-        }
-        let progress = backfill.progress().unwrap();
-        assert_eq!((progress.rows, progress.permille, progress.rows_per_second()), (10_000, 500, 11_111));
-        assert_eq!(progress.remaining_rows(), Some(11_111));
-        assert_eq!(progress.eta_seconds(), Some(1));
-    }
-
-    #[test]
-    fn what_every_node_lacks_is_given_up_after_some_rounds() {
-        let mut backfill = Backfill::new(1 << 30);
-        let gaps = [gap(0, 10)];
-        let mut now = Moment::ZERO + Duration::from_secs(1);
-        for _ in 0..ROUNDS {
-            while let Some((peer, _)) = asks(&backfill.next(now, &gaps, &[MAIN, SPARE], &[MAIN, SPARE])) {
-                let (_, gap) = backfill.take_asked().unwrap();
-                backfill.ended(now, peer, &[(at(0), at(10))], &lack(0, 10, false), &gap);
-            }
-            now = now + ROUND_AFTER;
-        }
-        assert!(matches!(backfill.next(now, &gaps, &[MAIN, SPARE], &[MAIN, SPARE]), Step::GiveUp(_)));
-        // One that is away may have it.
-        let away = NodeRank(3);
-        let others = [MAIN, SPARE, away];
-        assert!(matches!(backfill.next(now, &gaps, &[MAIN, SPARE], &others), Step::Wait(_) | Step::Ask(..)));
-        // Nobody else: at once.
-        assert!(matches!(Backfill::new(1).next(now, &gaps, &[], &[]), Step::GiveUp(_)));
-    }
-
-    #[test]
-    fn a_node_that_has_not_read_so_far_is_asked_again_soon() {
-        let mut backfill = Backfill::new(1 << 30);
-        let (gaps, now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
-        backfill.next(now, &gaps, &[MAIN], &[MAIN]);
-        let (peer, gap) = backfill.take_asked().unwrap();
-        backfill.ended(now, peer, &[(at(5), at(10))], &lack(5, 10, true), &gap);
-        assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), None);
-        assert_eq!(asks(&backfill.next(now + BEHIND_AFTER, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
-    }
-
-    #[test]
-    fn a_node_that_stays_behind_keeps_nobody_from_asking_another() {
-        let mut backfill = Backfill::new(1 << 30);
-        let gaps = [gap(0, 10), gap(50, 90)];
-        let both = [MAIN, SPARE];
-        let mut now = Moment::ZERO + Duration::from_secs(1);
-        let mut waits = Vec::new();
-        for _ in 0..8 {
-            for expected in [(MAIN, at(90)), (SPARE, at(90)), (MAIN, at(10)), (SPARE, at(10))] {
-                assert_eq!(asks(&backfill.next(now, &gaps, &both, &both)), Some(expected));
-                let (peer, gap) = backfill.take_asked().unwrap();
-                let lack = Lack { ranges: vec![(gap.after, gap.through)], is_behind: true };
-                backfill.ended(now, peer, &lack.ranges, &lack, &gap);
-            }
-            let Step::Wait(until) = backfill.next(now, &gaps, &both, &both) else { panic!("all were asked") };
-            waits.push(until.since(now));
-            now = until;
-        }
-        assert_eq!(waits.first(), Some(&BEHIND_AFTER));
-        assert_eq!(waits.last(), Some(&ROUND_AFTER));
-    }
-
-    #[test]
-    fn a_node_that_has_by_now_what_earlier_portions_lacked_is_asked_again_at_once() {
-        let mut backfill = Backfill::new(1 << 30);
-        let (gaps, now) = ([gap(0, 10)], Moment::ZERO + Duration::from_secs(1));
-        backfill.next(now, &gaps, &[MAIN], &[MAIN]);
-        let (peer, gap) = backfill.take_asked().unwrap();
-        backfill.ended(now, peer, &[(at(5), at(10))], &Lack::default(), &gap);
-        assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ use twinhub_history::{Filled, Gap, Lack, Portion, read_blocks};
 use twinhub_model::{ItemKey, Moment, NodeRank, Severity};
 use twinhub_redundancy::NodeState;
 
-use super::super::backfill::Step;
+use super::super::backfill::{Asked, Step};
 use super::{Follower, LOOK, behind, remember};
 
 /// Live values come first: nothing is asked while the history is so many records behind its own journals.
@@ -18,17 +18,14 @@ impl Follower {
     /// Takes what came, and asks for more if it is time; returns how long there is nothing to do.
     pub(super) fn copy(&mut self, now: Moment) -> Duration {
         if let Some(answer) = self.lines.take_answer()
-            && let Some((peer, gap)) = self.backfill.take_asked()
+            && let Some(asked) = self.backfill.take_asked()
         {
             match answer {
-                Ok((portion, lack)) => self.take_portion(now, peer, &gap, &portion, lack),
+                Ok((portion, lack)) => self.take_portion(now, &asked, &portion, &lack),
                 Err(text) => {
-                    tracing::debug!(
-                        peer = self.shared.name_of(peer),
-                        text,
-                        "a node gives no values of the past"
-                    );
-                    self.backfill.refused(now, peer, &gap);
+                    let peer = self.shared.name_of(asked.peer);
+                    tracing::debug!(peer, text, "a node gives no values of the past");
+                    self.backfill.refused(now, asked.peer, &asked.gap);
                 }
             }
         }
@@ -47,11 +44,11 @@ impl Follower {
                 self.give_up(&gap);
                 Duration::ZERO
             }
-            Step::Ask(question, gap) => {
-                let peer = question.peer;
-                if !self.lines.ask(question) {
-                    self.backfill.take_asked();
-                    self.backfill.refused(now, peer, &gap);
+            Step::Ask(question) => {
+                if !self.lines.ask(question)
+                    && let Some(asked) = self.backfill.take_asked()
+                {
+                    self.backfill.refused(now, asked.peer, &asked.gap);
                 }
                 LOOK
             }
@@ -78,10 +75,11 @@ impl Follower {
         ranks.filter(|rank| *rank != self.shared.rank).collect()
     }
 
-    fn take_portion(&mut self, now: Moment, peer: NodeRank, gap: &Gap, portion: &Portion, lack: Lack) {
+    fn take_portion(&mut self, now: Moment, asked: &Asked, portion: &Portion, lack: &Lack) {
+        let Asked { peer, ref gap, .. } = *asked;
         let mut rows = Vec::new();
         let read = read_blocks(&portion.blocks, &mut |key, some| rows.push((key.to_owned(), some)));
-        let goes_on = portion.next.as_ref().is_none_or(|next| next.is_behind(gap.copied.as_ref()));
+        let goes_on = portion.next.as_ref().is_none_or(|next| next.is_behind(asked.from.as_ref()));
         if let Err(error) = read
             .as_ref()
             .map(drop)
@@ -91,6 +89,10 @@ impl Follower {
             let peer_name = self.shared.name_of(peer);
             tracing::warn!(peer = peer_name, error, "values from another node's history are not taken");
             self.backfill.refused(now, peer, gap);
+            return;
+        }
+        let verdict = self.backfill.answered(now, asked, portion, lack);
+        if !verdict.takes_rows {
             return;
         }
         let mut count = 0;
@@ -107,24 +109,13 @@ impl Follower {
             status.copied += count;
         }
         self.backfill.took(now, peer, gap, portion.blocks.len(), count, portion.done_permille);
-        match &portion.next {
-            Some(next) => {
-                let copied = Filled::Copied(next.clone(), lack.ranges);
-                self.store.fill(&gap.group, gap.through, [], copied);
-            }
-            None => self.end_copy(now, peer, gap, &lack),
+        let is_whole = matches!(&verdict.filled, Some(Filled::CopiedBut(rest)) if rest.is_empty());
+        if let Some(filled) = verdict.filled {
+            self.store.fill(&gap.group, gap.through, [], filled);
         }
-    }
-
-    fn end_copy(&mut self, now: Moment, peer: NodeRank, gap: &Gap, lack: &Lack) {
-        // What earlier portions lacked is missing, though it may be there by now.
-        let rest = gap.rest(&lack.ranges);
-        self.backfill.ended(now, peer, &rest, lack, gap);
-        let from = self.shared.name_of(peer);
         let values = self.backfill.progress().map_or(0, |progress| progress.rows);
-        let is_whole = rest.is_empty();
-        self.store.fill(&gap.group, gap.through, [], Filled::CopiedBut(rest));
-        if values > 0 || is_whole {
+        if verdict.is_end && (values > 0 || is_whole) {
+            let from = self.shared.name_of(peer);
             let text = format!(
                 "{values} values of group {} between {} and {} came into the history from {from}",
                 gap.group, gap.after, gap.through
