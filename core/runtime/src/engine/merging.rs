@@ -24,6 +24,7 @@ use crate::clock;
 use crate::table::ItemTable;
 use crate::view::MergeProgress;
 
+mod documents;
 pub(crate) mod giving;
 pub(crate) mod taking;
 
@@ -130,6 +131,11 @@ impl Merging {
         };
         merging.look(journal);
         merging
+    }
+
+    #[cfg(test)]
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
     }
 
     /// Where the journal and what was set aside with this place in it part.

@@ -34,8 +34,7 @@ impl Engine {
     }
 
     fn pieces_file(&self, common: Position, part: Part) -> StateFile {
-        let name = format!("fork-{}-{}.{}", common.epoch, common.seq, part.name());
-        StateFile::new(self.merging.dir.join(name))
+        StateFile::new(self.merging.dir.join(pieces_name(common, part)))
     }
 
     /// Offers the oldest of what was set aside to the active node, once this one has everything from it.
@@ -75,7 +74,7 @@ impl Engine {
         self.send(peer, &Message::GivenPiece { stream, total, bytes });
     }
 
-    /// How many pieces of a part there are, and one of them.
+    /// How many pieces of a part there are, and one of them: nothing if it cannot be read.
     pub(super) fn give_piece(&self, common: Position, part: Part, number: u32) -> (u32, Vec<u8>) {
         match self.pieces_file(common, part).load() {
             Ok(Some(mut stored)) => {
@@ -86,7 +85,8 @@ impl Engine {
             Ok(None) => (0, Vec::new()),
             Err(error) => {
                 tracing::error!(%error, "what was kept of records that were set aside cannot be read");
-                (0, Vec::new())
+                // There are some, and this one is not given.
+                (number.saturating_add(1), Vec::new())
             }
         }
     }
@@ -186,6 +186,11 @@ fn items_in(record: &Record) -> u64 {
         | Record::Event(_)
         | Record::Part(_) => 0,
     }
+}
+
+/// The name of the file in which a part keeps what it had.
+pub(super) fn pieces_name(common: Position, part: Part) -> String {
+    format!("fork-{}-{}.{}", common.epoch, common.seq, part.name())
 }
 
 pub(super) fn names_of(aside: &Aside) -> Vec<String> {

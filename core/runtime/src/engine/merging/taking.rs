@@ -1,15 +1,14 @@
 //! The active node takes what others, or it itself, set aside: one after the other, and below live traffic.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_alarms::Change as AlarmChange;
-use twinhub_documents::{Action, Body, Digest, Documents, Entry, ours_after};
 use twinhub_model::{Merged, Moment, NodeRank, Part, PartRecord, Position, Record, Severity};
 use twinhub_replica::{Counts, EntryBatch, MergeEntry, MergeId, Message, Page, Report, Worth, worth};
 use twinhub_store::Relation;
 
 use super::MergeState;
+use super::documents::Lack;
 use super::giving::names_of;
 use crate::clock;
 use crate::engine::alarms::AlarmState;
@@ -29,8 +28,8 @@ const WAITING_BYTES_MAX: usize = 1024 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of what parts kept that are taken in one go.
 const PIECES_BYTES_MAX: usize = 64 << 20;
-/// Entries of the audit list in one record.
-const AUDIT_CHUNK: usize = 50;
+/// How often a piece that cannot be read is asked for again.
+const PIECE_TRIES: u32 = 3;
 
 /// What a node offered.
 #[derive(Debug)]
@@ -51,6 +50,8 @@ pub(crate) struct Current {
     stage: Stage,
     wait: Wait,
     pieces: Vec<Vec<u8>>,
+    /// How often a piece was asked for again.
+    tries: u32,
     /// Whether the journal has that this node takes it.
     is_begun: bool,
     /// Whether there is nothing that documents kept, which the journal is still to have.
@@ -178,6 +179,7 @@ impl Engine {
             stage: if has_parts || !is_here { Stage::Records } else { Stage::Pieces },
             wait: Wait::Rest(now),
             pieces: Vec::new(),
+            tries: 0,
             is_begun: false,
             lacks_parts: false,
             files,
@@ -242,24 +244,35 @@ impl Engine {
     /// A piece of what documents kept, or none.
     pub(crate) fn on_given_piece(&mut self, peer: NodeRank, stream: u32, total: u32, bytes: Vec<u8>) {
         let Some(current) = self.expected(peer, stream, Stage::Pieces) else { return };
+        let now = clock::now();
+        let is_unreadable = bytes.is_empty() && current.pieces.len() < total as usize;
+        if is_unreadable && current.tries < PIECE_TRIES {
+            current.tries += 1;
+            current.wait = Wait::Rest(now + RETRY);
+            return;
+        }
         if !bytes.is_empty() {
             current.pieces.push(bytes);
         }
-        let now = clock::now();
         let size: usize = current.pieces.iter().map(Vec::len).sum();
-        if current.pieces.len() < total as usize && size < PIECES_BYTES_MAX {
+        let is_cut = current.pieces.len() < total as usize;
+        if is_cut && !is_unreadable && size < PIECES_BYTES_MAX {
             current.wait = Wait::Rest(now);
             return;
         }
-        let is_cut = current.pieces.len() < total as usize;
         let (id, pieces) = (current.id.clone(), std::mem::take(&mut current.pieces));
         current.stage = Stage::Records;
         current.wait = Wait::Rest(now);
-        if pieces.is_empty() {
+        let lack = match (is_unreadable, is_cut) {
+            (true, _) => Some(Lack::Unreadable),
+            (false, true) => Some(Lack::TooLarge),
+            (false, false) => None,
+        };
+        if pieces.is_empty() && lack.is_none() {
             current.lacks_parts = true;
             return;
         }
-        let joined = self.say_begin().and_then(|()| self.join_documents(&id, &pieces, is_cut));
+        let joined = self.say_begin().and_then(|()| self.join_documents(&id, &pieces, lack));
         if joined.is_none() {
             self.give_up(now);
         }
@@ -378,7 +391,7 @@ impl Engine {
         Some(())
     }
 
-    fn append_merge(&mut self, entry: &MergeEntry) -> Option<Position> {
+    pub(super) fn append_merge(&mut self, entry: &MergeEntry) -> Option<Position> {
         self.append_part(Part::MERGES, &entry.encode())
     }
 
@@ -416,66 +429,6 @@ impl Engine {
         let joined = changes.iter().filter(|change| matches!(change, AlarmChange::Joined(..))).count();
         self.keep_changes(&changes);
         joined as u64
-    }
-
-    /// Joins what documents were changed by the node alone. `None` if the journal takes nothing.
-    fn join_documents(&mut self, id: &MergeId, bodies: &[Vec<u8>], is_cut: bool) -> Option<()> {
-        let (mut ours, mut files, mut lines) = (Documents::default(), Vec::new(), Vec::new());
-        for body in bodies {
-            match Entry::decode(body) {
-                Ok(Entry::Piece(digest, _)) => files.push((digest, body)),
-                Ok(entry) => drop(ours.apply(Position::START, entry)),
-                Err(error) => lines.push(format!("something that documents kept is left out: {error}")),
-            }
-        }
-        if is_cut {
-            lines.push("files of configurations are left out: they are too large".to_owned());
-        }
-        let documents = self.proposals.documents().clone();
-        let merge = documents.read(|theirs| ours_after(id.common, &id.node, &ours, theirs, clock::utc()));
-        lines.extend(merge.lines);
-        let needed: BTreeSet<Digest> =
-            merge.changes.iter().flat_map(|change| files_of(&change.action)).collect();
-        for (_, body) in files.iter().filter(|(digest, _)| needed.contains(digest)) {
-            self.append_part(Part::DOCUMENTS, body)?;
-        }
-        let mut counts = Counts::default();
-        for change in merge.changes {
-            let what = change.action.describe();
-            let is_conflict = matches!(change.action, Action::Keep { .. });
-            if let Err(refusal) = documents.read(|theirs| theirs.check(&change)) {
-                lines.push(format!("{what}: not possible here: {refusal}"));
-                continue;
-            }
-            self.append_part(Part::DOCUMENTS, &Entry::Change(change).encode())?;
-            if is_conflict {
-                counts.conflicts += 1;
-            } else {
-                counts.documents += 1;
-            }
-        }
-        for chunk in merge.audit.chunks(AUDIT_CHUNK) {
-            counts.audit += chunk.len() as u64;
-            self.append_part(Part::DOCUMENTS, &Entry::AuditOf(chunk.to_vec()).encode())?;
-        }
-        self.append_merge(&MergeEntry::Note { counts, lines, through: id.common })?;
-        self.append_merge(&MergeEntry::Parts)?;
-        Some(())
-    }
-}
-
-/// Files that are needed to look at a configuration that is kept.
-fn files_of(action: &Action) -> Vec<Digest> {
-    match action {
-        Action::Keep { conflict } => match &conflict.document.body {
-            Some(Body::Configuration(configuration)) => {
-                configuration.files.iter().flat_map(|file| file.pieces.iter().copied()).collect()
-            }
-            Some(Body::User(_) | Body::Token(_) | Body::Session(_)) | None => Vec::new(),
-        },
-        Action::Put { .. } | Action::Remove { .. } | Action::Note { .. } | Action::Forget { .. } => {
-            Vec::new()
-        }
     }
 }
 

@@ -3,12 +3,16 @@
 use std::fs;
 use std::path::PathBuf;
 
-use twinhub_model::{Epoch, ItemId, Part, PartRecord, Position, Quality, Record, Sample, SampleFlags, Value};
+use twinhub_documents::{Action, Kind};
+use twinhub_events::{Filter, Following};
+use twinhub_model::{
+    Epoch, ItemId, Part, PartRecord, Position, Quality, Record, Sample, SampleFlags, Severity, Value,
+};
 use twinhub_redundancy::Input;
 use twinhub_replica::{MergeEntry, MergeId, Message};
 
 use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
-use super::merging::{Rows, is_merged, isolated, reports, rows};
+use super::merging::{Rows, change, is_merged, isolated, put, reports, rows};
 use crate::bundle::Bundle;
 use crate::clock;
 use crate::inbox::Job;
@@ -162,4 +166,38 @@ fn a_merge_that_waits_for_a_follower_or_the_disk_does_not_keep_the_engine_busy()
     carry_until(&mut main, &mut backup, "it asks", |main, _| main.engine.merge_due().is_some());
     main.engine.journal_ok = false;
     assert_eq!(main.engine.merge_due(), None, "the journal wakes it");
+}
+
+/// Nobody else knows what was revoked there: an operator must hear of it.
+#[test]
+fn what_documents_kept_and_cannot_be_read_is_in_the_report_and_makes_it_a_warning() {
+    let specs = [Spec { has_documents: true, ..Spec::new("plc") }];
+    let (mut main, mut backup) = pair(&specs);
+    change(&mut main, put("bob", 1));
+    carry_until(&mut main, &mut backup, "the users", |main, backup| main.last() == backup.last());
+    change(&mut main, Action::Remove { kind: Kind::User, name: "bob".into() });
+    step_down(&mut main);
+    backup.become_active(epoch(1, 2));
+    follow(&mut backup, &mut main, epoch(1, 2));
+    backup.disconnect(main.rank);
+    main.disconnect(backup.rank);
+    let is_kept = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "documents");
+    let paths = fs::read_dir(main.engine.merging.dir()).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<PathBuf> = paths.filter(is_kept).collect();
+    assert_eq!(kept.len(), 1);
+    fs::write(&kept[0], b"not what was written").unwrap();
+
+    follow(&mut backup, &mut main, epoch(1, 2));
+    carry_until(&mut backup, &mut main, "it is taken in", |backup, main| {
+        is_merged(backup, "main") && backup.last() == main.last()
+    });
+    let report = &reports(&main)[0];
+    assert_eq!((report.counts.damaged, report.counts.documents), (1, 0), "{report:?}");
+    let name = kept[0].file_name().unwrap().to_str().unwrap();
+    assert!(report.lines.iter().any(|line| line.contains(name)), "{report:?}");
+    let filter = Filter { code: "TH-MERGE-002".into(), ..Filter::default() };
+    let told =
+        backup.engine.shared.events.following(&Following { limit: 10, ..Following::default() }, &filter);
+    let severities: Vec<Severity> = told.rows.iter().map(|row| row.entry.event.severity).collect();
+    assert_eq!(severities, [Severity::Warning]);
 }

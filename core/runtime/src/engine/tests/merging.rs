@@ -284,14 +284,14 @@ fn documents_changed_alone_join_or_are_kept_as_conflicts_on_all_nodes_also_after
     );
 }
 
-fn put(name: &str, hash: u8) -> Action {
+pub(super) fn put(name: &str, hash: u8) -> Action {
     let (salt, hash) = (vec![hash; 16].into(), vec![hash; 32].into());
     let password = PasswordHash { memory_kib: 8, passes: 1, lanes: 1, salt, hash };
     let body = Body::User(User { role: Role::Viewer, password });
     Action::Put { name: name.to_owned(), body, base: None }
 }
 
-fn change(bench: &mut Bench, action: Action) {
+pub(super) fn change(bench: &mut Bench, action: Action) {
     let change = Change { author: "ada".into(), origin: "here".into(), time: 1, action, alone: true };
     bench.engine.append_part(Part::DOCUMENTS, &Entry::Change(change).encode()).unwrap();
     bench.turn();
