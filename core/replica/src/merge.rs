@@ -61,6 +61,11 @@ pub enum MergeEntry {
         /// The last record that was looked at.
         #[n(2)]
         through: Position,
+        /// Ranges of records that were looked at and are dealt with, taken in or left on purpose: epoch, first and last
+        /// number.
+        #[n(3)]
+        #[cbor(default)]
+        covered: Vec<(u64, u64, u64)>,
     },
     /// Everything was taken in.
     #[n(2)]
@@ -156,7 +161,10 @@ impl Merges {
                     None => self.keep(report),
                 }
             }
-            MergeEntry::Note { counts, lines, through } => {
+            MergeEntry::Note { counts, lines, through, covered } => {
+                for (epoch, first, last) in covered {
+                    self.coverage.insert_range(epoch, first, last);
+                }
                 if let Some(report) = self.open_mut() {
                     report.counts.add(&counts);
                     report.say(lines);

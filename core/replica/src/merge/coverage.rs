@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use twinhub_model::Position;
 
-/// Ranges that are kept; of more those of the oldest epoch are forgotten.
+/// Ranges that are kept; of more the oldest are forgotten, one by one.
 const RANGES_MAX: usize = 4_096;
 
 /// A set of places, as ranges.
@@ -48,9 +48,13 @@ impl Coverage {
         self.count = self.count + 1 - (to - from);
         ranges.splice(from..to, [joined]);
         while self.count > RANGES_MAX
-            && let Some((_, oldest)) = self.ranges.pop_first()
+            && let Some(mut oldest) = self.ranges.first_entry()
         {
-            self.count -= oldest.len();
+            oldest.get_mut().remove(0);
+            self.count -= 1;
+            if oldest.get().is_empty() {
+                oldest.remove();
+            }
         }
     }
 
@@ -97,14 +101,26 @@ mod tests {
     }
 
     #[test]
-    fn it_forgets_the_oldest_epoch_before_it_grows_without_end() {
+    fn it_forgets_the_oldest_ranges_one_by_one_before_it_grows_without_end() {
         let mut coverage = Coverage::default();
         for number in 0..RANGES_MAX as u64 {
             coverage.insert_range(number % 8, number * 10, number * 10);
         }
         assert_eq!(coverage.count, RANGES_MAX);
         coverage.insert_range(9, u64::MAX, u64::MAX);
-        assert!(coverage.count < RANGES_MAX && !coverage.ranges.contains_key(&0));
+        assert_eq!(coverage.count, RANGES_MAX);
         assert!(coverage.has(Position::new(Epoch(9), u64::MAX)));
+        assert!(!coverage.has(Position::new(Epoch(0), 0)) && coverage.has(Position::new(Epoch(0), 80)));
+    }
+
+    #[test]
+    fn an_epoch_with_more_gaps_than_fit_is_not_forgotten_as_a_whole() {
+        let mut coverage = Coverage::default();
+        for number in 0..3 * RANGES_MAX as u64 {
+            coverage.insert(Position::new(Epoch(5), number * 2));
+        }
+        let kept = 2 * 2 * RANGES_MAX as u64;
+        assert!((kept..kept * 3 / 2).step_by(2).all(|number| coverage.has(Position::new(Epoch(5), number))));
+        assert!(!coverage.has(Position::new(Epoch(5), kept - 2)));
     }
 }

@@ -78,6 +78,7 @@ fn full() -> Merges {
         counts,
         lines: vec!["user `ada`: kept as a conflict".into()],
         through: at(9),
+        covered: vec![(at(9).epoch.0, 9, 9)],
     });
     merges.apply(MergeEntry::Parts);
     merges
@@ -99,7 +100,7 @@ fn a_report_counts_what_came_and_names_commands_without_a_result() {
         ..Counts::default()
     };
     assert_eq!(report.counts, expected);
-    assert!(merges.has(at(8)) && !merges.has(at(7)) && !merges.is_done(&id()));
+    assert!(merges.has(at(8)) && merges.has(at(9)) && !merges.has(at(7)) && !merges.is_done(&id()));
     merges.apply(MergeEntry::End { time: 99 });
     assert_eq!(merges.open(), None);
     assert!(merges.is_done(&id()));
@@ -153,13 +154,44 @@ fn nothing_grows_without_end() {
     let long = "ä".repeat(10_000);
     for number in 0..1_000_u64 {
         let lines = vec![long.clone()];
-        merges.apply(MergeEntry::Note { counts: Counts::default(), lines, through: at(0) });
+        let (counts, through, covered) = (Counts::default(), at(0), Vec::new());
+        merges.apply(MergeEntry::Note { counts, lines, through, covered });
         take(&mut merges, number * 2 + 1, intent());
     }
     let report = merges.open().unwrap();
     assert_eq!((report.lines.len(), report.more_lines, report.unanswered.len()), (500, 500, 200));
     assert_eq!((report.counts.commands, report.counts.in_doubt), (1_000, 1_000));
     assert!(merges.snapshot().iter().all(|entry| entry.encode().len() <= 256 * 1024));
+}
+
+/// A journal with more records that stay where they are than ranges are kept.
+#[test]
+fn what_is_left_on_purpose_makes_no_gap_in_what_is_known() {
+    let mut merges = Merges::default();
+    merges.apply(begin());
+    for page in 0..100_u64 {
+        let (first, last) = (page * 200 + 1, page * 200 + 200);
+        (first..=last).step_by(2).for_each(|number| take(&mut merges, number, samples(1)));
+        let counts = Counts { left: 100, ..Counts::default() };
+        let covered = vec![(at(1).epoch.0, first, last)];
+        merges.apply(MergeEntry::Note { counts, lines: Vec::new(), through: at(last), covered });
+    }
+    assert!((1..=20_000).all(|number| merges.has(at(number))));
+    assert!(!merges.has(at(0)) && !merges.has(at(20_001)));
+}
+
+/// Nodes of the version before say nothing of ranges.
+#[test]
+fn a_note_without_ranges_is_understood() {
+    #[derive(Encode)]
+    enum Before {
+        #[n(1)]
+        Note(#[n(0)] Counts, #[n(1)] Vec<String>, #[n(2)] Position),
+    }
+    let counts = Counts { left: 3, ..Counts::default() };
+    let bytes = minicbor::to_vec(Before::Note(counts, vec!["said".into()], at(4))).unwrap();
+    let (lines, through, covered) = (vec!["said".to_owned()], at(4), Vec::new());
+    assert_eq!(MergeEntry::decode(&bytes).unwrap(), MergeEntry::Note { counts, lines, through, covered });
 }
 
 #[test]

@@ -81,7 +81,8 @@ impl Engine {
             counts.audit += chunk.len() as u64;
             self.append_part(Part::DOCUMENTS, &Entry::AuditOf(chunk.to_vec()).encode())?;
         }
-        self.append_merge(&MergeEntry::Note { counts, lines, through: id.common })?;
+        let (through, covered) = (id.common, Vec::new());
+        self.append_merge(&MergeEntry::Note { counts, lines, through, covered })?;
         self.append_merge(&MergeEntry::Parts)?;
         Some(())
     }

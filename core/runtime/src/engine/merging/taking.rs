@@ -28,6 +28,8 @@ const WAITING_BYTES_MAX: usize = 1024 * 1024;
 const RETRY: Duration = Duration::from_secs(1);
 /// Bytes of what parts kept that are taken in one go.
 const PIECES_BYTES_MAX: usize = 64 << 20;
+/// Ranges in one record: of those that a node gives at once there are few.
+const COVERED_MAX: usize = 1_000;
 /// How often a piece that cannot be read is asked for again.
 const PIECE_TRIES: u32 = 3;
 
@@ -63,6 +65,36 @@ pub(crate) struct Current {
     began: Moment,
     /// Bytes that remained when this node began with it.
     began_bytes: u64,
+}
+
+/// Records that were looked at, for the account that all nodes keep.
+#[derive(Debug, Default)]
+struct Looked {
+    counts: Counts,
+    /// Ranges of those that are dealt with: epoch, first and last number.
+    covered: Vec<(u64, u64, u64)>,
+    /// Whether one of them has no record of its own here.
+    is_left: bool,
+}
+
+impl Looked {
+    /// The one that stood there is dealt with.
+    fn settle(&mut self, at: Position, is_taken: bool) {
+        self.is_left |= !is_taken;
+        let has_room = self.covered.len() < COVERED_MAX;
+        match self.covered.last_mut() {
+            Some((epoch, _, last)) if *epoch == at.epoch.0 && last.checked_add(1) == Some(at.seq) => {
+                *last = at.seq;
+            }
+            Some(_) | None if has_room => self.covered.push((at.epoch.0, at.seq, at.seq)),
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether it says more than the records that were taken.
+    fn has_news(&self) -> bool {
+        self.is_left || self.counts != Counts::default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -305,15 +337,18 @@ impl Engine {
             self.give_up(begun);
             return;
         }
-        let mut counts = Counts {
-            unknown: page.unknown,
-            damaged: page.damaged,
-            gaps: u64::from(page.is_behind_gap),
-            ..Counts::default()
+        let mut looked = Looked {
+            counts: Counts {
+                unknown: page.unknown,
+                damaged: page.damaged,
+                gaps: u64::from(page.is_behind_gap),
+                ..Counts::default()
+            },
+            ..Looked::default()
         };
         let mut through = before;
         for (at, body) in batch.iter() {
-            if self.take_record(at, body, &mut counts).is_none() {
+            if self.take_record(at, body, &mut looked).is_none() {
                 // The journal takes nothing: what was not taken comes again.
                 if let Some(current) = &mut self.merging.current {
                     (current.after, current.wait) = (through, Wait::Rest(begun + RETRY));
@@ -322,8 +357,9 @@ impl Engine {
             }
             through = at;
         }
-        if counts != Counts::default() {
-            self.append_merge(&MergeEntry::Note { counts, lines: Vec::new(), through });
+        if looked.has_news() {
+            let Looked { counts, covered, .. } = looked;
+            self.append_merge(&MergeEntry::Note { counts, lines: Vec::new(), through, covered });
         }
         if page.is_complete {
             self.end_merge();
@@ -346,10 +382,10 @@ impl Engine {
     }
 
     /// Takes one record, unless it is here or says nothing to others. `None` if the journal takes nothing.
-    fn take_record(&mut self, at: Position, body: &[u8], counts: &mut Counts) -> Option<()> {
+    fn take_record(&mut self, at: Position, body: &[u8], looked: &mut Looked) -> Option<()> {
         let Ok(record) = twinhub_wire::record::decode(body) else {
             tracing::warn!(position = %at, "a record that was set aside cannot be read");
-            counts.damaged += 1;
+            looked.counts.damaged += 1;
             return Some(());
         };
         // What came to that node from another one is known by where it stood there.
@@ -368,26 +404,33 @@ impl Engine {
             Worth::Joins | Worth::Part(Part::EVENTS) => record,
             Worth::Part(Part::ALARMS) => {
                 let Some(record) = alarms_that_join(&record) else {
-                    counts.left += 1;
+                    looked.counts.left += 1;
+                    looked.settle(at, false);
                     return Some(());
                 };
                 record
             }
             // They come by themselves.
-            Worth::Part(Part::DOCUMENTS) => return Some(()),
+            Worth::Part(Part::DOCUMENTS) => {
+                looked.settle(at, false);
+                return Some(());
+            }
             Worth::Part(_) | Worth::Stays => {
-                counts.left += 1;
+                looked.counts.left += 1;
+                looked.settle(at, false);
                 return Some(());
             }
         };
         let has = self.parts.get::<MergeState>().is_some_and(|state| state.merges().has(origin));
         if has || (origin >= self.journal.first() && self.journal.relation(origin) == Relation::Present) {
-            counts.known += 1;
+            looked.counts.known += 1;
+            looked.settle(at, false);
             return Some(());
         }
         let merged = Merged { origin, record: Box::new(record) };
         let position = self.append(&Record::Merged(merged.clone()))?;
         self.apply_merged(position, &merged);
+        looked.settle(at, origin == at);
         Some(())
     }
 
@@ -402,8 +445,8 @@ impl Engine {
         let Some(current) = self.merging.current.take() else { return };
         self.merging.offers.remove(&current.peer);
         self.merging.failed.remove(&current.id);
-        let (lines, through) = (Vec::new(), current.after);
-        self.append_merge(&MergeEntry::Note { counts, lines, through });
+        let (lines, through, covered) = (Vec::new(), current.after, Vec::new());
+        self.append_merge(&MergeEntry::Note { counts, lines, through, covered });
         if self.append_merge(&MergeEntry::End { time: clock::utc().0 }).is_none() {
             return;
         }

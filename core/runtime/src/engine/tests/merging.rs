@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use twinhub_documents::{Action, Body, Change, Entry, Kind, PasswordHash, Role, User};
-use twinhub_model::{Outcome, Part, Position, Record, Value};
+use twinhub_model::{Delivered, Outcome, Part, Position, Record, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::Report;
 
@@ -170,10 +170,16 @@ fn the_same_records_from_two_nodes_come_once() {
     backup.become_active(epoch(1, 1));
     let mut spare = Bench::new(2, &specs);
     follow(&mut backup, &mut spare, epoch(1, 1));
+    // What a stream journals all the time lies between values, and stays on that side.
+    let through = backup.last();
+    backup.engine.append(&Record::Delivered(Delivered { consumer: 0, through })).unwrap();
     backup.publish(0, 5);
+    backup.engine.append(&Record::Delivered(Delivered { consumer: 0, through })).unwrap();
+    backup.publish(1, 8);
     carry_until(&mut backup, &mut spare, "the value", |backup, spare| {
         spare.value(0) == Value::I64(5) && backup.last() == spare.last()
     });
+    let theirs: Vec<Position> = backup.entries().into_iter().map(|(at, _)| at).collect();
     let mut main = Bench::new(0, &specs);
     main.become_active(epoch(0, 2));
     main.publish(0, 7);
@@ -192,6 +198,10 @@ fn the_same_records_from_two_nodes_come_once() {
     assert!(first.counts.values > 0 && first.counts.commands > 0, "{first:?}");
     assert_eq!((second.counts.values, second.counts.commands), (0, 0), "{second:?}");
     assert!(second.counts.known > 0, "{second:?}");
+    assert!(first.counts.left > 0, "{first:?}");
+    let state = main.engine.parts.get::<MergeState>().unwrap();
+    let unknown: Vec<&Position> = theirs.iter().filter(|at| !state.merges().has(**at)).collect();
+    assert!(unknown.is_empty(), "also what was left on purpose is dealt with, not {unknown:?}");
 }
 
 /// A command of the lost side is in the ledger of all, and of nobody's work.
