@@ -6,7 +6,7 @@
 //! killed. Two files take turns, since journal and stored state have everything but the newest.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -118,6 +118,9 @@ impl EventLog {
 }
 
 /// A file of events, each by itself: `length u32 | crc32 u32 | bytes`, little endian.
+///
+/// What stands behind a torn event is not found again, so none is written there: what a full disk took of one is cut, or the
+/// file is left as it is and another one begun.
 #[derive(Debug)]
 struct Lines {
     path: PathBuf,
@@ -127,25 +130,45 @@ struct Lines {
 }
 
 impl Lines {
-    /// What the two files hold; a torn end is cut.
+    /// What the files hold; a torn end is cut.
     fn open(path: PathBuf) -> (Lines, Vec<Known>) {
         let mut events = Vec::new();
-        if let Ok(bytes) = read(&before(&path)) {
-            split(&bytes, &mut events);
+        let mut lines = Lines { path, file: None, bytes: 0, is_faulty: false };
+        for older in [&lines.kept(), &lines.before()] {
+            match read(older) {
+                Ok(bytes) => drop(split(&bytes, &mut events)),
+                Err(error) => report(older, &error),
+            }
         }
-        let bytes = read(&path).unwrap_or_default();
-        let sound = split(&bytes, &mut events);
-        let opened = OpenOptions::new().create(true).append(true).open(&path);
-        let opened = opened.and_then(|file| {
-            file.set_len(sound as u64)?;
-            Ok(file)
-        });
-        let mut lines = Lines { path, file: None, bytes: sound as u64, is_faulty: false };
-        match opened {
+        match lines.open_newest(&mut events) {
             Ok(file) => lines.file = Some(file),
-            Err(error) => lines.report(&error),
+            Err(error) => lines.report_own(&error),
         }
         (lines, events)
+    }
+
+    /// The file that is written, cut behind what is sound of it. One that cannot be read is put aside, since it may be
+    /// readable the next time; if that would push out what was put aside before, nothing is written until it can be read.
+    fn open_newest(&mut self, events: &mut Vec<Known>) -> std::io::Result<File> {
+        match read(&self.path) {
+            Ok(bytes) => {
+                let sound = split(&bytes, events) as u64;
+                let file = append_to(&self.path)?;
+                file.set_len(sound)?;
+                self.bytes = sound;
+                Ok(file)
+            }
+            Err(error) => {
+                if self.kept().exists() {
+                    return Err(error);
+                }
+                report(&self.path, &error);
+                if self.before().exists() {
+                    std::fs::rename(self.before(), self.kept())?;
+                }
+                self.begin_anew()
+            }
+        }
     }
 
     fn write(&mut self, known: &Known) {
@@ -157,29 +180,53 @@ impl Lines {
         line.extend_from_slice(&body);
         match self.append(&line) {
             Ok(()) => self.is_faulty = false,
-            Err(error) => self.report(&error),
+            Err(error) => self.report_own(&error),
         }
     }
 
     fn append(&mut self, line: &[u8]) -> std::io::Result<()> {
-        if self.bytes > FILE_BYTES_MAX {
-            std::fs::rename(&self.path, before(&self.path))?;
-            self.file = None;
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                self.bytes = 0;
-                none.insert(OpenOptions::new().create(true).append(true).open(&self.path)?)
+        let mut file = match self.file.take() {
+            Some(file) if self.bytes <= FILE_BYTES_MAX => file,
+            Some(_) => {
+                let file = self.begin_anew()?;
+                std::fs::remove_file(self.kept()).ok();
+                file
             }
+            // What it holds was read, or could not be, when it was opened.
+            None => self.open_newest(&mut Vec::new())?,
         };
-        file.write_all(line)?;
-        self.bytes += line.len() as u64;
-        Ok(())
+        let written = file.write_all(line);
+        match written {
+            Ok(()) => self.bytes += line.len() as u64,
+            // What was written of it is cut; where that cannot be, the file is not written any more.
+            Err(_) => self.bytes = file.set_len(self.bytes).map_or(u64::MAX, |()| self.bytes),
+        }
+        self.file = Some(file);
+        written
+    }
+
+    /// The file becomes the one before, and an empty one takes its place.
+    fn begin_anew(&mut self) -> std::io::Result<File> {
+        match std::fs::rename(&self.path, self.before()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let file = append_to(&self.path)?;
+        self.bytes = 0;
+        Ok(file)
+    }
+
+    fn before(&self) -> PathBuf {
+        self.path.with_extension("log.1")
+    }
+
+    /// What was the one before when the newest could not be read.
+    fn kept(&self) -> PathBuf {
+        self.path.with_extension("log.2")
     }
 
     /// Says it once.
-    fn report(&mut self, error: &std::io::Error) {
+    fn report_own(&mut self, error: &std::io::Error) {
         if !std::mem::replace(&mut self.is_faulty, true) {
             let path = self.path.display();
             tracing::warn!(%path, %error, "events are stored later than they are shown");
@@ -187,14 +234,24 @@ impl Lines {
     }
 }
 
-fn before(path: &Path) -> PathBuf {
-    path.with_extension("log.1")
+fn report(path: &Path, error: &std::io::Error) {
+    tracing::error!(path = %path.display(), %error, "events that were written down cannot be read; the file is kept");
 }
 
+fn append_to(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+/// What a file holds; one that is not there holds nothing.
 fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(bytes),
+        Err(error) => return Err(error),
+    };
     // Not more than was ever written.
-    File::open(path)?.take(2 * FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    file.take(2 * FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -297,6 +354,88 @@ mod tests {
         assert!(length < FILE_BYTES_MAX, "{length}");
         let again = texts(&log(dir.path()));
         assert!(again.len() > 256 && again.last().unwrap().starts_with("599 "), "{}", again.len());
+    }
+
+    /// The disk of this one's own process is full behind a few thousand bytes: the kernel writes a part of what does not fit.
+    #[test]
+    fn what_a_full_disk_took_a_part_of_hides_nothing_that_comes_after_it() {
+        const SMALL: &str = "TWINHUB_TEST_SMALL_DISK";
+        let long = |number: usize| format!("{number} {}", "x".repeat(3000));
+        if let Some(dir) = std::env::var_os(SMALL) {
+            let log = log(Path::new(&dir));
+            for number in 0..5 {
+                log.note("site", event(&long(number)), "");
+            }
+            assert_eq!(texts(&log).len(), 5, "all are shown");
+            log.note("site", event("short"), "");
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let program = std::env::current_exe().unwrap();
+        let name = "event_log::tests::what_a_full_disk_took_a_part_of_hides_nothing_that_comes_after_it";
+        let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$1\" --exact";
+        let done = std::process::Command::new("sh")
+            .args(["-c", limited])
+            .arg(program)
+            .arg(name)
+            .env(SMALL, dir.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let again = log(dir.path());
+        let kept = texts(&again);
+        assert!(kept.len() > 1 && kept.len() < 6 && kept[0] == long(0), "{} of 6", kept.len());
+        assert_eq!(kept.last().unwrap(), "short");
+        again.note("site", event("after"), "");
+        assert_eq!(texts(&log(dir.path())).len(), kept.len() + 1);
+    }
+
+    #[test]
+    fn a_file_whose_torn_end_cannot_be_cut_is_written_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.log");
+        let (mut lines, _) = Lines::open(path.clone());
+        let book = |text: &str| {
+            let mut book = Book::new(NodeRank(1), 10, None);
+            book.note("site", event(text), "".into(), Timestamp(1)).unwrap()
+        };
+        lines.write(&book("a"));
+        // It takes neither bytes nor a new length.
+        lines.file = Some(File::open(&path).unwrap());
+        std::fs::write(&path, [std::fs::read(&path).unwrap(), vec![9; 5]].concat()).unwrap();
+        lines.write(&book("b"));
+        assert!(lines.is_faulty);
+        lines.write(&book("c"));
+        assert!(!lines.is_faulty);
+        let (_, read) = Lines::open(path);
+        let texts: Vec<&str> = read.iter().map(|known| &*known.entry.event.text).collect();
+        assert_eq!(texts, ["a", "c"]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_put_aside_and_pushes_nothing_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name);
+        log(dir.path()).note("site", event("a"), "");
+        std::fs::rename(place("events.log"), place("events.log.1")).unwrap();
+        // Reading a folder is an error of its own.
+        std::fs::create_dir(place("events.log")).unwrap();
+        let second = log(dir.path());
+        assert_eq!(texts(&second), ["a"]);
+        second.note("site", event("b"), "");
+        assert!(place("events.log.1").is_dir(), "as it was");
+        assert_eq!(texts(&log(dir.path())), ["a", "b"]);
+
+        // The next one has no place left: it stays, and what is written down already stays, too.
+        std::fs::rename(place("events.log"), place("good")).unwrap();
+        std::fs::create_dir(place("events.log")).unwrap();
+        let third = log(dir.path());
+        third.note("site", event("c"), "");
+        assert_eq!(texts(&third), ["a", "c"]);
+        std::fs::remove_dir(place("events.log")).unwrap();
+        std::fs::rename(place("good"), place("events.log")).unwrap();
+        third.note("site", event("d"), "");
+        assert_eq!(texts(&log(dir.path())), ["a", "b", "d"], "it goes on once it can be read");
     }
 
     #[test]
