@@ -1,11 +1,11 @@
 //! What alarms tell, for those who read what happened.
 //!
 //! The node that evaluates tells it with each change. If it dies between the change and the word, its successor makes up
-//! for it: what was told is known by code and occurrence, so nothing is told twice.
+//! for it: what was told is known by code and occurrence, or setting of a rule, so nothing is told twice.
 
 use std::sync::Arc;
 
-use twinhub_alarms::{Alarms, Change, Occurrence, OccurrenceId};
+use twinhub_alarms::{Alarms, Change, OccurrenceId, Stamp};
 use twinhub_model::{Event, Severity, Timestamp};
 
 use super::Engine;
@@ -14,7 +14,7 @@ use super::alarms::AlarmState;
 /// What a dead node did not come to tell is not older than this, compared with its last change.
 const UNTOLD_NS_MAX: i64 = 10_000_000_000;
 
-/// Something to tell, and the occurrence that it is about, if it is to be told of that only once.
+/// Something to tell, and the occurrence or the setting that it is about: of that it is told only once.
 type Word = (Event, String);
 
 impl Engine {
@@ -29,12 +29,15 @@ impl Engine {
     pub(super) fn tell_untold_alarms(&mut self) {
         let Some(state) = self.parts.get::<AlarmState>() else { return };
         let alarms = state.alarms();
-        let changes = alarms.book().occurrences().flat_map(|(id, occurrence)| changes_of(id, occurrence));
-        let changes: Vec<(Timestamp, Change)> = changes.collect();
+        let dated =
+            alarms.book().changes().into_iter().filter_map(|change| Some((time_of(&change)?, change)));
+        let changes: Vec<(Timestamp, Change)> = dated.collect();
         let Some(last) = changes.iter().map(|(at, _)| *at).max() else { return };
         let is_late = |at: &Timestamp| last.0.saturating_sub(at.0) <= UNTOLD_NS_MAX;
         let late = changes.iter().filter(|(at, _)| is_late(at));
-        let words: Vec<Word> = late.filter_map(|(_, change)| word_of(change, alarms)).collect();
+        let joined = state.just_joined().iter();
+        let words = late.map(|(_, change)| change).chain(joined).filter_map(|change| word_of(change, alarms));
+        let words: Vec<Word> = words.collect();
         self.say(words);
     }
 
@@ -49,13 +52,20 @@ impl Engine {
     }
 }
 
-fn changes_of(id: &OccurrenceId, occurrence: &Occurrence) -> Vec<(Timestamp, Change)> {
-    let Occurrence { raise, clear, acknowledgment, joined: _ } = occurrence;
-    let raised = raise.iter().map(|raise| (raise.at, Change::Raised(id.clone(), raise.clone())));
-    let cleared = clear.iter().map(|clear| (clear.at, Change::Cleared(id.clone(), clear.clone())));
-    let known =
-        acknowledgment.iter().map(|known| (known.at, Change::Acknowledged(id.clone(), known.clone())));
-    raised.chain(cleared).chain(known).collect()
+/// When it was; `None` for what has no time of its own.
+const fn time_of(change: &Change) -> Option<Timestamp> {
+    match change {
+        Change::Raised(_, raise) => Some(raise.at),
+        Change::Cleared(_, clear) => Some(clear.at),
+        Change::Acknowledged(_, known) => Some(known.at),
+        Change::Shelved { stamp, .. } | Change::Suppressed { stamp, .. } => Some(stamp.at),
+        Change::Joined(..) | Change::Rules { .. } | Change::Watched(_) => None,
+    }
+}
+
+/// A name for one setting of a rule, which that of no occurrence equals.
+fn setting(rule: &str, stamp: Stamp) -> String {
+    format!("{rule}@{}.{}", stamp.at.0, stamp.epoch.0)
 }
 
 /// What a change tells.
@@ -106,7 +116,7 @@ fn word_of(change: &Change, alarms: &Alarms) -> Option<Word> {
                 }
                 None => ("TH-ALARM-105", format!("alarm `{rule}` is no longer shelved")),
             };
-            (event(Severity::Info, code, stamp.at, rule_item(rule), text), String::new())
+            (event(Severity::Info, code, stamp.at, rule_item(rule), text), setting(rule, *stamp))
         }
         Change::Suppressed { rule, stamp, suppression } => {
             let (code, text) = match suppression {
@@ -116,7 +126,7 @@ fn word_of(change: &Change, alarms: &Alarms) -> Option<Word> {
                 }
                 None => ("TH-ALARM-107", format!("alarm `{rule}` is no longer suppressed")),
             };
-            (event(Severity::Info, code, stamp.at, rule_item(rule), text), String::new())
+            (event(Severity::Info, code, stamp.at, rule_item(rule), text), setting(rule, *stamp))
         }
         Change::Rules { .. } | Change::Watched(_) => return None,
     })
@@ -133,4 +143,23 @@ const fn severity_of(priority: u16) -> Severity {
 
 fn comment(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use twinhub_model::{Epoch, NodeRank};
+
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_setting_is_that_of_no_occurrence_and_of_no_other_setting() {
+        let of = |rule: &str, at: i64, counter: u64| {
+            setting(rule, Stamp { at: Timestamp(at), epoch: Epoch::new(counter, NodeRank(1)) })
+        };
+        let names = [of("a", 5, 1), of("a", 5, 2), of("a", 6, 1), of("b", 5, 1), of("a@5", 5, 1)];
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(OccurrenceId::parse(name), None, "{name}");
+            assert!(!names[..number].contains(name), "{name}");
+        }
+    }
 }

@@ -49,6 +49,7 @@ pub(crate) struct AlarmState {
     waiting: VecDeque<Waiting>,
     /// The revision of the book that status shows.
     shown: Option<u64>,
+    just_joined: Vec<Change>,
 }
 
 #[derive(Debug)]
@@ -61,11 +62,18 @@ struct Waiting {
 
 impl AlarmState {
     pub(crate) fn new(alarms: Alarms) -> AlarmState {
-        AlarmState { alarms, unkept: Vec::new(), waiting: VecDeque::new(), shown: None }
+        let (unkept, waiting, just_joined) = (Vec::new(), VecDeque::new(), Vec::new());
+        AlarmState { alarms, unkept, waiting, shown: None, just_joined }
     }
 
     pub(crate) fn alarms(&self) -> &Alarms {
         &self.alarms
+    }
+
+    /// What the newest record joined. It has no time of its own, and is told before the next record: so of an older one
+    /// it is known that it was told.
+    pub(crate) fn just_joined(&self) -> &[Change] {
+        &self.just_joined
     }
 
     /// After another side's changes: what both sides raised for one condition becomes one occurrence.
@@ -73,7 +81,7 @@ impl AlarmState {
         self.alarms.reconcile(now())
     }
 
-    fn fold(&mut self, bytes: &[u8]) -> Result<(), String> {
+    fn fold(&mut self, bytes: &[u8]) -> Result<Vec<Change>, String> {
         let (changes, unknown) = twinhub_alarms::decode(bytes).map_err(|error| error.to_string())?;
         for change in &changes {
             self.alarms.apply(change);
@@ -81,7 +89,7 @@ impl AlarmState {
         if unknown > 0 {
             tracing::warn!(unknown, "changes of alarms that only a newer version knows are left out");
         }
-        Ok(())
+        Ok(changes)
     }
 }
 
@@ -91,7 +99,9 @@ impl PartState for AlarmState {
     }
 
     fn apply(&mut self, _at: Position, body: &[u8]) -> Result<(), String> {
-        self.fold(body)
+        self.just_joined = self.fold(body)?;
+        self.just_joined.retain(|change| matches!(change, Change::Joined(..)));
+        Ok(())
     }
 
     fn pieces(&self) -> Vec<Vec<u8>> {
@@ -103,7 +113,7 @@ impl PartState for AlarmState {
     }
 
     fn restore(&mut self, piece: &[u8]) -> Result<(), String> {
-        self.fold(piece)
+        self.fold(piece).map(drop)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Events for readers.
 
+use twinhub_alarms::OccurrenceId;
 use twinhub_events::{Cursor, EventId, Filter, Following, Row};
 use twinhub_model::Severity;
 
@@ -61,7 +62,8 @@ impl Handle {
             node: self.0.shared.name_of(id.node),
             group: id.group.to_string(),
             key: id.to_string(),
-            alarm: (!alarm.is_empty()).then(|| alarm.to_string()),
+            // A setting of a rule has a name, too, which nobody looks for.
+            alarm: OccurrenceId::parse(&alarm).map(|id| id.to_string()),
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Alarms over takeovers, replays, copies and restarts.
 
 use tokio::sync::oneshot;
-use twinhub_alarms::{Answer, Change, OccurrenceId, Order, Query, Row, Target, Which};
+use twinhub_alarms::{
+    Answer, Change, OccurrenceId, Order, Query, Row, Shelf, Stamp, Suppression, Target, Which,
+};
 use twinhub_contract::role;
 use twinhub_events::Filter;
 use twinhub_model::{Part, Timestamp};
@@ -177,6 +179,40 @@ fn what_a_dead_node_did_not_come_to_tell_its_successor_tells_once() {
     backup.become_active(epoch(1, 2));
     let told = words(&backup);
     assert_eq!(told.iter().filter(|word| word.starts_with("TH-ALARM-101")).count(), 2, "{told:?}");
+    backup.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    let mut again = backup.restarted(&specs(role::WARM));
+    again.become_active(epoch(1, 3));
+    assert_eq!(words(&again), told, "and not again");
+}
+
+#[test]
+fn what_a_dead_node_did_not_come_to_tell_of_shelves_and_joins_its_successor_tells_once() {
+    let (mut main, mut backup) = pair(&specs(role::WARM));
+    main.publish(0, HIGH);
+    let raised = rows(&mut main).remove(0);
+    let first = raised.id.unwrap();
+    let second = OccurrenceId { onset: Timestamp(first.onset.0 + 1), ..first.clone() };
+    let raise = raised.raise;
+    let stamp = Stamp { at: raise.at, epoch: epoch(0, 1) };
+    let shelf = Shelf { until: Timestamp(i64::MAX), by: "ann".into(), comment: "".into() };
+    let suppression = Suppression { by: "ann".into(), comment: "".into() };
+    let rule = |name: &str| name.into();
+    let changes = [
+        Change::Raised(second.clone(), raise),
+        Change::Shelved { rule: rule("plc-high"), stamp, shelf: Some(shelf) },
+        Change::Shelved { rule: rule("plc-late"), stamp, shelf: None },
+        Change::Suppressed { rule: rule("plc-high"), stamp, suppression: Some(suppression) },
+        Change::Suppressed { rule: rule("plc-late"), stamp, suppression: None },
+        Change::Joined(second, first),
+    ];
+    let body = twinhub_alarms::encode(&changes).remove(0);
+    main.engine.append_part(Part::ALARMS, &body).expect("the journal takes it");
+    carry_until(&mut main, &mut backup, "the changes", |main, backup| main.last() == backup.last());
+    assert_eq!(words(&backup), ["TH-ALARM-101 plc/in"]);
+    backup.become_active(epoch(1, 2));
+    let told = words(&backup);
+    let of = |number: u32| told.iter().filter(|word| word.contains(&format!("TH-ALARM-{number}"))).count();
+    assert_eq!([104, 105, 106, 107, 108].map(of), [1; 5], "{told:?}");
     backup.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
     let mut again = backup.restarted(&specs(role::WARM));
     again.become_active(epoch(1, 3));
