@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -21,7 +21,7 @@ use crate::paths::Paths;
 mod fit;
 mod unfinished;
 
-use unfinished::Unfinished;
+use unfinished::{Heard, Unfinished};
 
 /// The web port, if the address names none.
 const PORT: u16 = 8620;
@@ -65,8 +65,9 @@ pub(crate) fn run(global: &Global, args: &JoinArgs, answer: Answer) -> Outcome {
     let unfinished = Unfinished::load(&paths);
     let client = Client::at(global, &url_of(&args.address))?;
     // A join that was cut off goes on where it was: its code counts no more.
-    let welcome = if let Some(welcome) = unfinished.welcome(&told) {
-        welcome
+    let heard = Heard::now();
+    let (welcome, waited) = if let Some((welcome, kept)) = unfinished.welcome(&told) {
+        (welcome, kept.until(&heard))
     } else {
         if !args.force {
             is_free(&paths, unfinished.is_there())?;
@@ -74,12 +75,12 @@ pub(crate) fn run(global: &Global, args: &JoinArgs, answer: Answer) -> Outcome {
         let (joining, request) = Joining::begin(&code).map_err(|error| refused(&error))?;
         let sealed: JoinAnswer = client.send("POST", "/api/v1/join", &request)?;
         let welcome = joining.open(&sealed).map_err(|error| refused(&error))?;
-        unfinished.keep(&told, &welcome)?;
-        if !args.force {
-            fit::check_clock(&welcome, SystemTime::now())?;
-        }
-        welcome
+        unfinished.keep(&told, &welcome, heard)?;
+        (welcome, Some(Duration::ZERO))
     };
+    if !args.force {
+        fit::check_clock(&welcome, waited, SystemTime::now())?;
+    }
     fit::check_configuration(&welcome, decoded(&welcome.files)?.into_iter().collect())?;
     let plugins = fetch_plugins(&client, &paths, &welcome)?;
     let files = write_all(&paths, &welcome)?;
@@ -231,7 +232,39 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::{Cli, Command};
+
+    /// Says it as on the command line, and what comes of it.
+    fn join(root: &Path, code: &str) -> Failure {
+        let root = root.display().to_string();
+        let cli = Cli::parse_from(["twinhub", "--root", &root, "join", "127.0.0.1:1", code]);
+        let Command::Join(args) = cli.command else { panic!("it is said above") };
+        run(&cli.global, &args, Answer::new(cli.global.output)).unwrap_err()
+    }
+
+    #[test]
+    fn a_join_that_goes_on_later_refuses_a_wrong_clock_too() {
+        let root = tempfile::tempdir().unwrap();
+        let code = JoinCode::parse(&"0".repeat(32)).unwrap().to_string();
+        let cli = Cli::parse_from(["twinhub", "--root", &root.path().display().to_string(), "doctor"]);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let keep = |ahead_s: u64| {
+            let time = i64::try_from((now + Duration::from_secs(ahead_s)).as_nanos()).unwrap();
+            let welcome = Welcome { time, ..Welcome::default() };
+            Unfinished::load(&Paths::of(&cli.global)).keep(&code, &welcome, Heard::now()).unwrap();
+        };
+        keep(3600);
+        for _ in 0..2 {
+            let refused = join(root.path(), &code).text;
+            assert!(refused.contains("s behind that of the node") && refused.contains("nothing of the site"));
+        }
+        // With the clock put right it goes on to what comes next.
+        keep(0);
+        assert!(!join(root.path(), &code).text.contains("clock"));
+    }
 
     #[test]
     fn an_address_may_leave_out_the_port() {
