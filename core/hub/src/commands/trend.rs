@@ -8,7 +8,7 @@ use twinhub_runtime::view::{BUCKET_COLUMNS, BucketColumn, BucketsView, TrendRowV
 use super::join::write;
 use crate::cli::{Global, TrendArgs};
 use crate::client::{Client, escape};
-use crate::exit::{Code, Outcome};
+use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, print, table, value_text};
 
 /// Rows asked for at once; the node gives no more.
@@ -46,26 +46,18 @@ fn into_file(client: &Client, path: &str, file: &Path, answer: Answer) -> Outcom
 
 fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome {
     let mut all = TrendView::default();
-    loop {
-        let wanted = limit.saturating_sub(all.rows.len()).min(PAGE);
-        let cursor = all.next.as_deref().map(|next| format!("&cursor={}", escape(next))).unwrap_or_default();
-        let page: TrendView = client.get(&format!("{path}&limit={wanted}{cursor}"))?;
-        let is_first = all.item.is_empty();
-        all = TrendView {
-            rows: if answer.is_csv() { Vec::new() } else { all.rows },
-            damaged: all.damaged + page.damaged,
-            ..all
-        };
-        all.item = page.item;
-        all.next = page.next;
+    let ask = |wanted, cursor: &str| client.get(&format!("{path}&limit={wanted}{cursor}"));
+    read_on(limit, ask, |page, is_first| {
         if answer.is_csv() {
             print(&csv(&page.rows, is_first))?;
+        } else {
+            all.rows.extend(page.rows);
         }
-        all.rows.extend(page.rows);
-        if all.next.is_none() || all.rows.len() >= limit {
-            break;
-        }
-    }
+        all.item = page.item;
+        all.next = page.next;
+        all.damaged += page.damaged;
+        Ok(())
+    })?;
     if all.damaged > 0 {
         tracing::warn!(blocks = all.damaged, "values are missing: blocks of the history are damaged");
     }
@@ -88,6 +80,26 @@ fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome 
             None => text,
         }
     })
+}
+
+/// Asks for page after page until there are so many rows, or no more. The first of what `take` gets is marked.
+fn read_on(
+    limit: usize,
+    ask: impl Fn(usize, &str) -> Result<TrendView, Failure>,
+    mut take: impl FnMut(TrendView, bool) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let (mut left, mut cursor, mut is_first) = (limit, String::new(), true);
+    loop {
+        let page = ask(left.min(PAGE), &cursor)?;
+        left = left.saturating_sub(page.rows.len());
+        let next = page.next.as_deref().map(|next| format!("&cursor={}", escape(next)));
+        take(page, is_first)?;
+        is_first = false;
+        match next {
+            Some(next) if left > 0 && next != cursor => cursor = next,
+            Some(_) | None => return Ok(()),
+        }
+    }
 }
 
 fn intervals(view: &BucketsView, names: &str, answer: Answer) -> Outcome {
@@ -157,6 +169,46 @@ fn quoted(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row() -> TrendRowView {
+        let text = String::new;
+        TrendRowView {
+            source_time: text(),
+            server_time: text(),
+            value: Value::Null,
+            quality: text(),
+            cause: text(),
+            origin: text(),
+            position: text(),
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn so_many_rows_are_read_as_are_wanted_also_over_several_pages() {
+        const THERE: usize = 32_000;
+        for (limit, pages) in [
+            (15_000, vec![10_000, 5_000]),
+            (10_000, vec![10_000]),
+            (7, vec![7]),
+            (usize::MAX, vec![10_000, 10_000, 10_000, 2_000]),
+        ] {
+            let ask = |wanted: usize, cursor: &str| {
+                let before: usize = cursor.strip_prefix("&cursor=").map_or(0, |text| text.parse().unwrap());
+                let count = wanted.min(THERE - before);
+                let next = (before + count < THERE).then(|| (before + count).to_string());
+                Ok(TrendView { rows: vec![row(); count], next, ..TrendView::default() })
+            };
+            let mut got = Vec::new();
+            read_on(limit, ask, |page, is_first| {
+                assert_eq!(is_first, got.is_empty());
+                got.push(page.rows.len());
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(got, pages, "{limit}");
+        }
+    }
 
     #[test]
     fn a_text_stays_in_its_cell() {
