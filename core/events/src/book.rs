@@ -48,8 +48,10 @@ pub struct Book {
     subjects: BTreeMap<(Arc<str>, Arc<str>), EventId>,
     alarms: BTreeSet<EventId>,
     pending: BTreeSet<EventId>,
-    /// Up to where events were forgotten.
+    /// Up to where events were forgotten, since this book was begun.
     pub(crate) gone: Cursor,
+    /// The greatest number of those.
+    pub(crate) gone_number: u64,
     last_number: u64,
     last_stamp: Timestamp,
     revision: u64,
@@ -68,6 +70,7 @@ impl Book {
             alarms: BTreeSet::new(),
             pending: BTreeSet::new(),
             gone: Cursor::default(),
+            gone_number: 0,
             last_number: 0,
             last_stamp: Timestamp::NONE,
             revision: 0,
@@ -200,7 +203,7 @@ impl Book {
             match self.subjects.get(&subject).cloned() {
                 // Of two that tell the same the later one stays, on every node, whatever else is forgotten.
                 Some(told) if told >= entry.id => return false,
-                Some(told) => self.forget(&told),
+                Some(told) => drop(self.remove(&told)),
                 None => {}
             }
             self.subjects.insert(subject, entry.id.clone());
@@ -228,15 +231,24 @@ impl Book {
     }
 
     fn forget(&mut self, id: &EventId) {
-        let Some((entry, number)) = self.events.remove(id) else { return };
+        if let Some(number) = self.remove(id)
+            && !self.gone.has(id)
+        {
+            self.gone.take(id);
+            self.gone_number = self.gone_number.max(number);
+        }
+    }
+
+    fn remove(&mut self, id: &EventId) -> Option<u64> {
+        let (entry, number) = self.events.remove(id)?;
         self.arrivals.remove(&number);
         self.pending.remove(id);
         self.alarms.remove(id);
         if let Some(subject) = entry.subject() {
             self.subjects.remove(&subject);
         }
-        self.gone.take(id);
         self.revision += 1;
+        Some(number)
     }
 }
 

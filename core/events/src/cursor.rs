@@ -32,10 +32,27 @@ impl Cursor {
         Some(cursor)
     }
 
+    /// Whether it is that of a reader who has nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lanes.is_empty()
+    }
+
     /// Whether a reader has this event.
     pub fn has(&self, id: &EventId) -> bool {
         let lane = (Arc::clone(&id.group), id.node);
         self.lanes.get(&lane).is_some_and(|stamp| *stamp >= id.stamp)
+    }
+
+    /// Whether this one is further than `from` with a node that both name.
+    pub(crate) fn is_beyond(&self, from: &Cursor) -> bool {
+        self.lanes.iter().any(|(lane, stamp)| from.lanes.get(lane).is_some_and(|known| known < stamp))
+    }
+
+    /// Goes on to where `to` is, with each node that both name.
+    pub(crate) fn advance(&mut self, to: &Cursor) {
+        for (lane, stamp) in &mut self.lanes {
+            *stamp = to.lanes.get(lane).copied().unwrap_or(*stamp).max(*stamp);
+        }
     }
 
     /// The reader gets this event.

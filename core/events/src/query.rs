@@ -58,6 +58,9 @@ pub struct Next {
     pub after: u64,
     /// The cursor from which to go on anywhere.
     pub cursor: Cursor,
+    /// Events that the reader did not have are gone: it asked too late. Said until all others were given. What was gone
+    /// before the first question is not missed, and a node remembers what it forgot as long as its process runs.
+    pub missed: bool,
 }
 
 /// The newest, page by page.
@@ -93,13 +96,18 @@ impl Book {
     pub fn following(&self, from: &Following, filter: &Filter) -> Next {
         let needle = filter.text.to_lowercase();
         let mut base = from.cursor.clone();
+        let missed = self.gone.is_beyond(&from.cursor);
         if from.after >= self.last_number() {
-            return Next { rows: Vec::new(), after: from.after, cursor: base.clone(), base };
+            let mut cursor = base.clone();
+            cursor.advance(&self.gone);
+            return Next { rows: Vec::new(), after: from.after, cursor, base, missed };
         }
         if from.after > 0 {
             self.arrivals.range(..=from.after).for_each(|(_, id)| base.take(id));
         }
-        let mut next = Next { rows: Vec::new(), after: from.after, cursor: base.clone(), base };
+        let is_late = from.cursor.is_empty() && (1..self.gone_number).contains(&from.after);
+        let missed = missed || is_late;
+        let mut next = Next { rows: Vec::new(), after: from.after, cursor: base.clone(), base, missed };
         for (number, id) in self.arrivals.range(from.after.saturating_add(1)..) {
             if next.rows.len() >= from.limit {
                 return next;
@@ -115,6 +123,9 @@ impl Book {
                 next.rows.push(Row { number: *number, entry: entry.clone() });
             }
         }
+        // Nothing is left of what came before: what was missed was told.
+        next.after = next.after.max(self.gone_number);
+        next.cursor.advance(&self.gone);
         next
     }
 

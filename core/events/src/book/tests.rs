@@ -175,6 +175,48 @@ fn a_number_that_leaves_no_room_for_others_is_none() {
     assert_eq!(book.last_number(), 4);
 }
 
+#[test]
+fn a_reader_learns_that_events_were_forgotten_before_it_got_them_and_only_then() {
+    let mut book = book(3);
+    let take = |book: &mut Book, stamps: std::ops::RangeInclusive<i64>| {
+        for stamp in stamps {
+            book.take(of(BACKUP, stamp), Way::Journal, Timestamp(99));
+        }
+    };
+    let read = |book: &Book, cursor: &str, after, limit| {
+        let from = Following { after, cursor: Cursor::parse(cursor).unwrap(), limit };
+        let next = book.following(&from, &Filter::default());
+        (next.missed, next.rows.len(), next.after, next.cursor.to_string())
+    };
+    take(&mut book, 1..=5);
+    let all = |missed, rows| (missed, rows, 5, "site.1.5".to_owned());
+    assert_eq!(read(&book, "", 0, 9), all(false, 3), "who begins misses nothing");
+    assert_eq!(read(&book, "site.1.2", 0, 9), all(false, 3), "it has what is gone");
+    assert_eq!(read(&book, "site.1.1", 0, 9), all(true, 3), "the second is gone");
+    assert_eq!(read(&book, "", 2, 9), all(false, 3), "by numbers, too");
+    assert_eq!(read(&book, "", 1, 9), all(true, 3));
+    assert!(!read(&book, "site.0.1", 0, 9).0, "nothing of that node is gone");
+    // Page by page it is said until the end, and then no more.
+    let (missed, rows, after, cursor) = read(&book, "site.1.1", 0, 2);
+    assert_eq!((missed, rows, cursor.as_str()), (true, 2, "site.1.4"));
+    assert_eq!(read(&book, &cursor, after, 2), all(false, 1));
+
+    // An alarm is forgotten before older events are: none of those is skipped for it.
+    let mut book = Book::new(MAIN, 4, None);
+    take(&mut book, 1..=2);
+    for (stamp, alarm) in [(3, "a@1"), (4, "a@2"), (5, "a@3")] {
+        book.take(told(BACKUP, stamp, alarm), Way::Journal, Timestamp(99));
+    }
+    assert_eq!(texts(&book), ["1:1", "1:2", "1:4", "1:5"]);
+    let (missed, rows, _, cursor) = read(&book, "site.1.0", 0, 1);
+    assert_eq!((missed, rows, cursor.as_str()), (true, 1, "site.1.1"));
+    assert_eq!(read(&book, &cursor, 0, 9), (true, 3, 5, "site.1.5".to_owned()));
+    assert!(!read(&book, "site.1.5", 0, 9).0);
+    // Of two that tell the same, one is no loss.
+    book.take(told(BACKUP, 6, "a@3"), Way::Journal, Timestamp(99));
+    assert!(!read(&book, "site.1.4", 0, 9).0);
+}
+
 /// Events of two nodes, some of which tell of an alarm.
 fn some() -> impl Strategy<Value = Vec<Known>> {
     let one = (0..2_u8, 0..40_i64).prop_map(|(node, stamp)| {

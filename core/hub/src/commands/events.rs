@@ -39,6 +39,7 @@ fn list(global: &Global, args: &EventsLsArgs, answer: Answer) -> Outcome {
         return show(&page.rows, answer);
     }
     loop {
+        warn_of_missed(&page);
         for row in &page.rows {
             answer.give_line(row, |row| {
                 plain(&format!(
@@ -49,6 +50,12 @@ fn list(global: &Global, args: &EventsLsArgs, answer: Answer) -> Outcome {
         }
         std::thread::sleep(LOOK);
         page = client.get(&format!("{base}&after={}", page.next))?;
+    }
+}
+
+fn warn_of_missed(page: &EventsPage) {
+    if page.missed {
+        tracing::warn!("events are missing: the node kept them no longer when they were asked for");
     }
 }
 
@@ -96,6 +103,7 @@ fn json(client: &Client, base: &str) -> Result<String, Failure> {
     let mut cursor = String::new();
     loop {
         let page: EventsPage = client.get(&format!("{base}&cursor={}", escape(&cursor)))?;
+        warn_of_missed(&page);
         let is_end = page.rows.is_empty();
         all.extend(page.rows);
         match page.cursor {

@@ -19,6 +19,8 @@ pub struct EventsNext {
     pub after: u64,
     /// The cursor from which to go on anywhere.
     pub cursor: Cursor,
+    /// Events that the reader did not have are gone: it asked too late.
+    pub missed: bool,
 }
 
 /// The newest events.
@@ -35,7 +37,7 @@ impl Handle {
     pub fn events(&self, from: &Following, filter: &Filter) -> EventsNext {
         let next = self.0.shared.events.following(from, filter);
         let rows = next.rows.into_iter().map(|row| self.event_view(row)).collect();
-        EventsNext { rows, base: next.base, after: next.after, cursor: next.cursor }
+        EventsNext { rows, base: next.base, after: next.after, cursor: next.cursor, missed: next.missed }
     }
 
     /// The newest events, page by page.

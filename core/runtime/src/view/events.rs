@@ -42,4 +42,7 @@ pub struct EventsPage {
     /// Pass this as `cursor` to read on, on this or another node; absent at the end of the newest.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Events behind the `cursor` or `after` of the question are gone: it came too late for them. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
 }

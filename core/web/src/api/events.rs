@@ -100,7 +100,8 @@ pub(crate) async fn list(
         None => {
             let cursor = cursor(&query.cursor)?;
             let next = web.handle.events(&Following { after: query.after, cursor, limit }, &filter);
-            EventsPage { rows: next.rows, next: next.after, cursor: Some(next.cursor.to_string()) }
+            let cursor = Some(next.cursor.to_string());
+            EventsPage { rows: next.rows, next: next.after, cursor, missed: next.missed }
         }
         Some("newest") => {
             let before = match query.cursor.as_str() {
@@ -109,7 +110,7 @@ pub(crate) async fn list(
             };
             let newest = web.handle.newest_events(before.as_ref(), limit, &filter);
             let cursor = newest.next.map(|id| id.to_string());
-            EventsPage { rows: newest.rows, next: query.after, cursor }
+            EventsPage { rows: newest.rows, next: query.after, cursor, missed: false }
         }
         Some(other) => {
             let detail = format!("`{other}` is no order of events: write `newest`, or leave it out");
@@ -122,6 +123,9 @@ pub(crate) async fn list(
     let mut response = page::csv(CSV_HEADER, page.rows.into_iter().map(csv_row));
     if let Some(next) = page.cursor.and_then(|next| next.parse().ok()) {
         response.headers_mut().insert(page::NEXT, next);
+    }
+    if page.missed {
+        response.headers_mut().insert(page::MISSED, HeaderValue::from_static("true"));
     }
     Ok(response)
 }
@@ -153,7 +157,8 @@ pub(crate) struct EventStreamQuery {
 }
 
 /// Events as they come, as server-sent events. Each has a cursor as its id: a client that lost its connection goes on
-/// from there, also on another node, without a gap.
+/// from there, also on another node, without a gap. One that comes too late, for events that are gone, first gets an
+/// event `missed`.
 #[utoipa::path(get, path = "/api/v1/events/stream", params(EventStreamQuery, EventsFilter),
     responses((status = 200, description = "text/event-stream of EventView"), (status = 400, body = Problem)))]
 pub(crate) async fn stream(
@@ -172,7 +177,7 @@ pub(crate) async fn stream(
         None => {}
     }
     let filter = filter.read(&web)?;
-    let next = next_events(Follower { web, from, filter });
+    let next = next_events(Follower { web, from, filter, is_told: false });
     let mut response = Response::new(Body::new(EventBody { next: Some(Box::pin(next)) }));
     let content_type = HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -184,6 +189,8 @@ struct Follower {
     web: Web,
     from: Following,
     filter: Filter,
+    /// That events are gone, so that it is said once.
+    is_told: bool,
 }
 
 /// Waits for events; `None` when the node stops.
@@ -192,7 +199,11 @@ async fn next_events(mut follower: Follower) -> Option<(Follower, Bytes)> {
     let mut stopping = follower.web.stopping.clone();
     loop {
         let next = follower.web.handle.events(&follower.from, &follower.filter);
-        let text = frames(&next)?;
+        let mut text = frames(&next)?;
+        if next.missed && !follower.is_told {
+            text.insert_str(0, MISSED);
+        }
+        follower.is_told = next.missed;
         follower.from = Following { after: next.after, cursor: next.cursor, ..follower.from };
         if !text.is_empty() {
             return Some((follower, text.into()));
@@ -248,5 +259,7 @@ impl hyper::body::Body for EventBody {
     }
 }
 
+/// To a reader for whom events are gone.
+const MISSED: &str = "event: missed\ndata: {}\n\n";
 /// How often events are looked for.
 const EVENT_LOOK: Duration = Duration::from_millis(200);

@@ -15,6 +15,9 @@ pub(crate) fn limit(asked: Option<usize>) -> usize {
 /// With a page of CSV: what to pass to read on.
 pub(crate) const NEXT: HeaderName = HeaderName::from_static("twinhub-next");
 
+/// With a page of CSV: rows that the reader did not have are gone.
+pub(crate) const MISSED: HeaderName = HeaderName::from_static("twinhub-missed");
+
 /// A time of a query.
 pub(crate) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };

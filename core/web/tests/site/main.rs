@@ -1,6 +1,7 @@
 //! A real node of one with generated values, asked over real connections.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod events;
 mod slow;
 
 use std::fmt::Write as _;
