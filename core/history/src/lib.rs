@@ -49,6 +49,7 @@ mod row;
 mod snapshot;
 mod stats;
 mod store;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -65,3 +66,4 @@ pub use row::{Row, RowId};
 pub use snapshot::{Snapshot, is_file_name, restore};
 pub use stats::{Numbers, Stats};
 pub use store::{Damage, Deleted, Recovery, Slot, Store, StoreOptions};
+pub use tail::{ItemRows, SealedFile, SealedRows, Taken};

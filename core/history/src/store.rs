@@ -17,6 +17,7 @@ use crate::file::{BlockFile, DAMAGED, FileWriter, Head, aside, hash_of, sync_dir
 use crate::gap::{self, Filled, Gap};
 use crate::merge::put_in_order;
 use crate::pending::Pending;
+use crate::tail::Tail;
 use crate::{HistoryError, Reader, Row};
 
 pub use self::recover::Recovery;
@@ -85,6 +86,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct State {
     pub(crate) slots: HashMap<Arc<str>, u32>,
+    /// Keys by slot.
+    pub(crate) keys: Vec<Arc<str>>,
     pub(crate) pending: Vec<Pending>,
     /// Rows on their way to a file.
     pub(crate) frozen: Option<Arc<Frozen>>,
@@ -94,6 +97,11 @@ pub(crate) struct State {
     /// How far each group's journal was taken.
     pub(crate) cursors: BTreeMap<String, Position>,
     damage: VecDeque<Damage>,
+    /// For who follows.
+    pub(crate) tail: Tail,
+    /// How often what was gathered was put aside for a file, and how often that file was written.
+    pub(crate) freezes: u64,
+    pub(crate) freezes_sealed: u64,
 }
 
 #[derive(Debug)]
@@ -239,6 +247,7 @@ impl Store {
         let key: Arc<str> = Arc::from(key);
         state.slots.insert(Arc::clone(&key), slot);
         state.pending.push(Pending::default());
+        state.keys.push(Arc::clone(&key));
         self.order.push((hash_of(&key), key, slot));
         Slot(slot)
     }
@@ -251,13 +260,7 @@ impl Store {
     /// Takes what a group's journal holds up to `through`. Records must come in the order of the journal, each once: the
     /// caller reads on behind [`Store::cursor`].
     pub fn append(&mut self, group: &str, through: Position, rows: impl IntoIterator<Item = (Slot, Row)>) {
-        let mut state = self.push(group, rows);
-        match state.cursors.get_mut(group) {
-            Some(cursor) => *cursor = (*cursor).max(through),
-            None => {
-                state.cursors.insert(group.to_owned(), through);
-            }
-        }
+        advance(&mut self.push(group, rows), group, through);
     }
 
     /// Goes on behind `to`, which comes before what was taken: there are other records behind it now. What was taken stays.
@@ -269,8 +272,9 @@ impl Store {
 
     /// Goes on behind `resume`: what is between it and `after` is not in the journal, and is missing.
     pub fn skip(&mut self, group: &str, after: Position, resume: Position) {
-        self.append(group, resume, []);
-        gap::add(&mut self.shared.state().gaps, group, after, resume);
+        let mut state = self.shared.state();
+        advance(&mut state, group, resume);
+        gap::add(&mut state.gaps, group, after, resume);
     }
 
     /// Takes rows of a gap, in any order, and how far it is filled with them. `through` is the gap's end; nothing happens
@@ -314,6 +318,7 @@ impl Store {
                 pending.push(&row);
                 self.pending_bytes += pending.bytes() - before;
                 low = Some(low.map_or(row.position, |low: Position| low.min(row.position)));
+                state.tail.push(slot.0, row);
             }
         }
         if let Some(low) = low {
@@ -383,6 +388,7 @@ impl Store {
         files.push(file);
         state.files = Arc::new(files);
         state.frozen = None;
+        state.freezes_sealed = state.freezes;
         Ok(true)
     }
 
@@ -475,6 +481,7 @@ impl Store {
             self.order.sort_unstable();
             let lows = std::mem::take(&mut self.lows);
             let (cursors, gaps) = (state.cursors.clone(), state.gaps.clone());
+            state.freezes += 1;
             state.frozen = Some(Arc::new(Frozen { slots, cursors, gaps, lows }));
         }
         state.frozen.clone()
@@ -519,6 +526,15 @@ fn write_slots(
         writer.rows(key, &rows)?;
     }
     Ok(())
+}
+
+fn advance(state: &mut State, group: &str, through: Position) {
+    match state.cursors.get_mut(group) {
+        Some(cursor) => *cursor = (*cursor).max(through),
+        None => {
+            state.cursors.insert(group.to_owned(), through);
+        }
+    }
 }
 
 /// Damage kept until it is asked for.

@@ -5,6 +5,7 @@ mod damage;
 mod gaps;
 mod model;
 mod snapshot;
+mod tail;
 
 use proptest::prelude::*;
 use twinhub_model::{Epoch, NodeRank, Position, Quality, SampleFlags, Timestamp, Value};

@@ -1,7 +1,7 @@
 //! Device and server simulators, and start and stop of independent peers.
 //!
 //! Everything a test puts around the product lives here: a Modbus device and an MQTT broker of our own, the
-//! independent ones (pymodbus, mosquitto), a relay that stands between two sockets and can be cut, taps that write
+//! independent ones (pymodbus, mosquitto, `PostgreSQL`), a relay that stands between two sockets and can be cut, taps that write
 //! down what each node sends, and a subscriber that writes down what arrives. All listen on 127.0.0.1 and on ports
 //! chosen at run time. Every child process dies with its guard, and with the test should that be killed.
 
@@ -14,6 +14,7 @@ mod mqtt_client;
 mod mqtt_frames;
 mod mqtt_plain;
 mod port;
+mod postgres;
 mod process;
 mod pymodbus;
 mod relay;
@@ -31,6 +32,7 @@ pub use mqtt_client::{Commander, Message, Observer};
 pub use mqtt_frames::{MqttFrames, Packet};
 pub use mqtt_plain::{Flood, PlainPublisher, Tally};
 pub use port::Port;
+pub use postgres::Postgres;
 pub use process::{Process, end_with_parent, signal_group, signal_process, tree};
 pub use pymodbus::{Pymodbus, PymodbusOptions, peers_dir};
 pub use relay::{Cut, Direction, Relay};

@@ -98,6 +98,7 @@ fn lower_crates_of_core_do_not_see_upper_ones() {
         "config",
         "store",
         "history",
+        "historian",
         "loader",
         "floating",
         "runtime",
@@ -150,7 +151,7 @@ fn every_pure_crate_bans_clocks_threads_locks_and_hash_order() {
 
 #[test]
 fn tokio_is_only_at_the_edges() {
-    let edges = ["core/runtime", "core/web", "core/hub", "sdk/plugin"];
+    let edges = ["core/historian", "core/runtime", "core/web", "core/hub", "sdk/plugin"];
     let is_edge = |place: &str| {
         edges.contains(&place) || ["plugins/", "tests/", "examples/"].iter().any(|top| place.starts_with(top))
     };

@@ -15,8 +15,16 @@ pub(crate) fn install_peers() -> Result<()> {
             None => missing.push(package),
         }
     }
+    let has_postgres = postgres();
+    match &has_postgres {
+        Some(path) => println!("setup: postgres is {}", path.display()),
+        None => missing.push("postgresql"),
+    }
     if !missing.is_empty() {
         install(&missing)?;
+    }
+    if has_postgres.is_none() {
+        stop_clusters()?;
     }
     if find("cc").is_none() {
         return Err(Failure::failed("no C compiler `cc` in PATH; install one, for example the package gcc"));
@@ -30,6 +38,37 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin".into(), "/sbin".into()]);
     folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// Where the programs of a database server are: Debian keeps those of each version in a folder of its own.
+fn postgres() -> Option<PathBuf> {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut programs = versions.map(|version| version.path().join("bin/initdb"));
+    programs.find(|path| path.is_file()).or_else(|| find("initdb"))
+}
+
+/// Debian's package makes a cluster and starts it; the tests have their own.
+fn stop_clusters() -> Result<()> {
+    let Some(list) = find("pg_lsclusters") else { return Ok(()) };
+    for line in output(Command::new(list).arg("--no-header")).unwrap_or_default().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if let [version, cluster, _, status, ..] = words.as_slice()
+            && status.starts_with("online")
+        {
+            println!("setup: pg_ctlcluster {version} {cluster} stop");
+            run_quiet(as_root("pg_ctlcluster").args([version, cluster, "stop"]))?;
+        }
+    }
+    Ok(())
+}
+
+fn as_root(program: &str) -> Command {
+    if output(Command::new("id").arg("-u")).is_some_and(|id| id == "0") {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", program]);
+    command
 }
 
 fn install(packages: &[&str]) -> Result<()> {

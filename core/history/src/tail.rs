@@ -1,0 +1,205 @@
+//! Rows on their way to somebody who follows the history, such as a central database.
+//!
+//! Who follows reads files ([`Reader::sealed`]), has what is in memory sealed, and takes what comes from then on. What is
+//! not taken in time is dropped as a whole, and the way back leads through the files again.
+
+use std::sync::Arc;
+
+use twinhub_model::Position;
+
+use crate::file::BlockFile;
+use crate::gap::Gap;
+use crate::store::{Damage, State};
+use crate::{HistoryError, Reader, Row};
+
+/// Rows that the store took while somebody follows.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    /// No more bytes are kept; 0 if nobody follows.
+    bytes_max: usize,
+    bytes: usize,
+    rows: Vec<(u32, Row)>,
+}
+
+impl Tail {
+    pub(crate) const fn is_on(&self) -> bool {
+        self.bytes_max > 0
+    }
+
+    pub(crate) fn push(&mut self, slot: u32, row: Row) {
+        if !self.is_on() {
+            return;
+        }
+        self.bytes += size_of::<(u32, Row)>() + row.value.text_bytes();
+        self.rows.push((slot, row));
+        if self.bytes > self.bytes_max {
+            *self = Tail::default();
+        }
+    }
+}
+
+/// Rows of one item.
+pub type ItemRows = (Arc<str>, Vec<Row>);
+
+/// What was taken since the last time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Taken {
+    /// Items and their rows, as they came.
+    pub rows: Vec<(Arc<str>, Row)>,
+    /// How far each group's journal is in these rows and all before, without what is missing.
+    pub reached: Vec<(String, Position)>,
+}
+
+/// A sealed file, for somebody who follows the history. It can be read to its end also if it is deleted meanwhile.
+#[derive(Debug, Clone)]
+pub struct SealedFile {
+    reader: Reader,
+    file: Arc<BlockFile>,
+}
+
+/// The rows of a sealed file, a block at a time.
+#[derive(Debug)]
+pub struct SealedRows {
+    reader: Reader,
+    file: Arc<BlockFile>,
+    item: u64,
+    /// Blocks of the present item that were handed out.
+    block: usize,
+}
+
+impl Reader {
+    /// Keeps rows for [`Reader::take_tail`] from now on, as long as they are no more than about these bytes. One reader
+    /// of a store can follow it. What was there before is in files as soon as [`Reader::is_sealed`] says so of the number
+    /// that this returns.
+    pub fn begin_tail(&self, bytes_max: usize) -> u64 {
+        let mut state = self.shared.state();
+        state.tail = Tail { bytes_max: bytes_max.max(1), ..Tail::default() };
+        let is_gathered = state.pending.iter().any(|pending| pending.rows() > 0);
+        state.freezes + u64::from(is_gathered)
+    }
+
+    /// Whether what was there before [`Reader::begin_tail`] is in files.
+    pub fn is_sealed(&self, begun: u64) -> bool {
+        self.shared.state().freezes_sealed >= begun
+    }
+
+    /// Keeps no rows any more.
+    pub fn end_tail(&self) {
+        self.shared.state().tail = Tail::default();
+    }
+
+    /// What came since the last time; `None` if that was too much: begin again.
+    pub fn take_tail(&self) -> Option<Taken> {
+        let mut state = self.shared.state();
+        if !state.tail.is_on() {
+            return None;
+        }
+        state.tail.bytes = 0;
+        let rows = std::mem::take(&mut state.tail.rows);
+        let reached = state
+            .cursors
+            .iter()
+            .map(|(group, cursor)| (group.clone(), without_gaps(*cursor, group, &state.gaps)));
+        let reached = reached.collect();
+        let rows = rows.into_iter().filter_map(|(slot, row)| Some((state.key(slot)?, row))).collect();
+        Some(Taken { rows, reached })
+    }
+
+    /// Rows that wait in the tail.
+    pub fn tail_rows(&self) -> u64 {
+        self.shared.state().tail.rows.len() as u64
+    }
+
+    /// The sealed files, in the order of their seals.
+    pub fn sealed(&self) -> Vec<SealedFile> {
+        let files = Arc::clone(&self.shared.state().files);
+        files.iter().map(|file| SealedFile { reader: self.clone(), file: Arc::clone(file) }).collect()
+    }
+}
+
+impl State {
+    fn key(&self, slot: u32) -> Option<Arc<str>> {
+        self.keys.get(slot as usize).cloned()
+    }
+}
+
+impl SealedFile {
+    /// Number of the last seal in it; files that were joined have the last one's.
+    pub fn last_seal(&self) -> u64 {
+        self.file.head.last
+    }
+
+    /// Number of the first seal in it.
+    pub fn first_seal(&self) -> u64 {
+        self.file.head.first
+    }
+
+    /// Rows in it, of all items.
+    pub fn row_count(&self) -> u64 {
+        self.file.summary.rows
+    }
+
+    /// How far a group's journal is in it and all before; `None` if that is not known.
+    pub fn cursor(&self, group: &str) -> Option<Position> {
+        let head = &self.file.head;
+        if head.cursors.is_empty() {
+            return None;
+        }
+        let found = head.cursors.iter().find(|(known, _)| known == group);
+        Some(found.map_or(Position::START, |(_, cursor)| *cursor))
+    }
+
+    /// As [`SealedFile::cursor`], but for what was missing when it was sealed.
+    pub fn reached(&self, group: &str) -> Option<Position> {
+        self.cursor(group).map(|cursor| without_gaps(cursor, group, &self.file.head.gaps))
+    }
+
+    /// Its rows.
+    pub fn rows(&self) -> SealedRows {
+        SealedRows { reader: self.reader.clone(), file: Arc::clone(&self.file), item: 0, block: 0 }
+    }
+}
+
+impl SealedRows {
+    /// The next rows of one item that is `wanted`; `None` at the end. What is damaged is left out, and reported.
+    ///
+    /// # Errors
+    /// [`HistoryError::Io`] if the file cannot be read.
+    pub fn next_block(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Option<ItemRows>, HistoryError> {
+        while self.item < self.file.summary.items {
+            let record = match self.file.record(self.item) {
+                Ok(record) => record,
+                Err(error) => {
+                    self.leave_out(error)?;
+                    (self.item, self.block) = (self.item + 1, 0);
+                    continue;
+                }
+            };
+            let entry = record.entries.get(self.block).filter(|_| wanted(&record.key));
+            let Some(entry) = entry else {
+                (self.item, self.block) = (self.item + 1, 0);
+                continue;
+            };
+            self.block += 1;
+            let mut rows = Vec::new();
+            match self.file.read(entry, &mut rows) {
+                Ok(()) => return Ok(Some((Arc::from(record.key.as_str()), rows))),
+                Err(error) => self.leave_out(error)?,
+            }
+        }
+        Ok(None)
+    }
+
+    fn leave_out(&self, error: HistoryError) -> Result<(), HistoryError> {
+        if !matches!(error, HistoryError::Damaged { .. }) {
+            return Err(error);
+        }
+        self.reader.shared.report(Damage::of(&error));
+        Ok(())
+    }
+}
+
+fn without_gaps(cursor: Position, group: &str, gaps: &[Gap]) -> Position {
+    let gaps = gaps.iter().filter(|gap| gap.group == group);
+    gaps.fold(cursor, |reached, gap| reached.min(gap.after))
+}

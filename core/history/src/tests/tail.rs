@@ -1,0 +1,99 @@
+//! Who follows the history gets every row, by files and by what comes after them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use twinhub_model::{Epoch, NodeRank, Position};
+
+use super::{plain, same};
+use crate::{Filled, Row, SealedFile, Store, StoreOptions};
+
+fn open(dir: &Path) -> Store {
+    Store::open(StoreOptions { retain: None, ..StoreOptions::new(dir) }).unwrap().0
+}
+
+fn at(seq: u64) -> Position {
+    Position::new(Epoch::new(1, NodeRank(0)), seq)
+}
+
+fn take(store: &mut Store, item: &str, seconds: std::ops::Range<u64>) {
+    let slot = store.slot(item);
+    store.append("site", at(seconds.end - 1), seconds.map(|second| (slot, plain(second))));
+}
+
+fn read(file: &SealedFile, wanted: &dyn Fn(&str) -> bool) -> Vec<(Arc<str>, Row)> {
+    let (mut rows, mut found) = (file.rows(), Vec::new());
+    while let Some((key, block)) = rows.next_block(wanted).unwrap() {
+        found.extend(block.into_iter().map(|row| (Arc::clone(&key), row)));
+    }
+    found
+}
+
+fn seconds(rows: &[(Arc<str>, Row)]) -> Vec<u64> {
+    rows.iter().map(|(_, row)| row.position.seq).collect()
+}
+
+#[test]
+fn what_is_sealed_and_what_comes_then_is_everything() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    take(&mut store, "plc/a", 1..11);
+    let reader = store.reader();
+    assert_eq!(reader.take_tail(), None, "nobody follows");
+    let begun = reader.begin_tail(1 << 20);
+    assert!(!reader.is_sealed(begun));
+    take(&mut store, "plc/b", 11..21);
+    store.seal().unwrap();
+    assert!(reader.is_sealed(begun));
+    take(&mut store, "plc/a", 21..31);
+    let files = reader.sealed();
+    assert_eq!((files.len(), files[0].last_seal(), files[0].row_count()), (1, 1, 20));
+    assert_eq!((files[0].cursor("site"), files[0].reached("other")), (Some(at(20)), Some(Position::START)));
+    assert_eq!(seconds(&read(&files[0], &|key| key == "plc/a")), (1..11).collect::<Vec<_>>());
+    assert_eq!(read(&files[0], &|_| true).len(), 20);
+    // What is in a file may be in the tail, too.
+    let taken = reader.take_tail().unwrap();
+    assert_eq!(seconds(&taken.rows), (11..31).collect::<Vec<_>>());
+    assert_eq!((&*taken.rows[0].0, &*taken.rows[10].0), ("plc/b", "plc/a"));
+    assert!(same(&[taken.rows[19].1.clone()], &[plain(30)]));
+    assert_eq!(taken.reached, [("site".to_owned(), at(30))]);
+    assert!(reader.take_tail().unwrap().rows.is_empty());
+    reader.end_tail();
+    assert_eq!(reader.take_tail(), None);
+    let begun = reader.begin_tail(1 << 20);
+    store.seal().unwrap();
+    assert!(reader.is_sealed(begun) && reader.is_sealed(reader.begin_tail(1)));
+}
+
+#[test]
+fn nothing_is_reached_that_is_missing_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let reader = store.reader();
+    reader.begin_tail(1 << 20);
+    take(&mut store, "plc/a", 1..11);
+    store.skip("site", at(10), at(50));
+    take(&mut store, "plc/a", 51..61);
+    assert_eq!(reader.take_tail().unwrap().reached, [("site".to_owned(), at(10))]);
+    store.seal().unwrap();
+    let file = reader.sealed().pop().unwrap();
+    assert_eq!((file.cursor("site"), file.reached("site")), (Some(at(60)), Some(at(10))));
+    let slot = store.slot("plc/a");
+    let rows = (11..51).map(|second| (slot, plain(second)));
+    store.fill("site", at(50), rows, Filled::Through(at(50)));
+    let taken = reader.take_tail().unwrap();
+    assert_eq!((taken.rows.len(), taken.reached), (40, vec![("site".to_owned(), at(60))]));
+}
+
+#[test]
+fn a_tail_that_nobody_takes_ends_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let reader = store.reader();
+    reader.begin_tail(10 * size_of::<Row>());
+    take(&mut store, "plc/a", 1..5);
+    assert_eq!((reader.tail_rows(), reader.take_tail().unwrap().rows.len()), (4, 4));
+    take(&mut store, "plc/a", 5..100);
+    take(&mut store, "plc/a", 100..101);
+    assert_eq!((reader.tail_rows(), reader.take_tail()), (0, None));
+}

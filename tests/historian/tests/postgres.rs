@@ -1,0 +1,286 @@
+//! What becomes of rows in Debian's `PostgreSQL`, whatever happens to it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use twinhub_historian::{Database, DatabaseError, ItemText, Progress, Target, Written};
+use twinhub_history::Row;
+use twinhub_model::{Epoch, Position, Quality, SampleFlags, Timestamp, Value};
+use twinhub_peers::Postgres;
+
+const BEGIN_NS: i64 = 1_763_000_000_123_456_789;
+
+fn run<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn target(server: &Postgres) -> Target {
+    Target {
+        host: "127.0.0.1".to_owned(),
+        port: server.address().port(),
+        database: "twinhub".to_owned(),
+        user: "twinhub".to_owned(),
+        password: Some(Postgres::PASSWORD.to_owned()),
+        authority: None,
+        schema: "twinhub".to_owned(),
+        program: "twinhub a".to_owned(),
+        patience: Duration::from_secs(30),
+    }
+}
+
+async fn connect(target: &Target) -> Result<Database, DatabaseError> {
+    let text = ItemText { unit: "°C".to_owned(), description: "boiler".to_owned() };
+    let texts = HashMap::from([(Box::from("plc1/boiler"), text)]);
+    Database::connect(target, "tower", "a", Arc::new(texts)).await
+}
+
+fn at(seq: u64) -> Position {
+    Position::new(Epoch(0x201), seq)
+}
+
+fn row(seq: u64, value: Value) -> Row {
+    let source = Timestamp(BEGIN_NS + i64::try_from(seq).unwrap());
+    Row {
+        source,
+        server: source,
+        value,
+        quality: Quality::GOOD,
+        flags: SampleFlags::default(),
+        position: at(seq),
+        place: 0,
+    }
+}
+
+fn rows(key: &str, seqs: std::ops::Range<u64>) -> Vec<(Arc<str>, Row)> {
+    let key: Arc<str> = key.into();
+    seqs.map(|seq| (Arc::clone(&key), row(seq, Value::I64(seq.cast_signed())))).collect()
+}
+
+fn count(server: &Postgres) -> String {
+    server.ask("SELECT count(*) FROM twinhub.history").unwrap().concat()
+}
+
+#[test]
+fn rows_of_each_kind_are_there_once_however_often_they_are_written() {
+    let server = Postgres::start().unwrap();
+    let values = [
+        Value::Null,
+        Value::Bool(true),
+        Value::I64(i64::MIN),
+        Value::U64(u64::MAX),
+        Value::F64(f64::NAN),
+        Value::F64(f64::NEG_INFINITY),
+        Value::Str("a\0b".into()),
+        Value::Bytes([0xca, 0xfe].as_slice().into()),
+        Value::Time(BEGIN_NS),
+        Value::Json("{\"a\":\"\\u0000\"}".into()),
+    ];
+    let key: Arc<str> = "plc1/boiler".into();
+    let mut batch: Vec<(Arc<str>, Row)> =
+        (0..).zip(values).map(|(seq, value)| (Arc::clone(&key), row(seq, value))).collect();
+    // Times that a device may say.
+    for time in [i64::MIN, i64::MAX, -1] {
+        let source = Timestamp(time);
+        batch.push((Arc::clone(&key), Row { source, server: source, ..row(99, Value::Null) }));
+    }
+    let length = batch.len() as u64;
+    let marks =
+        [("site".to_owned(), at(99)), ("energy".to_owned(), Position::new(Epoch(u64::MAX), u64::MAX))];
+    run(async {
+        let mut database = connect(&target(&server)).await.unwrap();
+        assert_eq!(database.progress().await.unwrap(), Progress::default());
+        let written = database.write(&batch, &marks).await.unwrap();
+        assert_eq!(written, Written { new: length, ..Written::default() });
+        let again = database.write(&batch, &marks).await.unwrap();
+        assert_eq!(again, Written { known: length, ..Written::default() });
+        // An earlier mark takes nothing back.
+        database.write(&[], &[("site".to_owned(), at(7))]).await.unwrap();
+        let mut expected = Progress::default();
+        for (group, position) in &marks {
+            expected.note(group, *position);
+        }
+        assert_eq!(connect(&target(&server)).await.unwrap().progress().await.unwrap(), expected);
+    });
+    let query = "SELECT type, number, integer, text FROM twinhub.readings WHERE key = 'plc1/boiler' AND unit = '°C' \
+        AND site = 'tower' AND extract(year from source_time) = 2025 ORDER BY source_time, type";
+    let mut found = server.ask(query).unwrap();
+    found.sort();
+    let expected = [
+        "bool|1|1|",
+        "bytes|||cafe",
+        "f64|-Infinity||",
+        "f64|NaN||",
+        "i64|-9.223372036854776e+18|-9223372036854775808|",
+        "json|||{\"a\":\"\\u0000\"}",
+        "null|||",
+        "string|||a\u{fffd}b",
+        "time|1.7630000001234568e+18|1763000000123456789|",
+        "u64|1.8446744073709552e+19||18446744073709551615",
+    ];
+    assert_eq!(found, expected);
+    let exact = "SELECT to_char(source_time AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'), nanos FROM \
+        twinhub.history WHERE type = 'bool' OR extract(year from source_time) <> 2025 ORDER BY source_time";
+    let expected = [
+        "1677-09-21 00:12:43.145224|192",
+        "1969-12-31 23:59:59.999999|999",
+        "2025-11-13 02:13:20.123456|790",
+        "2262-04-11 23:47:16.854775|807",
+    ];
+    assert_eq!(server.ask(exact).unwrap(), expected);
+}
+
+#[test]
+fn two_nodes_that_write_the_same_rows_at_once_write_each_once() {
+    let server = Postgres::start().unwrap();
+    let batch = rows("plc1/a", 0..2_000);
+    run(async {
+        let target = target(&server);
+        // They come at once to an empty database, too.
+        let (one, two) = tokio::join!(connect(&target), connect(&target));
+        let (mut one, mut two) = (one.unwrap(), two.unwrap());
+        let reversed: Vec<_> = batch.iter().rev().cloned().collect();
+        let (one, two) = tokio::join!(one.write(&batch, &[]), two.write(&reversed, &[]));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!((one.new + two.new, one.known + two.known), (2_000, 2_000));
+    });
+    assert_eq!(count(&server), "2000");
+}
+
+#[test]
+fn a_row_that_is_refused_is_counted_and_the_others_go_on() {
+    let server = Postgres::start().unwrap();
+    let long: String = (0..4_000_u32).map(|number| char::from_u32(0x4e00 + number).unwrap()).collect();
+    run(async {
+        let mut database = connect(&target(&server)).await.unwrap();
+        server.ask("ALTER TABLE twinhub.history ADD CHECK (integer <> 41)").unwrap();
+        let mut batch = rows("plc1/a", 0..1_000);
+        // No index takes this key.
+        batch.push((long.into(), row(5_000, Value::Null)));
+        let written = database.write(&batch, &[("site".to_owned(), at(999))]).await.unwrap();
+        assert_eq!((written.new, written.refused), (999, 2));
+        assert!(written.refusal.unwrap().contains("check constraint"), "the last one is named");
+        assert!(database.progress().await.unwrap().covers("site", at(999)));
+    });
+    assert_eq!(count(&server), "999");
+}
+
+#[test]
+fn what_was_under_way_when_the_server_died_is_there_once_when_it_is_written_again() {
+    let mut server = Postgres::start().unwrap();
+    let target = target(&server);
+    let marks = [("site".to_owned(), at(1_999))];
+    run(async {
+        let mut database = connect(&target).await.unwrap();
+        database.write(&rows("plc1/a", 0..1_000), &[("site".to_owned(), at(999))]).await.unwrap();
+        server.kill().unwrap();
+        let error = database.write(&rows("plc1/a", 1_000..2_000), &marks).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Connection { .. }), "{error}");
+        let error = connect(&target).await.unwrap_err();
+        assert!(error.to_string().contains("refused"), "{error}");
+        server.restart().unwrap();
+        let mut database = connect(&target).await.unwrap();
+        let progress = database.progress().await.unwrap();
+        assert!(progress.covers("site", at(999)) && !progress.covers("site", at(1_000)));
+        database.write(&rows("plc1/a", 500..2_000), &marks).await.unwrap();
+        // One that is restarted in order says so to the connection that is open.
+        server.restart().unwrap();
+        database.ping().await.unwrap_err();
+    });
+    assert_eq!(count(&server), "2000");
+}
+
+#[test]
+fn a_server_that_stands_still_is_not_waited_for_longer_than_said() {
+    let server = Postgres::start().unwrap();
+    let target = Target { patience: Duration::from_secs(1), ..target(&server) };
+    run(async {
+        let mut database = connect(&target).await.unwrap();
+        server.freeze().unwrap();
+        let begun = Instant::now();
+        let error = database.write(&rows("plc1/a", 0..10), &[]).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Silent { .. }), "{error}");
+        let error = connect(&target).await.unwrap_err();
+        assert!(matches!(error, DatabaseError::Silent { .. }), "{error}");
+        // Twice a second, and what a busy machine takes.
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        server.thaw().unwrap();
+        let target = Target { patience: Duration::from_secs(30), ..target };
+        connect(&target).await.unwrap().write(&rows("plc1/a", 0..10), &[]).await.unwrap();
+    });
+    assert_eq!(count(&server), "10");
+}
+
+#[test]
+fn what_an_operator_has_to_do_is_said() {
+    let server = Postgres::start().unwrap();
+    let ours = target(&server);
+    let words = |target: Target| run(async { connect(&target).await.unwrap_err().to_string() });
+    let text = words(Target { password: Some("wrong".to_owned()), ..ours.clone() });
+    assert!(text.contains("check `user` and `password`") && !text.contains("wrong"), "{text}");
+    let text = words(Target { database: "absent".to_owned(), ..ours.clone() });
+    assert!(text.ends_with("; create the database"), "{text}");
+    server.ask(&format!("CREATE ROLE guest LOGIN PASSWORD '{}'", Postgres::PASSWORD)).unwrap();
+    let guest = Target { user: "guest".to_owned(), ..ours.clone() };
+    let text = words(guest.clone());
+    assert!(text.contains("permission denied") && text.contains("; grant"), "{text}");
+    // With tables that are there, a user who may read and write them is enough.
+    run(async { connect(&ours).await.unwrap() });
+    server
+        .ask(
+            "GRANT USAGE ON SCHEMA twinhub TO guest; \
+             GRANT SELECT ON twinhub.format TO guest; \
+             GRANT SELECT, INSERT, UPDATE ON twinhub.items, twinhub.progress TO guest; \
+             GRANT SELECT, INSERT ON twinhub.history TO guest",
+        )
+        .unwrap();
+    run(async {
+        let mut database = connect(&guest).await.unwrap();
+        database.write(&rows("plc1/a", 0..10), &[("site".to_owned(), at(9))]).await.unwrap();
+        // Somebody tidied up: rows do not go to numbers that name nothing.
+        server.ask("DELETE FROM twinhub.items").unwrap();
+        let error = database.write(&rows("plc1/a", 10..20), &[]).await.unwrap_err();
+        assert!(error.to_string().contains("items were removed"), "{error}");
+        database.write(&rows("plc1/a", 10..20), &[]).await.unwrap();
+        server.ask("ALTER TABLE twinhub.history DROP COLUMN text CASCADE").unwrap();
+        let error = database.write(&rows("plc1/a", 20..30), &[]).await.unwrap_err();
+        assert!(error.to_string().contains("somebody changed the tables"), "{error}");
+    });
+    server.ask("UPDATE twinhub.format SET version = 2").unwrap();
+    let text = words(guest);
+    assert!(text.contains("have format 2, this version writes format 1"), "{text}");
+}
+
+#[test]
+fn a_server_is_believed_if_the_named_authority_signed_its_certificate() {
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, other) = (authority(), authority());
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let server = Postgres::start_with_tls(&certificate.pem(), &key.serialize_pem()).unwrap();
+    let plain = target(&server);
+    let trusting = |pem: String| Target { authority: Some(pem.into_bytes()), ..plain.clone() };
+    run(async {
+        let mut database = connect(&trusting(ours.pem())).await.unwrap();
+        database.write(&rows("plc1/a", 0..10), &[]).await.unwrap();
+        let error = connect(&trusting(other.pem())).await.unwrap_err().to_string();
+        assert!(error.contains("certificate"), "{error}");
+        let error = connect(&trusting("nothing".to_owned())).await.unwrap_err().to_string();
+        assert!(error.contains("no certificate is in it"), "{error}");
+        // The certificate is for an address, not for this name of it.
+        let named = Target { host: "localhost".to_owned(), ..trusting(ours.pem()) };
+        let error = connect(&named).await.unwrap_err().to_string();
+        assert!(error.contains("certificate"), "{error}");
+        let error = connect(&plain).await.unwrap_err().to_string();
+        assert!(error.contains("no encryption") || error.contains("pg_hba"), "{error}");
+    });
+    assert_eq!(server.ask("SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE client_addr IS NOT NULL").unwrap(), ["t"]);
+}
