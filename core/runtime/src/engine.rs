@@ -390,12 +390,18 @@ impl Engine {
                 self.replication.lacks_copy |= self.journal.dictionary(next).is_err();
                 dictionary = next;
             }
-            let (entries, state) = self.read_journal(cursor, 1 << 20);
-            for (position, record) in &entries {
-                self.apply(*position, record);
+            let (entries, state) = self.read_entries(cursor, 1 << 20);
+            let is_end = state.caught_up || entries.is_empty();
+            for (position, record) in entries {
+                if let Record::Merged(merged) = &record {
+                    self.note_merged(position, dictionary, merged);
+                }
                 // What stands there was said in a protocol that this node did not speak then.
-                self.replication.lacks_copy |= self.parts.are_kept() && is_placeholder(record);
-                cursor = *position;
+                self.replication.lacks_copy |= self.parts.are_kept() && is_placeholder(&record);
+                if let Some(record) = self.translation(dictionary).apply(record) {
+                    self.apply(position, &record);
+                }
+                cursor = position;
             }
             match state.resume {
                 Some(resume) if resume > cursor => {
@@ -404,7 +410,7 @@ impl Engine {
                     cursor = resume;
                 }
                 Some(_) => break,
-                None if state.caught_up || entries.is_empty() => break,
+                None if is_end => break,
                 None => {}
             }
         }

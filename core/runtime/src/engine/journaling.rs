@@ -145,8 +145,18 @@ impl Engine {
         ask.reply.try_send(part).ok();
     }
 
+    /// What follows in the journal, in this node's handles.
     pub(crate) fn read_journal(&self, after: Position, bytes: usize) -> (Vec<(Position, Record)>, ReadState) {
-        let dictionary = self.journal.dictionary_after(after);
+        let (entries, state) = self.read_entries(after, bytes);
+        let translation = self.translation(self.journal.dictionary_after(after));
+        let here = entries
+            .into_iter()
+            .filter_map(|(position, record)| translation.apply(record).map(|record| (position, record)));
+        (here.collect(), state)
+    }
+
+    /// The same as it stands there, in handles of [`Journal::dictionary_after`](twinhub_store::Journal).
+    pub(crate) fn read_entries(&self, after: Position, bytes: usize) -> (Vec<(Position, Record)>, ReadState) {
         let mut raw: Vec<Entry> = Vec::new();
         let end = match self.journal.read_after(after, bytes, &mut raw) {
             Ok(end) => end,
@@ -155,7 +165,14 @@ impl Engine {
                 return (Vec::new(), ReadState { resume: None, caught_up: true });
             }
         };
-        let entries = raw.iter().filter_map(|entry| self.decode_entry(dictionary, entry)).collect();
+        let decode = |entry: &Entry| match twinhub_wire::record::decode(&entry.body) {
+            Ok(record) => Some((entry.position, record)),
+            Err(error) => {
+                tracing::warn!(position = %entry.position, %error, "journal entry is not readable");
+                None
+            }
+        };
+        let entries = raw.iter().filter_map(decode).collect();
         let resume = match end {
             ReadEnd::Gap { resume } => Some(resume),
             ReadEnd::More | ReadEnd::CaughtUp => None,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use twinhub_model::{ItemId, Merged, Moment, NodeRank, Part, PartRecord, Position, Record};
+use twinhub_model::{ItemId, ItemKey, Merged, Moment, NodeRank, Part, PartRecord, Position, Record};
 use twinhub_replica::{MergeEntry, MergeId, Merges, Report};
 use twinhub_store::{Aside, Journal};
 
@@ -21,7 +21,6 @@ use super::Engine;
 use super::parts::PartState;
 use super::translation::Translation;
 use crate::clock;
-use crate::table::ItemTable;
 use crate::view::MergeProgress;
 
 mod documents;
@@ -104,6 +103,8 @@ pub(crate) struct Merging {
     failed: BTreeMap<MergeId, Failure>,
     next_number: u32,
     translations: BTreeMap<(u64, u64), Arc<Translation>>,
+    /// Names of a dictionary with items that this node does not have.
+    names: Option<(u64, BTreeMap<ItemId, ItemKey>)>,
     /// What status shows: revision of the account, and bytes that remain.
     shown: Option<(u64, u64)>,
 }
@@ -127,6 +128,7 @@ impl Merging {
             failed: BTreeMap::new(),
             next_number: 0,
             translations: BTreeMap::new(),
+            names: None,
             shown: None,
         };
         merging.look(journal);
@@ -217,14 +219,47 @@ impl Engine {
             | Record::Merged(_) => {}
         }
         self.counters.merged_records += 1;
-        if self.parts.is_news(Part::MERGES, at) {
-            let table = Arc::clone(&self.table);
-            let events = events_in(&merged.record);
-            if let Some(state) = self.parts.get_mut::<MergeState>() {
-                state.merges.take(merged, events, &|record| command_in_words(&table, record));
-                state.revision += 1;
-            }
+    }
+
+    /// Takes it into the account, as it stands in the journal: also on a node that does not have its items.
+    pub(crate) fn note_merged(&mut self, at: Position, dictionary: u64, merged: &Merged) {
+        if !self.parts.is_news(Part::MERGES, at) {
+            return;
         }
+        let text = match &*merged.record {
+            Record::Intent(intent) => {
+                let key = self.name_in(dictionary, intent.item);
+                format!("`{key}` = {} by {}", intent.value, intent.origin)
+            }
+            Record::Samples(_)
+            | Record::Result(_)
+            | Record::Role(_)
+            | Record::Event(_)
+            | Record::Part(_)
+            | Record::Delivered(_)
+            | Record::Dictionary(_)
+            | Record::Merged(_) => String::new(),
+        };
+        if let Some(state) = self.parts.get_mut::<MergeState>() {
+            state.merges.take(merged, events_in(&merged.record), &|_| text.clone());
+            state.revision += 1;
+        }
+    }
+
+    /// What an item of a dictionary is called.
+    fn name_in(&mut self, dictionary: u64, item: ItemId) -> String {
+        if let Some(here) = self.translation(dictionary).item(item)
+            && here.index() < self.table.len()
+        {
+            return self.table.key(here).to_string();
+        }
+        if self.merging.names.as_ref().is_none_or(|(hash, _)| *hash != dictionary) {
+            let names = self.journal.dictionary(dictionary).unwrap_or_default();
+            self.merging.names = Some((dictionary, names.iter().cloned().collect()));
+        }
+        let names = self.merging.names.as_ref();
+        let key = names.and_then(|(_, names)| names.get(&item));
+        key.map_or_else(|| format!("item {}", item.0), ToString::to_string)
     }
 
     pub(crate) fn on_merges_ask(&self, ask: MergesAsk) {
@@ -244,23 +279,6 @@ impl Engine {
     }
 }
 
-fn command_in_words(table: &ItemTable, record: &Record) -> String {
-    match record {
-        Record::Intent(intent) => {
-            let key = name_of(table, intent.item);
-            format!("`{key}` = {} by {}", intent.value, intent.origin)
-        }
-        Record::Samples(_)
-        | Record::Result(_)
-        | Record::Role(_)
-        | Record::Event(_)
-        | Record::Part(_)
-        | Record::Delivered(_)
-        | Record::Dictionary(_)
-        | Record::Merged(_) => String::new(),
-    }
-}
-
 /// How many events a record of theirs holds.
 fn events_in(record: &Record) -> u64 {
     match record {
@@ -277,10 +295,6 @@ fn events_in(record: &Record) -> u64 {
         | Record::Dictionary(_)
         | Record::Merged(_) => 0,
     }
-}
-
-fn name_of(table: &ItemTable, item: ItemId) -> String {
-    if item.index() < table.len() { table.key(item).to_string() } else { format!("item {}", item.0) }
 }
 
 impl Engine {

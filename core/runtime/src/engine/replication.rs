@@ -14,7 +14,6 @@ use twinhub_redundancy::Input;
 use twinhub_replica::{
     Message, Receiver, ReceiverAction, ReceiverState, Ring, RingLimits, Sender, SenderOptions, Unacked,
 };
-use twinhub_store::Entry;
 use twinhub_wire::PROTOCOL_MIN;
 
 use super::parts::Parts;
@@ -396,7 +395,7 @@ impl Engine {
     }
 
     /// From the handles of the dictionary with this hash to handles here.
-    fn translation(&self, hash: u64) -> Arc<Translation> {
+    pub(crate) fn translation(&self, hash: u64) -> Arc<Translation> {
         if hash == self.own_dictionary || hash == 0 {
             return Arc::new(Translation::Same);
         }
@@ -460,17 +459,6 @@ impl Engine {
     /// A record that the active node sent, in this node's handles.
     fn translate(&self, record: Record) -> Option<Record> {
         self.translation(self.replication.incoming).apply(record)
-    }
-
-    /// Decodes a record of the journal into this node's handles.
-    pub(crate) fn decode_entry(&self, dictionary: u64, entry: &Entry) -> Option<(Position, Record)> {
-        match twinhub_wire::record::decode(&entry.body) {
-            Ok(record) => self.translation(dictionary).apply(record).map(|record| (entry.position, record)),
-            Err(error) => {
-                tracing::warn!(position = %entry.position, %error, "journal entry is not readable");
-                None
-            }
-        }
     }
 
     /// Feeds followers, acknowledges to the active node, reports how well this node follows.

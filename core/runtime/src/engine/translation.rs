@@ -33,10 +33,20 @@ impl Translation {
         Translation::Map(map)
     }
 
+    /// An item's handle here.
+    pub(crate) fn item(&self, item: ItemId) -> Option<ItemId> {
+        match self {
+            Translation::Same => Some(item),
+            Translation::Map(map) => map.get(item.index()).copied().flatten(),
+        }
+    }
+
     /// A record in this node's handles; `None` if nothing of it is an item here.
     pub(crate) fn apply(&self, record: Record) -> Option<Record> {
-        let Translation::Map(map) = self else { return Some(record) };
-        let here = |item: ItemId| map.get(item.index()).copied().flatten();
+        if matches!(self, Translation::Same) {
+            return Some(record);
+        }
+        let here = |item: ItemId| self.item(item);
         match record {
             Record::Samples(samples) => {
                 let samples: Vec<Sample> = samples

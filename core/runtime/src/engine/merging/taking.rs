@@ -430,6 +430,7 @@ impl Engine {
         let merged = Merged { origin, record: Box::new(record) };
         let position = self.append(&Record::Merged(merged.clone()))?;
         self.apply_merged(position, &merged);
+        self.note_merged(position, self.own_dictionary, &merged);
         looked.settle(at, origin == at);
         Some(())
     }

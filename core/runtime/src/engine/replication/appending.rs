@@ -36,6 +36,9 @@ impl Engine {
                 return;
             }
             self.replication.received += 1;
+            if let Record::Merged(merged) = &record {
+                self.note_merged(position, self.replication.incoming, merged);
+            }
             let Some(record) = self.translate(record) else { continue };
             if let Record::Role(change) = &record {
                 let is_handed_over = change.to.as_ref() == DRAINING;

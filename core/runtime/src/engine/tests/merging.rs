@@ -204,6 +204,48 @@ fn the_same_records_from_two_nodes_come_once() {
     assert!(unknown.is_empty(), "also what was left on purpose is dealt with, not {unknown:?}");
 }
 
+/// The account says the same everywhere, also where a revision with fewer items, in another order, is in service.
+#[test]
+fn nodes_that_number_items_differently_keep_the_same_account_also_after_a_restart() {
+    let specs = ["one", "two", "three"].map(Spec::new);
+    let fewer = [specs[2].clone(), specs[0].clone()];
+    let mut main = Bench::new(0, &specs);
+    main.become_active(epoch(0, 1));
+    let mut spare = Bench::new(2, &specs);
+    spare.become_active(epoch(2, 2));
+    for item in [0, 2, 4] {
+        spare.publish(item, 5);
+    }
+    let theirs: Vec<Position> = spare.entries().into_iter().map(|(at, _)| at).collect();
+    spare.lose(epoch(2, 2));
+    spare.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    main.become_active(epoch(0, 3));
+    let mut backup = Bench::new(1, &fewer);
+    follow(&mut main, &mut backup, epoch(0, 3));
+    main.disconnect(backup.rank);
+    backup.disconnect(main.rank);
+    follow(&mut main, &mut spare, epoch(0, 3));
+    carry_until(&mut main, &mut spare, "it is taken in", |main, _| is_merged(main, "spare"));
+    main.disconnect(spare.rank);
+    follow(&mut main, &mut backup, epoch(0, 3));
+
+    let account = |bench: &Bench| bench.engine.parts.get::<MergeState>().unwrap().merges().clone();
+    assert!(theirs.iter().all(|at| account(&main).has(*at)));
+    assert!(reports(&main)[0].counts.commands >= 3, "{:?}", reports(&main));
+    assert_eq!(account(&backup), account(&main));
+    backup.wait("its disk", |bench| bench.engine.journal.durable() == bench.last());
+    let path = backup.engine.merging.dir().join("merges.state");
+    let mut backup = {
+        backup.engine.parts.finish(Position::START);
+        std::fs::remove_file(path).ok();
+        backup.restarted(&fewer)
+    };
+    assert_eq!(account(&backup), account(&main));
+    backup.turn();
+}
+
 /// A command of the lost side is in the ledger of all, and of nobody's work.
 #[test]
 fn commands_of_the_other_side_are_known_and_never_run_again() {
