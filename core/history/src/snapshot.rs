@@ -1,8 +1,8 @@
 //! A history's files, to be put away and brought back.
 
 use std::fs;
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use crate::error::io_error;
 use crate::file::{EXTENSION, name, parse_name, sync_dir};
@@ -49,24 +49,40 @@ pub fn is_file_name(text: &str) -> bool {
     stem.is_some_and(is_plain) && parse_name(Path::new(text)).is_some()
 }
 
-/// Writes the files of a snapshot into a folder where no history is, for a node whose journals begin anew; returns how many
-/// rows are in them.
+/// Makes the files of a snapshot the history in a folder, for a node whose journals begin anew; returns how many rows are in
+/// them. The folder appears as a whole: what a restore that was cut off left beside it is no history, and is deleted.
 ///
 /// # Errors
-/// [`HistoryError::Io`], also if something is there, and as [`Store::open`].
-pub fn restore(options: StoreOptions, files: &[(&str, &[u8])]) -> Result<u64, HistoryError> {
+/// [`HistoryError::Io`], also if a history is there, and as [`Store::open`].
+pub fn restore(options: &StoreOptions, files: &[(&str, &[u8])]) -> Result<u64, HistoryError> {
     let dir = options.dir.clone();
-    fs::create_dir_all(&dir).map_err(io_error("create folder", &dir))?;
+    if fs::read_dir(&dir).is_ok_and(|mut found| found.next().is_some()) {
+        return Err(io_error("restore into", &dir)(io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut draft = dir.clone().into_os_string();
+    draft.push(".new");
+    let draft = PathBuf::from(draft);
+    match fs::remove_dir_all(&draft) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(io_error("delete", &draft)(error));
+        }
+        Ok(()) | Err(_) => {}
+    }
+    fs::create_dir_all(&draft).map_err(io_error("create folder", &draft))?;
     for (name, content) in files.iter().filter(|(name, _)| is_file_name(name)) {
-        let path = dir.join(name);
+        let path = draft.join(name);
         let mut file = fs::File::create_new(&path).map_err(io_error("create", &path))?;
         file.write_all(content).and_then(|()| file.sync_all()).map_err(io_error("write", &path))?;
     }
-    sync_dir(&dir).map_err(io_error("sync folder", &dir))?;
-    let (mut store, recovery) = Store::open(options)?;
+    let (mut store, recovery) = Store::open(StoreOptions { dir: draft.clone(), ..options.clone() })?;
     for group in store.groups() {
         store.forget(&group);
     }
     store.seal()?;
+    drop(store);
+    sync_dir(&draft).map_err(io_error("sync folder", &draft))?;
+    fs::rename(&draft, &dir).map_err(io_error("create folder", &dir))?;
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    sync_dir(parent).map_err(io_error("sync folder", parent))?;
     Ok(recovery.rows)
 }

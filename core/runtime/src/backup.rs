@@ -23,12 +23,15 @@ use twinhub_store::{StateFile, StoredState};
 
 use crate::documents::secret;
 use crate::engine::parts::states_dir;
+use crate::whole_file::write_whole;
 
 /// The format that this version writes, and the newest that it reads.
 const FORMAT: u16 = 1;
 const MAGIC: &[u8; 8] = b"THBACK1\n";
 /// Begins the names of the history's files.
 pub(crate) const HISTORY: &str = "history/";
+/// It is there while a restore is under way.
+const RESTORING: &str = "restoring";
 const SUM_BYTES: usize = 32;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Argon2id for a secret that may be tried at leisure: more than for logins.
@@ -251,7 +254,7 @@ pub fn restore_documents(state_dir: &Path, header: &Header, entries: &Entries) -
         match Entry::decode(body).map_err(damaged)? {
             Entry::Piece(digest, bytes) => {
                 let path = pieces_dir.join(digest.to_string());
-                fs::write(&path, bytes.as_slice()).map_err(error(&path))?;
+                write_whole(&path, bytes.as_slice(), None).map_err(error(&path))?;
             }
             Entry::Through(_) => {}
             Entry::Change(_)
@@ -275,27 +278,61 @@ pub fn restore_documents(state_dir: &Path, header: &Header, entries: &Entries) -
 /// # Errors
 /// [`BackupError`], also if there is a history already.
 pub fn restore_history(state_dir: &Path, entries: &Entries) -> Result<u64, BackupError> {
-    let files: Vec<(&str, &[u8])> = entries
-        .iter()
-        .filter_map(|(name, bytes)| Some((name.strip_prefix(HISTORY)?, bytes.as_slice())))
-        .collect();
+    let files: Vec<(&str, &[u8])> = history_files(entries).collect();
     if files.is_empty() {
         return Ok(0);
     }
-    if files.iter().any(|(name, _)| !twinhub_history::is_file_name(name)) {
+    twinhub_history::restore(&StoreOptions::new(state_dir.join("history")), &files)
+        .map_err(|error| BackupError::Internal { what: error.to_string() })
+}
+
+/// Begins a restore: what one that was cut off has put there goes away, and until [`end_restore`] so does what this one puts
+/// there. Nothing is written if it cannot be.
+///
+/// # Errors
+/// [`BackupError`], also if there is a history that no restore put there.
+pub fn begin_restore(state_dir: &Path, entries: &Entries) -> Result<(), BackupError> {
+    if history_files(entries).any(|(name, _)| !twinhub_history::is_file_name(name)) {
         return Err(BackupError::Damaged { what: "a file of the history has no such name" });
     }
     let dir = state_dir.join("history");
-    if fs::read_dir(&dir).is_ok_and(|mut found| found.next().is_some()) {
+    let has_history = fs::read_dir(&dir).is_ok_and(|mut found| found.next().is_some());
+    if has_history && !is_restoring(state_dir) {
         let what = format!("{} has a history already: move it away first", dir.display());
         return Err(BackupError::Internal { what });
     }
-    twinhub_history::restore(StoreOptions::new(dir), &files)
-        .map_err(|error| BackupError::Internal { what: error.to_string() })
+    let mark = state_dir.join(RESTORING);
+    write_whole(&mark, b"", None).map_err(|source| BackupError::File { path: mark, source })?;
+    if has_history {
+        fs::remove_dir_all(&dir).map_err(|source| BackupError::File { path: dir, source })?;
+    }
+    Ok(())
+}
+
+/// Whether a restore was cut off here.
+pub fn is_restoring(state_dir: &Path) -> bool {
+    state_dir.join(RESTORING).exists()
+}
+
+/// Ends a restore, after its last file.
+///
+/// # Errors
+/// [`BackupError::File`].
+pub fn end_restore(state_dir: &Path) -> Result<(), BackupError> {
+    let path = state_dir.join(RESTORING);
+    let removed = fs::remove_file(&path).and_then(|()| fs::File::open(state_dir)?.sync_all());
+    removed.map_err(|source| BackupError::File { path, source })
+}
+
+fn history_files(entries: &Entries) -> impl Iterator<Item = (&str, &[u8])> {
+    entries.iter().filter_map(|(name, bytes)| Some((name.strip_prefix(HISTORY)?, bytes.as_slice())))
 }
 
 #[cfg(test)]
 mod tests {
+    use twinhub_history::{Row, Store};
+    use twinhub_model::{Epoch, Quality, SampleFlags, Timestamp, Value};
+
     use super::*;
 
     const PASSPHRASE: &str = "a long passphrase";
@@ -307,6 +344,49 @@ mod tests {
         ]);
         let header = Header { site: "Hotel".into(), version: "0.1.0".into(), ..Header::default() };
         seal(header, &entries, PASSPHRASE).unwrap()
+    }
+
+    /// After each step the machine dies; the same restore goes through then, and history and documents are those of one that
+    /// went through at once.
+    #[test]
+    fn a_restore_that_was_cut_off_after_any_step_is_repeated() {
+        let past = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(StoreOptions::new(past.path())).unwrap();
+        let at = Position::new(Epoch(9), 5);
+        let slot = store.slot("plc/a");
+        let (time, value, quality) = (Timestamp(7), Value::I64(3), Quality::GOOD);
+        let flags = SampleFlags::default();
+        let row = Row { source: time, server: time, value, quality, flags, position: at, place: 0 };
+        store.append("site", at, [(slot, row)]);
+        store.seal().unwrap();
+        let files = store.reader().snapshot(u64::MAX).unwrap().files;
+        let entries: Entries =
+            files.into_iter().map(|(name, bytes)| (format!("{HISTORY}{name}"), bytes)).collect();
+        let header = Header { group: "site".into(), ..Header::default() };
+        for steps in 0..=4 {
+            let dir = tempfile::tempdir().unwrap();
+            let state = dir.path().join("main");
+            let run = |steps: u32| {
+                let result: [&dyn Fn() -> Result<(), BackupError>; 4] = [
+                    &|| begin_restore(&state, &entries),
+                    &|| restore_history(&state, &entries).map(|rows| assert_eq!(rows, 1)),
+                    &|| restore_documents(&state, &header, &entries),
+                    &|| end_restore(&state),
+                ];
+                result.into_iter().take(steps as usize).try_for_each(|step| step())
+            };
+            run(steps).unwrap();
+            assert_eq!(is_restoring(&state), (1..4).contains(&steps));
+            if steps == 4 {
+                let said = run(4).unwrap_err().to_string();
+                assert!(said.contains("has a history already"), "{said}");
+                assert!(!is_restoring(&state), "nothing was written");
+            } else {
+                run(4).unwrap();
+            }
+            let (store, recovery) = Store::open(StoreOptions::new(state.join("history"))).unwrap();
+            assert_eq!((recovery.rows, store.cursor("site")), (1, Position::START));
+        }
     }
 
     #[test]

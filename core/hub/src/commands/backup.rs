@@ -66,11 +66,12 @@ fn restore(global: &Global, args: &RestoreArgs, answer: Answer) -> Outcome {
     let (header, entries) = backup::open(&file, &passphrase).map_err(|error| refused(&args.file, &error))?;
     check_site(&entries, &node)?;
     // The configuration comes last: a restore that was cut off is none, and can be repeated.
-    backup::restore_documents(&paths.node_state(&node), &header, &entries)
-        .map_err(|error| refused(&args.file, &error))?;
+    let (state, refused) = (paths.node_state(&node), |error: BackupError| refused(&args.file, &error));
+    backup::begin_restore(&state, &entries).map_err(refused)?;
+    let values = backup::restore_history(&state, &entries).map_err(refused)?;
+    backup::restore_documents(&state, &header, &entries).map_err(refused)?;
     write_site(&paths, &entries)?;
-    let values = backup::restore_history(&paths.node_state(&node), &entries)
-        .map_err(|error| refused(&args.file, &error))?;
+    backup::end_restore(&state).map_err(refused)?;
     let report = json!({
         "site": header.site, "at": header.at, "node": node, "config": paths.config, "history_rows": values,
     });
@@ -99,7 +100,7 @@ fn check_place(paths: &Paths, header: &Header, node: &str, force: bool) -> Resul
         );
         return Err(Failure::new(Code::Configuration, text));
     }
-    if force || !paths.config.exists() {
+    if force || !paths.config.exists() || backup::is_restoring(&state) {
         return Ok(());
     }
     let here = twinhub_config::load_cluster(&paths.config).map(|site| site.site).unwrap_or_default();

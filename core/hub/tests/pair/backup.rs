@@ -77,6 +77,15 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     std::fs::remove_file(root.join("etc/twinhub/twinhub.toml")).unwrap();
     assert!(!root.join("var").exists() && !root.join("etc/twinhub/pki").exists(), "nothing was written");
 
+    // A history that no restore put there stays, and what one left that was cut off is replaced.
+    let state = root.join("var/lib/twinhub/main");
+    std::fs::create_dir_all(state.join("history")).unwrap();
+    std::fs::write(state.join("history/000000000001-000000000001.history"), "of another one").unwrap();
+    let kept = restore(&file, PASSPHRASE);
+    assert!(String::from_utf8_lossy(&kept.stderr).contains("has a history already"), "{kept:?}");
+    assert!(!root.join("etc/twinhub/pki").exists() && std::fs::read_dir(&state).unwrap().count() == 1);
+    std::fs::write(state.join("restoring"), "").unwrap();
+
     // Brought back, it runs and knows its users; a second restore does not overwrite what has run.
     let restored = restore(&file, PASSPHRASE);
     assert!(restored.status.success(), "{restored:?}");
