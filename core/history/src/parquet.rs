@@ -17,8 +17,9 @@ use self::encoding::{Strings, bytes_page, delta_page, levels, plain_page};
 use self::thrift::{Compact, FIELD_STOP};
 use crate::Row;
 
-/// Rows of one row group: what is held in memory.
+/// Rows of one row group, and bytes of text in their values: what is held in memory.
 const GROUP_ROWS: usize = 64 * 1024;
+const GROUP_TEXT_BYTES: usize = 8 << 20;
 const MAGIC: &[u8; 4] = b"PAR1";
 
 /// Writes rows into a file, group by group.
@@ -28,6 +29,7 @@ pub struct ParquetWriter {
     /// Bytes that were taken out already.
     taken: u64,
     rows: Vec<ParquetRow>,
+    text_bytes: usize,
     groups: Vec<Group>,
     total: u64,
 }
@@ -100,13 +102,21 @@ impl Default for ParquetWriter {
 impl ParquetWriter {
     /// An empty file.
     pub fn new() -> ParquetWriter {
-        ParquetWriter { out: MAGIC.to_vec(), taken: 0, rows: Vec::new(), groups: Vec::new(), total: 0 }
+        ParquetWriter {
+            out: MAGIC.to_vec(),
+            taken: 0,
+            rows: Vec::new(),
+            text_bytes: 0,
+            groups: Vec::new(),
+            total: 0,
+        }
     }
 
     /// Adds a row.
     pub fn push(&mut self, row: ParquetRow) {
+        self.text_bytes += row.row.value.text_bytes();
         self.rows.push(row);
-        if self.rows.len() >= GROUP_ROWS {
+        if self.rows.len() >= GROUP_ROWS || self.text_bytes >= GROUP_TEXT_BYTES {
             self.close_group();
         }
     }
@@ -134,6 +144,7 @@ impl ParquetWriter {
 
     fn close_group(&mut self) {
         let rows = std::mem::take(&mut self.rows);
+        self.text_bytes = 0;
         if rows.is_empty() {
             return;
         }
@@ -358,3 +369,25 @@ const FIELD_INT: u8 = 5;
 const FIELD_BINARY: u8 = 8;
 const FIELD_STRUCT: u8 = 12;
 const _: () = assert!(FIELD_STOP == 0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_close_a_group_before_they_fill_the_memory() {
+        let mut writer = ParquetWriter::new();
+        for seq in 0..20 {
+            let row = crate::tests::plain(seq);
+            writer.push(ParquetRow {
+                item: "plc/text".to_owned(),
+                row: Row { value: Value::Str("x".repeat(1_000_000).into()), ..row },
+                quality: "good".to_owned(),
+                cause: String::new(),
+                origin: "main".to_owned(),
+                replayed: false,
+            });
+        }
+        assert_eq!((writer.groups.len(), writer.rows.len()), (2, 2));
+    }
+}

@@ -65,7 +65,7 @@ pub(crate) fn same(one: &[Row], two: &[Row]) -> bool {
 const SECOND: i64 = 1_000_000_000;
 
 /// The value of a sensor in this second.
-fn plain(second: u64) -> Row {
+pub(crate) fn plain(second: u64) -> Row {
     let small = u32::try_from(second % 97).unwrap();
     Row {
         source: Timestamp(second.cast_signed() * SECOND),

@@ -10,6 +10,16 @@ use ureq::http;
 use crate::cli::Global;
 use crate::exit::{Code, Failure};
 
+/// A part of an answer that is no JSON.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) bytes: Vec<u8>,
+    /// Values in it, if the hub says so.
+    pub(crate) rows: Option<usize>,
+    /// Where the next part begins.
+    pub(crate) next: Option<String>,
+}
+
 /// A node's web interface.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -82,13 +92,13 @@ impl Client {
 
     /// CSV at a path, and what to pass to read on.
     pub(crate) fn csv(&self, path: &str) -> Result<(String, Option<String>), Failure> {
-        let (bytes, next) = self.respond("GET", path, Vec::new(), "text/csv")?;
+        let Part { bytes, next, .. } = self.respond("GET", path, Vec::new(), "text/csv")?;
         let text = String::from_utf8(bytes).map_err(|error| Failure::of(Code::Error, &error))?;
         Ok((text, next))
     }
 
     /// A file of this media type, and what to pass to read on.
-    pub(crate) fn download(&self, path: &str, kind: &str) -> Result<(Vec<u8>, Option<String>), Failure> {
+    pub(crate) fn download(&self, path: &str, kind: &str) -> Result<Part, Failure> {
         self.respond("GET", path, Vec::new(), kind)
     }
 
@@ -106,7 +116,7 @@ impl Client {
     }
 
     fn raw(&self, method: &'static str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Failure> {
-        self.respond(method, path, body, "application/json").map(|(bytes, _)| bytes)
+        self.respond(method, path, body, "application/json").map(|part| part.bytes)
     }
 
     /// What is answered, and where the answer says that it goes on.
@@ -116,7 +126,7 @@ impl Client {
         path: &str,
         body: Vec<u8>,
         accept: &str,
-    ) -> Result<(Vec<u8>, Option<String>), Failure> {
+    ) -> Result<Part, Failure> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.url));
         request = request.header("accept", accept);
         if let Some(token) = &self.token {
@@ -134,8 +144,9 @@ impl Client {
             .read_to_vec()
             .map_err(|error| self.unreachable(&error))?;
         if response.status().is_success() {
-            let next = response.headers().get("twinhub-next").and_then(|next| next.to_str().ok());
-            return Ok((bytes, next.map(str::to_owned)));
+            let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+            let rows = header("twinhub-rows").and_then(|rows| rows.parse().ok());
+            return Ok(Part { bytes, rows, next: header("twinhub-next") });
         }
         if let Ok(problem) = serde_json::from_slice::<Problem>(&bytes) {
             return Err(failure_of(&problem));

@@ -1,13 +1,14 @@
 //! `trend`: what the values of an item were.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use twinhub_runtime::view::{BUCKET_COLUMNS, BucketColumn, BucketsView, TrendRowView, TrendView};
 
 use super::join::write;
 use crate::cli::{Global, TrendArgs};
-use crate::client::{Client, escape};
+use crate::client::{Client, Part, escape};
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, print, table, value_text};
 
@@ -26,22 +27,66 @@ pub(crate) fn trend(global: &Global, args: &TrendArgs, answer: Answer) -> Outcom
         (Some(names), _) => intervals(&client.get(&path)?, names, answer),
         (None, None) => values(&client, &path, args.limit.unwrap_or(PAGE), answer),
         (None, Some(file)) => {
-            if let Some(limit) = args.limit {
-                path.extend(["&limit=", &limit.to_string()]);
-            }
-            into_file(&client, &path, file, answer)
+            let fetch = |path: &str| client.download(path, "application/vnd.apache.parquet");
+            let files = into_files(fetch, &path, file, args.limit)?;
+            answer.give(&files, files_text)
         }
     }
 }
 
-fn into_file(client: &Client, path: &str, file: &Path, answer: Answer) -> Outcome {
-    let (bytes, next) = client.download(path, "application/vnd.apache.parquet")?;
-    write(file, &bytes, 0o644)?;
-    let made = json!({ "file": file, "bytes": bytes.len(), "is_complete": next.is_none() });
-    answer.give(&made, |_| {
-        let more = if next.is_some() { "; there is more: write a later --from" } else { "" };
-        format!("{} bytes in {}{more}", bytes.len(), file.display())
-    })
+/// What was written.
+#[derive(Debug, Serialize)]
+struct FilesView {
+    files: Vec<PathBuf>,
+    bytes: u64,
+    is_complete: bool,
+}
+
+/// Writes all values, or as many as are wanted. The node gives a part of them at once, which is a file of its own.
+fn into_files(
+    mut fetch: impl FnMut(&str) -> Result<Part, Failure>,
+    path: &str,
+    file: &Path,
+    limit: Option<usize>,
+) -> Result<FilesView, Failure> {
+    let mut made = FilesView { files: Vec::new(), bytes: 0, is_complete: false };
+    let (mut left, mut cursor) = (limit, String::new());
+    loop {
+        let limit = left.map(|left| format!("&limit={left}")).unwrap_or_default();
+        let part = fetch(&format!("{path}{limit}{cursor}"))?;
+        let name = numbered(file, made.files.len() + 1);
+        write(&name, &part.bytes, 0o644)?;
+        made.files.push(name);
+        made.bytes += part.bytes.len() as u64;
+        // A hub that does not say how many these are gave all that were wanted.
+        left = left.map(|left| left.saturating_sub(part.rows.unwrap_or(left)));
+        made.is_complete = part.next.is_none();
+        match part.next.map(|next| format!("&cursor={}", escape(&next))) {
+            Some(next) if left != Some(0) && next != cursor => cursor = next,
+            Some(_) | None => return Ok(made),
+        }
+    }
+}
+
+/// `past.parquet`, `past-2.parquet`, and so on.
+fn numbered(file: &Path, number: usize) -> PathBuf {
+    if number == 1 {
+        return file.to_owned();
+    }
+    let mut name = file.file_stem().unwrap_or_default().to_owned();
+    name.push(format!("-{number}"));
+    if let Some(extension) = file.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    file.with_file_name(name)
+}
+
+fn files_text(made: &FilesView) -> String {
+    let more =
+        if made.is_complete { "" } else { "; there is more: write a later --from or a greater --limit" };
+    let names: Vec<String> = made.files.iter().map(|file| file.display().to_string()).collect();
+    format!("{} bytes in {}{more}", made.bytes, names.join(", "))
 }
 
 fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome {
@@ -207,6 +252,37 @@ mod tests {
             })
             .unwrap();
             assert_eq!(got, pages, "{limit}");
+        }
+    }
+
+    /// The hub gives two values at a time.
+    #[test]
+    fn a_file_goes_on_in_others_until_all_values_that_are_wanted_are_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("past.parquet");
+        for (limit, asked, sizes, is_complete) in [
+            (None, &["/x", "/x&cursor=2%40", "/x&cursor=4%40"][..], &[2, 2, 1][..], true),
+            (Some(3), &["/x&limit=3", "/x&limit=1&cursor=2%40"], &[2, 1], false),
+            (Some(2), &["/x&limit=2"], &[2], false),
+            (Some(9), &["/x&limit=9", "/x&limit=7&cursor=2%40", "/x&limit=5&cursor=4%40"], &[2, 2, 1], true),
+        ] {
+            let (mut paths, mut given, mut wanted) = (Vec::new(), 0, limit.unwrap_or(usize::MAX));
+            let fetch = |path: &str| {
+                paths.push(path.to_owned());
+                let rows = wanted.min(2).min(5 - given);
+                (given, wanted) = (given + rows, wanted - rows);
+                let next = (given < 5).then(|| format!("{given}@"));
+                Ok(Part { bytes: vec![0; rows], rows: Some(rows), next })
+            };
+            let made = into_files(fetch, "/x", &file, limit).unwrap();
+            let names =
+                ["past.parquet", "past-2.parquet", "past-3.parquet"].map(|name| dir.path().join(name));
+            assert_eq!(paths, asked);
+            assert_eq!(made.is_complete, is_complete);
+            assert_eq!(made.files, names[..sizes.len()]);
+            let written: Vec<u64> =
+                made.files.iter().map(|file| std::fs::metadata(file).unwrap().len()).collect();
+            assert_eq!((written, made.bytes), (sizes.to_vec(), sizes.iter().sum()));
         }
     }
 

@@ -53,8 +53,40 @@ impl TrendCursor {
 pub struct TrendFile {
     /// The file.
     pub bytes: Vec<u8>,
+    /// Values in it.
+    pub rows: usize,
     /// Where the next file begins; `None` at the end.
     pub next: Option<String>,
+}
+
+/// Bytes of text in the values of one answer: a value may have a million of them, and an answer a million values.
+const TEXT_BYTES_MAX: usize = 32 << 20;
+
+/// What still goes into an answer.
+#[derive(Debug)]
+struct Room {
+    rows: usize,
+    text_bytes: usize,
+    last: Option<RowId>,
+}
+
+impl Room {
+    fn new(rows: usize) -> Room {
+        Room { rows: rows.max(1), text_bytes: TEXT_BYTES_MAX, last: None }
+    }
+
+    /// Takes a row; where the next answer begins if this one is full.
+    fn take(&mut self, row: &Row) -> Result<(), String> {
+        if let Some(last) = self.last
+            && (self.rows == 0 || self.text_bytes == 0)
+        {
+            return Err(TrendCursor::text(last));
+        }
+        self.rows -= 1;
+        self.text_bytes = self.text_bytes.saturating_sub(row.value.text_bytes());
+        self.last = Some(row.id());
+        Ok(())
+    }
 }
 
 /// Why the history gives no answer.
@@ -111,13 +143,12 @@ impl Handle {
             })
             .map_err(TrendError::Read)?;
         let mut view = TrendView { item: query.item.clone(), ..TrendView::default() };
-        let mut last = None;
+        let mut room = Room::new(query.limit);
         for row in rows.by_ref() {
-            if view.rows.len() >= query.limit.max(1) {
-                view.next = last.map(TrendCursor::text);
+            if let Err(next) = room.take(&row) {
+                view.next = Some(next);
                 break;
             }
-            last = Some(row.id());
             view.rows.push(self.trend_row(&row));
         }
         view.damaged = rows.damage() as u64;
@@ -137,25 +168,16 @@ impl Handle {
             after: query.after.map(|cursor| cursor.0),
         };
         let rows = self.trend_reader(&query.item)?.rows(&asked).map_err(TrendError::Read)?;
-        let (mut writer, mut count, mut last, mut next) = (ParquetWriter::new(), 0, None, None);
-        for row in rows {
-            if count >= query.limit.max(1) {
-                next = last.map(TrendCursor::text);
-                break;
-            }
-            count += 1;
-            last = Some(row.id());
-            writer.push(ParquetRow {
-                item: query.item.clone(),
-                quality: row.quality.word().to_owned(),
-                cause: row.quality.cause(),
-                origin: self.0.shared.name_of(row.position.epoch.rank()),
-                replayed: row.flags.contains(SampleFlags::REPLAY),
-                row,
-            });
-        }
-        self.check_kept(query, count == 0)?;
-        Ok(TrendFile { bytes: writer.finish(), next })
+        let made = file_of(rows, query.limit, |row| ParquetRow {
+            item: query.item.clone(),
+            quality: row.quality.word().to_owned(),
+            cause: row.quality.cause(),
+            origin: self.0.shared.name_of(row.position.epoch.rank()),
+            replayed: row.flags.contains(SampleFlags::REPLAY),
+            row,
+        });
+        self.check_kept(query, made.rows == 0)?;
+        Ok(made)
     }
 
     /// What the values of an item came to over intervals; reads files, so it blocks.
@@ -208,6 +230,24 @@ impl Handle {
     }
 }
 
+fn file_of(
+    rows: impl Iterator<Item = Row>,
+    limit: usize,
+    with_words: impl Fn(Row) -> ParquetRow,
+) -> TrendFile {
+    let (mut writer, mut room, mut made) = (ParquetWriter::new(), Room::new(limit), TrendFile::default());
+    for row in rows {
+        if let Err(next) = room.take(&row) {
+            made.next = Some(next);
+            break;
+        }
+        made.rows += 1;
+        writer.push(with_words(row));
+    }
+    made.bytes = writer.finish();
+    made
+}
+
 fn bucket_view(bucket: &Bucket) -> BucketView {
     let numbers = bucket.numbers;
     let seconds = Timestamp(bucket.end.0.saturating_sub(bucket.start.0)).0;
@@ -241,7 +281,7 @@ fn full_time(time: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use twinhub_model::{Epoch, NodeRank, Position};
+    use twinhub_model::{Epoch, NodeRank, Position, Quality, Value};
 
     use super::*;
 
@@ -260,5 +300,43 @@ mod tests {
         assert_eq!(full_time(Timestamp(1_500_000_000)), "1970-01-01T00:00:01.500Z");
         assert_eq!(full_time(Timestamp(1_500_000_001)), "1970-01-01T00:00:01.500000001Z");
         assert_eq!(full_time(Timestamp::NONE), "-");
+    }
+
+    fn row(seq: u64, text_bytes: usize) -> Row {
+        Row {
+            source: Timestamp(i64::try_from(seq).unwrap()),
+            server: Timestamp(0),
+            value: Value::Str("x".repeat(text_bytes).into()),
+            quality: Quality::GOOD,
+            flags: SampleFlags::default(),
+            position: Position::new(Epoch(1), seq),
+            place: 0,
+        }
+    }
+
+    /// A million values of a million letters are asked for: what is read and held is bounded.
+    #[test]
+    fn a_file_of_long_texts_ends_early_and_says_where_it_goes_on() {
+        let mut read = 0;
+        let rows = (0..1_000_000).map(|seq| row(seq, 1_000_000)).inspect(|_| read += 1);
+        let with_words = |row| ParquetRow {
+            item: "plc/text".to_owned(),
+            row,
+            quality: "good".to_owned(),
+            cause: String::new(),
+            origin: "main".to_owned(),
+            replayed: false,
+        };
+        let made = file_of(rows, 1_000_000, with_words);
+        assert_eq!((made.rows, read), (34, 35));
+        assert!(made.bytes.len() < 40_000_000, "{}", made.bytes.len());
+        assert_eq!(made.next, Some(TrendCursor::text(row(33, 0).id())));
+        // A value that is longer than all of that comes nevertheless.
+        let made = file_of([row(1, TEXT_BYTES_MAX + 1), row(2, 1)].into_iter(), 9, with_words);
+        assert_eq!((made.rows, made.next), (1, Some(TrendCursor::text(row(1, 0).id()))));
+        let made = file_of((0..9).map(|seq| row(seq, 1)), 3, with_words);
+        assert_eq!((made.rows, made.next), (3, Some(TrendCursor::text(row(2, 0).id()))));
+        let made = file_of((0..3).map(|seq| row(seq, 1)), 3, with_words);
+        assert_eq!((made.rows, made.next), (3, None));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct TrendParams {
 }
 
 /// Values of an item with `historize`, in order of time, or what they came to over intervals. Every node answers from
-/// its own copy. A CSV and a Parquet file name the next part in their `Link`; a Parquet file has up to a million values.
+/// its own copy. A CSV and a Parquet file name the next part in their `Link`; a Parquet file has up to a million values. An answer ends earlier after 32 MiB of text.
 #[utoipa::path(get, path = "/api/v1/history", params(TrendParams),
     responses(
         (status = 200, body = TrendView,
@@ -109,6 +109,7 @@ fn values(view: TrendView, is_csv: bool, uri: &Uri) -> Response {
 fn file(made: TrendFile, uri: &Uri) -> Response {
     let next = made.next.as_deref();
     let mut response = ([(header::CONTENT_TYPE, PARQUET)], made.bytes).into_response();
+    response.headers_mut().insert(page::ROWS, made.rows.into());
     if let Some(link) = next.and_then(|next| link(uri, next)) {
         response.headers_mut().insert(header::LINK, link);
     }

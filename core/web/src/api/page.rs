@@ -14,6 +14,8 @@ pub(crate) fn limit(asked: Option<usize>) -> usize {
 
 /// With a page of CSV: what to pass to read on.
 pub(crate) const NEXT: HeaderName = HeaderName::from_static("twinhub-next");
+/// How many values an answer has, where its body does not show that at once.
+pub(crate) const ROWS: HeaderName = HeaderName::from_static("twinhub-rows");
 
 /// With a page of CSV: rows that the reader did not have are gone.
 pub(crate) const MISSED: HeaderName = HeaderName::from_static("twinhub-missed");
