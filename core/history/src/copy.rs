@@ -196,8 +196,19 @@ impl Making<'_> {
         let (mut done, mut last, mut text) = (from, from, 0);
         for row in merge {
             self.looked_at += 1;
+            let is_inside = row.position > self.range.after && row.position <= self.range.through;
+            // A long text goes alone: with those before it the block might fit no portion.
+            if is_inside && !gathered.is_empty() && text + row.value.text_bytes() > TEXT_BYTES {
+                let is_added = self.block(key, &gathered);
+                if !is_added || self.portion.blocks.len() >= self.bytes {
+                    self.stop(key, if is_added { last } else { done });
+                    return false;
+                }
+                gathered.clear();
+                (done, text) = (last, 0);
+            }
             last = row.id();
-            if row.position > self.range.after && row.position <= self.range.through {
+            if is_inside {
                 text += row.value.text_bytes();
                 gathered.push(row);
             }
