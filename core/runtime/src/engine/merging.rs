@@ -27,6 +27,7 @@ mod documents;
 pub(crate) mod giving;
 pub(crate) mod taking;
 
+use giving::ReadPieces;
 use taking::{Current, Offered};
 
 /// The first protocol whose nodes offer what they set aside.
@@ -105,6 +106,8 @@ pub(crate) struct Merging {
     translations: BTreeMap<(u64, u64), Arc<Translation>>,
     /// Names of a dictionary with items that this node does not have.
     names: Option<(u64, BTreeMap<ItemId, ItemKey>)>,
+    /// What this node is asked for piece by piece.
+    read: Option<ReadPieces>,
     /// What status shows: revision of the account, and bytes that remain.
     shown: Option<(u64, u64)>,
 }
@@ -129,6 +132,7 @@ impl Merging {
             next_number: 0,
             translations: BTreeMap::new(),
             names: None,
+            read: None,
             shown: None,
         };
         merging.look(journal);
@@ -197,6 +201,7 @@ impl Engine {
             self.merging.offers.clear();
             self.offer_aside(now);
         }
+        self.forget_pieces(now);
         self.show_merge();
     }
 

@@ -102,7 +102,8 @@ impl Aside {
         visit: &mut dyn FnMut(Position, &[u8]),
     ) -> Result<AsideRead, StoreError> {
         if self.cursor.at != after {
-            self.cursor = Cursor { at: after, file: 0, offset: HEADER_BYTES as u64, prior: Position::START };
+            let file = self.first_with(after);
+            self.cursor = Cursor { at: after, file, offset: HEADER_BYTES as u64, prior: Position::START };
         }
         let mut read = AsideRead::default();
         while self.cursor.file < self.files.len() {
@@ -115,6 +116,14 @@ impl Aside {
         }
         read.is_complete = true;
         Ok(read)
+    }
+
+    /// The first file that may hold something behind this place: one that begins later and not behind it has what stands
+    /// before, too. Copies of one file begin alike; of them none is passed over.
+    fn first_with(&self, after: Position) -> usize {
+        let begins_before = self.files.partition_point(|file| file.header.first <= after);
+        let last = begins_before.checked_sub(1).map(|number| self.files[number].header.first);
+        self.files.partition_point(|file| last.is_some_and(|last| file.header.first < last))
     }
 
     fn remaining(&self) -> u64 {

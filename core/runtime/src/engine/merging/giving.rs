@@ -18,6 +18,18 @@ const OFFER_INTERVAL: Duration = Duration::from_secs(1);
 /// Bytes that are given at once: small, so that neither side's engine is busy with it for long.
 const GIVEN_BYTES: usize = 64 * 1024;
 
+/// Pieces that a part kept are read once for all questions after them: so long after the last one.
+const READ_MAX: Duration = Duration::from_secs(10);
+
+/// What a part kept, as its file has it.
+#[derive(Debug)]
+pub(super) struct ReadPieces {
+    common: Position,
+    part: Part,
+    pieces: Vec<Vec<u8>>,
+    until: Moment,
+}
+
 impl Engine {
     /// Stores what parts say of records that are about to be set aside: the copy that follows replaces it.
     pub(crate) fn store_parts_of_fork(&mut self, common: Position) -> Result<(), StoreError> {
@@ -75,20 +87,33 @@ impl Engine {
     }
 
     /// How many pieces of a part there are, and one of them: nothing if it cannot be read.
-    pub(super) fn give_piece(&self, common: Position, part: Part, number: u32) -> (u32, Vec<u8>) {
-        match self.pieces_file(common, part).load() {
-            Ok(Some(mut stored)) => {
-                let total = u32::try_from(stored.pieces.len()).unwrap_or(u32::MAX);
-                let piece = stored.pieces.get_mut(number as usize).map(std::mem::take);
-                (total, piece.unwrap_or_default())
-            }
-            Ok(None) => (0, Vec::new()),
-            Err(error) => {
-                tracing::error!(%error, "what was kept of records that were set aside cannot be read");
-                // There are some, and this one is not given.
-                (number.saturating_add(1), Vec::new())
-            }
+    pub(crate) fn give_piece(&mut self, common: Position, part: Part, number: u32) -> (u32, Vec<u8>) {
+        let is_read =
+            self.merging.read.as_ref().is_some_and(|read| (read.common, read.part) == (common, part));
+        if !is_read {
+            let pieces = match self.pieces_file(common, part).load() {
+                Ok(stored) => stored.map(|stored| stored.pieces).unwrap_or_default(),
+                Err(error) => {
+                    tracing::error!(%error, "what was kept of records that were set aside cannot be read");
+                    // There are some, and this one is not given.
+                    return (number.saturating_add(1), Vec::new());
+                }
+            };
+            self.merging.read = Some(ReadPieces { common, part, pieces, until: clock::now() });
         }
+        let Some(read) = &mut self.merging.read else { return (0, Vec::new()) };
+        read.until = clock::now() + READ_MAX;
+        let total = u32::try_from(read.pieces.len()).unwrap_or(u32::MAX);
+        let piece = read.pieces.get(number as usize).cloned().unwrap_or_default();
+        if number.saturating_add(1) >= total {
+            self.merging.read = None;
+        }
+        (total, piece)
+    }
+
+    /// Nobody wants the rest of it.
+    pub(super) fn forget_pieces(&mut self, now: Moment) {
+        self.merging.read.take_if(|read| now >= read.until);
     }
 
     /// Records that were set aside at `common` behind `after`, in the handles of the dictionary `theirs`. Nothing, and not

@@ -49,6 +49,8 @@ pub(crate) struct Current {
     pub(super) id: MergeId,
     /// Number of the last question.
     number: u32,
+    /// When it was asked.
+    asked: Moment,
     stage: Stage,
     wait: Wait,
     pieces: Vec<Vec<u8>>,
@@ -208,6 +210,7 @@ impl Engine {
             peer,
             id,
             number: self.merging.next_number,
+            asked: now,
             stage: if has_parts || !is_here { Stage::Records } else { Stage::Pieces },
             wait: Wait::Rest(now),
             pieces: Vec::new(),
@@ -251,6 +254,7 @@ impl Engine {
         let stream = self.merging.next_number;
         let Some(current) = &mut self.merging.current else { return };
         current.number = stream;
+        current.asked = clock::now();
         current.wait = Wait::Answer(now + ANSWER_MAX);
         let (peer, common, after, stage) = (current.peer, current.id.common, current.after, current.stage);
         let number = u32::try_from(current.pieces.len()).unwrap_or(u32::MAX);
@@ -275,12 +279,12 @@ impl Engine {
 
     /// A piece of what documents kept, or none.
     pub(crate) fn on_given_piece(&mut self, peer: NodeRank, stream: u32, total: u32, bytes: Vec<u8>) {
+        let begun = self.busy_since(peer);
         let Some(current) = self.expected(peer, stream, Stage::Pieces) else { return };
-        let now = clock::now();
         let is_unreadable = bytes.is_empty() && current.pieces.len() < total as usize;
         if is_unreadable && current.tries < PIECE_TRIES {
             current.tries += 1;
-            current.wait = Wait::Rest(now + RETRY);
+            current.wait = Wait::Rest(begun + RETRY);
             return;
         }
         if !bytes.is_empty() {
@@ -289,12 +293,11 @@ impl Engine {
         let size: usize = current.pieces.iter().map(Vec::len).sum();
         let is_cut = current.pieces.len() < total as usize;
         if is_cut && !is_unreadable && size < PIECES_BYTES_MAX {
-            current.wait = Wait::Rest(now);
+            self.rest(begun);
             return;
         }
         let (id, pieces) = (current.id.clone(), std::mem::take(&mut current.pieces));
         current.stage = Stage::Records;
-        current.wait = Wait::Rest(now);
         let lack = match (is_unreadable, is_cut) {
             (true, _) => Some(Lack::Unreadable),
             (false, true) => Some(Lack::TooLarge),
@@ -302,12 +305,14 @@ impl Engine {
         };
         if pieces.is_empty() && lack.is_none() {
             current.lacks_parts = true;
+            self.rest(begun);
             return;
         }
         let joined = self.say_begin().and_then(|()| self.join_documents(&id, &pieces, lack));
         if joined.is_none() {
-            self.give_up(now);
+            self.give_up(clock::now());
         }
+        self.rest(begun);
     }
 
     /// Records that were set aside.
@@ -319,7 +324,7 @@ impl Engine {
         page: Page,
         batch: &EntryBatch,
     ) {
-        let begun = clock::now();
+        let begun = self.busy_since(peer);
         let own_dictionary = self.own_dictionary;
         let Some(current) = self.expected(peer, stream, Stage::Records) else { return };
         let is_useless = batch.is_empty() && !page.is_complete;
@@ -365,10 +370,23 @@ impl Engine {
             self.end_merge();
             return;
         }
-        let now = clock::now();
         if let Some(current) = &mut self.merging.current {
             current.after = through;
             current.remaining_bytes = page.remaining_bytes;
+        }
+        self.rest(begun);
+    }
+
+    /// Since when this node is busy with an answer: what it gives itself it has read, too.
+    fn busy_since(&self, peer: NodeRank) -> Moment {
+        let asked = self.merging.current.as_ref().filter(|_| peer == self.me).map(|current| current.asked);
+        asked.unwrap_or_else(clock::now)
+    }
+
+    /// Others have their turn, longer than it took.
+    fn rest(&mut self, begun: Moment) {
+        let now = clock::now();
+        if let Some(current) = &mut self.merging.current {
             current.wait = Wait::Rest(now + (now.since(begun) * REST).max(REST_MIN));
         }
     }

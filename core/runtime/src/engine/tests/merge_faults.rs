@@ -10,6 +10,7 @@ use twinhub_model::{
 };
 use twinhub_redundancy::Input;
 use twinhub_replica::{MergeEntry, MergeId, Message};
+use twinhub_store::{StateFile, StoredState};
 
 use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
 use super::merging::{Rows, change, is_merged, isolated, put, reports, rows};
@@ -200,4 +201,20 @@ fn what_documents_kept_and_cannot_be_read_is_in_the_report_and_makes_it_a_warnin
         backup.engine.shared.events.following(&Following { limit: 10, ..Following::default() }, &filter);
     let severities: Vec<Severity> = told.rows.iter().map(|row| row.entry.event.severity).collect();
     assert_eq!(severities, [Severity::Warning]);
+}
+
+/// The active node asks for one piece after the other; the whole is not read anew for each of them.
+#[test]
+fn what_documents_kept_is_read_once_for_all_pieces() {
+    let mut bench = Bench::new(0, &[Spec::new("plc")]);
+    let (common, dir) = (Position::new(epoch(0, 3), 9), bench.engine.merging.dir().to_owned());
+    fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("fork-3.0-9.documents");
+    let pieces: Vec<Vec<u8>> = (1..=3).map(|number| vec![number; 5]).collect();
+    StateFile::new(&path).store(&StoredState { at: common, pieces: pieces.clone() }).unwrap();
+    let mut give = |number| bench.engine.give_piece(common, Part::DOCUMENTS, number);
+    assert_eq!(give(0), (3, pieces[0].clone()));
+    fs::remove_file(&path).unwrap();
+    assert_eq!((give(1), give(2)), ((3, pieces[1].clone()), (3, pieces[2].clone())));
+    assert_eq!(give(0), (0, Vec::new()), "it is not kept in memory behind the last one");
 }

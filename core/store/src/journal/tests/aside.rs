@@ -60,6 +60,23 @@ fn what_was_set_aside_is_handed_out_whatever_the_size_asked_for() {
     assert_eq!(read_all(&journal, 700).0, cut, "it outlives a restart");
 }
 
+/// Files that were read before are not read again for somebody who has what stands in them.
+#[test]
+fn reading_begins_in_the_file_that_holds_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, cut) = forked(dir.path(), at(1, 10));
+    let (mut asides, _) = journal.asides().unwrap();
+    let files: Vec<PathBuf> = asides[0].files().map(Path::to_owned).collect();
+    assert!(files.len() > 3);
+    let (last, before) = (cut[cut.len() - 1].0, cut[cut.len() - 2].0);
+    for file in &files[..files.len() - 2] {
+        fs::remove_file(file).unwrap();
+    }
+    let mut got = Vec::new();
+    asides[0].read_after(before, 1, &mut |at, _| got.push(at)).unwrap();
+    assert_eq!(got, [last]);
+}
+
 #[test]
 fn what_a_crash_left_twice_comes_once() {
     let dir = tempfile::tempdir().unwrap();
