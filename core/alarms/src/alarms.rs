@@ -12,7 +12,8 @@ use twinhub_model::{Epoch, ItemId, Moment, Quality, Sample, SampleFlags, Timesta
 
 use crate::book::Book;
 use crate::change::{Acknowledgment, Change, Clear, Raise, Shelf, Suppression};
-use crate::occurrence::{Occurrence, OccurrenceId};
+use crate::id::OccurrenceId;
+use crate::occurrence::Occurrence;
 use crate::order::{Answer, Order, OrderError, SHELVE_MAX, Target};
 use crate::rule::{Condition, FNV_START, Rule, cut, is_valid};
 use crate::watch::{Watch, time_of};

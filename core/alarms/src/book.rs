@@ -6,7 +6,8 @@ use std::sync::Arc;
 use twinhub_model::{Epoch, Timestamp};
 
 use crate::change::{Acknowledgment, Change, Clear, Raise, Shelf, Stamp, Suppression};
-use crate::occurrence::{Occurrence, OccurrenceId, State};
+use crate::id::OccurrenceId;
+use crate::occurrence::{Occurrence, State};
 
 /// A book keeps at least so many occurrences.
 pub const KEEP_MIN: usize = 100;

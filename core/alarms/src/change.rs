@@ -5,8 +5,8 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 use twinhub_model::{Epoch, Timestamp, Value};
 
-use crate::bytes::{text, time, value};
-use crate::occurrence::OccurrenceId;
+use crate::field::{text, time, value};
+use crate::id::OccurrenceId;
 
 /// One thing that happened; the journal holds these.
 #[derive(Debug, Clone, PartialEq)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::occurrence::OccurrenceId;
+use crate::id::OccurrenceId;
 
 /// Nobody remembers for longer why an alarm is on the shelf.
 pub const SHELVE_MAX: Duration = Duration::from_secs(30 * 86_400);

@@ -6,7 +6,8 @@ use twinhub_model::Timestamp;
 
 use crate::alarms::Alarms;
 use crate::change::{Raise, Shelf, Suppression};
-use crate::occurrence::{Occurrence, OccurrenceId};
+use crate::id::OccurrenceId;
+use crate::occurrence::Occurrence;
 
 /// Rows of one page at most.
 pub const PAGE_MAX: usize = 1000;

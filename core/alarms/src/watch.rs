@@ -3,7 +3,7 @@
 use twinhub_model::{Moment, Quality, Sample, SampleFlags, Timestamp, Value};
 
 use crate::change::Watched;
-use crate::occurrence::OccurrenceId;
+use crate::id::OccurrenceId;
 use crate::rule::{Condition, Finding, Rule};
 
 /// Of a longer text a copy does not say what it was; the next sample then counts as a change.
