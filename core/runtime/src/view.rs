@@ -18,7 +18,7 @@ mod voters;
 pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
-pub use events::{EventView, EventsPage};
+pub use events::{EventView, EventsFrame, EventsPage};
 pub use floating::FloatingView;
 pub use history::{
     BUCKET_COLUMNS, BucketColumn, BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView,

@@ -22,7 +22,7 @@ pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 /// A client that takes nothing for so long is disconnected.
 pub const BLOCKED_WRITE_MAX: Duration = Duration::from_secs(20);
-/// Bytes of a message that a WebSocket client sends; the hub expects none.
+/// Bytes of a message that a WebSocket client sends; those that the hub expects are short.
 pub const WEBSOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of a configuration in one `POST /config`.
 pub const CONFIGURATION_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -78,6 +78,7 @@ use crate::api::{
     components(schemas(
         twinhub_runtime::view::BucketsView,
         twinhub_runtime::view::StreamFrame,
+        twinhub_runtime::view::EventsFrame,
         twinhub_runtime::view::StreamItem,
         crate::problem::Problem
     ))

@@ -32,6 +32,20 @@ pub struct EventView {
     pub alarm: Option<String>,
 }
 
+/// Events in the stream over WebSocket, for who subscribed.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct EventsFrame {
+    /// `events` or `alarms`.
+    pub topic: String,
+    /// Pass this as `from` to go on behind them, on this or another node.
+    pub cursor: String,
+    /// The events, in the order in which they came.
+    pub events: Vec<EventView>,
+    /// Events before these are gone: this client came, or read, too late for them. Left out if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missed: bool,
+}
+
 /// A part of the list of events.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct EventsPage {

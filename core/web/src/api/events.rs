@@ -63,7 +63,7 @@ pub(crate) struct EventsFilter {
 }
 
 impl EventsFilter {
-    fn read(self, web: &Web) -> Result<Filter, Problem> {
+    pub(super) fn read(self, web: &Web) -> Result<Filter, Problem> {
         let severity = self.severity.as_deref().map(|word| {
             Handle::severity(word).ok_or_else(|| {
                 Problem::bad_request(format!("`{word}` is no severity: write info, warning or error"))
@@ -138,7 +138,7 @@ fn csv_row(row: EventView) -> [String; 10] {
     [id.to_string(), at, severity, source, code, text, node, group, alarm.unwrap_or_default(), key]
 }
 
-fn cursor(text: &str) -> Result<Cursor, Problem> {
+pub(super) fn cursor(text: &str) -> Result<Cursor, Problem> {
     Cursor::parse(text).ok_or_else(|| no_cursor(text))
 }
 

@@ -1,4 +1,4 @@
-//! Values over WebSocket.
+//! Values over WebSocket, and what else a client subscribes to.
 
 use std::time::Duration;
 
@@ -7,8 +7,10 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgr
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use twinhub_runtime::view::StreamFrame;
 use twinhub_runtime::{Stream, StreamFilter};
 use utoipa::IntoParams;
@@ -16,6 +18,10 @@ use utoipa::IntoParams;
 use crate::limits;
 use crate::problem::Problem;
 use crate::web::{Web, stopped};
+
+mod told;
+
+use told::Told;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -29,6 +35,12 @@ pub(crate) struct StreamQuery {
 
 /// Values as they come, over WebSocket: each message is a `StreamFrame` with epoch and cursor. A client that lost
 /// its connection goes on from its last cursor, also on the other node, without a gap.
+///
+/// A client that wants events, too, sends `{"subscribe": {"to": "events", "from": "CURSOR", "filter": {"severity":
+/// "warning"}}}`: `filter` takes what `/events` takes, and `from` the `cursor` of the last `EventsFrame`; without it all
+/// that is kept comes first. `"to": "alarms"` is what alarms tell (raised, over, acknowledged, shelved …, each with its
+/// occurrence). `{"unsubscribe": "events"}` ends it. Such messages are `EventsFrame`, which have `topic`; a message that
+/// is not understood is answered with `{"problem": …}`.
 #[utoipa::path(get, path = "/api/v1/stream", params(StreamQuery),
     responses((status = 101, description = "messages are StreamFrame", body = StreamFrame),
         (status = 400, body = Problem)))]
@@ -54,25 +66,39 @@ pub(crate) async fn values(
         }))
 }
 
-async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {
+async fn run_socket(mut socket: WebSocket, stream: Stream, web: Web) {
     let mut stopping = web.stopping.clone();
+    let mut told = Told::default();
+    // What it reads from a journal is not begun anew for each message of others.
+    let mut values = Box::pin(next_values(stream));
+    let mut ping_at = Instant::now() + limits::KEEP_ALIVE;
     loop {
         let message = tokio::select! {
-            frame = stream.next() => match frame {
-                Some(frame) => match serde_json::to_string(&frame) {
-                    Ok(text) => Message::Text(text.into()),
-                    Err(_) => break,
-                },
-                None => goodbye(),
-            },
+            (stream, frame) = &mut values => {
+                values = Box::pin(next_values(stream));
+                match frame {
+                    Some(frame) => text(&frame),
+                    None => Some(goodbye()),
+                }
+            }
             heard = socket.recv() => match heard {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => break,
-                // Nothing is expected from the client; pings are answered below this.
-                Some(Ok(Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
+                Some(Ok(Message::Text(wish))) => match told.hear(&wish, &web) {
+                    Ok(()) => continue,
+                    Err(problem) => text(&json!({ "problem": problem })),
+                },
+                // Pings are answered below this.
+                Some(Ok(Message::Binary(_) | Message::Ping(_) | Message::Pong(_))) => continue,
             },
-            () = tokio::time::sleep(limits::KEEP_ALIVE) => Message::Ping(Bytes::new()),
-            () = stopped(&mut stopping) => goodbye(),
+            () = told.due() => match told.next(&web) {
+                Some(frame) => text(&frame),
+                None => continue,
+            },
+            () = tokio::time::sleep_until(ping_at) => Some(Message::Ping(Bytes::new())),
+            () = stopped(&mut stopping) => Some(goodbye()),
         };
+        let Some(message) = message else { break };
+        ping_at = Instant::now() + limits::KEEP_ALIVE;
         let is_last = matches!(message, Message::Close(_));
         // A large frame waits until others have taken theirs.
         let Some(_room) = room(&web, message_bytes(&message)).await else { break };
@@ -83,13 +109,22 @@ async fn run_socket(mut socket: WebSocket, mut stream: Stream, web: Web) {
     }
 }
 
+async fn next_values(mut stream: Stream) -> (Stream, Option<StreamFrame>) {
+    let frame = stream.next().await;
+    (stream, frame)
+}
+
+fn text(frame: &impl Serialize) -> Option<Message> {
+    serde_json::to_string(frame).ok().map(|text| Message::Text(text.into()))
+}
+
 /// Memory for a frame, waited for as long as a slow client may hold its own.
 async fn room(web: &Web, bytes: usize) -> Option<Option<OwnedSemaphorePermit>> {
-    let until = tokio::time::Instant::now() + limits::BLOCKED_WRITE_MAX;
+    let until = Instant::now() + limits::BLOCKED_WRITE_MAX;
     loop {
         match web.doors.clients.room(bytes) {
             Ok(room) => return Some(room),
-            Err(_) if tokio::time::Instant::now() >= until => return None,
+            Err(_) if Instant::now() >= until => return None,
             Err(_) => tokio::time::sleep(ROOM_LOOK).await,
         }
     }

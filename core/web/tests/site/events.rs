@@ -1,9 +1,13 @@
 //! Events as they are read on.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::time::Instant;
 
-use super::{PATIENCE, Site};
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::{PATIENCE, Site, Socket};
 
 /// More than a node keeps, if nothing else is configured.
 const MANY: usize = 10_050;
@@ -62,4 +66,127 @@ fn a_reader_who_comes_back_too_late_is_told_that_events_are_gone() {
     assert!(on_time.get("missed").is_none(), "{on_time}");
     // Who begins has missed nothing.
     assert!(site.get("/api/v1/events?limit=1").json().get("missed").is_none());
+}
+
+/// The next message of a stream that has this, whatever comes between.
+fn message_with(socket: &mut Socket, field: &str) -> Value {
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE, "no message with `{field}`");
+        if let Message::Text(text) = socket.0.read().unwrap() {
+            let message: Value = serde_json::from_str(&text).unwrap();
+            if message.get(field).is_some() {
+                return message;
+            }
+        }
+    }
+}
+
+fn say(socket: &mut Socket, message: &Value) {
+    socket.0.send(Message::Text(message.to_string().into())).unwrap();
+}
+
+/// Keys of events, in order, until there are so many.
+fn keys(socket: &mut Socket, topic: &str, count: usize) -> (Vec<String>, String) {
+    let mut keys = Vec::new();
+    loop {
+        let frame = message_with(socket, "events");
+        assert_eq!(frame["topic"], topic, "{frame}");
+        let rows = frame["events"].as_array().unwrap();
+        keys.extend(rows.iter().map(|row| row["key"].as_str().unwrap().to_owned()));
+        if keys.len() >= count {
+            return (keys, frame["cursor"].as_str().unwrap().to_owned());
+        }
+    }
+}
+
+#[test]
+fn who_subscribes_in_the_stream_of_values_gets_events_as_they_are_listed_and_goes_on_from_a_cursor() {
+    let site = Site::start();
+    (0..250).for_each(|_| tell(&site));
+    let listed: Vec<String> = {
+        let page = site.get("/api/v1/events?limit=1000&code=TH-AUTH").json();
+        page["rows"].as_array().unwrap().iter().map(|row| row["key"].as_str().unwrap().to_owned()).collect()
+    };
+    let mut socket = site.stream("prefix=sim1/count");
+    let filter = json!({ "code": "TH-AUTH" });
+    say(&mut socket, &json!({ "subscribe": { "to": "events", "filter": filter } }));
+    let (first, cursor) = keys(&mut socket, "events", listed.len());
+    assert_eq!(first, listed, "in more than one message, in order, each once");
+    // Values come as before, and what happens from here on comes, too.
+    let mut counts = Vec::new();
+    assert!(message_with(&mut socket, "items")["items"].is_array());
+    tell(&site);
+    let (second, _) = keys(&mut socket, "events", 1);
+    assert!(!first.contains(&second[0]));
+
+    // On a new connection from the cursor, and only what fits.
+    let mut again = site.stream("prefix=none");
+    say(&mut again, &json!({ "subscribe": { "to": "events", "from": cursor, "filter": filter } }));
+    assert_eq!(keys(&mut again, "events", 1).0[0], second[0]);
+    say(&mut again, &json!({ "unsubscribe": "events" }));
+    // The next answer shows that it was heard.
+    say(&mut again, &json!({ "subscribe": "nothing" }));
+    let refused = message_with(&mut again, "problem");
+    assert_eq!(refused["problem"]["code"], "TH-WEB-400", "{refused}");
+    tell(&site);
+    while counts.len() < 5 {
+        socket.frame(&mut counts);
+    }
+    say(&mut again, &json!({ "subscribe": { "to": "events", "from": "nonsense" } }));
+    assert!(message_with(&mut again, "problem")["problem"]["detail"].as_str().unwrap().contains("no cursor"));
+}
+
+#[test]
+fn who_subscribes_to_alarms_gets_what_alarms_tell_with_their_occurrences() {
+    let alarm = "[[alarm]]\nid = \"echo-high\"\nitem = \"sim1/echo\"\nwhen = \"high\"\nvalue = 90\n";
+    let site = Site::start_with(TcpListener::bind("127.0.0.1:0").unwrap(), alarm);
+    let mut socket = site.stream("prefix=none");
+    say(&mut socket, &json!({ "subscribe": { "to": "alarms", "filter": { "code": "TH-ROLE" } } }));
+    let refused = message_with(&mut socket, "problem");
+    assert!(refused["problem"]["detail"].as_str().unwrap().contains("no code of alarms"), "{refused}");
+    say(&mut socket, &json!({ "subscribe": { "to": "alarms" } }));
+    tell(&site);
+    site.send("PUT", "/api/v1/items/sim1/echo/value", "99");
+    let raised = message_with(&mut socket, "events");
+    assert_eq!(raised["topic"], "alarms");
+    let row = &raised["events"][0];
+    assert_eq!((row["code"].as_str(), row["source"].as_str()), (Some("TH-ALARM-101"), Some("sim1/echo")));
+    let occurrence = row["alarm"].as_str().unwrap();
+    assert!(occurrence.starts_with("echo-high@"), "{row}");
+    site.send("PUT", "/api/v1/items/sim1/echo/value", "1");
+    let over = message_with(&mut socket, "events");
+    assert_eq!(over["events"][0]["code"], "TH-ALARM-102");
+    assert_eq!(over["events"][0]["alarm"], occurrence);
+}
+
+#[test]
+fn who_subscribes_too_late_is_told_that_events_are_gone() {
+    let site = Site::start();
+    tell(&site);
+    let cursor = site.get("/api/v1/events").json()["cursor"].as_str().unwrap().to_owned();
+    (0..MANY).for_each(|_| tell(&site));
+    let mut socket = site.stream("prefix=none");
+    say(&mut socket, &json!({ "subscribe": { "to": "events", "from": cursor } }));
+    let first = message_with(&mut socket, "events");
+    assert_eq!(first["missed"], true);
+    assert!(first["events"].as_array().is_some_and(|rows| rows.len() <= 100));
+    assert!(message_with(&mut socket, "events").get("missed").is_none(), "once");
+}
+
+#[test]
+fn hostile_messages_of_a_stream_are_answered_and_harm_nothing() {
+    let site = Site::start();
+    let mut socket = site.stream("prefix=sim1/count");
+    let deep = "[".repeat(20_000);
+    for text in ["", "{}", "null", &deep, r#"{"subscribe":{"to":"events","more":1}}"#, r#"{"unsubscribe":7}"#]
+    {
+        socket.0.send(Message::Text(text.to_owned().into())).unwrap();
+        let answer = message_with(&mut socket, "problem");
+        assert!(answer.to_string().len() < 2_000, "{answer}");
+    }
+    let mut counts = Vec::new();
+    while counts.len() < 5 {
+        socket.frame(&mut counts);
+    }
 }

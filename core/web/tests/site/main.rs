@@ -280,6 +280,9 @@ impl Socket {
         loop {
             if let tungstenite::Message::Text(text) = self.0.read().unwrap() {
                 let frame: Value = serde_json::from_str(&text).unwrap();
+                if frame.get("topic").is_some() {
+                    continue;
+                }
                 assert!(frame["epoch"].is_string(), "{frame}");
                 let items = frame["items"].as_array().unwrap();
                 counts.extend(items.iter().filter_map(|item| item["value"].as_u64()));
@@ -295,6 +298,11 @@ impl Site {
     }
 
     fn start_at(listener: std::net::TcpListener) -> Site {
+        Site::start_with(listener, "")
+    }
+
+    /// With more in its configuration.
+    fn start_with(listener: std::net::TcpListener, more: &str) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("twinhub.toml");
         // The peer port is never dialed: there is no other node.
@@ -302,7 +310,7 @@ impl Site {
         let text = format!(
             "version = 1\nsite = \"test\"\n[cluster]\nnodes = [\"main\"]\nprofile = \"lan\"\n[nodes.main]\n\
              links = [\"{peer}\"]\nweb = \"127.0.0.1:8620\"\n[[interface]]\nid = \"sim1\"\nplugin = \"sim\"\n\
-             items = \"sim1.csv\"\nsettings = {{ interval_ms = 20 }}\n"
+             items = \"sim1.csv\"\nsettings = {{ interval_ms = 20 }}\n{more}"
         );
         std::fs::write(&config, text).unwrap();
         let items = "path,address,type,access,unit,description,historize\ncount,counter,uint64,r,,,yes\necho,echo,int64,rw,,,\npanic,panic,int64,rw,,,no\n";
