@@ -150,6 +150,22 @@ impl Merges {
         self.reports.iter().find(|report| report.id == *id)
     }
 
+    /// The journal had the last record of this one there.
+    pub fn ended_at(&mut self, id: &MergeId, at: Position) {
+        if let Some(report) = self.reports.iter_mut().find(|report| report.id == *id) {
+            report.ended_at = Some(at);
+        }
+    }
+
+    /// Records that the journal took in between these places stood behind this one at first; `None` if there are none.
+    pub fn common_of(&self, after: Position, through: Position) -> Option<Position> {
+        let may_be_there = |report: &&Report| {
+            let is_over = report.ended.is_some() && report.ended_at.is_none_or(|at| at <= after);
+            report.kept < through && !is_over
+        };
+        self.reports.iter().filter(may_be_there).map(|report| report.id.common).min()
+    }
+
     /// Takes a body of the journal or of a copy.
     pub fn apply(&mut self, entry: MergeEntry) {
         match entry {

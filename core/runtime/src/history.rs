@@ -64,7 +64,8 @@ pub(crate) enum PartEnd {
     More,
     /// There is no more, or the follower is ahead, as after a crash.
     CaughtUp,
-    /// What follows `after`, which was asked for, is not there: deleted, damaged, or it came as a copy.
+    /// What follows what was asked for is not there: deleted, damaged, or it came as a copy. Values are missing whose rows
+    /// are behind `after`, which is earlier where records of other nodes were taken in.
     Missing { after: Position, resume: Position },
     /// What the follower has behind `common` was set aside; what took its place follows there.
     SetAside { common: Position },

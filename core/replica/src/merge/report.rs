@@ -57,6 +57,10 @@ pub struct Report {
     #[n(12)]
     #[cbor(default)]
     pub has_parts: bool,
+    /// The record of the journal with which it was complete; none is known of what an older version took in.
+    #[n(13)]
+    #[cbor(default)]
+    pub ended_at: Option<Position>,
 }
 
 /// Numbers of a report.
@@ -184,6 +188,7 @@ impl Report {
             more_lines: 0,
             unanswered: Vec::new(),
             has_parts: false,
+            ended_at: None,
         }
     }
 
@@ -207,7 +212,7 @@ impl Report {
         self.active = report.active;
         self.files = report.files;
         self.bytes = report.bytes;
-        self.ended = None;
+        (self.ended, self.ended_at) = (None, None);
     }
 
     pub(super) fn say(&mut self, lines: Vec<String>) {

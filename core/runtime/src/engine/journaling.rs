@@ -141,6 +141,9 @@ impl Engine {
                 }
             }
         }
+        if let PartEnd::Missing { after, resume } = part.end {
+            part.end = PartEnd::Missing { after: self.first_place_of(after, resume), resume };
+        }
         // A follower that is gone needs no answer.
         ask.reply.try_send(part).ok();
     }

@@ -71,8 +71,13 @@ impl PartState for MergeState {
         Part::MERGES
     }
 
-    fn apply(&mut self, _at: Position, body: &[u8]) -> Result<(), String> {
-        self.fold(body)
+    fn apply(&mut self, at: Position, body: &[u8]) -> Result<(), String> {
+        let open = self.merges.open().map(|report| report.id.clone());
+        self.fold(body)?;
+        if let Some(id) = open.filter(|_| self.merges.open().is_none()) {
+            self.merges.ended_at(&id, at);
+        }
+        Ok(())
     }
 
     fn pieces(&self) -> Vec<Vec<u8>> {
@@ -265,6 +270,14 @@ impl Engine {
         let names = self.merging.names.as_ref();
         let key = names.and_then(|(_, names)| names.get(&item));
         key.map_or_else(|| format!("item {}", item.0), ToString::to_string)
+    }
+
+    /// From where on the history lacks values if the journal lacks what is between two places: those of records that were
+    /// taken in there keep the places where they stood first, which are before.
+    pub(crate) fn first_place_of(&self, after: Position, through: Position) -> Position {
+        let state = self.parts.get::<MergeState>();
+        let common = state.and_then(|state| state.merges.common_of(after, through));
+        common.map_or(after, |common| common.min(after))
     }
 
     pub(crate) fn on_merges_ask(&self, ask: MergesAsk) {

@@ -274,8 +274,8 @@ impl Follower {
                 PartEnd::More => {}
                 PartEnd::CaughtUp => break,
                 PartEnd::SetAside { common } => at = common.min(at),
-                PartEnd::Missing { resume, .. } => {
-                    missing.push((at, resume));
+                PartEnd::Missing { after, resume } => {
+                    missing.push((after.min(at), resume));
                     at = resume.max(at);
                 }
             }

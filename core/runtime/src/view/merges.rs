@@ -108,6 +108,7 @@ impl MergeView {
             more_lines,
             unanswered: _,
             has_parts: _,
+            ended_at: _,
         } = report;
         MergeView {
             id: format!("{group}-{}-{}-{}", id.node, id.common.epoch, id.common.seq),

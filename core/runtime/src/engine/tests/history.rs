@@ -8,6 +8,7 @@ use crate::history::{JournalAsk, JournalPart, PartEnd};
 use crate::inbox::Job;
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
+use super::merging::{heal, isolated, reports};
 
 #[test]
 fn what_took_the_place_of_records_that_were_set_aside_is_read_from_where_both_part() {
@@ -44,17 +45,40 @@ fn records_whose_dictionary_is_damaged_are_missing_and_not_left_out() {
     main.publish(0, 1);
     let whole = ask(&mut main, Position::START, 0);
     assert!(whole.keys.is_some() && !whole.entries.is_empty());
-    let dir = main.engine.journal.dir().to_owned();
-    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    for file in files.filter(|path| path.extension().is_some_and(|end| end == "dictionary")) {
-        std::fs::write(file, b"no dictionary").unwrap();
-    }
+    lose_dictionaries(&main);
     let part = ask(&mut main, Position::START, 0);
     assert_eq!(part.entries, []);
     let end = PartEnd::Missing { after: Position::START, resume: whole.entries.last().unwrap().position };
     assert_eq!(part.end, end);
     // Who knows the dictionary needs no file.
     assert_eq!(ask(&mut main, Position::START, whole.dictionary).entries, whole.entries);
+}
+
+/// The values of the other side keep their places, which are before those of the records that brought them here.
+#[test]
+fn what_was_taken_in_after_a_split_is_missing_from_where_both_sides_part() {
+    let mut nodes = isolated(2);
+    heal(&mut nodes);
+    let main = &mut nodes[0];
+    let report = reports(main).remove(0);
+    let ended = report.ended_at.unwrap();
+    assert!(report.id.common < report.kept && report.kept < ended, "{report:?}");
+    main.publish(0, 77);
+    let resume = ask(main, ended, 0).entries.last().unwrap().position;
+    lose_dictionaries(main);
+    // Before it, in the middle of it, and behind it.
+    let middle = Position::new(ended.epoch, ended.seq - 1);
+    for (place, after) in [(report.kept, report.id.common), (middle, report.id.common), (ended, ended)] {
+        assert_eq!(ask(main, place, 0).end, PartEnd::Missing { after, resume }, "{place}");
+    }
+}
+
+fn lose_dictionaries(bench: &Bench) {
+    let dir = bench.engine.journal.dir().to_owned();
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    for file in files.filter(|path| path.extension().is_some_and(|end| end == "dictionary")) {
+        std::fs::write(file, b"no dictionary").unwrap();
+    }
 }
 
 fn ask(bench: &mut Bench, after: Position, dictionary: u64) -> JournalPart {

@@ -64,7 +64,7 @@ pub(super) fn isolated(count: u8) -> Vec<Bench> {
 }
 
 /// The first one acts again, with everybody else behind it, one after the other.
-fn heal(nodes: &mut [Bench]) {
+pub(super) fn heal(nodes: &mut [Bench]) {
     let count = nodes.len() as u64;
     for node in nodes.iter_mut() {
         let epoch = node.engine.acting_epoch().unwrap();
