@@ -238,16 +238,14 @@ impl Journal {
     /// # Errors
     /// [`StoreError::Io`]; nothing is lost, the next call continues.
     pub fn write(&mut self) -> Result<(), StoreError> {
-        for number in 0..self.tail.chunks.len() {
-            let chunk = &self.tail.chunks[number];
-            if chunk.written == chunk.bytes.len() {
-                continue;
-            }
-            let file = self.file_of(chunk.segment)?;
+        while let Some(number) = self.tail.first_unwritten() {
+            let segment = self.tail.chunks[number].segment;
+            let file = self.file_of(segment)?;
+            // Another file begins behind a sync, after which chunks before this one may be gone.
+            let Some(number) = self.tail.first_unwritten() else { break };
             let chunk = &self.tail.chunks[number];
             let offset = chunk.offset + chunk.written as u64;
             let (done, result) = write_all_at(&*self.medium, &file, &chunk.bytes[chunk.written..], offset);
-            let segment = chunk.segment;
             self.tail.wrote(number, done);
             if let Err(error) = result {
                 return Err(io_error("write", &self.path_of(segment))(error));

@@ -149,6 +149,11 @@ impl Tail {
         }
     }
 
+    /// The first chunk that is not written whole.
+    pub(crate) fn first_unwritten(&self) -> Option<usize> {
+        self.chunks.iter().position(|chunk| chunk.written < chunk.bytes.len())
+    }
+
     pub(crate) fn wrote(&mut self, chunk: usize, bytes: usize) {
         self.chunks[chunk].written += bytes;
         self.unwritten -= bytes;

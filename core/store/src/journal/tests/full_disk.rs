@@ -47,6 +47,36 @@ impl Medium for Budget {
     }
 }
 
+/// More waits than memory keeps for readers, and it goes on in another file: what is safe is dropped while the rest is
+/// written.
+#[test]
+fn what_gathered_while_the_disk_was_full_is_written_whole_and_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Budget::of(u64::MAX);
+    let options = JournalOptions {
+        segment_bytes: 1_000_000,
+        tail_bytes: 1000,
+        retain_bytes: u64::MAX,
+        buffer_bytes_max: 1 << 24,
+        ..small(dir.path())
+    };
+    let (mut journal, _) = Journal::open_on(options.clone(), [].into(), Arc::clone(&disk) as _).unwrap();
+    disk.set(0);
+    let body = "x".repeat(10_000);
+    for number in 1..=500 {
+        journal.append_encoded(at(1, number), body.as_bytes()).unwrap();
+    }
+    journal.write().expect_err("the disk is full");
+    disk.set(u64::MAX);
+    journal.write().unwrap();
+    assert_eq!(journal.unwritten_bytes(), 0);
+    assert_eq!(journal.sync().unwrap(), at(1, 500));
+    drop(journal);
+    let (journal, recovery) = Journal::open(options, [].into()).unwrap();
+    assert_eq!((recovery.damaged.len(), journal.last()), (0, at(1, 500)));
+    assert_eq!(all(&journal).len(), 500);
+}
+
 #[test]
 fn a_full_disk_at_any_byte_delays_records_and_loses_none() {
     for budget in (90..2600).step_by(29) {
