@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use twinhub_model::Position;
 
-use super::Journal;
 use super::recover::note_epoch;
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Segment, before};
+use super::{Journal, remove_quietly};
 use crate::StoreError;
 use crate::error::io_error;
 use crate::medium::sync_dir;
@@ -53,16 +53,10 @@ impl Journal {
         let mut fork = Fork { files: Vec::new(), records: 0, first: last, last };
         let from = self.segments.partition_point(|segment| segment.last <= position);
         let mut cuts = Vec::new();
-        for segment in self.segments.range(from..) {
-            let cut = find_cut(segment, position)?;
-            if cut.records > 0 {
-                if fork.records == 0 {
-                    fork.first = cut.first;
-                }
-                fork.records += cut.records;
-                fork.files.push(self.copy_aside(segment, &cut, position, fork.files.len())?);
-            }
-            cuts.push(cut.offset);
+        if let Err(error) = self.copy_behind(position, from, &mut fork, &mut cuts) {
+            // Nothing is cut yet. The next try makes the copies again, on a disk that may be full.
+            fork.files.iter().for_each(|path| remove_quietly(path));
+            return Err(error);
         }
         self.current = None;
         // From the end, so that after a crash what is left is still without a gap.
@@ -88,6 +82,28 @@ impl Journal {
             Some(segment) => Ok(find_cut(segment, position)?.kept),
             None => Ok(self.last.min(position)),
         }
+    }
+
+    /// Copies what stands behind `position` in the files from `from` on; where each of them is to be cut.
+    fn copy_behind(
+        &self,
+        position: Position,
+        from: usize,
+        fork: &mut Fork,
+        cuts: &mut Vec<u64>,
+    ) -> Result<(), StoreError> {
+        for segment in self.segments.range(from..) {
+            let cut = find_cut(segment, position)?;
+            if cut.records > 0 {
+                if fork.records == 0 {
+                    fork.first = cut.first;
+                }
+                fork.records += cut.records;
+                fork.files.push(self.copy_aside(segment, &cut, position, fork.files.len())?);
+            }
+            cuts.push(cut.offset);
+        }
+        Ok(())
     }
 
     fn copy_aside(
@@ -116,7 +132,12 @@ impl Journal {
             fs::rename(&draft, &path)?;
             sync_dir(dir)
         };
-        copy().map_err(io_error("set records aside in", &path))?;
+        if let Err(error) = copy() {
+            // With an error of the last step it is in place already.
+            remove_quietly(&draft);
+            remove_quietly(&path);
+            return Err(io_error("set records aside in", &path)(error));
+        }
         Ok(path)
     }
 

@@ -77,6 +77,31 @@ fn reading_begins_in_the_file_that_holds_the_place() {
     assert_eq!(got, [last]);
 }
 
+/// It is tried again every second for as long as the disk is full.
+#[test]
+fn records_that_cannot_be_set_aside_leave_no_copies_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut journal, _) = open(small(dir.path()));
+    for part in 1..=3 {
+        journal.begin_epoch(epoch(part)).unwrap();
+        for number in 1..=40 {
+            journal.append(&event(number)).unwrap();
+        }
+    }
+    let before = all(&journal);
+    let obstacle = dir.path().join("fork-1.0-10.3.journal.new");
+    fs::create_dir(&obstacle).unwrap();
+    for _ in 0..3 {
+        journal.truncate_after(at(1, 10)).expect_err("the third file cannot be made");
+        assert_eq!(journal.asides().unwrap().0.len(), 0);
+        assert_eq!(all(&journal), before, "nothing is cut");
+    }
+    fs::remove_dir(&obstacle).unwrap();
+    journal.truncate_after(at(1, 10)).unwrap().expect("records follow");
+    let cut: Vec<_> = before.into_iter().filter(|(at, _)| *at > self::at(1, 10)).collect();
+    assert_eq!(read_all(&journal, 700), (cut, 0));
+}
+
 #[test]
 fn what_a_crash_left_twice_comes_once() {
     let dir = tempfile::tempdir().unwrap();
