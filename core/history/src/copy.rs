@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use twinhub_model::{Position, Timestamp};
+use twinhub_model::{Epoch, Position, Timestamp};
 
 use crate::block::{self, BLOCK_ROWS_MAX};
 use crate::bytes::Broken;
@@ -24,10 +24,13 @@ const ITEM_COST: u64 = 64;
 const TEXT_BYTES: usize = 64 * 1024;
 /// No portion is longer, whatever a row is like: it goes in one frame.
 const PORTION_BYTES_MAX: usize = 1000 * 1024;
+/// Behind every record.
+const EVERYTHING: Position = Position::new(Epoch(u64::MAX), u64::MAX);
 /// More rows than a portion has from any node.
 const PORTION_ROWS_MAX: u64 = LOOKED_AT_MAX;
 
-/// Records of a journal whose rows are wanted.
+/// Records of a journal whose rows are wanted. From [`Position::START`] on these are all rows: a restored history has some of a
+/// journal that is no more, whose places mean nothing in the new one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Range {
     /// The group.
@@ -89,10 +92,11 @@ impl Reader {
         bytes: usize,
     ) -> Result<(Portion, Lack), HistoryError> {
         let lack = self.lack(range);
+        let last = if range.after == Position::START { EVERYTHING } else { range.through };
         let (files, memory) = self.shared.all();
         let files: Vec<Arc<BlockFile>> = files
             .iter()
-            .filter(|file| file.head.may_have(&range.group, range.after, range.through))
+            .filter(|file| file.head.may_have(&range.group, range.after, last))
             .cloned()
             .collect();
         let mut making = Making {
@@ -100,6 +104,7 @@ impl Reader {
             files,
             memory,
             range,
+            last,
             bytes: bytes.min(PORTION_BYTES_MAX / 2),
             looked_at: 0,
             portion: Portion::default(),
@@ -115,6 +120,8 @@ struct Making<'a> {
     /// Items with rows in memory, in order.
     memory: Vec<(u64, Arc<str>)>,
     range: &'a Range,
+    /// Rows behind this record are not wanted.
+    last: Position,
     bytes: usize,
     looked_at: u64,
     portion: Portion,
@@ -196,7 +203,7 @@ impl Making<'_> {
         let (mut done, mut last, mut text) = (from, from, 0);
         for row in merge {
             self.looked_at += 1;
-            let is_inside = row.position > self.range.after && row.position <= self.range.through;
+            let is_inside = row.position > self.range.after && row.position <= self.last;
             // A long text goes alone: with those before it the block might fit no portion.
             if is_inside && !gathered.is_empty() && text + row.value.text_bytes() > TEXT_BYTES {
                 let is_added = self.block(key, &gathered);

@@ -277,6 +277,11 @@ impl Store {
         gap::add(&mut state.gaps, group, after, resume);
     }
 
+    /// A journal begins behind this record; other nodes may know what was before it.
+    pub fn begin(&mut self, group: &str, before: Position) {
+        gap::add(&mut self.shared.state().gaps, group, Position::START, before);
+    }
+
     /// Takes rows of a gap, in any order, and how far it is filled with them. `through` is the gap's end; nothing happens
     /// to gaps that are not known.
     pub fn fill(

@@ -57,6 +57,15 @@ pub(crate) struct JournalPart {
     pub(crate) mended: u64,
 }
 
+impl JournalPart {
+    /// The place before its first record, if what was asked for begins before every journal: other nodes may know what was
+    /// then, as one that a backup was restored on.
+    pub(crate) fn begins_behind(&self, after: Position) -> Option<Position> {
+        let first = self.entries.first().filter(|_| after == Position::START)?.position;
+        Some(Position::new(first.epoch, first.seq.saturating_sub(1)))
+    }
+}
+
 /// How a part ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PartEnd {

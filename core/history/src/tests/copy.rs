@@ -192,6 +192,36 @@ fn what_one_node_lacked_is_missing_when_another_one_gives_the_end() {
     assert!(is_whole(&store, 100));
 }
 
+/// A restored node's journal begins with epoch 1; its old values have places before, between and behind the new ones.
+#[test]
+fn what_was_before_the_journal_goes_to_a_node_that_begins() {
+    let (from_dir, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let old = |second: u64| {
+        let position = if second <= 20 { at(second * 4) } else { Position::new(Epoch(u64::MAX / 2), second) };
+        Row { position, ..plain(second) }
+    };
+    let mut from = open(from_dir.path());
+    let slots = ITEMS.map(|item| from.slot(item));
+    let last = old(50).position;
+    from.append("site", last, (1..=50).flat_map(|second| slots.map(|slot| (slot, old(second)))));
+    from.seal().unwrap();
+    from.forget("site");
+    takes(&mut from, 51..=80);
+    from.seal().unwrap();
+    let mut store = open(dir.path());
+    takes(&mut store, 51..=80);
+    store.begin("site", at(50));
+    assert!(ask(&from, &mut store, 1 << 20, &|_| true));
+    assert_eq!(store.gaps(), []);
+    let expected: Vec<Row> = (1..=50).map(old).chain((51..=80).map(plain)).collect();
+    for item in ITEMS {
+        assert!(same(&all(&store, item), &expected), "{item}");
+    }
+    // A node that has begun already does not want it.
+    let (portion, _) = from.reader().portion(&range(81, 90), None, &|_| true, 1 << 20).unwrap();
+    assert_eq!(portion, Portion { done_permille: 1000, ..Portion::default() });
+}
+
 #[test]
 fn only_rows_of_the_range_and_of_wanted_items_are_given() {
     let dir = tempfile::tempdir().unwrap();

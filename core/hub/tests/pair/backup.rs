@@ -107,9 +107,40 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     assert!(String::from_utf8_lossy(&again.stderr).contains("has run here"), "{again:?}");
 }
 
+/// Both machines and the witness are new: the values of then are on both nodes, whichever was restored.
+#[test]
+fn what_was_restored_on_one_node_comes_to_the_other_one() {
+    let mut pair = Pair::start_with_history();
+    pair.wait("main active, backup in sync", |pair| {
+        pair.state("main") == "active" && pair.json("main", &["status"])["groups"][0]["protected"] == true
+    });
+    pair.wait("values of the past", |pair| past(pair).len() > 10);
+    let known = past(&pair);
+    let file = pair.dir.path().join("site.backup");
+    let made = pair.command_at("main").args(["backup", "create", "--to"]).arg(&file).with(PASSPHRASE);
+    assert!(made.status.success(), "{made:?}\n{}", pair.logs());
+    for name in ["backup", "main", "witness"] {
+        pair.kill(name);
+    }
+    std::fs::remove_dir_all(pair.dir.path().join("var")).unwrap();
+    let restored = pair.command_at("main").args(["backup", "restore", "--force"]).arg(&file).with(PASSPHRASE);
+    assert!(restored.status.success(), "{restored:?}");
+    pair.restart_witness();
+    pair.restart("main");
+    pair.wait("main active", |pair| pair.state("main") == "active");
+    pair.restart("backup");
+    pair.wait("the values of then on the backup", |pair| past_on(pair, "backup").starts_with(&known));
+    let events = pair.json("backup", &["events", "--limit", "1000"]).to_string();
+    assert!(events.contains("came into the history from main"), "{events}");
+}
+
 /// Times and values of the counter.
 fn past(pair: &Pair) -> Vec<(String, i64)> {
-    let answer = pair.json("main", &["trend", "sim1/count", "--limit", "100000"]);
+    past_on(pair, "main")
+}
+
+fn past_on(pair: &Pair, node: &str) -> Vec<(String, i64)> {
+    let answer = pair.json(node, &["trend", "sim1/count", "--limit", "100000"]);
     let rows = answer["rows"].as_array().cloned().unwrap_or_default();
     rows.iter()
         .map(|row| (row["source_time"].as_str().unwrap().to_owned(), row["value"].as_i64().unwrap()))

@@ -198,6 +198,9 @@ impl Follower {
         if let Some(last) = part.entries.last() {
             self.shelf.status().taken += rows.len() as u64;
             self.store.append(&group, last.position, rows);
+            if let Some(before) = part.begins_behind(after) {
+                self.store.begin(&group, before);
+            }
         }
         match part.end {
             PartEnd::More => true,
@@ -266,6 +269,7 @@ impl Follower {
             let Some(part) = self.ask(number, at) else { break };
             let rows = self.rows_of(number, &part, gap.through);
             values += rows.len();
+            missing.extend(part.begins_behind(at).map(|before| (at, before)));
             at = part.entries.last().map_or(at, |entry| entry.position);
             // Until the end what was taken may be taken again: it is the same.
             let same = Filled::Through(gap.after);

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use twinhub_history::{Filled, Gap, Lack, Portion, read_blocks};
-use twinhub_model::{ItemKey, Moment, NodeRank, Severity};
+use twinhub_history::{Filled, Gap, Lack, Portion, Row, read_blocks};
+use twinhub_model::{ItemKey, Moment, NodeRank, Position, Severity};
 use twinhub_redundancy::NodeState;
 
 use super::super::backfill::{Asked, Step};
@@ -98,9 +98,11 @@ impl Follower {
         let mut count = 0;
         for (key, rows) in rows {
             let Some(slot) = self.slot_of(&key) else { continue };
-            let inside =
-                rows.into_iter().filter(|row| row.position > gap.after && row.position <= gap.through);
-            let inside: Vec<_> = inside.map(|row| (slot, row)).collect();
+            let is_wanted = |row: &Row| {
+                // What was before the journal has any place.
+                gap.after == Position::START || (row.position > gap.after && row.position <= gap.through)
+            };
+            let inside: Vec<_> = rows.into_iter().filter(is_wanted).map(|row| (slot, row)).collect();
             count += inside.len() as u64;
             self.store.fill(&gap.group, gap.through, inside, Filled::Through(gap.after));
         }
@@ -114,7 +116,8 @@ impl Follower {
             self.store.fill(&gap.group, gap.through, [], filled);
         }
         let values = self.backfill.progress().map_or(0, |progress| progress.rows);
-        if verdict.is_end && (values > 0 || is_whole) {
+        let is_news = values > 0 || (is_whole && gap.after > Position::START);
+        if verdict.is_end && is_news {
             let from = self.shared.name_of(peer);
             let text = format!(
                 "{values} values of group {} between {} and {} came into the history from {from}",
@@ -127,7 +130,7 @@ impl Follower {
 
     fn give_up(&mut self, gap: &Gap) {
         self.store.fill(&gap.group, gap.through, [], Filled::Through(gap.through));
-        if gap.after == twinhub_model::Position::START {
+        if gap.after == Position::START {
             tracing::info!(group = gap.group, through = %gap.through, "no node has older values");
             return;
         }
