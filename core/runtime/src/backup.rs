@@ -113,6 +113,9 @@ pub struct Header {
     /// Whether older values were left out for their size.
     #[serde(default)]
     pub history_is_cut: bool,
+    /// Whether the newest values were left out, since they could not be brought into files.
+    #[serde(default)]
+    pub history_is_behind: bool,
 }
 
 /// What is in a backup, by name: `config/…`, `secrets/…`, `pki/…`, `documents/…`.

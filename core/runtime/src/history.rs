@@ -112,8 +112,8 @@ struct Status {
 pub(crate) enum Word {
     /// Another node answered.
     Answered,
-    /// Write what is in memory to a file, and say so.
-    Seal(SyncSender<()>),
+    /// Write what is in memory to a file, and say whether it is in one.
+    Seal(SyncSender<bool>),
     Stop,
 }
 

@@ -32,7 +32,14 @@ pub(crate) fn run(global: &Global, command: &BackupCommand, answer: Answer) -> O
                     || format!("on the node as {}; `--to FILE` fetches one", made.name),
                     |path| format!("in {}", path.display()),
                 );
-                let cut = if made.history_is_cut { " (older ones are left out)" } else { "" };
+                let cut = match (made.history_is_cut, made.history_is_behind) {
+                    (false, false) => "",
+                    (true, false) => " (older ones are left out)",
+                    (false, true) => " (the newest ones are left out: the history could not be written)",
+                    (true, true) => {
+                        " (older and the newest ones are left out: the history could not be written)"
+                    }
+                };
                 format!(
                     "backup of {}, {} bytes, with {} values of the past{cut}, {place}",
                     made.site, made.bytes, made.history_rows

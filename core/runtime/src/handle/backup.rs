@@ -83,13 +83,17 @@ impl Handle {
         for (number, body) in self.0.documents.copy().into_iter().enumerate() {
             entries.insert(format!("documents/{number:06}"), body);
         }
-        let past = match self.0.shelf.reader() {
+        let (past, is_sealed) = match self.0.shelf.reader() {
             Ok(reader) => {
                 // What waits in memory is in no file yet.
-                self.0.shelf.lines.seal(SEAL_MAX);
-                reader.snapshot(HISTORY_BYTES_MAX).map_err(|error| internal(error.to_string()))?
+                let is_sealed = self.0.shelf.lines.seal(SEAL_MAX);
+                if !is_sealed {
+                    tracing::warn!("the newest values are not in the backup: the history cannot be written");
+                }
+                let past = reader.snapshot(HISTORY_BYTES_MAX).map_err(|error| internal(error.to_string()))?;
+                (past, is_sealed)
             }
-            Err(_) => Snapshot::default(),
+            Err(_) => (Snapshot::default(), true),
         };
         for (name, bytes) in past.files {
             entries.insert(format!("{}{name}", backup::HISTORY), bytes);
@@ -103,6 +107,7 @@ impl Handle {
             at: at.clone(),
             history_rows: past.rows,
             history_is_cut: past.is_cut,
+            history_is_behind: !is_sealed,
             ..Header::default()
         };
         let file = backup::seal(header, &entries, passphrase).map_err(|error| match error {
@@ -142,6 +147,7 @@ fn view_of(path: &Path) -> Option<BackupView> {
         version: header.version,
         history_rows: header.history_rows,
         history_is_cut: header.history_is_cut,
+        history_is_behind: header.history_is_behind,
         fault: None,
     };
     Some(match backup::look(&file) {

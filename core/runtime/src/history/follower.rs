@@ -1,6 +1,7 @@
 //! The thread that brings journals into the store.
 
 mod copying;
+mod places;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -12,6 +13,7 @@ use twinhub_store::Entry;
 use twinhub_wire::RecordKind;
 use twinhub_wire::record::{decode_samples, split_merged};
 
+use self::places::Places;
 use super::backfill::Backfill;
 use super::lines::Lines;
 use super::{JournalAsk, JournalPart, PartEnd, Shelf, Word};
@@ -70,8 +72,7 @@ struct Feed {
     /// Hash of the dictionary that `slots` is of.
     dictionary: u64,
     slots: Vec<Option<Slot>>,
-    /// For each handle: the last record with it, and how often it was in it.
-    places: Vec<(Position, u32)>,
+    places: Places,
     /// Bytes read since the last seal.
     unsealed_bytes: u64,
     last: Position,
@@ -100,7 +101,7 @@ impl Follower {
                 inbox,
                 dictionary: 0,
                 slots: Vec::new(),
-                places: Vec::new(),
+                places: Places::default(),
                 unsealed_bytes: 0,
                 mended: 0,
                 // A crash may have come between the mending and the reading.
@@ -144,9 +145,10 @@ impl Follower {
             match self.words.recv_timeout(patience) {
                 Ok(Word::Answered) | Err(RecvTimeoutError::Timeout) => {}
                 Ok(Word::Seal(done)) => {
-                    self.seal();
+                    // The first one may be of what an earlier one did not get into a file.
+                    let is_sealed = self.seal() && self.seal();
                     // Who asked may have given up.
-                    done.try_send(()).ok();
+                    done.try_send(is_sealed).ok();
                 }
                 Ok(Word::Stop) | Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -302,18 +304,18 @@ impl Follower {
         let feed = &mut self.feeds[number];
         feed.mended = part.mended;
         let mut rows = Vec::new();
-        if part.entries.is_empty() {
-            return rows;
-        }
+        let Some(first) = part.entries.first() else { return rows };
+        feed.places.read_on(first.position);
         if feed.dictionary != part.dictionary {
             feed.slots = slots_of(&self.store, part.keys.as_deref().unwrap_or_default());
-            feed.places = vec![(Position::START, 0); feed.slots.len()];
+            feed.places.begin_with(feed.slots.len());
             feed.dictionary = part.dictionary;
         }
         for entry in part.entries.iter().filter(|entry| entry.position <= through) {
             feed.unsealed_bytes += entry.body.len() as u64;
             self.samples.clear();
             let (origin, samples) = samples_in(entry);
+            feed.places.begin(entry.position);
             if let Some(samples) = samples
                 && let Err(error) = decode_samples(samples, &mut self.samples)
             {
@@ -323,13 +325,8 @@ impl Follower {
             let (slots, places) = (&feed.slots, &mut feed.places);
             rows.extend(self.samples.iter().filter_map(|sample| {
                 let slot = (*slots.get(sample.item.index())?)?;
-                let place = places.get_mut(sample.item.index())?;
-                if place.0 == origin {
-                    place.1 += 1;
-                } else {
-                    *place = (origin, 0);
-                }
-                Some((slot, Row::of(sample, origin, place.1)))
+                let place = places.place_of(sample.item, origin)?;
+                Some((slot, Row::of(sample, origin, place)))
             }));
         }
         rows
@@ -346,7 +343,8 @@ impl Follower {
         self.seal();
     }
 
-    fn seal(&mut self) {
+    /// Whether it is in a file now.
+    fn seal(&mut self) -> bool {
         match self.store.seal() {
             Ok(_) => {
                 self.feeds.iter_mut().for_each(|feed| feed.unsealed_bytes = 0);
@@ -356,8 +354,12 @@ impl Follower {
                     let text = "the history can be written again; nothing of it is lost";
                     remember(&self.shared, Severity::Info, "TH-HISTORY-005", text);
                 }
+                true
             }
-            Err(error) => self.report_failure(&error),
+            Err(error) => {
+                self.report_failure(&error);
+                false
+            }
         }
     }
 

@@ -156,14 +156,14 @@ impl Lines {
         }
     }
 
-    /// Has what is in memory written to files; false if that takes longer.
+    /// Has what is in memory written to files; false if that fails, or takes longer.
     pub(crate) fn seal(&self, patience: Duration) -> bool {
         let (done, is_done) = sync_channel(1);
         let told = match &self.state().follower {
             Some(follower) => follower.send(Word::Seal(done)).is_ok(),
             None => false,
         };
-        told && is_done.recv_timeout(patience).is_ok()
+        told && is_done.recv_timeout(patience) == Ok(true)
     }
 
     pub(crate) fn close(&self) {
@@ -236,6 +236,22 @@ mod tests {
         lines.on_up(PEER, link);
         assert_eq!(lines.peers(), []);
         assert!(!lines.ask(question(1)));
+    }
+
+    /// Whoever follows the journals answers from another thread.
+    #[test]
+    fn a_seal_that_fails_is_none() {
+        for outcome in [true, false] {
+            let (lines, (follower, told)) = (Lines::default(), channel());
+            assert!(!lines.seal(Duration::ZERO), "nobody follows");
+            lines.tell(follower);
+            let thread = std::thread::spawn(move || match told.recv() {
+                Ok(Word::Seal(done)) => done.try_send(outcome),
+                Ok(Word::Answered | Word::Stop) | Err(_) => panic!("a seal is asked for"),
+            });
+            assert_eq!(lines.seal(Duration::from_secs(60)), outcome);
+            thread.join().unwrap().unwrap();
+        }
     }
 
     #[test]

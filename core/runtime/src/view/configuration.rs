@@ -105,6 +105,9 @@ pub struct BackupView {
     /// Whether older values were left out for their size.
     #[serde(default)]
     pub history_is_cut: bool,
+    /// Whether the newest values were left out, since the node could not bring them into files.
+    #[serde(default)]
+    pub history_is_behind: bool,
     /// Why it cannot be used.
     pub fault: Option<String>,
 }
