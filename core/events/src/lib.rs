@@ -15,14 +15,15 @@
 //! # What is not in a journal
 //!
 //! Only the node that acts writes the journal. What happens on the others, or while the journal takes nothing, is *pending*
-//! there: kept, shown, and offered to whoever writes the journal until it is seen in it. A copy of the state takes no
-//! event away: it has happened.
+//! there: kept, shown, and offered to whoever writes the journal until it is seen in it, oldest first. A copy of the state
+//! takes no event away: it has happened. What a node told alone, and the journal that it follows after a split lacks, is
+//! pending again with the copy; so it offers nothing before it has that.
 //!
 //! # Reading on
 //!
 //! On one node events are numbered as they come. A [`Cursor`] says for each node and group up to which stamp a reader
 //! has everything; it counts on every node, since the events of one node in one group come everywhere in the order of
-//! their stamps.
+//! their stamps. A reader that comes for events that were forgotten is told so ([`Next`]).
 #![warn(missing_docs)]
 
 mod book;

@@ -3,7 +3,8 @@
 //! What is kept and who gets what is decided in `core/events`; here are the clock, the lock, and a file. What happens on
 //! this node is written into the file before anybody is shown it: the journal has it a little later, and on a node that
 //! does not act not before another one takes it over. So an event that was shown is there again after the process was
-//! killed. Two files take turns, since journal and stored state have everything but the newest.
+//! killed. Two files take turns, since journal and stored state have everything but the newest; a third holds the older one
+//! while the newest could not be read.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
