@@ -62,6 +62,8 @@ pub(crate) struct Current {
     lacks_parts: bool,
     files: Vec<String>,
     after: Position,
+    /// What of the records up to there the journal does not say yet.
+    looked: Looked,
     pub(super) bytes: u64,
     pub(super) remaining_bytes: u64,
     began: Moment,
@@ -219,6 +221,7 @@ impl Engine {
             lacks_parts: false,
             files,
             after,
+            looked: Looked::default(),
             bytes,
             remaining_bytes: bytes,
             began: now,
@@ -337,43 +340,43 @@ impl Engine {
             }
             return;
         }
-        let (before, lacks_parts) = (current.after, std::mem::take(&mut current.lacks_parts));
+        let before = current.after;
+        let lacks_parts = std::mem::take(&mut current.lacks_parts);
         if self.say_begin().is_none() || (lacks_parts && self.append_merge(&MergeEntry::Parts).is_none()) {
             self.give_up(begun);
             return;
         }
-        let mut looked = Looked {
-            counts: Counts {
-                unknown: page.unknown,
-                damaged: page.damaged,
-                gaps: u64::from(page.is_behind_gap),
-                ..Counts::default()
-            },
-            ..Looked::default()
-        };
+        let looked = self.merging.current.as_mut().map(|current| std::mem::take(&mut current.looked));
+        let mut looked = looked.unwrap_or_default();
         let mut through = before;
         for (at, body) in batch.iter() {
             if self.take_record(at, body, &mut looked).is_none() {
                 // The journal takes nothing: what was not taken comes again.
                 if let Some(current) = &mut self.merging.current {
                     (current.after, current.wait) = (through, Wait::Rest(begun + RETRY));
+                    current.looked = looked;
                 }
                 return;
             }
             through = at;
         }
-        if looked.has_news() {
-            let Looked { counts, covered, .. } = looked;
-            self.append_merge(&MergeEntry::Note { counts, lines: Vec::new(), through, covered });
-        }
-        if page.is_complete {
-            self.end_merge();
-            return;
-        }
+        let of_page = Counts {
+            unknown: page.unknown,
+            damaged: page.damaged,
+            gaps: u64::from(page.is_behind_gap),
+            ..Counts::default()
+        };
+        looked.counts.add(&of_page);
         if let Some(current) = &mut self.merging.current {
             current.after = through;
             current.remaining_bytes = page.remaining_bytes;
+            current.looked = looked;
         }
+        if page.is_complete {
+            self.end_merge(begun);
+            return;
+        }
+        self.note_looked(false);
         self.rest(begun);
     }
 
@@ -457,18 +460,37 @@ impl Engine {
         self.append_part(Part::MERGES, &entry.encode())
     }
 
+    /// Journals what is known of the records that were looked at; what the journal refuses is for the next time.
+    fn note_looked(&mut self, is_last: bool) -> Option<()> {
+        let current = self.merging.current.as_mut()?;
+        if !current.looked.has_news() && !is_last {
+            current.looked = Looked::default();
+            return Some(());
+        }
+        let (counts, through, lines) = (current.looked.counts, current.after, Vec::new());
+        let covered = current.looked.covered.clone();
+        self.append_merge(&MergeEntry::Note { counts, lines, through, covered })?;
+        if let Some(current) = &mut self.merging.current {
+            current.looked = Looked::default();
+        }
+        Some(())
+    }
+
     /// Everything is here: what needs both sides' records follows, and the report.
-    fn end_merge(&mut self) {
+    fn end_merge(&mut self, begun: Moment) {
         let joined = self.reconcile_alarms();
-        let counts = Counts { alarms_joined: joined, ..Counts::default() };
+        let Some(current) = &mut self.merging.current else { return };
+        current.looked.counts.alarms_joined += joined;
+        let is_noted = self.note_looked(true).is_some();
+        if !is_noted || self.append_merge(&MergeEntry::End { time: clock::utc().0 }).is_none() {
+            if let Some(current) = &mut self.merging.current {
+                current.wait = Wait::Rest(begun + RETRY);
+            }
+            return;
+        }
         let Some(current) = self.merging.current.take() else { return };
         self.merging.offers.remove(&current.peer);
         self.merging.failed.remove(&current.id);
-        let (lines, through, covered) = (Vec::new(), current.after, Vec::new());
-        self.append_merge(&MergeEntry::Note { counts, lines, through, covered });
-        if self.append_merge(&MergeEntry::End { time: clock::utc().0 }).is_none() {
-            return;
-        }
         let Some(state) = self.parts.get::<MergeState>() else { return };
         let Some(report) = state.merges().report(&current.id) else { return };
         let counts = report.counts;

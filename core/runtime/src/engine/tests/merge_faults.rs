@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use twinhub_documents::{Action, Kind};
 use twinhub_events::{Filter, Following};
 use twinhub_model::{
-    Epoch, ItemId, Part, PartRecord, Position, Quality, Record, Sample, SampleFlags, Severity, Value,
+    Delivered, Epoch, ItemId, NodeRank, Part, PartRecord, Position, Quality, Record, Sample, SampleFlags,
+    Severity, Value,
 };
 use twinhub_redundancy::Input;
-use twinhub_replica::{MergeEntry, MergeId, Message};
+use twinhub_replica::{EntryBatch, MergeEntry, MergeId, Message, Page};
 use twinhub_store::{StateFile, StoredState};
 
 use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
@@ -136,8 +137,8 @@ fn who_offers_and_does_not_give_is_left_behind() {
         carry(&mut main, &mut backup);
     }
     let before = main.last();
-    let batch = twinhub_replica::EntryBatch::new();
-    let page = twinhub_replica::Page { is_complete: true, ..Default::default() };
+    let batch = EntryBatch::new();
+    let page = Page { is_complete: true, ..Default::default() };
     let message = Message::Given { stream: 1, dictionary: 0, page, batch };
     main.job(Job::Peer { peer: backup.rank, message });
     assert_eq!(main.last(), before);
@@ -217,4 +218,52 @@ fn what_documents_kept_is_read_once_for_all_pieces() {
     fs::remove_file(&path).unwrap();
     assert_eq!((give(1), give(2)), ((3, pieces[1].clone()), (3, pieces[2].clone())));
     assert_eq!(give(0), (0, Vec::new()), "it is not kept in memory behind the last one");
+}
+
+/// The disk is slower than what comes: of a page the journal takes only a part, and the rest comes again.
+#[test]
+fn what_is_left_on_purpose_is_counted_once_though_the_journal_refuses_the_rest_of_its_page() {
+    // The other node has a connection, and follows nobody.
+    let backup = NodeRank(1);
+    let mut main = Bench::new(0, &[Spec::new("plc")]);
+    main.become_active(epoch(0, 1));
+    main.connect(backup);
+    let now = clock::utc();
+    let (quality, flags) = (Quality::GOOD, SampleFlags::default());
+    let value = Value::Str("x".repeat(900_000).into());
+    let sample = Sample { item: ItemId(0), value, quality, source: now, server: now, flags };
+    let record = |number: u64| {
+        if number.is_multiple_of(2) {
+            Record::Delivered(Delivered { consumer: 0, through: Position::START })
+        } else {
+            Record::Samples([sample.clone()].into())
+        }
+    };
+    let common = Position::new(epoch(1, 0), 7);
+    let offer = Message::Offer { stream: 0, common, bytes: 1, files: Vec::new() };
+    main.job(Job::Peer { peer: backup, message: offer });
+    let mut refused = 0;
+    main.wait("it is taken in", |main| {
+        let asked = main.sent().into_iter().find_map(|message| {
+            let Message::Take { stream, after, .. } = message else { return None };
+            Some((stream, after))
+        });
+        if let Some((stream, after)) = asked {
+            let mut batch = EntryBatch::new();
+            for number in after.seq + 1..=47 {
+                let mut body = Vec::new();
+                twinhub_wire::record::encode(&record(number), &mut body);
+                batch.push(Position::new(common.epoch, number), &body);
+            }
+            let page = Page { is_complete: true, ..Page::default() };
+            let dictionary = main.engine.own_dictionary;
+            let message = Message::Given { stream, dictionary, page, batch };
+            main.job(Job::Peer { peer: backup, message });
+            refused += u32::from(!is_merged(main, "backup"));
+        }
+        is_merged(main, "backup")
+    });
+    assert!(refused > 0);
+    let counts = reports(&main)[0].counts;
+    assert_eq!((counts.values, counts.left, counts.known), (20, 20, 0));
 }
