@@ -409,9 +409,8 @@ impl Engine {
                     self.replication.lacks_copy = true;
                     cursor = resume;
                 }
-                Some(_) => break,
-                None if is_end => break,
-                None => {}
+                None if !is_end => {}
+                Some(_) | None => break,
             }
         }
         for item in self.table.ids() {
