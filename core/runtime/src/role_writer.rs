@@ -97,6 +97,8 @@ fn write_orders(mut file: RoleFile, desk: &Desk, mut tell: impl FnMut(Written)) 
         let result = file.store_in(&payload, format).map_err(|error| error.to_string());
         tell(Written { tickets, result });
     }
+    // Before `tell` goes: who hears that the thread has ended may open the file again.
+    drop(file);
 }
 
 #[cfg(test)]
