@@ -60,6 +60,7 @@ impl Assembly<'_> {
         self.overrides(file, &interfaces);
         self.probes(file);
         let alarms = self.alarms(file, &interfaces);
+        let historian = self.historian(file, &interfaces);
         let mut site = Site {
             version: file.version,
             site: file.site.clone(),
@@ -75,6 +76,7 @@ impl Assembly<'_> {
             web: self.web(file),
             journal: self.journal(file),
             history: self.history(file),
+            historian,
             hash: hash.finish(),
         };
         site.links = Linker { assembly: self, site: &site }.links(&file.link);

@@ -43,6 +43,7 @@ pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
         web,
         journal,
         history,
+        historian,
         hash: _,
     } = from;
     found.compare("site", &(version, site), &(&to.version, &to.site));
@@ -86,6 +87,7 @@ pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
     found.compare("web", &(token, trust_loopback, max_body), &others);
     found.compare("journal", journal, &to.journal);
     found.compare("history", history, &to.history);
+    found.compare("historian", historian, &to.historian);
     found.0
 }
 

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 mod alarm;
+mod historian;
 
 pub use alarm::{Alarm, AlarmWhen, Alarms, Events};
+pub use historian::{Historian, SecretPlace, Tls, Writers};
 
 /// A duration as text: `200ms`, `5s`, `1h30m`, `400d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +66,9 @@ pub struct File {
     /// What values were: items with `historize`.
     #[serde(default, skip_serializing_if = "History::is_empty")]
     pub history: History,
+    /// A central database of values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub historian: Option<Historian>,
 }
 
 /// How the nodes work together.

@@ -22,6 +22,7 @@ pub mod file;
 mod files;
 mod floating;
 mod hash;
+mod historian;
 mod item_source;
 pub mod items;
 mod link;
@@ -43,7 +44,7 @@ pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
-    Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, History,
-    Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected,
-    OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness,
+    Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, Historian,
+    History, Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected,
+    OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness, Writers,
 };

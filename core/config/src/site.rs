@@ -10,7 +10,9 @@ use serde_json::Value as Json;
 use twinhub_model::{Convert, IntentKind, ItemKey, Value};
 
 use crate::diagnostic::nearest;
-pub use crate::file::{AckAfter, Delivery, Failback, Mode, OnUnprotected, OnUnquorate, Policy, Profile};
+pub use crate::file::{
+    AckAfter, Delivery, Failback, Mode, OnUnprotected, OnUnquorate, Policy, Profile, Writers,
+};
 use crate::tree::Place;
 
 /// Everything a node has to know, checked.
@@ -42,6 +44,8 @@ pub struct Site {
     pub journal: Journal,
     /// The history.
     pub history: History,
+    /// The central database, if there is one.
+    pub historian: Option<Historian>,
     /// The same on every node that has the same configuration and items, whatever their form; overrides of nodes
     /// are part of it, so that all nodes agree on all of it.
     pub hash: u64,
@@ -497,4 +501,31 @@ pub struct History {
     pub max_bytes: u64,
     /// Bytes per second that are fetched from another node of what this one lacks.
     pub sync_rate: u64,
+}
+
+/// A central database of values. Files are relative to the configuration.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Historian {
+    /// Host name, address, or the folder of a Unix socket.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Name of the database.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Where the user's password stands, for [`crate::resolve_secrets`].
+    pub password: Option<Json>,
+    /// PEM file of the authority that signed the server's certificate; without one the connection is in clear text.
+    pub ca: Option<String>,
+    /// Schema of the tables.
+    pub schema: String,
+    /// Which nodes write.
+    pub write: Writers,
+    /// How long values are gathered.
+    pub interval: Duration,
+    /// Values written at once.
+    pub batch: u32,
+    /// How long an answer is waited for.
+    pub timeout: Duration,
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use twinhub_model::Position;
+use twinhub_model::{Position, Timestamp};
 
 use crate::file::BlockFile;
 use crate::gap::Gap;
@@ -137,6 +137,11 @@ impl SealedFile {
     /// Rows in it, of all items.
     pub fn row_count(&self) -> u64 {
         self.file.summary.rows
+    }
+
+    /// When the hub received its oldest row; `None` if it has none.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        Some(self.file.summary.server.min).filter(|_| self.file.summary.rows > 0)
     }
 
     /// How far a group's journal is in it and all before; `None` if that is not known.

@@ -16,6 +16,7 @@ use crate::control::{ControlSender, Told};
 use crate::data::DataThread;
 use crate::documents::DocumentStore;
 use crate::error::CommandError;
+use crate::historian::HistorianThread;
 use crate::history::{HistoryThread, Shelf};
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
@@ -72,6 +73,7 @@ pub(crate) struct Threads {
     pub(crate) control: std::thread::JoinHandle<()>,
     pub(crate) engines: Vec<std::thread::JoinHandle<()>>,
     pub(crate) history: HistoryThread,
+    pub(crate) historian: Option<HistorianThread>,
 }
 
 /// A running node. Clones are the same node.
@@ -438,6 +440,9 @@ impl Handle {
             let begun = clock::now();
             while !threads.control.is_finished() && clock::now().since(begun) < SHUTDOWN_MAX {
                 std::thread::sleep(Duration::from_millis(5));
+            }
+            if let Some(historian) = threads.historian {
+                historian.stop();
             }
             threads.history.stop();
             for inbox in inner.inboxes.values() {

@@ -23,9 +23,10 @@ use twinhub_model::{ItemId, ItemKey, Position, Severity};
 use twinhub_store::Entry;
 
 use crate::error::StartError;
+use crate::historian::Board;
 use crate::inbox::Inbox;
 use crate::shared::Shared;
-use crate::view::{HistoryCopyView, HistoryView};
+use crate::view::{HistorianView, HistoryCopyView, HistoryView};
 
 use self::backfill::Progress;
 use self::lines::Lines;
@@ -88,6 +89,8 @@ pub(crate) struct Shelf {
     status: Mutex<Status>,
     /// To other nodes, and to the thread.
     pub(crate) lines: Arc<Lines>,
+    /// The way to the central database.
+    pub(crate) historian: Board,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -188,6 +191,11 @@ impl Shelf {
         })
     }
 
+    /// The way of values to the central database; `None` if none is configured.
+    pub(crate) fn historian_view(&self) -> Option<HistorianView> {
+        self.historian.view(self.reader.as_ref().map_or(0, Reader::tail_rows))
+    }
+
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -217,8 +225,13 @@ impl Wanted {
     /// Opens the history if an item is to be kept or there is one. A history that cannot be opened keeps no node from
     /// running: it is said, and queries are answered with the reason.
     pub(crate) fn open(self, dir: PathBuf, shared: &Shared) -> (Shelf, Option<OpenHistory>) {
-        let mut shelf =
-            Shelf { reader: None, historized: self.keys, status: Mutex::default(), lines: Arc::default() };
+        let mut shelf = Shelf {
+            reader: None,
+            historized: self.keys,
+            status: Mutex::default(),
+            lines: Arc::default(),
+            historian: Board::default(),
+        };
         if shelf.historized.is_empty() && !dir.exists() {
             return (shelf, None);
         }

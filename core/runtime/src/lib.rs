@@ -32,6 +32,7 @@ mod evidence;
 pub mod floating;
 pub mod gate;
 pub mod handle;
+mod historian;
 mod history;
 mod inbox;
 mod instance;

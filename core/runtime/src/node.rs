@@ -27,6 +27,7 @@ use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
 use crate::handle::{Handle, Loaded, Places, Threads};
+use crate::historian;
 use crate::history::{self, Wanted};
 use crate::inbox::Inbox;
 use crate::join::Codes;
@@ -74,6 +75,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let libraries = load_libraries(&options.site, &options)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;
     let wanted = Wanted::of(&options.site);
+    let texts = historian::texts_of(&options.site);
     // Ten thousands of items would be held twice from here on.
     options.site.forget_items();
     let site = Arc::new(options.site.clone());
@@ -161,6 +163,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     let shelf = Arc::new(shelf);
     let doors = inboxes.iter().map(|(group, inbox)| (group.clone(), Arc::clone(inbox)));
     let history = history::start(history, doors, &shelf, &shared)?;
+    let historian = historian::start(texts, options.config_dir.clone(), &shelf, &shared)?;
     let targets = targets(&site, rank);
     let (data_sender, data_accepted) = mpsc::channel(64);
     let silence_max = (timers.lease * 2).max(Duration::from_secs(1));
@@ -222,7 +225,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             sha256: library.sha256().to_string(),
         })
         .collect();
-    let threads = Threads { data: data_thread, control, engines, history };
+    let threads = Threads { data: data_thread, control, engines, history, historian };
     let places = Places {
         config_file: options.config_file,
         pki: options.pki_dir,

@@ -11,6 +11,7 @@ mod alarms;
 mod configuration;
 mod events;
 mod floating;
+mod historian;
 mod history;
 mod merges;
 mod voters;
@@ -20,6 +21,7 @@ pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
 pub use events::{EventView, EventsFrame, EventsPage};
 pub use floating::FloatingView;
+pub use historian::HistorianView;
 pub use history::{
     BUCKET_COLUMNS, BucketColumn, BucketView, BucketsView, HistoryCopyView, HistoryView, TrendRowView,
     TrendView,
@@ -53,6 +55,9 @@ pub struct ClusterView {
     /// What the answering node keeps of values; absent if no item is kept.
     #[serde(default)]
     pub history: Option<HistoryView>,
+    /// The way of values to the central database, from the answering node; absent if none is configured.
+    #[serde(default)]
+    pub historian: Option<HistorianView>,
 }
 
 /// One group: interfaces that switch together.

@@ -12,6 +12,7 @@ use twinhub_runtime::view::MetricsView;
 use crate::web::Doors;
 
 mod clients;
+mod historian;
 mod history;
 mod merges;
 
@@ -94,6 +95,7 @@ impl Collector for Page {
         self.peers(encoder)?;
         self.sync(encoder)?;
         self.history(encoder)?;
+        self.historian(encoder)?;
         self.interfaces(encoder)?;
         self.values(encoder)?;
         self.documents(encoder)?;

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use twinhub_runtime::view::{
-    ClusterView, FloatingView, GroupView, HealthPartView, HistoryView, MergeProgress, NodeView, VotersView,
+    ClusterView, FloatingView, GroupView, HealthPartView, HistorianView, HistoryView, MergeProgress,
+    NodeView, VotersView,
 };
 
 use crate::cli::{Global, StatusArgs};
@@ -67,6 +68,7 @@ fn cluster_text(cluster: &ClusterView) -> String {
     }
     parts.extend(cluster.groups.iter().map(group_text));
     parts.extend(cluster.history.as_ref().map(history_text));
+    parts.extend(cluster.historian.as_ref().map(historian_text));
     parts.join("\n")
 }
 
@@ -97,6 +99,30 @@ fn history_text(history: &HistoryView) -> String {
     }
     if let Some(error) = &history.error {
         text.extend(["\nhistory: ", &plain(error)]);
+    }
+    text
+}
+
+/// What the asked node writes into the central database.
+fn historian_text(historian: &HistorianView) -> String {
+    let mut text = format!("\nhistorian: {} ", plain(&historian.database));
+    text.push_str(match (historian.connected, historian.writes) {
+        (true, true) => "connected",
+        (true, false) => "connected, another node writes",
+        (false, _) => "not connected",
+    });
+    let counts = format!(", {} values written, lag {}", historian.rows_written, historian.lag_rows);
+    text.push_str(&counts);
+    if historian.lag_rows > 0 {
+        text.extend([" for ", &historian.lag_seconds.to_string(), " s"]);
+    }
+    for (rows, what) in [(historian.rows_refused, "refused"), (historian.rows_lost, "lost")] {
+        if rows > 0 {
+            text.extend([", ", &rows.to_string(), " ", what]);
+        }
+    }
+    if let Some(error) = &historian.error {
+        text.extend(["\nhistorian: ", &plain(error)]);
     }
     text
 }

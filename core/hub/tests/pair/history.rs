@@ -67,12 +67,12 @@ fn both_nodes_have_every_value_once_after_the_main_died() {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
     time: String,
-    epoch: String,
-    seq: u64,
-    value: i64,
+    pub(crate) epoch: String,
+    pub(crate) seq: u64,
+    pub(crate) value: i64,
 }
 
-fn trend(pair: &Pair, node: &str) -> Vec<Row> {
+pub(crate) fn trend(pair: &Pair, node: &str) -> Vec<Row> {
     trend_of(pair, node, "sim1/count")
 }
 

@@ -8,6 +8,7 @@ mod etcd;
 mod etcd_process;
 mod etcd_secure;
 mod etcd_service;
+mod historian;
 mod history;
 mod join;
 mod log;

@@ -42,6 +42,7 @@ impl Handle {
             groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
             witness,
             history: self.0.shelf.view(&self.0.shared),
+            historian: self.0.shelf.historian_view(),
         }
     }
 

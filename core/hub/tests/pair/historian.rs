@@ -1,0 +1,104 @@
+//! Values in a central database, over its absence and the death of the main.
+
+use std::collections::BTreeMap;
+
+use twinhub_peers::Postgres;
+
+use crate::history::{Row, trend};
+use crate::site::Pair;
+
+/// The database stops, the main dies without a word to it, the backup goes on, the database comes back, and the main
+/// with what only it had: at the end the database has what the nodes have, each value once.
+#[test]
+fn the_database_has_every_value_once_after_it_was_away_and_the_main_died() {
+    let mut database = Postgres::start().unwrap();
+    let more = format!(
+        "[historian]\nhost = \"127.0.0.1\"\nport = {}\npassword = {{ file = \"secret\" }}\ntls = \"off\"\n\
+         interval = \"100ms\"\ntimeout = \"10s\"\n",
+        database.address().port()
+    );
+    let mut pair = Pair::start_with_history_and(&more);
+    std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
+    pair.wait("values in the database, from the main", |pair| {
+        let [main, backup] = ["main", "backup"].map(|node| historian(pair, node));
+        main["writes"] == true
+            && main["rows_written"].as_u64() > Some(40)
+            && backup["connected"] == true
+            && (&backup["writes"], &backup["rows_written"]) == (&false.into(), &0.into())
+    });
+    pair.wait("protected", |pair| pair.json("main", &["status"])["groups"][0]["protected"] == true);
+
+    database.stop().unwrap();
+    pair.wait("values that wait", |pair| {
+        let main = historian(pair, "main");
+        main["connected"] == false && main["lag_rows"].as_u64() > Some(40)
+    });
+    let table = pair.table("main", &["status"]);
+    assert!(
+        table.contains("/twinhub not connected, ") && table.contains("\nhistorian: no connection"),
+        "{table}"
+    );
+    pair.kill("main");
+    pair.wait("backup active", |pair| pair.state("backup") == "active");
+    let known = trend(&pair, "backup").len();
+    pair.wait("values of the new epoch", |pair| trend(pair, "backup").len() > known + 40);
+    database.restart().unwrap();
+    pair.wait("nothing waits at the backup", |pair| {
+        let backup = historian(pair, "backup");
+        backup["connected"] == true
+            && backup["rows_written"].as_u64() > Some(40)
+            && backup["lag_seconds"] == 0
+    });
+
+    // Killed under way: whoever waits for an answer does not know what became of it.
+    database.kill().unwrap();
+    database.restart().unwrap();
+    pair.restart("main");
+    pair.wait("the main follows", |pair| {
+        pair.state("main") == "standby" && historian(pair, "main")["connected"] == true
+    });
+    let moved = pair.json("backup", &["switchover", "--to", "main"]);
+    assert_eq!(moved["active"][0]["node"], "main", "{moved}");
+    let known = trend(&pair, "main").len();
+    pair.wait("values of the third epoch on both", |pair| {
+        ["main", "backup"].iter().all(|node| trend(pair, node).len() > known + 20)
+    });
+    let end = trend(&pair, "main").last().unwrap().clone();
+    pair.wait("all of them in the database", |pair| {
+        let rows = trend(pair, "main").into_iter().take_while(|row| *row != end);
+        let stored = stored(&database);
+        rows.map(|row| key(&row)).all(|key| stored.contains_key(&key))
+    });
+    // What the main wrote just before it died came with its records, joined or not.
+    let stored = stored(&database);
+    for node in ["main", "backup"] {
+        for row in trend(&pair, node).into_iter().take_while(|row| *row != end) {
+            assert_eq!(stored.get(&key(&row)), Some(&(row.value, 1)), "{node}: {row:?}");
+        }
+    }
+    let events = pair.json("backup", &["events", "--limit", "1000"]).to_string();
+    assert!(events.contains("TH-HISTORIAN-001") && events.contains("TH-HISTORIAN-002"), "{events}");
+    let metrics = pair.metrics("main");
+    assert!(metrics.contains("twinhub_historian_connected{node=\"main\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("twinhub_historian_rows_lost_total{node=\"main\"} 0\n"), "{metrics}");
+}
+
+fn historian(pair: &Pair, node: &str) -> serde_json::Value {
+    pair.json(node, &["status"])["historian"].clone()
+}
+
+fn key(row: &Row) -> String {
+    format!("{}:{}", row.epoch, row.seq)
+}
+
+/// The values of the counter by their record, and how often each is there: a record has one value of it.
+fn stored(database: &Postgres) -> BTreeMap<String, (i64, usize)> {
+    let query = "SELECT format('%s.%s:%s|%s', epoch >> 8, epoch & 255, sequence, integer) FROM twinhub.history \
+        JOIN twinhub.items ON id = item WHERE key = 'sim1/count' AND site = 'pair'";
+    let mut found = BTreeMap::new();
+    for line in database.ask(query).unwrap() {
+        let (key, value) = line.split_once('|').unwrap();
+        found.entry(key.to_owned()).or_insert((value.parse().unwrap(), 0)).1 += 1;
+    }
+    found
+}
