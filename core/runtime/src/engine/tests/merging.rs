@@ -39,8 +39,12 @@ pub(super) fn is_merged(bench: &Bench, node: &str) -> bool {
     reports(bench).iter().any(|report| report.id.node == node && report.ended.is_some())
 }
 
-/// Nodes with the same past, which were each active alone after it.
+/// Nodes with the same past, which were each active alone after it for some values.
 pub(super) fn isolated(count: u8) -> Vec<Bench> {
+    isolated_for(count, 20)
+}
+
+fn isolated_for(count: u8, values: u16) -> Vec<Bench> {
     let specs = [Spec { has_alarms: true, ..hot() }];
     let mut nodes: Vec<Bench> = (0..count).map(|rank| Bench::new(rank, &specs)).collect();
     let (main, others) = nodes.split_first_mut().unwrap();
@@ -54,11 +58,13 @@ pub(super) fn isolated(count: u8) -> Vec<Bench> {
         if number > 1 {
             node.become_active(epoch(node.rank.0, number));
         }
-        for value in 0..20 {
-            node.publish(0, i64::from(node.rank.0) * 1000 + value);
+        for value in 0..values {
+            node.publish(0, i64::from(node.rank.0) * 10_000 + i64::from(value));
         }
-        let last = Value::I64(i64::from(node.rank.0) * 1000 + 19);
-        node.wait("its own values", |bench| rows(bench).len() >= 20 && bench.value(0) == last);
+        let last = Value::I64(i64::from(node.rank.0) * 10_000 + i64::from(values) - 1);
+        node.wait("its own values", |bench| {
+            bench.value(0) == last && rows(bench).len() >= usize::from(values)
+        });
     }
     nodes
 }
@@ -118,6 +124,27 @@ fn five_sites_that_were_each_active_come_to_the_same_history() {
         for node in &nodes {
             assert_eq!(node.value(0), Value::I64(19));
         }
+    }
+}
+
+/// Half an hour apart, each of three nodes with a value of its own every second.
+#[test]
+fn three_nodes_that_were_alone_for_half_an_hour_come_to_the_same_history() {
+    const SECONDS: u16 = 30 * 60;
+    let mut nodes = isolated_for(3, SECONDS);
+    let union: Rows = nodes.iter().flat_map(rows).collect();
+    assert_eq!(union.len(), 3 * usize::from(SECONDS));
+    heal(&mut nodes);
+    for node in &nodes {
+        let found = rows(node);
+        let missing: Vec<_> = union.difference(&found).take(3).collect();
+        assert!(found == union, "on node {}: {missing:?} missing of {}", node.rank, union.len());
+        assert_eq!(reports(node), reports(&nodes[0]), "on node {}", node.rank);
+    }
+    for report in reports(&nodes[0]) {
+        let counts = report.counts;
+        assert_eq!(counts.values, u64::from(SECONDS), "{report:?}");
+        assert_eq!((counts.unknown, counts.damaged, counts.gaps, counts.known), (0, 0, 0, 0), "{report:?}");
     }
 }
 
