@@ -133,10 +133,14 @@ impl Ring {
             self.place(entry.item, number);
             return;
         }
+        let is_doubtful = entry.may_repeat && !self.placed.contains(&entry.item);
+        self.keep(entry, is_doubtful);
+    }
+
+    fn keep(&mut self, entry: RingEntry, is_doubtful: bool) {
         self.bytes += value_bytes(&entry.value);
         self.uncovered.entry(entry.item).or_default().push_back(self.front + self.slots.len() as u64);
         self.uncovered_count += 1;
-        let is_doubtful = entry.may_repeat && !self.placed.contains(&entry.item);
         self.slots.push_back(Some(Slot { entry, is_doubtful }));
         while self.slots.len() > self.limits.count_max || self.bytes > self.limits.bytes_max {
             if self.pop_front() {
@@ -232,9 +236,14 @@ impl Ring {
     }
 
     /// The value that the journal has last of an item was heard: what was heard of it before and is in doubt is older.
-    pub fn hear_shown(&mut self, entry: &RingEntry) {
-        if !self.hear(entry) {
-            self.settle_before(entry.item, self.front + self.slots.len() as u64);
+    /// What is left of it and in no doubt is news, which this one ends: it is kept behind them.
+    pub fn hear_shown(&mut self, entry: RingEntry) {
+        if self.hear(&entry) {
+            return;
+        }
+        self.settle_before(entry.item, self.front + self.slots.len() as u64);
+        if self.uncovered.contains_key(&entry.item) {
+            self.keep(entry, false);
         }
     }
 

@@ -209,6 +209,8 @@ impl Engine {
     /// to the journal, the newest to table and links, and every one to links if every one counts.
     pub(crate) fn replay(&mut self, samples: Vec<Sample>) {
         let mut changed = Vec::new();
+        // What went and came back is what the table has, and yet the end of what the journal gets.
+        let mut went = BTreeSet::new();
         for mut sample in samples {
             sample.flags = sample.flags.with(SampleFlags::REPLAY);
             let is_old = sample.flags.contains(SampleFlags::OLD);
@@ -221,7 +223,10 @@ impl Engine {
                     sample.server,
                     sample.flags,
                 );
-            if stored || is_old || sample.flags.contains(SampleFlags::EVENT) {
+            if is_old {
+                went.insert(sample.item);
+            }
+            if stored || sample.flags.contains(SampleFlags::EVENT) || went.contains(&sample.item) {
                 changed.push(sample);
             }
         }

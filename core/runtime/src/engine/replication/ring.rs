@@ -126,7 +126,7 @@ impl Engine {
             };
             let ring = &mut self.replication.ring;
             if !is_event && self.table.read(sample.item).value.is_same(&sample.value) {
-                ring.hear_shown(&entry);
+                ring.hear_shown(entry);
             } else if may_repeat || self.replication.hearing == Hearing::Keeps {
                 ring.push(entry);
             } else {

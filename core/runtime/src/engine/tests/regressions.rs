@@ -19,6 +19,20 @@ fn what_only_the_standby_heard_is_replayed_and_what_both_heard_is_not() {
     assert_eq!(backup.journaled(0), [Value::I64(1), Value::I64(2)]);
 }
 
+/// A light was switched on and off while nobody acted: it is off, and both are known.
+#[test]
+fn what_went_and_came_back_while_nobody_acted_ends_where_it_is() {
+    let (mut main, mut backup) = pair(&[hot()]);
+    main.publish(0, 1);
+    backup.receive(0, 1);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.receive(0, 2);
+    backup.receive(0, 1);
+    backup.become_active(epoch(1, 2));
+    assert_eq!(backup.journaled(0), [Value::I64(1), Value::I64(2), Value::I64(1)]);
+    assert_eq!(backup.value(0), Value::I64(1));
+}
+
 /// A broker delivers what it kept for a session as soon as the node is back, before the node has the journal:
 /// the active node dealt with it long ago.
 #[test]
