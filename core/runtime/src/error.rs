@@ -15,6 +15,12 @@ pub enum StartError {
     /// The configuration cannot be run.
     #[error("{0}")]
     Config(String),
+    /// What a restore put here is not whole.
+    #[error("a restore into {path} was cut off: say the same `twinhub backup restore` again", path = path.display())]
+    RestoreCutOff {
+        /// The node's state.
+        path: PathBuf,
+    },
     /// Certificates.
     #[error(transparent)]
     Pki(#[from] PkiError),
@@ -63,6 +69,7 @@ impl StartError {
         matches!(
             self,
             StartError::Config(_)
+                | StartError::RestoreCutOff { .. }
                 | StartError::Plugin(_)
                 | StartError::Pki(_)
                 | StartError::Store(twinhub_store::StoreError::NewerFormat { .. })

@@ -14,6 +14,7 @@ use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
 
+use crate::backup;
 use crate::clock;
 use crate::control::{self, ControlSender, ControlSetup, Group, Told};
 use crate::data::{self, DataThread};
@@ -71,6 +72,9 @@ pub struct NodeOptions {
 /// # Errors
 /// [`StartError`] says what is wrong and what to do; nothing keeps running then.
 pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
+    if backup::is_restoring(&options.state_dir) {
+        return Err(StartError::RestoreCutOff { path: options.state_dir });
+    }
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
     let libraries = load_libraries(&options.site, &options)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;

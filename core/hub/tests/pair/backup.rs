@@ -89,6 +89,12 @@ fn a_site_is_restored_from_one_file_with_its_users() {
     // Brought back, it runs and knows its users; a second restore does not overwrite what has run.
     let restored = restore(&file, PASSPHRASE);
     assert!(restored.status.success(), "{restored:?}");
+    // As if it had been cut off before its end.
+    std::fs::write(state.join("restoring"), "").unwrap();
+    let half = machine_command(root).args(["run", "--node", "main"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&half.stderr).contains("was cut off"), "{half:?}");
+    assert_eq!(half.status.code(), Some(64), "{half:?}");
+    std::fs::remove_file(state.join("restoring")).unwrap();
     let log = std::fs::File::create(pair.dir.path().join("restored.log")).unwrap();
     let node =
         machine_command(root).args(["run", "--node", "main"]).stdout(Stdio::null()).stderr(log).spawn();
