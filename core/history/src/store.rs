@@ -476,7 +476,10 @@ impl Store {
     fn freeze(&mut self) -> Option<Arc<Frozen>> {
         let mut state = self.shared.state();
         if state.frozen.is_none() {
-            if state.cursors == self.sealed && state.gaps == self.sealed_gaps {
+            // Rows of a gap move no cursor, and may leave the gap as it is.
+            let has_news =
+                self.pending_bytes > 0 || state.cursors != self.sealed || state.gaps != self.sealed_gaps;
+            if !has_news {
                 return None;
             }
             // The next rows will take about as much.

@@ -127,3 +127,21 @@ fn joined_files_know_what_is_missing() {
     drop(store);
     assert_eq!(ranges(&open(dir.path())), [(at(130), at(130_000))]);
 }
+
+/// Nothing else changes: no record came, and the gap is what it was.
+#[test]
+fn rows_of_a_gap_that_stays_as_it_is_are_sealed_and_make_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = StoreOptions { pending_bytes: 100, ..options(dir.path()) };
+    let mut store = Store::open(small).unwrap().0;
+    take(&mut store, 1..3);
+    store.skip("site", at(2), at(500));
+    store.seal().unwrap();
+    let slot = store.slot("plc/a");
+    let rows = (3..203).map(|second| (slot, plain(second)));
+    store.fill("site", at(500), rows, Filled::Through(at(2)));
+    assert!(store.is_full() && store.seal().unwrap() && !store.is_full());
+    assert!(!store.seal().unwrap(), "there is nothing more");
+    drop(store);
+    assert_eq!(all(&open(dir.path())).len(), 202);
+}
