@@ -43,6 +43,25 @@ impl Columns {
         self.integers.push(integer(&row.value));
         self.texts.push(text(&row.value));
     }
+
+    /// In the order of the table.
+    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 13] {
+        [
+            &self.items,
+            &self.source_times,
+            &self.nanos,
+            &self.epochs,
+            &self.sequences,
+            &self.places,
+            &self.server_times,
+            &self.qualities,
+            &self.flags,
+            &self.types,
+            &self.numbers,
+            &self.integers,
+            &self.texts,
+        ]
+    }
 }
 
 fn integer(value: &Value) -> Option<i64> {

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 use twinhub_history::Row;
-use twinhub_model::{Epoch, Position};
+use twinhub_model::{Epoch, Position, Quality, SampleFlags, Timestamp, Value};
 
 use crate::columns::{Columns, without_nul};
 use crate::connect::{Line, Target};
 use crate::schema::{self, Tables};
 use crate::{DatabaseError, Progress};
+
+/// An item that is tried and never kept.
+const PROBE_KEY: &str = "twinhub/probe";
 
 /// What people read of an item.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -131,8 +134,8 @@ impl Database {
     /// left out, in several with the marks in the last.
     ///
     /// # Errors
-    /// [`DatabaseError`] if it is away, or takes nothing at all. The marks are not written then; writing all of it again
-    /// is right.
+    /// [`DatabaseError`] if it is away, or takes nothing at all: all of these rows are refused, and a plain one, too. The
+    /// marks are not written then; writing all of it again is right.
     pub async fn write(
         &mut self,
         rows: &[(Arc<str>, Row)],
@@ -142,8 +145,14 @@ impl Database {
         self.number_items(rows, &mut written).await?;
         let mut parts = vec![Batch { rows, marks }];
         while let Some(part) = parts.pop() {
-            if part.rows.is_empty() && part.marks.is_empty() {
-                continue;
+            if !part.rows.iter().any(|(key, _)| self.number(key).is_some()) {
+                let is_refused = written.new + written.known == 0 && written.refused > 0;
+                if let Some((_, row)) = rows.last().filter(|_| is_refused && parts.is_empty()) {
+                    self.probe(row.server).await?;
+                }
+                if part.marks.is_empty() {
+                    continue;
+                }
             }
             match self.write_part(&part).await {
                 Ok((new, sent)) => {
@@ -170,11 +179,8 @@ impl Database {
     /// One transaction; returns how many rows were new, and how many were sent.
     async fn write_part(&mut self, part: &Batch<'_>) -> Result<(u64, u64), DatabaseError> {
         const WHAT: &str = "to take rows";
-        let mut order: Vec<(i64, &Row)> = part
-            .rows
-            .iter()
-            .filter_map(|(key, row)| Some((self.items.get(key).copied().flatten()?, row)))
-            .collect();
+        let mut order: Vec<(i64, &Row)> =
+            part.rows.iter().filter_map(|(key, row)| Some((self.number(key)?, row))).collect();
         // Two nodes that write the same rows wait for each other in one order.
         order.sort_by_key(|(item, row)| (*item, row.id()));
         let mut columns = Columns::default();
@@ -193,26 +199,7 @@ impl Database {
                 if work.query_one(&query, &[&distinct]).await?.get::<_, i64>(0) != as_count(distinct.len()) {
                     return Ok(None);
                 }
-                new = work
-                    .execute(
-                        insert,
-                        &[
-                            &columns.items,
-                            &columns.source_times,
-                            &columns.nanos,
-                            &columns.epochs,
-                            &columns.sequences,
-                            &columns.places,
-                            &columns.server_times,
-                            &columns.qualities,
-                            &columns.flags,
-                            &columns.types,
-                            &columns.numbers,
-                            &columns.integers,
-                            &columns.texts,
-                        ],
-                    )
-                    .await?;
+                new = work.execute(insert, &columns.parameters()).await?;
             }
             if !part.marks.is_empty() {
                 let mut marks: Vec<(String, i64, i64)> = part
@@ -240,6 +227,38 @@ impl Database {
         // Somebody removed items: they get new numbers with the next connection.
         self.items.clear();
         Err(DatabaseError::Connection { what: WHAT, message: "items were removed from its table".to_owned() })
+    }
+
+    /// The number of an item, if the database takes it.
+    fn number(&self, key: &str) -> Option<i64> {
+        self.items.get(key).copied().flatten()
+    }
+
+    /// Tries whether it takes a plain row of a plain item, and takes both back.
+    async fn probe(&mut self, at: Timestamp) -> Result<(), DatabaseError> {
+        let mut columns = Columns::default();
+        let insert_item = format!(
+            "INSERT INTO {} (site, key, unit, description) VALUES ($1, $2, '', '') \
+             ON CONFLICT (site, key) DO UPDATE SET key = excluded.key RETURNING id",
+            self.tables.items
+        );
+        let (site, insert, client) = (&self.site, &self.insert, &mut self.line.client);
+        let trying = async {
+            let work = client.transaction().await?;
+            let item = work.query_one(&insert_item, &[site, &PROBE_KEY]).await?.get(0);
+            let (value, quality, flags) = (Value::I64(1), Quality::GOOD, SampleFlags::default());
+            let row =
+                Row { source: at, server: at, value, quality, flags, position: Position::START, place: 0 };
+            columns.push(item, &row);
+            work.execute(insert, &columns.parameters()).await?;
+            work.rollback().await
+        };
+        let tried = self.target.within("every value", trying).await;
+        if tried.is_err() {
+            // Its keys, too, are tried again.
+            self.items.retain(|_, number| number.is_some());
+        }
+        tried
     }
 
     /// Finds or makes the numbers of items that have none yet.

@@ -22,7 +22,9 @@
 //! - [`Progress`]: what the database says that it has;
 //! - [`Written`]: what became of rows. Of those that the database refuses whatever one does (a check that somebody added,
 //!   an encoding that lacks a letter) each is found, counted and left out; the rest goes on. A database that is full, away
-//!   or lacks a permission refuses everything, and nothing is left out for that.
+//!   or lacks a permission refuses everything, and nothing is left out for that. Where all rows of a batch are refused, a
+//!   plain row with the time at which the last of them came is tried, and taken back: if it is refused as well, a check or
+//!   a missing partition stands in the way of every value, and nothing is left out either.
 //!
 //! What `PostgreSQL` cannot hold is converted: the character NUL in texts becomes U+FFFD; an unsigned integer above the
 //! range of `bigint` is a text and, rounded, a number; bytes are a text in hexadecimal. Not-a-number and infinities are

@@ -168,6 +168,36 @@ fn a_row_that_is_refused_is_counted_and_the_others_go_on() {
     assert_eq!(count(&server), "999");
 }
 
+/// A check on all rows, and on all items: nothing is left out for it, and nothing is said to be there.
+#[test]
+fn a_database_that_refuses_every_row_gets_all_of_them_when_it_takes_them_again() {
+    let server = Postgres::start().unwrap();
+    let marks = [("site".to_owned(), at(19))];
+    run(async {
+        let mut database = connect(&target(&server)).await.unwrap();
+        for (table, key) in [("items", "plc1/a"), ("history", "plc1/b")] {
+            let batch = rows(key, 0..20);
+            let change = |what: &str| server.ask(&format!("ALTER TABLE twinhub.{table} {what}")).unwrap();
+            change("ADD CONSTRAINT nothing CHECK (false) NOT VALID");
+            for marks in [&marks[..], &[]] {
+                let error = database.write(&batch, marks).await.unwrap_err().to_string();
+                assert!(error.contains("refuses every value") && error.contains("nothing"), "{error}");
+            }
+            assert_eq!(database.progress().await.unwrap(), Progress::default(), "{table}");
+            change("DROP CONSTRAINT nothing");
+        }
+        // Those that others like them are not refused for are left out, also where there is no other in the batch.
+        server.ask("ALTER TABLE twinhub.history ADD CONSTRAINT low CHECK (integer < 100)").unwrap();
+        let written = database.write(&rows("plc1/a", 100..103), &[]).await.unwrap();
+        assert_eq!((written.new, written.refused), (0, 3));
+        let written = database.write(&rows("plc1/a", 0..20), &marks).await.unwrap();
+        assert_eq!((written.new, written.refused), (20, 0));
+        assert!(database.progress().await.unwrap().covers("site", at(19)));
+    });
+    assert_eq!(count(&server), "20");
+    assert_eq!(server.ask("SELECT key FROM twinhub.items ORDER BY key").unwrap(), ["plc1/a", "plc1/b"]);
+}
+
 #[test]
 fn what_was_under_way_when_the_server_died_is_there_once_when_it_is_written_again() {
     let mut server = Postgres::start().unwrap();
