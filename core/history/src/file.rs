@@ -28,7 +28,9 @@ pub(crate) use self::salvage::salvage;
 pub(crate) use self::write::{FileWriter, Finished, put_frame};
 
 const MAGIC: [u8; 8] = *b"TWINHIST";
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
+/// Of files whose gaps do not say what remains of them were taken.
+const FORMAT_PLAIN: u16 = 1;
 const MARK: [u8; 4] = [0xb1, b'O', b'C', b'K'];
 /// Mark, length, checksum.
 const FRAME_HEAD_BYTES: usize = 12;
@@ -94,9 +96,12 @@ impl Head {
             put_sized(&mut payload, group.as_bytes());
             gap::put_position(&mut payload, *position);
         }
+        // What an older version can read, it may read.
+        let has_remains = self.gaps.iter().any(|gap| !gap.remains_of.is_empty());
+        let format = if has_remains { FORMAT } else { FORMAT_PLAIN };
         put_u64(&mut payload, self.gaps.len() as u64);
         for gap in &self.gaps {
-            gap.put(&mut payload);
+            gap.put(&mut payload, has_remains);
         }
         if let Some(lows) = &self.lows {
             put_u64(&mut payload, lows.len() as u64);
@@ -106,7 +111,7 @@ impl Head {
             }
         }
         let mut out = Vec::from(MAGIC);
-        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&format.to_le_bytes());
         out.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         out.extend_from_slice(&payload);
         let crc = crc32fast::hash(&out);
@@ -114,7 +119,7 @@ impl Head {
         out
     }
 
-    fn decode(payload: &[u8]) -> Result<Head, Broken> {
+    fn decode(payload: &[u8], format: u16) -> Result<Head, Broken> {
         const WHAT: &str = "the head of the file";
         let mut reader = Reader::new(payload);
         let first = reader.u64(WHAT)?;
@@ -123,7 +128,7 @@ impl Head {
         let mut gaps = Vec::new();
         if !reader.is_empty() {
             for _ in 0..reader.size(WHAT)? {
-                gaps.push(Gap::read(&mut reader)?);
+                gaps.push(Gap::read(&mut reader, format > FORMAT_PLAIN)?);
             }
         }
         let lows = if reader.is_empty() { None } else { Some(read_positions(&mut reader)?) };

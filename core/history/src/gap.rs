@@ -1,6 +1,6 @@
 //! Records of a journal whose values a history may lack, and how far they came from elsewhere.
 
-use twinhub_model::{Epoch, Position, Timestamp};
+use twinhub_model::{Epoch, NodeRank, Position, Timestamp};
 
 use crate::RowId;
 use crate::bytes::{Broken, Reader, put_i64, put_sized, put_u64};
@@ -22,6 +22,8 @@ pub struct Gap {
     pub copied: Option<Place>,
     /// What the nodes lacked that this copy is from: it is missing still when the copy has come to its end.
     pub lacking: Vec<(Position, Position)>,
+    /// How far what nodes have of it was taken though they lack it, too; `None` is to the end.
+    pub remains_of: Vec<(NodeRank, Option<Place>)>,
 }
 
 /// How far a gap is filled.
@@ -33,6 +35,8 @@ pub enum Filled {
     Copied(Place, Vec<(Position, Position)>),
     /// A copy has come to its end: nothing is missing any more but what is between these positions.
     CopiedBut(Vec<(Position, Position)>),
+    /// What this node has of it was taken up to this place, or to the end, though it lacks it, too.
+    Remains(NodeRank, Option<Place>),
     /// The journal has all but what is between these positions; a copy goes on where it is.
     ReadBut(Vec<(Position, Position)>),
 }
@@ -55,7 +59,7 @@ impl Place {
 }
 
 impl Gap {
-    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put(&self, out: &mut Vec<u8>, has_remains: bool) {
         put_sized(out, self.group.as_bytes());
         put_position(out, self.after);
         put_position(out, self.through);
@@ -65,18 +69,33 @@ impl Gap {
             put_position(out, *after);
             put_position(out, *through);
         }
+        if !has_remains {
+            return;
+        }
+        put_u64(out, self.remains_of.len() as u64);
+        for (node, place) in &self.remains_of {
+            out.push(node.0);
+            put_place(out, place.as_ref());
+        }
     }
 
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Gap, Broken> {
+    /// `has_remains` says what was written.
+    pub(crate) fn read(reader: &mut Reader<'_>, has_remains: bool) -> Result<Gap, Broken> {
         let mut gap = Gap {
             group: reader.text(WHAT)?.to_owned(),
             after: read_position(reader)?,
             through: read_position(reader)?,
             copied: read_place(reader)?,
             lacking: Vec::new(),
+            remains_of: Vec::new(),
         };
         for _ in 0..reader.u64(WHAT)? {
             gap.lacking.push((read_position(reader)?, read_position(reader)?));
+        }
+        if has_remains {
+            for _ in 0..reader.u64(WHAT)? {
+                gap.remains_of.push((NodeRank(reader.u8(WHAT)?), read_place(reader)?));
+            }
         }
         Ok(gap)
     }
@@ -87,21 +106,28 @@ impl Gap {
     }
 }
 
+/// A gap of which nothing was copied.
+fn unknown(group: &str, after: Position, through: Position) -> Gap {
+    let group = group.to_owned();
+    Gap { group, after, through, copied: None, lacking: Vec::new(), remains_of: Vec::new() }
+}
+
 /// Adds what is missing; what touches a gap that is known becomes one with it.
 pub(crate) fn add(gaps: &mut Vec<Gap>, group: &str, after: Position, through: Position) {
     if through <= after {
         return;
     }
-    let mut new = Gap { group: group.to_owned(), after, through, copied: None, lacking: Vec::new() };
+    let mut new = unknown(group, after, through);
     gaps.retain(|known| {
         let is_apart = known.group != group || known.through < new.after || known.after > new.through;
         if !is_apart {
-            // A copy that came a part of the way knows nothing of what is added.
             let is_inside = new.after >= known.after && new.through <= known.through;
-            let (copied, lacking) =
-                if is_inside { (known.copied.clone(), known.lacking.clone()) } else { Default::default() };
-            (new.copied, new.lacking) = (copied, lacking);
-            (new.after, new.through) = (new.after.min(known.after), new.through.max(known.through));
+            // A copy that came a part of the way knows nothing of what is added.
+            new = if is_inside {
+                known.clone()
+            } else {
+                unknown(group, new.after.min(known.after), new.through.max(known.through))
+            };
         }
         is_apart
     });
@@ -111,7 +137,7 @@ pub(crate) fn add(gaps: &mut Vec<Gap>, group: &str, after: Position, through: Po
         let Some(at) = (1..gaps.len()).find(|at| gaps[*at].group == gaps[*at - 1].group) else { return };
         let later = gaps.remove(at);
         let earlier = &mut gaps[at - 1];
-        (earlier.through, earlier.copied, earlier.lacking) = (later.through, None, Vec::new());
+        *earlier = unknown(&later.group, earlier.after, later.through);
     }
 }
 
@@ -133,6 +159,10 @@ pub(crate) fn fill(gaps: &mut Vec<Gap>, group: &str, through: Position, filled: 
                 add(gaps, group, after, through);
             }
         }
+        Filled::Remains(node, place) => {
+            gaps[at].remains_of.retain(|(known, _)| *known != node);
+            gaps[at].remains_of.push((node, place));
+        }
         Filled::ReadBut(rest) => {
             let gap = gaps.remove(at);
             for (after, through) in joined(inside(rest, gap.after, gap.through)) {
@@ -142,6 +172,7 @@ pub(crate) fn fill(gaps: &mut Vec<Gap>, group: &str, through: Position, filled: 
                 if let Some(new) = gaps.iter_mut().find(is_new) {
                     new.copied.clone_from(&gap.copied);
                     new.lacking = inside(gap.lacking.iter().copied(), after, through);
+                    new.remains_of.clone_from(&gap.remains_of);
                 }
             }
         }
@@ -252,17 +283,22 @@ mod tests {
         let row = RowId::at(Timestamp(7));
         let copied = Some(Place { item: "plc/a".to_owned(), row });
         let lacking = vec![(at(1, 2), at(1, 4)), (at(1, 7), at(1, 9))];
-        let whole = Gap { group: "site".to_owned(), after: at(1, 0), through: at(1, 9), copied, lacking };
+        let remains_of = vec![(NodeRank(3), None), (NodeRank(1), copied.clone())];
+        let whole = Gap { copied, lacking, remains_of, ..unknown("site", at(1, 0), at(1, 9)) };
         let mut gaps = vec![whole.clone()];
         add(&mut gaps, "site", at(1, 3), at(1, 4));
         assert_eq!(gaps.first(), Some(&whole));
         add(&mut gaps, "site", at(1, 9), at(1, 12));
-        assert_eq!((&gaps[0].copied, gaps[0].lacking.len()), (&None, 0));
-        let mut bytes = Vec::new();
-        whole.put(&mut bytes);
-        assert_eq!(Gap::read(&mut Reader::new(&bytes)).unwrap(), whole);
-        for length in 0..bytes.len() {
-            assert!(Gap::read(&mut Reader::new(&bytes[..length])).is_err());
+        assert_eq!(gaps, [unknown("site", at(1, 0), at(1, 12))]);
+        for has_remains in [true, false] {
+            let mut bytes = Vec::new();
+            whole.put(&mut bytes, has_remains);
+            let remains_of = if has_remains { whole.remains_of.clone() } else { Vec::new() };
+            let read = |bytes| Gap::read(&mut Reader::new(bytes), has_remains);
+            assert_eq!(read(&bytes), Ok(Gap { remains_of, ..whole.clone() }));
+            for length in 0..bytes.len() {
+                assert!(read(&bytes[..length]).is_err());
+            }
         }
     }
 }

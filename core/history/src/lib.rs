@@ -16,7 +16,8 @@
 //! (whose epoch names the node) and place in it. Queries, seals and joins treat rows as a set of these.
 //!
 //! What the journal does not have any more, or lost to damage, is a [`Gap`]. Gaps are in the heads of files, too, with how
-//! far a copy of another node's history has come, so that a copy goes on after a crash.
+//! far a copy of another node's history has come, so that a copy goes on after a crash, and whose remains of what that node
+//! lacks, too, were taken (format 2; a file without such is of format 1).
 //!
 //! - [`Store`]: the one writer; it knows no clock and no thread, the caller says when to seal, join and delete;
 //! - [`Reader`]: queries from any thread, over files and memory as of one moment;

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use twinhub_model::Timestamp;
 
 use super::{
-    DIRECTORY_ENTRY_BYTES, FORMAT, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, HEAD_BYTES_MAX, Head, MAGIC, MARK,
-    Range, Summary, TRAILER_BYTES, hash_of, read_exact_at,
+    DIRECTORY_ENTRY_BYTES, FORMAT, FORMAT_PLAIN, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, HEAD_BYTES_MAX, Head,
+    MAGIC, MARK, Range, Summary, TRAILER_BYTES, hash_of, read_exact_at,
 };
 use crate::bytes::{Broken, Reader};
 use crate::error::io_error;
@@ -308,10 +308,10 @@ pub(super) fn read_head(file: &File, path: &Path) -> Result<Head, HistoryError> 
     if crc != crc32fast::hash(content).to_le_bytes() {
         return Err(damaged(path, "its head is not what was written"));
     }
-    if format != FORMAT {
+    if !(FORMAT_PLAIN..=FORMAT).contains(&format) {
         return Err(HistoryError::NewerFormat { path: path.to_owned(), got: format, known: FORMAT });
     }
-    Head::decode(&content[start.len()..]).map_err(|broken| damaged(path, &broken.to_string()))
+    Head::decode(&content[start.len()..], format).map_err(|broken| damaged(path, &broken.to_string()))
 }
 
 fn cut_or_io(path: &Path, error: std::io::Error) -> HistoryError {

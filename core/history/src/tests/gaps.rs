@@ -83,6 +83,7 @@ fn what_nobody_has_of_a_gap_stays_one() {
         through: at(100),
         copied: Some(place),
         lacking: Vec::new(),
+        remains_of: Vec::new(),
     };
     assert_eq!(store.gaps(), [whole]);
     let rest = vec![(at(90), at(200)), (Position::START, at(20)), (at(30), at(30))];
@@ -91,6 +92,40 @@ fn what_nobody_has_of_a_gap_stays_one() {
     assert!(store.gaps().iter().all(|gap| gap.copied.is_none()));
     store.fill("site", at(77), [], Filled::Through(at(77)));
     assert_eq!(ranges(&store).len(), 2, "a gap that nobody knows");
+}
+
+/// An older version reads the files of who never needed it, and says of others that they are of a newer one.
+#[test]
+fn what_remains_were_taken_of_a_gap_outlives_crashes_and_joins_until_the_gap_grows() {
+    let dir = tempfile::tempdir().unwrap();
+    let formats = || {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "history"));
+        files.map(|path| std::fs::read(path).unwrap()[8]).collect::<Vec<_>>()
+    };
+    let mut store = open(dir.path());
+    store.skip("site", Position::START, at(100));
+    store.seal().unwrap();
+    assert_eq!(formats(), [1]);
+    let place = |item: &str| Some(Place { item: item.to_owned(), row: RowId::at(Timestamp(7)) });
+    for (node, place) in [(2, place("plc/a")), (1, place("plc/b")), (2, None)] {
+        store.fill("site", at(100), [], Filled::Remains(NodeRank(node), place));
+    }
+    for part in 0..16_u64 {
+        take(&mut store, part * 10 + 101..part * 10 + 111);
+        store.seal().unwrap();
+    }
+    while store.compact(u64::MAX / 2).unwrap() {}
+    drop(store);
+    assert!(formats().contains(&2));
+    let mut store = open(dir.path());
+    let expected = [(NodeRank(1), place("plc/b")), (NodeRank(2), None)];
+    assert_eq!(store.gaps()[0].remains_of, expected);
+    // The journal has a part of it by now: of what is missing still the same was taken.
+    store.fill("site", at(100), [], Filled::ReadBut(vec![(at(3), at(5)), (at(9), at(100))]));
+    assert!(store.gaps().iter().all(|gap| gap.remains_of == expected) && store.gaps().len() == 2);
+    store.skip("site", at(4), at(6));
+    assert_eq!(store.gaps()[0].remains_of, []);
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! times that it lacks it, it is lost.
 //!
 //! What a node has of that which it lacks, too, is taken once, as late as that: before, and as long as another node is
-//! away that may have everything, it is only asked whether it still lacks it, ever more seldom.
+//! away that may have everything, it is only asked whether it still lacks it, ever more seldom. How far it was taken stands
+//! with the gap, so that a start does not begin anew.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -90,8 +91,6 @@ struct Said {
     not_before: Moment,
     /// How often it said that it lacks it, too.
     lacks: u32,
-    /// How far what it has nevertheless was taken.
-    remains: Option<Place>,
     /// How often in a row it had not read so far, and no further than before.
     stays_behind: u32,
 }
@@ -203,10 +202,11 @@ impl Backfill {
         self.next_number = self.next_number.wrapping_add(1);
         let number = self.next_number;
         let range = Range { group: gap.group.clone(), after: gap.after, through: gap.through };
-        let said = self.said(gap, peer);
-        let is_for_remains = said.lacks + 1 == ROUNDS;
-        let from = said.remains.clone().filter(|_| is_for_remains).or_else(|| gap.copied.clone());
-        let bytes = if said.lacks == 0 || is_for_remains { PORTION_BYTES } else { LOOK_BYTES };
+        let lacks = self.said(gap, peer).lacks;
+        let remains = gap.remains_of.iter().find(|(node, _)| *node == peer).map(|(_, place)| place.as_ref());
+        let is_for_remains = lacks + 1 == ROUNDS && remains != Some(None);
+        let from = remains.flatten().filter(|_| is_for_remains).or(gap.copied.as_ref()).cloned();
+        let bytes = if lacks == 0 || is_for_remains { PORTION_BYTES } else { LOOK_BYTES };
         let until = now + ANSWER_MAX;
         self.asked = Some(Asked { peer, gap: gap.clone(), from: from.clone(), is_for_remains, until });
         Step::Ask(Question { peer, number, range, from, bytes })
@@ -228,15 +228,14 @@ impl Backfill {
         if lack.covers(gap.after, gap.through) {
             let takes_rows = is_for_remains && !lack.is_behind;
             let next = portion.next.as_ref().filter(|_| takes_rows);
-            self.said(gap, peer).remains = next.cloned();
             if next.is_none() {
                 self.ended(now, peer, &whole, lack, gap);
             }
             // A copy of what another node has goes on where it was.
-            return Verdict { takes_rows, filled: None, is_end: takes_rows && next.is_none() };
+            let filled = takes_rows.then(|| Filled::Remains(peer, next.cloned()));
+            return Verdict { takes_rows, filled, is_end: takes_rows && next.is_none() };
         }
-        let said = self.said(gap, peer);
-        (said.lacks, said.remains) = (0, None);
+        self.said(gap, peer).lacks = 0;
         if asked.from != gap.copied {
             // It has some by now, and this portion does not begin where the copy is.
             return Verdict { takes_rows: true, filled: None, is_end: false };

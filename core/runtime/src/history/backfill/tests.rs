@@ -1,6 +1,6 @@
 //! Who is asked for what, and when.
 
-use twinhub_history::RowId;
+use twinhub_history::{RowId, Store, StoreOptions};
 use twinhub_model::{Epoch, Timestamp};
 
 use super::*;
@@ -10,7 +10,14 @@ fn at(seq: u64) -> Position {
 }
 
 fn gap(after: u64, through: u64) -> Gap {
-    Gap { group: "site".into(), after: at(after), through: at(through), copied: None, lacking: Vec::new() }
+    Gap {
+        group: "site".into(),
+        after: at(after),
+        through: at(through),
+        copied: None,
+        lacking: Vec::new(),
+        remains_of: Vec::new(),
+    }
 }
 
 fn lack(after: u64, through: u64, is_behind: bool) -> Lack {
@@ -108,10 +115,12 @@ fn what_a_node_has_of_what_it_lacks_too_is_taken_once_while_another_one_is_away(
                 looks += 1;
                 let is_half = question.from == gaps[0].copied;
                 let next = is_half.then(|| place("plc/more"));
-                let verdict = backfill.is_told(now, next, &lack(0, 10, false));
-                assert_eq!(verdict.filled, None, "the copy from the third one stays where it is");
+                let verdict = backfill.is_told(now, next.clone(), &lack(0, 10, false));
+                // The copy from the third one stays where it is.
+                assert_eq!(verdict.filled, verdict.takes_rows.then(|| Filled::Remains(MAIN, next.clone())));
                 if verdict.takes_rows {
                     taken.push(question.from);
+                    gaps[0].remains_of = vec![(MAIN, next)];
                 }
             }
             Step::Wait(until) => now = until,
@@ -128,6 +137,51 @@ fn what_a_node_has_of_what_it_lacks_too_is_taken_once_while_another_one_is_away(
     assert_eq!(verdict.filled, Some(Filled::Copied(place("plc/zzz"), Vec::new())));
     // The one that was away gives; the other one is not asked meanwhile.
     assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN, away], &others)), Some((away, at(10))));
+}
+
+/// A third node is configured and never joined, so that nothing is given up; this node is started again and again, the
+/// first time in the middle of the copy.
+#[test]
+fn what_a_node_has_of_what_it_lacks_too_is_taken_once_also_over_restarts() {
+    let (dir, never) = (tempfile::tempdir().unwrap(), NodeRank(3));
+    let (mut now, mut through) = (Moment::ZERO + Duration::from_secs(1), 10);
+    let mut taken = Vec::new();
+    for start in 0..6 {
+        let mut store = Store::open(StoreOptions::new(dir.path())).unwrap().0;
+        if start == 0 {
+            store.skip("site", Position::START, at(10));
+        } else if start == 4 {
+            // What is added was in no copy.
+            store.skip("site", at(10), at(20));
+            through = 20;
+        }
+        let (mut backfill, end) = (Backfill::new(1 << 30), now + Duration::from_secs(3600));
+        while now < end && (start, taken.len()) != (0, 2) {
+            match backfill.next(now, &store.gaps(), &[MAIN], &[MAIN, never]) {
+                Step::Ask(question) => {
+                    let next = match &question.from {
+                        None => Some(place("plc/a")),
+                        Some(from) if *from == place("plc/a") => Some(place("plc/b")),
+                        Some(_) => None,
+                    };
+                    let lack = Lack { ranges: vec![(Position::START, at(through))], is_behind: false };
+                    let verdict = backfill.is_told(now, next, &lack);
+                    if verdict.takes_rows {
+                        taken.push(question.from);
+                    }
+                    if let Some(filled) = verdict.filled {
+                        store.fill("site", at(through), [], filled);
+                    }
+                }
+                Step::Wait(until) => now = until,
+                Step::GiveUp(_) => panic!("the third one may have it"),
+            }
+        }
+        assert_eq!(store.gaps().len(), 1);
+        store.seal().unwrap();
+    }
+    let once = [None, Some(place("plc/a")), Some(place("plc/b"))];
+    assert_eq!(taken, [once.clone(), once].concat());
 }
 
 #[test]
