@@ -38,6 +38,7 @@ pub mod metrics;
 mod openapi;
 pub mod problem;
 mod server;
+mod standing;
 pub mod token;
 mod web;
 

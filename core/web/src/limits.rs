@@ -42,6 +42,8 @@ pub const VOUCH_LOOK: Duration = Duration::from_millis(10);
 pub const QUERIES_MAX: usize = 4;
 /// How long open requests may take to finish when the server stops.
 pub const DRAIN_TIME_MAX: Duration = Duration::from_secs(3);
+/// How often it is looked whether who follows a stream may still do so.
+pub const STANDING_LOOK: Duration = Duration::from_secs(1);
 /// A stream without values says so at this interval.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Rows in a page if the client does not say.

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use hyper::body::Frame;
 use serde::Deserialize;
 use twinhub_events::{Cursor, EventId, Filter, Following};
@@ -18,8 +18,10 @@ use twinhub_runtime::{EventsNext, Handle};
 use utoipa::IntoParams;
 
 use super::page;
+use crate::access::Caller;
 use crate::limits;
 use crate::problem::Problem;
+use crate::standing::Standing;
 use crate::web::{Web, stopped};
 
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -158,18 +160,18 @@ pub(crate) struct EventStreamQuery {
 
 /// Events as they come, as server-sent events. Each has a cursor as its id: a client that lost its connection goes on
 /// from there, also on another node, without a gap. One that comes too late, for events that are gone, first gets an
-/// event `missed`.
+/// event `missed`. The stream ends when the session or token with which the client came counts no more.
 #[utoipa::path(get, path = "/api/v1/events/stream", params(EventStreamQuery, EventsFilter),
     responses((status = 200, description = "text/event-stream of EventView"), (status = 400, body = Problem)))]
 pub(crate) async fn stream(
     State(web): State<Web>,
     Query(query): Query<EventStreamQuery>,
     Query(filter): Query<EventsFilter>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let mut from =
-        Following { after: query.after.unwrap_or(0), limit: limits::PAGE_DEFAULT, ..Following::default() };
+    let mut from = Following { after: query.after.unwrap_or(0), limit: AT_ONCE, ..Following::default() };
     match last.or(query.from) {
         // A number, as `after`.
         Some(text) if text.parse::<u64>().is_ok() => from.after = text.parse().unwrap_or(0),
@@ -177,7 +179,13 @@ pub(crate) async fn stream(
         None => {}
     }
     let filter = filter.read(&web)?;
-    let next = next_events(Follower { web, from, filter, is_told: false });
+    let next = next_events(Follower {
+        standing: Standing::of(&caller, &headers),
+        web,
+        from,
+        filter,
+        is_told: false,
+    });
     let mut response = Response::new(Body::new(EventBody { next: Some(Box::pin(next)) }));
     let content_type = HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -187,17 +195,21 @@ pub(crate) async fn stream(
 /// Who follows, and from where on.
 struct Follower {
     web: Web,
+    standing: Standing,
     from: Following,
     filter: Filter,
     /// That events are gone, so that it is said once.
     is_told: bool,
 }
 
-/// Waits for events; `None` when the node stops.
+/// Waits for events; `None` when the node stops, or the reader may read no more.
 async fn next_events(mut follower: Follower) -> Option<(Follower, Bytes)> {
     let mut quiet = Duration::ZERO;
     let mut stopping = follower.web.stopping.clone();
     loop {
+        if follower.standing.is_lost(&follower.web) {
+            return None;
+        }
         let next = follower.web.handle.events(&follower.from, &follower.filter);
         let mut text = frames(&next)?;
         if next.missed && !follower.is_told {
@@ -261,5 +273,7 @@ impl hyper::body::Body for EventBody {
 
 /// To a reader for whom events are gone.
 const MISSED: &str = "event: missed\ndata: {}\n\n";
+/// Events at once: what a slow reader has not taken counts towards no limit.
+const AT_ONCE: usize = 100;
 /// How often events are looked for.
 const EVENT_LOOK: Duration = Duration::from_millis(200);

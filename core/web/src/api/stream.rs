@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -15,8 +16,10 @@ use twinhub_runtime::view::StreamFrame;
 use twinhub_runtime::{Stream, StreamFilter};
 use utoipa::IntoParams;
 
+use crate::access::Caller;
 use crate::limits;
 use crate::problem::Problem;
+use crate::standing::Standing;
 use crate::web::{Web, stopped};
 
 mod told;
@@ -41,12 +44,16 @@ pub(crate) struct StreamQuery {
 /// that is kept comes first. `"to": "alarms"` is what alarms tell (raised, over, acknowledged, shelved …, each with its
 /// occurrence). `{"unsubscribe": "events"}` ends it. Such messages are `EventsFrame`, which have `topic`; a message that
 /// is not understood is answered with `{"problem": …}`.
+///
+/// When the session or token with which the client came counts no more, the connection is closed with 1008.
 #[utoipa::path(get, path = "/api/v1/stream", params(StreamQuery),
     responses((status = 101, description = "messages are StreamFrame", body = StreamFrame),
         (status = 400, body = Problem)))]
 pub(crate) async fn values(
     State(web): State<Web>,
     Query(query): Query<StreamQuery>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Problem> {
     let from = match &query.from {
@@ -56,17 +63,18 @@ pub(crate) async fn values(
         })?),
         None => None,
     };
+    let standing = Standing::of(&caller, &headers);
     Ok(upgrade
         .max_message_size(limits::WEBSOCKET_MESSAGE_BYTES_MAX)
         .max_frame_size(limits::WEBSOCKET_MESSAGE_BYTES_MAX)
         .on_upgrade(move |socket| async move {
             let filter = StreamFilter { prefix: query.prefix };
             let stream = web.handle.subscribe(filter, from);
-            run_socket(socket, stream, web).await;
+            run_socket(socket, stream, standing, web).await;
         }))
 }
 
-async fn run_socket(mut socket: WebSocket, stream: Stream, web: Web) {
+async fn run_socket(mut socket: WebSocket, stream: Stream, mut standing: Standing, web: Web) {
     let mut stopping = web.stopping.clone();
     let mut told = Told::default();
     // What it reads from a journal is not begun anew for each message of others.
@@ -95,6 +103,7 @@ async fn run_socket(mut socket: WebSocket, stream: Stream, web: Web) {
                 None => continue,
             },
             () = tokio::time::sleep_until(ping_at) => Some(Message::Ping(Bytes::new())),
+            () = standing.lost(&web) => Some(refusal()),
             () = stopped(&mut stopping) => Some(goodbye()),
         };
         let Some(message) = message else { break };
@@ -141,6 +150,12 @@ fn message_bytes(message: &Message) -> usize {
 fn goodbye() -> Message {
     let reason = Utf8Bytes::from_static("the node stops: go on from the last cursor on another node");
     Message::Close(Some(CloseFrame { code: close_code::AWAY, reason }))
+}
+
+fn refusal() -> Message {
+    let reason =
+        Utf8Bytes::from_static("the session or token counts no more: log in, and go on from the last cursor");
+    Message::Close(Some(CloseFrame { code: close_code::POLICY, reason }))
 }
 
 /// How often room for a frame is looked for.

@@ -174,6 +174,53 @@ fn who_subscribes_too_late_is_told_that_events_are_gone() {
     assert!(message_with(&mut socket, "events").get("missed").is_none(), "once");
 }
 
+/// Streams were let in when they began; who is thrown out reads on with none of them.
+#[test]
+fn streams_end_with_the_session_or_token_that_opened_them() {
+    let site = Site::start();
+    let made =
+        site.send("POST", "/api/v1/users", r#"{"name":"ada","role":"viewer","password":"long enough"}"#);
+    assert_eq!(made.status, 201, "{made:?}");
+    let session =
+        site.send("POST", "/api/v1/login", r#"{"user":"ada","password":"long enough"}"#).json()["session"]
+            .clone();
+    let token =
+        site.send("POST", "/api/v1/tokens", r#"{"name":"grafana","role":"viewer"}"#).json()["token"].clone();
+    for (secret, ending) in [(session, "/api/v1/users/ada"), (token, "/api/v1/tokens/grafana")] {
+        let secret = secret.as_str().unwrap_or_else(|| panic!("no secret for {ending}"));
+        let mut other = site.stream("prefix=none");
+        let mut socket = site.stream_as("prefix=sim1/count", secret);
+        let mut counts = Vec::new();
+        while counts.len() < 3 {
+            socket.frame(&mut counts);
+        }
+        let mut events = TcpStream::connect(site.address).unwrap();
+        events.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            events,
+            "GET /api/v1/events/stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer \
+             {secret}\r\n\r\n"
+        )
+        .unwrap();
+        assert!(events.read(&mut [0; 8192]).unwrap() > 0);
+        assert_eq!(site.send("DELETE", ending, "").status, 200);
+        let begun = Instant::now();
+        let code = loop {
+            assert!(begun.elapsed() < PATIENCE, "it goes on");
+            if let Message::Close(frame) = socket.0.read().unwrap() {
+                break frame.unwrap().code;
+            }
+        };
+        assert_eq!(u16::from(code), 1008, "{ending}");
+        let mut rest = Vec::new();
+        events.read_to_end(&mut rest).unwrap();
+        assert!(begun.elapsed() < PATIENCE, "{ending}");
+        // Who came by itself goes on.
+        say(&mut other, &json!({ "subscribe": { "to": "events" } }));
+        assert!(message_with(&mut other, "events")["events"].is_array());
+    }
+}
+
 #[test]
 fn hostile_messages_of_a_stream_are_answered_and_harm_nothing() {
     let site = Site::start();

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use twinhub_runtime::{Handle, NodeOptions, start};
 use twinhub_web::{WebOptions, serve};
 
@@ -400,6 +401,16 @@ impl Site {
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         let url = format!("ws://127.0.0.1:{}/api/v1/stream?{query}", self.address.port());
         Socket(tungstenite::client(url, tcp).unwrap().0)
+    }
+
+    /// As whoever this secret proves.
+    fn stream_as(&self, query: &str, secret: &str) -> Socket {
+        let tcp = TcpStream::connect(self.address).unwrap();
+        tcp.set_read_timeout(Some(PATIENCE)).unwrap();
+        let url = format!("ws://127.0.0.1:{}/api/v1/stream?{query}", self.address.port());
+        let mut request = url.into_client_request().unwrap();
+        request.headers_mut().insert("Authorization", format!("Bearer {secret}").parse().unwrap());
+        Socket(tungstenite::client(request, tcp).unwrap().0)
     }
 }
 
