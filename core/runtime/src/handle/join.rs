@@ -182,6 +182,13 @@ pub(super) fn secret_files(site: &Site) -> Vec<String> {
     for interface in &site.interfaces {
         find_secrets(&interface.settings, &mut names);
     }
+    for overrides in site.nodes.iter().flat_map(|node| node.overrides.values()) {
+        find_secrets(&overrides.settings, &mut names);
+    }
+    if let Some(historian) = &site.historian {
+        historian.password.iter().for_each(|password| find_secrets(password, &mut names));
+        names.extend(historian.ca.clone());
+    }
     if let Some(twinhub_config::Witness::Etcd(etcd)) = &site.cluster.witness {
         names.extend(
             [&etcd.ca, &etcd.certificate, &etcd.key, &etcd.password_file].into_iter().flatten().cloned(),
@@ -218,5 +225,34 @@ mod tests {
         find_secrets(&settings, &mut names);
         names.sort_unstable();
         assert_eq!(names, ["b", "secrets/mqtt"]);
+    }
+
+    #[test]
+    fn a_new_machine_gets_every_file_with_a_secret_that_the_site_names() {
+        let text = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\", \"backup\"]\n\
+            witness = { etcd = [\"https://10.0.0.3:2379\"], ca = \"etcd-ca.pem\", password_file = \"etcd.secret\", \
+            user = \"hub\" }\n\
+            [nodes.main]\nlinks = [\"127.0.0.1:1\"]\n[nodes.backup]\nlinks = [\"127.0.0.1:2\"]\n\
+            [nodes.backup.override]\ninterface.sim1.settings.key = { file = \"backup.secret\" }\n\
+            [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nsettings = { key = { file = \"sim.secret\" } }\n\
+            [web]\ntoken_file = \"web.secret\"\n\
+            [historian]\nhost = \"10.0.0.9\"\npassword = { file = \"historian.secret\" }\nca = \"db-ca.pem\"\n";
+        let files = Files(BTreeMap::from([("twinhub.toml".to_owned(), text.as_bytes().to_vec())]));
+        let loaded = files.check();
+        let site = loaded.unwrap_or_else(|failure| panic!("{}", failure.render())).site;
+        let mut names = secret_files(&site);
+        names.sort_unstable();
+        assert_eq!(
+            names,
+            [
+                "backup.secret",
+                "db-ca.pem",
+                "etcd-ca.pem",
+                "etcd.secret",
+                "historian.secret",
+                "sim.secret",
+                "web.secret"
+            ]
+        );
     }
 }
