@@ -1,6 +1,7 @@
 //! The thread that brings journals into the store.
 
 mod copying;
+mod missing;
 mod places;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use twinhub_store::Entry;
 use twinhub_wire::RecordKind;
 use twinhub_wire::record::{decode_samples, split_merged};
 
+use self::missing::{is_all, missing_in};
 use self::places::Places;
 use super::backfill::Backfill;
 use super::lines::Lines;
@@ -257,39 +259,32 @@ impl Follower {
         }
     }
 
-    /// Reads what a journal has of a gap.
+    /// Reads what a journal has of a gap, if it has anything that is missing: values in the gap may have been there before,
+    /// as where records of other nodes are gone whose values stood earlier first.
     fn fill_from_journal(&mut self, number: usize, gap: &Gap, now: Moment) {
-        let mut missing = Vec::new();
-        let (mut at, mut values) = (gap.after, 0);
-        while at < gap.through {
+        if is_all(gap, &missing_in(gap, |at| self.ask(number, at))) {
+            return;
+        }
+        let mut values = 0;
+        let missing = missing_in(gap, |at| {
             if self.store.is_full() {
                 self.seal_due(now);
                 if self.store.is_full() {
-                    break;
+                    return None;
                 }
             }
-            let Some(part) = self.ask(number, at) else { break };
+            let part = self.ask(number, at)?;
             let rows = self.rows_of(number, &part, gap.through);
             values += rows.len();
-            missing.extend(part.begins_behind(at).map(|before| (at, before)));
-            at = part.entries.last().map_or(at, |entry| entry.position);
             // Until the end what was taken may be taken again: it is the same.
             let same = Filled::Through(gap.after);
             self.store.fill(&gap.group, gap.through, rows, same);
-            match part.end {
-                PartEnd::More => {}
-                PartEnd::CaughtUp => break,
-                PartEnd::SetAside { common } => at = common.min(at),
-                PartEnd::Missing { after, resume } => {
-                    missing.push((after.min(at), resume));
-                    at = resume.max(at);
-                }
-            }
-        }
-        missing.push((at, gap.through));
+            Some(part)
+        });
         self.shelf.status().taken += values as u64;
+        let is_less = !is_all(gap, &missing);
         self.store.fill(&gap.group, gap.through, [], Filled::ReadBut(missing));
-        if values > 0 {
+        if values > 0 && is_less {
             let text = format!(
                 "{values} values of group {} behind {} are in the history again: the journal was mended",
                 gap.group, gap.after

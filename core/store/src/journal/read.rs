@@ -22,6 +22,12 @@ pub struct Body {
     end: usize,
 }
 
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Body {
+        Body { start: 0, end: bytes.len(), block: Arc::new(bytes) }
+    }
+}
+
 impl Deref for Body {
     type Target = [u8];
 
