@@ -466,12 +466,15 @@ pub(crate) struct TrendArgs {
     /// Length of an interval, such as 5m; the whole time if left out
     #[arg(long, value_name = "SPAN")]
     pub(crate) interval: Option<String>,
-    /// At most so many values; 10,000 if left out, or all in files
+    /// At most so many values; 10,000 if left out, or all as CSV and in files
     #[arg(long, value_name = "COUNT")]
     pub(crate) limit: Option<usize>,
     /// Write the values into a Parquet file, of which a node fills one at a time: FILE, FILE-2, and so on
     #[arg(long, value_name = "FILE", conflicts_with_all = ["aggregate", "interval"])]
     pub(crate) file: Option<PathBuf>,
+    /// Delete FILE-2 and on of an earlier export, which are in the way otherwise
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

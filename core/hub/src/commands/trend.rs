@@ -14,6 +14,8 @@ use crate::output::{Answer, print, table, value_text};
 
 /// Rows asked for at once; the node gives no more.
 const PAGE: usize = 10_000;
+/// Files of an export that may be there from an earlier one; each has a million values.
+const PARTS_LOOKED_FOR: usize = 999;
 
 pub(crate) fn trend(global: &Global, args: &TrendArgs, answer: Answer) -> Outcome {
     let client = Client::new(global)?;
@@ -25,10 +27,10 @@ pub(crate) fn trend(global: &Global, args: &TrendArgs, answer: Answer) -> Outcom
     }
     match (&args.aggregate, &args.file) {
         (Some(names), _) => intervals(&client.get(&path)?, names, answer),
-        (None, None) => values(&client, &path, args.limit.unwrap_or(PAGE), answer),
+        (None, None) => values(&client, &path, rows_wanted(args.limit, answer.is_csv()), answer),
         (None, Some(file)) => {
             let fetch = |path: &str| client.download(path, "application/vnd.apache.parquet");
-            let files = into_files(fetch, &path, file, args.limit)?;
+            let files = into_files(fetch, &path, file, args.limit, args.force)?;
             answer.give(&files, files_text)
         }
     }
@@ -40,20 +42,41 @@ struct FilesView {
     files: Vec<PathBuf>,
     bytes: u64,
     is_complete: bool,
+    /// Of an earlier export.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    deleted: Vec<PathBuf>,
 }
 
-/// Writes all values, or as many as are wanted. The node gives a part of them at once, which is a file of its own.
+/// Writes all values, or as many as are wanted. The node gives a part of them at once, which is a file of its own. Only
+/// the first has the name that was said: what has another's is not written over, and no part of this export if it stays.
 fn into_files(
     mut fetch: impl FnMut(&str) -> Result<Part, Failure>,
     path: &str,
     file: &Path,
     limit: Option<usize>,
+    force: bool,
 ) -> Result<FilesView, Failure> {
-    let mut made = FilesView { files: Vec::new(), bytes: 0, is_complete: false };
+    let mut made = FilesView { files: Vec::new(), bytes: 0, is_complete: false, deleted: Vec::new() };
+    let earlier = (2..=PARTS_LOOKED_FOR).map(|number| numbered(file, number));
+    let mut earlier: Vec<PathBuf> = earlier.filter(|path| path.symlink_metadata().is_ok()).collect();
+    if !earlier.is_empty() && !force {
+        let text = format!(
+            "{}: there already, as of an earlier export into {}; delete it, name another file, or write --force to have \
+             it deleted",
+            listed(&earlier),
+            file.display()
+        );
+        return Err(Failure::new(Code::Error, text));
+    }
     let (mut left, mut cursor) = (limit, String::new());
     loop {
         let limit = left.map(|left| format!("&limit={left}")).unwrap_or_default();
         let part = fetch(&format!("{path}{limit}{cursor}"))?;
+        for path in std::mem::take(&mut earlier) {
+            let failure = |error| format!("cannot delete {}: {error}", path.display());
+            std::fs::remove_file(&path).map_err(|error| Failure::new(Code::Error, failure(error)))?;
+            made.deleted.push(path);
+        }
         let name = numbered(file, made.files.len() + 1);
         write(&name, &part.bytes, 0o644)?;
         made.files.push(name);
@@ -85,8 +108,21 @@ fn numbered(file: &Path, number: usize) -> PathBuf {
 fn files_text(made: &FilesView) -> String {
     let more =
         if made.is_complete { "" } else { "; there is more: write a later --from or a greater --limit" };
-    let names: Vec<String> = made.files.iter().map(|file| file.display().to_string()).collect();
-    format!("{} bytes in {}{more}", made.bytes, names.join(", "))
+    let deleted = match &made.deleted[..] {
+        [] => String::new(),
+        deleted => format!("; deleted {}", listed(deleted)),
+    };
+    format!("{} bytes in {}{more}{deleted}", made.bytes, listed(&made.files))
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    let names: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
+    names.join(", ")
+}
+
+/// Another program reads CSV on, which is shown page by page: all of it, if no limit is said.
+fn rows_wanted(limit: Option<usize>, is_csv: bool) -> usize {
+    limit.unwrap_or(if is_csv { usize::MAX } else { PAGE })
 }
 
 fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome {
@@ -107,6 +143,9 @@ fn values(client: &Client, path: &str, limit: usize, answer: Answer) -> Outcome 
         tracing::warn!(blocks = all.damaged, "values are missing: blocks of the history are damaged");
     }
     if answer.is_csv() {
+        if all.next.is_some() {
+            tracing::warn!(limit, "values are left out: there is more than --limit says");
+        }
         return Ok(Code::Ok);
     }
     answer.give(&all, |all| {
@@ -233,10 +272,10 @@ mod tests {
     fn so_many_rows_are_read_as_are_wanted_also_over_several_pages() {
         const THERE: usize = 32_000;
         for (limit, pages) in [
-            (15_000, vec![10_000, 5_000]),
-            (10_000, vec![10_000]),
+            (rows_wanted(Some(15_000), true), vec![10_000, 5_000]),
+            (rows_wanted(None, false), vec![10_000]),
             (7, vec![7]),
-            (usize::MAX, vec![10_000, 10_000, 10_000, 2_000]),
+            (rows_wanted(None, true), vec![10_000, 10_000, 10_000, 2_000]),
         ] {
             let ask = |wanted: usize, cursor: &str| {
                 let before: usize = cursor.strip_prefix("&cursor=").map_or(0, |text| text.parse().unwrap());
@@ -274,9 +313,12 @@ mod tests {
                 let next = (given < 5).then(|| format!("{given}@"));
                 Ok(Part { bytes: vec![0; rows], rows: Some(rows), next })
             };
-            let made = into_files(fetch, "/x", &file, limit).unwrap();
+            let made = into_files(fetch, "/x", &file, limit, true).unwrap();
             let names =
                 ["past.parquet", "past-2.parquet", "past-3.parquet"].map(|name| dir.path().join(name));
+            for (number, name) in names.iter().enumerate() {
+                assert_eq!(name.exists(), number < sizes.len(), "no part of another export stays");
+            }
             assert_eq!(paths, asked);
             assert_eq!(made.is_complete, is_complete);
             assert_eq!(made.files, names[..sizes.len()]);
@@ -284,6 +326,31 @@ mod tests {
                 made.files.iter().map(|file| std::fs::metadata(file).unwrap().len()).collect();
             assert_eq!((written, made.bytes), (sizes.to_vec(), sizes.iter().sum()));
         }
+    }
+
+    #[test]
+    fn files_that_nobody_named_are_neither_written_over_nor_taken_for_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let fetch = |_: &str| Ok(Part { bytes: b"new".to_vec(), rows: Some(1), next: None });
+        for name in ["past.parquet", "past-3.parquet", "past-2026.parquet", "past-3.csv"] {
+            std::fs::write(path(name), b"old").unwrap();
+        }
+        let never = |_: &str| panic!("nothing is asked for");
+        let refused = into_files(never, "/x", &path("past.parquet"), None, false).unwrap_err();
+        assert!(refused.text.contains("past-3.parquet: there already") && refused.text.contains("--force"));
+        assert_eq!(std::fs::read(path("past.parquet")).unwrap(), b"old");
+        let away = |_: &str| Err(Failure::new(Code::Error, "the hub is away"));
+        into_files(away, "/x", &path("past.parquet"), None, true).unwrap_err();
+        assert!(path("past-3.parquet").exists());
+        let made = into_files(fetch, "/x", &path("past.parquet"), None, true).unwrap();
+        assert_eq!(
+            (&made.files, &made.deleted),
+            (&vec![path("past.parquet")], &vec![path("past-3.parquet")])
+        );
+        assert!(files_text(&made).ends_with("past-3.parquet"));
+        assert!(path("past-2026.parquet").exists() && path("past-3.csv").exists());
+        into_files(fetch, "/x", &path("past.parquet"), None, false).unwrap();
     }
 
     #[test]

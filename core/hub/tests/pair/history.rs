@@ -60,6 +60,13 @@ fn both_nodes_have_every_value_once_after_the_main_died() {
     assert!(text.contains("TIME") && text.lines().count() == 5 && text.contains("there is more"), "{text}");
     let csv = pair.table("backup", &["--output", "csv", "trend", "sim1/count"]);
     assert!(csv.starts_with("source_time,server_time,value,") && csv.lines().count() > other.len(), "{csv}");
+    let cut = ["--output", "csv", "trend", "sim1/count", "--limit", "3"];
+    for (args, is_cut) in [(&cut[..], true), (&cut[..4], false)] {
+        let url = format!("http://127.0.0.1:{}", pair.web("main"));
+        let output = pair.command().args(args).args(["--url", &url]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.contains("there is more than --limit says"), is_cut, "{output:?}");
+    }
     let refused = pair.ask("main", &["trend", "sim1/echo"]);
     assert!(String::from_utf8_lossy(&refused.stderr).contains("historize"), "{refused:?}");
 }
