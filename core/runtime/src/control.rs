@@ -518,13 +518,14 @@ impl Control {
             Action::Alarm { reason } => {
                 let text = self.shared.say(&reason);
                 tracing::error!(group = name, reason = text, "an operator should look");
-                group.inbox.push(Job::Note(twinhub_model::Event {
+                let event = twinhub_model::Event {
                     severity: twinhub_model::Severity::Error,
                     source: name.into(),
                     code: "TH-ROLE-001".into(),
                     text: text.into(),
                     at: clock::utc(),
-                }));
+                };
+                group.inbox.push(event.into());
             }
             Action::Refused { order, why } => {
                 let (order, why) = (self.shared.say(&order), self.shared.say(&why));

@@ -324,7 +324,7 @@ impl Engine {
             Job::Scrubbed(scrubbed) => self.on_scrubbed(scrubbed),
             Job::Alarms(job) => self.on_alarm_job(*job),
             Job::Resync => self.on_resync(),
-            Job::Note(event) => self.note(event),
+            Job::Note(note) => self.on_note(*note),
             Job::Vouch { to, word, done } => {
                 // Who asked may have given up.
                 done.send(self.vouch(to, word)).ok();

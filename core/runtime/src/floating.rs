@@ -10,7 +10,7 @@ use twinhub_model::{Event, NodeRank, Severity};
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
-use crate::inbox::{Inbox, Job};
+use crate::inbox::Inbox;
 use crate::shared::Shared;
 use crate::view::FloatingView;
 
@@ -41,7 +41,7 @@ pub(crate) fn start(
         move |report: &Report| {
             show(&shared, &id, &address, report);
             if let Some(event) = event(&id, &address, &last, report) {
-                inbox.push(Job::Note(event));
+                inbox.push(event.into());
             }
             last = report.clone();
         }

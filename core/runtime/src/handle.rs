@@ -338,7 +338,7 @@ impl Handle {
 
     /// The last role changes of this node, oldest first.
     pub fn history(&self, limit: usize) -> Vec<RoleChangeView> {
-        self.0.shared.history(limit)
+        self.0.shared.roles.newest(limit)
     }
 
     /// Everything for the metrics page.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use twinhub_documents::Entry;
-use twinhub_model::{Epoch, Moment, NodeRank, Position, Value};
+use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Value};
 use twinhub_redundancy::Reason;
 use twinhub_replica::Message;
 
@@ -20,7 +20,7 @@ use crate::engine::merging::MergesAsk;
 use crate::error::CommandError;
 use crate::history::JournalAsk;
 use crate::peer::Link;
-use crate::view::WriteView;
+use crate::view::{RoleChangeView, WriteView};
 
 /// Values that may wait for one engine: about two seconds of the fastest published competitor.
 pub(crate) const PENDING_VALUES_MAX: usize = 262_144;
@@ -76,7 +76,7 @@ pub(crate) enum Job {
     /// Start over with a full copy from the active node.
     Resync,
     /// Something worth keeping for an operator.
-    Note(twinhub_model::Event),
+    Note(Box<Note>),
     /// A node is to be told of a request that is carried over to it; answers whether it was.
     Vouch { to: NodeRank, word: Vec<u8>, done: tokio::sync::oneshot::Sender<bool> },
     /// Someone wants to know what was joined after splits.
@@ -85,6 +85,20 @@ pub(crate) enum Job {
     Propose(Box<Proposal>),
     /// Stop the instances and end.
     Stop { done: std::sync::mpsc::SyncSender<()> },
+}
+
+/// What happened on a thread that must not wait for a disk.
+#[derive(Debug)]
+pub(crate) struct Note {
+    pub(crate) event: Event,
+    /// A role change that is remembered and not stored yet.
+    pub(crate) role: Option<RoleChangeView>,
+}
+
+impl From<Event> for Job {
+    fn from(event: Event) -> Job {
+        Job::Note(Box::new(Note { event, role: None }))
+    }
 }
 
 /// Finished writes with the same answer: one command, or neighbors of one batch of a stream.

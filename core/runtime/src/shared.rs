@@ -1,7 +1,6 @@
 //! What the threads of a node show each other and the outside: views, logs, operations.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io::Write;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +18,8 @@ use crate::error::CommandError;
 use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
-use crate::view::{AlarmCounts, FloatingView, MergeProgress, OperationView, RoleChangeView};
+use crate::role_history::RoleHistory;
+use crate::view::{AlarmCounts, FloatingView, MergeProgress, OperationView};
 use crate::vouching::Vouched;
 use crate::words;
 
@@ -43,10 +43,6 @@ pub(crate) struct EngineCounters {
     pub(crate) latency: [u64; LATENCY_BOUNDS.len() + 1],
 }
 
-/// Role changes kept in memory.
-const HISTORY_MAX: usize = 1_000;
-/// The role history file starts over at this size; one older file is kept.
-const HISTORY_FILE_BYTES: u64 = 1 << 20;
 /// Frames a slow live reader may be behind before it reads from the journal again.
 const STREAM_QUEUE: usize = 256;
 
@@ -68,7 +64,8 @@ pub(crate) struct Shared {
     /// Requests that other nodes vouch for.
     pub(crate) vouched: Vouched,
     live: broadcast::Sender<LiveFrame>,
-    history_file: PathBuf,
+    /// Role changes.
+    pub(crate) roles: RoleHistory,
     /// Of the configuration that this node runs.
     config_hash: Arc<AtomicU64>,
     changeable: Mutex<Changeable>,
@@ -95,7 +92,6 @@ struct State {
     peers: BTreeMap<(VoterId, u8), PathStatus>,
     infos: BTreeMap<VoterId, PeerInfo>,
     dropped: BTreeMap<(VoterId, DropCause), u64>,
-    history: VecDeque<RoleChangeView>,
     operations: Operations,
 }
 
@@ -215,8 +211,6 @@ impl Shared {
         protocol: u16,
         events: EventLog,
     ) -> Shared {
-        let history = read_history(&history_file);
-        let state = State { history, ..State::default() };
         let config_hash = Arc::new(site.hash.into());
         let changeable =
             Mutex::new(Changeable { session: site.web.session, alarms: site.alarms.clone().into() });
@@ -229,11 +223,11 @@ impl Shared {
             stopping: AtomicBool::new(false),
             panics: AtomicU64::new(0),
             lateness_ns: AtomicU64::new(0),
-            state: Mutex::new(state),
+            state: Mutex::default(),
             events,
             vouched: Vouched::default(),
             live: broadcast::Sender::new(STREAM_QUEUE),
-            history_file,
+            roles: RoleHistory::open(history_file),
             config_hash,
             changeable,
         }
@@ -403,33 +397,6 @@ impl Shared {
         self.site.groups.first().map_or("", |group| group.id.as_str())
     }
 
-    /// Keeps a role change in memory and in this node's history file.
-    pub(crate) fn remember_role(&self, change: RoleChangeView) {
-        if let Err(error) = self.append_history(&change) {
-            tracing::warn!(path = %self.history_file.display(), %error, "role history is not stored");
-        }
-        let mut state = self.lock();
-        if state.history.len() >= HISTORY_MAX {
-            state.history.pop_front();
-        }
-        state.history.push_back(change);
-    }
-
-    fn append_history(&self, change: &RoleChangeView) -> std::io::Result<()> {
-        if std::fs::metadata(&self.history_file).is_ok_and(|metadata| metadata.len() > HISTORY_FILE_BYTES) {
-            std::fs::rename(&self.history_file, self.history_file.with_extension("jsonl.1"))?;
-        }
-        let mut line = serde_json::to_vec(change)?;
-        line.push(b'\n');
-        std::fs::OpenOptions::new().create(true).append(true).open(&self.history_file)?.write_all(&line)
-    }
-
-    pub(crate) fn history(&self, limit: usize) -> Vec<RoleChangeView> {
-        let state = self.lock();
-        let skip = state.history.len().saturating_sub(limit);
-        state.history.iter().skip(skip).cloned().collect()
-    }
-
     pub(crate) fn begin_operation(&self, order: String, groups: &[String]) -> u64 {
         self.lock().operations.begin(order, groups)
     }
@@ -488,14 +455,6 @@ pub(crate) fn web_url(web: &str, link: Option<&str>) -> String {
         host
     };
     format!("http://{host}:{port}")
-}
-
-fn read_history(path: &std::path::Path) -> VecDeque<RoleChangeView> {
-    let Ok(text) = std::fs::read_to_string(path) else { return VecDeque::new() };
-    let changes: Vec<RoleChangeView> =
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let skip = changes.len().saturating_sub(HISTORY_MAX);
-    changes.into_iter().skip(skip).collect()
 }
 
 #[cfg(test)]

@@ -72,7 +72,9 @@ impl Control {
                 text: text.into(),
                 at: clock::utc(),
             };
-            self.shared.note_event(name, event);
+            if let Some(group) = self.groups.get(name) {
+                group.inbox.push(event.into());
+            }
         }
     }
 }

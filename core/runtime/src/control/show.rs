@@ -7,7 +7,7 @@ use twinhub_redundancy::{Machine, Members, MembersChange, Order, Reason, VoterId
 
 use super::{Control, ORDER_MAX};
 use crate::clock;
-use crate::inbox::Job;
+use crate::inbox::{Job, Note};
 use crate::shared::{PeerStatus, Shared, Voters};
 use crate::view::RoleChangeView;
 
@@ -19,17 +19,14 @@ impl Control {
         tracing::info!(group = name, node = %self.shared.node, %epoch, from, to, reason, "role");
         let now = clock::utc();
         let at = now.to_string();
-        self.shared.note_event(
-            name,
-            Event {
-                severity: Severity::Info,
-                source: name.into(),
-                code: "TH-ROLE-004".into(),
-                text: format!("{}: {from} > {to}: {reason}", self.shared.node).into(),
-                at: now,
-            },
-        );
-        self.shared.remember_role(RoleChangeView {
+        let event = Event {
+            severity: Severity::Info,
+            source: name.into(),
+            code: "TH-ROLE-004".into(),
+            text: format!("{}: {from} > {to}: {reason}", self.shared.node).into(),
+            at: now,
+        };
+        let change = RoleChangeView {
             at: at.clone(),
             group: name.to_owned(),
             node: self.shared.node.clone(),
@@ -37,7 +34,9 @@ impl Control {
             from: from.to_owned(),
             to: to.to_owned(),
             reason: reason.clone(),
-        });
+        };
+        self.shared.roles.remember(change.clone());
+        group.inbox.push(Job::Note(Box::new(Note { event, role: Some(change) })));
         self.shared.update_group(name, |status| {
             if to == "activating" {
                 status.won_by.clone_from(&reason);
@@ -59,22 +58,25 @@ impl Control {
         let (epoch, state) = (group.machine.epoch(), group.machine.state().name());
         let reason = self.shared.say(reason);
         tracing::warn!(group = name, node = %self.shared.node, %epoch, reason, "voters");
-        group.inbox.push(Job::Note(twinhub_model::Event {
-            severity: twinhub_model::Severity::Warning,
+        let now = clock::utc();
+        let event = Event {
+            severity: Severity::Warning,
             source: name.into(),
             code: "TH-ROLE-003".into(),
             text: reason.as_str().into(),
-            at: clock::utc(),
-        }));
-        self.shared.remember_role(RoleChangeView {
-            at: clock::utc().to_string(),
+            at: now,
+        };
+        let change = RoleChangeView {
+            at: now.to_string(),
             group: name.to_owned(),
             node: self.shared.node.clone(),
             epoch: epoch.to_string(),
             from: state.to_owned(),
             to: state.to_owned(),
             reason,
-        });
+        };
+        self.shared.roles.remember(change.clone());
+        group.inbox.push(Job::Note(Box::new(Note { event, role: Some(change) })));
     }
 
     /// Copies what the machine knows to where the views read it, and ends orders that are carried out.

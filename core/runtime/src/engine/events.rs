@@ -16,6 +16,7 @@ use twinhub_wire::PROTOCOL_MIN;
 use super::Engine;
 use super::parts::{PIECE_BYTES_MAX, PartState};
 use crate::clock;
+use crate::inbox::Note;
 use crate::shared::Shared;
 
 /// Events that go into the journal, or are offered, at once.
@@ -87,6 +88,15 @@ impl Engine {
             text: text.into(),
             at: clock::utc(),
         });
+    }
+
+    /// What a thread tells that must not wait for a disk.
+    pub(crate) fn on_note(&mut self, note: Note) {
+        let Note { event, role } = note;
+        self.note(event);
+        if let Some(change) = role {
+            self.shared.roles.store(&change);
+        }
     }
 
     pub(crate) fn note(&mut self, event: Event) {

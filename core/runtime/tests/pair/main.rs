@@ -5,6 +5,7 @@ mod majority;
 mod site;
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use twinhub_runtime::{Handle, Order, StreamFilter};
 
@@ -43,6 +44,31 @@ fn a_switchover_moves_the_role_and_back() {
     );
     let history = pair.main.history(100);
     assert!(history.iter().any(|change| change.to == "draining"), "{history:?}");
+    pair.stop();
+}
+
+/// A pipe that nobody reads stands for a disk that takes nothing: who opens it to write stands still in the kernel.
+#[test]
+fn a_node_goes_on_to_vote_and_change_its_role_while_the_disk_takes_no_line_about_it() {
+    let pair = Pair::start();
+    wait(|| pair.main.is_active() && pair.backup.is_standby(), "main active, backup standby");
+    let file = pair.dir.path().join("state/backup/history.jsonl");
+    wait(|| std::fs::read_to_string(&file).is_ok_and(|text| text.contains("standby")), "the line before");
+    std::fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    pair.main.order(None, &Order::Switchover { to: Some("backup".to_owned()) }, "test").unwrap();
+    let state = |node: &Handle| {
+        let view = node.cluster();
+        view.groups[0].nodes.iter().find(|node| node.name == "backup").map(|node| node.state.clone())
+    };
+    for node in [&pair.backup, &pair.main] {
+        wait(|| state(node).as_deref() == Some("activating"), "the backup says that it takes over");
+    }
+    // Whoever has both ends open makes nobody wait.
+    let _pipe = std::fs::File::options().read(true).write(true).open(&file).unwrap();
+    wait(|| pair.backup.is_active(), "backup active");
+    let history = pair.backup.history(100);
+    assert!(history.iter().any(|change| change.to == "activating"), "{history:?}");
     pair.stop();
 }
 
