@@ -336,7 +336,7 @@ impl Handle {
         tests
     }
 
-    /// The last role changes of this node, oldest first.
+    /// The last role changes of this node, and of others while they were alone during a split, oldest first.
     pub fn history(&self, limit: usize) -> Vec<RoleChangeView> {
         self.0.shared.roles.newest(limit)
     }

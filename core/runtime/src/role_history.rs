@@ -2,12 +2,17 @@
 //!
 //! The thread that changes roles must not wait for a disk. So memory has a change first ([`RoleHistory::remember`]), and
 //! another thread writes its line ([`RoleHistory::store`]).
+//!
+//! What this node did stands in the order in which it did it. What another one did alone during a split comes later and stands
+//! among that by its time ([`RoleHistory::join`]).
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use twinhub_model::Timestamp;
 
 use crate::view::RoleChangeView;
 
@@ -19,6 +24,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RoleHistory {
+    /// The node's name.
+    node: String,
     known: Mutex<VecDeque<RoleChangeView>>,
     lines: Mutex<Lines>,
 }
@@ -32,7 +39,7 @@ struct Lines {
 
 impl RoleHistory {
     /// With what the file and the one before it have. A line that was cut off is left out.
-    pub(crate) fn open(path: PathBuf) -> RoleHistory {
+    pub(crate) fn open(node: &str, path: PathBuf) -> RoleHistory {
         let mut known = VecDeque::new();
         let mut is_torn = false;
         for path in [&before(&path), &path] {
@@ -43,16 +50,27 @@ impl RoleHistory {
             is_torn = bytes.last().is_some_and(|last| *last != b'\n');
             for line in bytes.split(|byte| *byte == b'\n') {
                 if let Ok(change) = serde_json::from_slice(line) {
-                    insert(&mut known, change);
+                    insert(&mut known, node, change);
                 }
             }
         }
-        RoleHistory { known: Mutex::new(known), lines: Mutex::new(Lines { path, is_torn }) }
+        RoleHistory {
+            node: node.to_owned(),
+            known: Mutex::new(known),
+            lines: Mutex::new(Lines { path, is_torn }),
+        }
     }
 
     /// Keeps a change in memory.
     pub(crate) fn remember(&self, change: RoleChangeView) {
-        insert(&mut self.known(), change);
+        insert(&mut self.known(), &self.node, change);
+    }
+
+    /// Keeps a change of another node, also in the file, unless it is known.
+    pub(crate) fn join(&self, change: &RoleChangeView) {
+        if change.node != self.node && insert(&mut self.known(), &self.node, change.clone()) {
+            self.store(change);
+        }
     }
 
     /// Writes a change into the file.
@@ -75,11 +93,23 @@ impl RoleHistory {
     }
 }
 
-fn insert(known: &mut VecDeque<RoleChangeView>, change: RoleChangeView) {
-    if known.len() >= KEEP {
+/// Whether it is new, and not older than all that is kept.
+fn insert(known: &mut VecDeque<RoleChangeView>, own: &str, change: RoleChangeView) -> bool {
+    let time = |change: &RoleChangeView| change.at.parse().unwrap_or(Timestamp::NONE);
+    let mut place = known.len();
+    if change.node != own {
+        let at = time(&change);
+        place = known.iter().rposition(|known| time(known) <= at).map_or(0, |before| before + 1);
+        let is_full = known.len() >= KEEP && place == 0;
+        if is_full || known.contains(&change) {
+            return false;
+        }
+    }
+    known.insert(place, change);
+    if known.len() > KEEP {
         known.pop_front();
     }
-    known.push_back(change);
+    true
 }
 
 impl Lines {
@@ -135,10 +165,33 @@ mod tests {
     }
 
     #[test]
+    fn what_another_node_did_stands_among_it_by_its_time_and_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history.jsonl");
+        let history = RoleHistory::open("main", path.clone());
+        let own = |number: usize| {
+            history.remember(change(number));
+            history.store(&change(number));
+        };
+        // The clock was set back between two.
+        [10, 20, 30, 25].into_iter().for_each(own);
+        for number in [5, 20, 22, 40, 22, 5] {
+            history.join(&RoleChangeView { node: "backup".to_owned(), ..change(number) });
+        }
+        own(50);
+        let expected = [5, 10, 20, 20, 22, 30, 25, 40, 50];
+        let again = RoleHistory::open("main", path);
+        assert_eq!((numbers(&history), numbers(&again)), (expected.into(), expected.into()));
+        (51..51 + KEEP).for_each(own);
+        history.join(&RoleChangeView { node: "backup".to_owned(), ..change(7) });
+        assert_eq!(numbers(&history)[0], 51, "older than all that is kept");
+    }
+
+    #[test]
     fn what_was_stored_is_there_again_also_behind_a_line_that_was_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.jsonl");
-        let history = RoleHistory::open(path.clone());
+        let history = RoleHistory::open("main", path.clone());
         for number in 0..3 {
             history.remember(change(number));
             history.store(&change(number));
@@ -147,18 +200,18 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         // In the middle of a letter.
         std::fs::write(&path, &bytes[..bytes.len() - 4]).unwrap();
-        let again = RoleHistory::open(path.clone());
+        let again = RoleHistory::open("main", path.clone());
         assert_eq!(numbers(&again), [0, 1]);
         again.store(&change(3));
         again.store(&change(4));
-        assert_eq!(numbers(&RoleHistory::open(path)), [0, 1, 3, 4]);
+        assert_eq!(numbers(&RoleHistory::open("main", path)), [0, 1, 3, 4]);
     }
 
     #[test]
     fn a_file_that_is_begun_anew_takes_nothing_away() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.jsonl");
-        let history = RoleHistory::open(path.clone());
+        let history = RoleHistory::open("main", path.clone());
         let last = 1_500;
         for number in 0..=last {
             history.remember(change(number));
@@ -166,7 +219,7 @@ mod tests {
         }
         assert!(std::fs::metadata(&path).unwrap().len() < FILE_BYTES_MAX);
         let kept: Vec<usize> = (last + 1 - KEEP..=last).collect();
-        assert_eq!((numbers(&history), numbers(&RoleHistory::open(path))), (kept.clone(), kept));
+        assert_eq!((numbers(&history), numbers(&RoleHistory::open("main", path))), (kept.clone(), kept));
         assert_eq!(history.newest(2).len(), 2);
     }
 }

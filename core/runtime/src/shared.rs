@@ -211,6 +211,7 @@ impl Shared {
         protocol: u16,
         events: EventLog,
     ) -> Shared {
+        let roles = RoleHistory::open(&node, history_file);
         let config_hash = Arc::new(site.hash.into());
         let changeable =
             Mutex::new(Changeable { session: site.web.session, alarms: site.alarms.clone().into() });
@@ -227,7 +228,7 @@ impl Shared {
             events,
             vouched: Vouched::default(),
             live: broadcast::Sender::new(STREAM_QUEUE),
-            roles: RoleHistory::open(history_file),
+            roles,
             config_hash,
             changeable,
         }

@@ -342,7 +342,7 @@ pub struct WriteView {
 }
 
 /// A role change.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RoleChangeView {
     /// When, RFC 3339.
     pub at: String,

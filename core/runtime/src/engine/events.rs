@@ -18,6 +18,7 @@ use super::parts::{PIECE_BYTES_MAX, PartState};
 use crate::clock;
 use crate::inbox::Note;
 use crate::shared::Shared;
+use crate::view::RoleChangeView;
 
 /// Events that go into the journal, or are offered, at once.
 const AT_ONCE_MAX: usize = 200;
@@ -196,5 +197,18 @@ impl Engine {
             at: clock::utc(),
         };
         self.append(&Record::Role(change));
+    }
+
+    /// A change of a role that another node made while it was alone: the history of each node has it.
+    pub(crate) fn join_role(&self, change: &RoleChange) {
+        self.shared.roles.join(&RoleChangeView {
+            at: change.at.to_string(),
+            group: self.group.clone(),
+            node: self.shared.name_of(change.node),
+            epoch: change.epoch.to_string(),
+            from: change.from.to_string(),
+            to: change.to.to_string(),
+            reason: change.reason.to_string(),
+        });
     }
 }

@@ -220,10 +220,10 @@ impl Engine {
         match &*merged.record {
             Record::Event(event) => self.shared.events.take_record(&self.group, merged.origin, event),
             Record::Part(record) => self.apply_part(at, record),
+            Record::Role(change) => self.join_role(change),
             Record::Samples(_)
             | Record::Intent(_)
             | Record::Result(_)
-            | Record::Role(_)
             | Record::Delivered(_)
             | Record::Dictionary(_)
             | Record::Merged(_) => {}

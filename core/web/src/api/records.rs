@@ -20,7 +20,7 @@ pub(crate) struct HistoryQuery {
     group: Option<String>,
 }
 
-/// The last role changes, oldest first.
+/// The last role changes of this node, and of others while they were alone during a split, oldest first.
 #[utoipa::path(get, path = "/api/v1/cluster/history", params(HistoryQuery),
     responses((status = 200, body = [RoleChangeView], description = "JSON, or CSV by Accept")))]
 pub(crate) async fn history(

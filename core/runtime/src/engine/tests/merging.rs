@@ -124,6 +124,16 @@ fn five_sites_that_were_each_active_come_to_the_same_history() {
         for node in &nodes {
             assert_eq!(node.value(0), Value::I64(19));
         }
+        // Who was active alone, and when, each of the others knows, in the order of time.
+        for node in &nodes {
+            let history = node.engine.shared.roles.newest(100);
+            let alone: BTreeSet<&String> =
+                history.iter().filter(|change| change.to == "active").map(|change| &change.node).collect();
+            let others = nodes[1..].iter().filter(|other| other.rank != node.rank);
+            let others: BTreeSet<&String> = others.map(|other| &other.engine.shared.node).collect();
+            assert_eq!(alone, others, "on node {}: {history:#?}", node.rank);
+            assert!(history.iter().is_sorted_by_key(|change| &change.at), "{history:#?}");
+        }
     }
 }
 
