@@ -75,7 +75,10 @@ impl Reader {
         let cursor = state.cursors.get(&range.group).copied().unwrap_or(Position::START);
         let gaps = state.gaps.iter().filter(|gap| gap.group == range.group);
         let gaps = gaps.map(|gap| (gap.after, gap.through)).chain([(cursor, range.through)]);
-        let ranges = gap::inside(gaps, range.after, range.through);
+        let damaged = state.files.iter().flat_map(|file| file.damaged_ranges());
+        let damaged = damaged.filter(|(group, ..)| *group == range.group);
+        let gaps = gaps.chain(damaged.map(|(_, after, through)| (after, through)));
+        let ranges = gap::joined(gap::inside(gaps, range.after, range.through));
         Lack { ranges, is_behind: cursor > Position::START && cursor < range.through }
     }
 
@@ -83,7 +86,7 @@ impl Reader {
     /// before it looked for them: what it takes in meanwhile may come too late for items that are behind.
     ///
     /// # Errors
-    /// [`HistoryError::Io`] if a file cannot be read. What is damaged in one is left out, and reported.
+    /// [`HistoryError::Io`] if a file cannot be read. What is damaged in one is left out, lacking, and reported.
     pub fn portion(
         &self,
         range: &Range,
@@ -91,7 +94,7 @@ impl Reader {
         wanted: &dyn Fn(&str) -> bool,
         bytes: usize,
     ) -> Result<(Portion, Lack), HistoryError> {
-        let lack = self.lack(range);
+        let mut lack = self.lack(range);
         let last = if range.after == Position::START { EVERYTHING } else { range.through };
         let (files, memory) = self.shared.all();
         let files: Vec<Arc<BlockFile>> = files
@@ -110,7 +113,10 @@ impl Reader {
             portion: Portion::default(),
         };
         making.run(from, wanted)?;
-        Ok((making.portion, lack))
+        let portion = making.portion;
+        lack.ranges.extend(self.lack(range).ranges);
+        lack.ranges = gap::joined(lack.ranges);
+        Ok((portion, lack))
     }
 }
 

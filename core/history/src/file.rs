@@ -136,6 +136,17 @@ impl Head {
         Ok(Head { first, last, cursors, gaps, lows })
     }
 
+    /// Between which records of each group its rows came, as far as it says; without those of a restored history.
+    fn ranges(&self) -> Vec<(&str, Position, Position)> {
+        let lows = self.lows.iter().flatten().filter(|(_, low)| *low > Position::START);
+        let ranges = lows.filter_map(|(group, low)| {
+            let (_, cursor) = self.cursors.iter().find(|(known, _)| known == group)?;
+            let before = Position::new(low.epoch, low.seq.saturating_sub(1));
+            (before < *cursor).then_some((group.as_str(), before, *cursor))
+        });
+        ranges.collect()
+    }
+
     /// Whether a row may be in the file that came with a record behind `after` and up to `through`.
     pub(crate) fn may_have(&self, group: &str, after: Position, through: Position) -> bool {
         let of = |list: &[(String, Position)]| {

@@ -5,6 +5,7 @@ mod recover;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -468,9 +469,13 @@ impl Store {
         Ok(deleted)
     }
 
-    /// What readers found damaged since the last call.
+    /// What was found damaged since the last call. What it may have held is missing from then on.
     pub fn take_damage(&self) -> Vec<Damage> {
-        self.shared.state().damage.drain(..).collect()
+        let mut state = self.shared.state();
+        for file in state.files.clone().iter() {
+            miss_damaged(&mut state, file);
+        }
+        state.damage.drain(..).collect()
     }
 
     fn freeze(&mut self) -> Option<Arc<Frozen>> {
@@ -499,6 +504,9 @@ impl Store {
         let (inputs, finished) = work.finish()?;
         let file = Arc::new(BlockFile::open(&finished.path)?);
         let mut state = self.shared.state();
+        for input in &inputs {
+            miss_damaged(&mut state, input);
+        }
         let mut files = Vec::clone(&state.files);
         files.retain(|file| !inputs.iter().any(|input| Arc::ptr_eq(input, file)));
         files.push(file);
@@ -506,7 +514,7 @@ impl Store {
         state.files = Arc::new(files);
         drop(state);
         for input in inputs {
-            let is_damaged = input.is_damaged.load(std::sync::atomic::Ordering::Acquire);
+            let is_damaged = input.is_damaged.load(Ordering::Acquire);
             if is_damaged {
                 let path = aside(&input.path);
                 fs::rename(&input.path, &path).map_err(io_error("set aside", &input.path))?;
@@ -516,6 +524,17 @@ impl Store {
             }
         }
         sync_dir(&self.options.dir).map_err(io_error("sync folder", &self.options.dir))
+    }
+}
+
+/// What a damaged file may have lost is a gap, which the journal or another node fills.
+fn miss_damaged(state: &mut State, file: &BlockFile) {
+    let ranges = file.damaged_ranges();
+    if ranges.is_empty() || file.is_missed.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    for (group, after, through) in ranges {
+        gap::add(&mut state.gaps, group, after, through);
     }
 }
 

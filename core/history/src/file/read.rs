@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use twinhub_model::Timestamp;
+use twinhub_model::{Position, Timestamp};
 
 use super::{
     DIRECTORY_ENTRY_BYTES, FORMAT, FORMAT_PLAIN, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, HEAD_BYTES_MAX, Head,
@@ -27,6 +27,8 @@ pub(crate) struct BlockFile {
     is_checked: AtomicBool,
     /// A part of it could not be read; it is kept aside when it is replaced.
     pub(crate) is_damaged: AtomicBool,
+    /// What it may have lost for that is known to be missing.
+    pub(crate) is_missed: AtomicBool,
 }
 
 /// One block in a file.
@@ -91,7 +93,13 @@ impl BlockFile {
             directory_crc: u32::from_le_bytes(crc),
             is_checked: AtomicBool::new(false),
             is_damaged: AtomicBool::new(false),
+            is_missed: AtomicBool::new(false),
         })
+    }
+
+    /// Records whose rows may be in what is damaged of it: a block that cannot be read does not say which ones it had.
+    pub(crate) fn damaged_ranges(&self) -> Vec<(&str, Position, Position)> {
+        if self.is_damaged.load(Ordering::Acquire) { self.head.ranges() } else { Vec::new() }
     }
 
     /// The blocks of an item, by time; empty if it has none.

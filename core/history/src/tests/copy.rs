@@ -283,6 +283,58 @@ fn long_texts_go_in_portions_that_fit_a_frame() {
     assert_eq!(rows, 40);
 }
 
+/// Flips a byte in the middle of the first block of a file.
+fn damage_first_block(dir: &Path, number: usize) {
+    let files = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "history")).collect();
+    files.sort();
+    let mut bytes = std::fs::read(&files[number]).unwrap();
+    let block = bytes.windows(4).position(|bytes| bytes == [0xb1, b'O', b'C', b'K']).unwrap();
+    bytes[block + 20] ^= 1;
+    std::fs::write(&files[number], bytes).unwrap();
+}
+
+/// The file with the records 31 to 60 has a damaged block; nobody looked at it so far.
+#[test]
+fn what_is_damaged_where_a_copy_comes_from_is_missing_and_comes_from_a_third_store() {
+    for (bytes, joins) in [(1 << 20, false), (1, false), (1, true)] {
+        let (one_dir, two_dir, dir) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let two = filled(two_dir.path(), 100, 30);
+        filled(one_dir.path(), 100, 30).seal().unwrap();
+        damage_first_block(one_dir.path(), 1);
+        let mut one = open(one_dir.path());
+        let mut store = new(dir.path(), 100);
+        let damaged = (at(30), at(60));
+        let first = |store: &Store| store.gaps().first().map(|gap| (gap.after, gap.through));
+        while first(&store).is_some_and(|gap| gap != damaged) {
+            assert!(ask(&one, &mut store, bytes, &|_| true));
+        }
+        assert_eq!(first(&store), Some(damaged), "{bytes}");
+        assert!(!is_whole(&store, 100));
+        // That one does not have it however often it is asked.
+        assert!(one.reader().lack(&range(30, 60)).covers(at(30), at(60)));
+        assert_eq!(first(&one), None);
+        if joins {
+            takes(&mut one, 101..=110);
+            for part in 11..20 {
+                one.seal().unwrap();
+                takes(&mut one, part * 10 + 1..=part * 10 + 10);
+            }
+            assert!(one.reader().totals().files > 8);
+            while one.compact(1 << 20).unwrap() {}
+        }
+        assert_eq!(one.take_damage().len(), 1);
+        // It looks for that, too, also when the file was joined with others and the damage is gone.
+        assert_eq!(first(&one), Some(damaged));
+        for store in [&mut store, &mut one] {
+            while ask(&two, store, 1 << 20, &|_| true) {}
+        }
+        assert!(is_whole(&store, 100) && is_whole(&one, if joins { 200 } else { 100 }), "{bytes} {joins}");
+    }
+}
+
 fn position() -> impl Strategy<Value = Position> {
     (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Position::new(Epoch(epoch), seq))
 }

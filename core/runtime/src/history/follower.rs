@@ -140,6 +140,8 @@ impl Follower {
             self.retain_due(now);
             self.compact_due(now);
             for damage in self.store.take_damage() {
+                // What it held is missing, and the journal may have it still.
+                self.feeds.iter_mut().for_each(|feed| feed.filled = u64::MAX);
                 tracing::error!(what = damage.text, "damage found in the history");
                 remember(&self.shared, Severity::Error, "TH-HISTORY-002", &damage.text);
             }
@@ -244,7 +246,7 @@ impl Follower {
         remember(&self.shared, Severity::Warning, "TH-HISTORY-003", &text);
     }
 
-    /// After damage in a journal was mended, what was missing for that may be read.
+    /// After damage in a journal was mended, or found in the history, what is missing for that may be read.
     fn fill_from_journals(&mut self, now: Moment) {
         for number in 0..self.feeds.len() {
             let feed = &mut self.feeds[number];
@@ -286,7 +288,7 @@ impl Follower {
         self.store.fill(&gap.group, gap.through, [], Filled::ReadBut(missing));
         if values > 0 && is_less {
             let text = format!(
-                "{values} values of group {} behind {} are in the history again: the journal was mended",
+                "{values} values of group {} behind {} that were missing came into the history from the journal",
                 gap.group, gap.after
             );
             tracing::info!(group = gap.group, values, "the history has values again that were missing");
