@@ -78,6 +78,9 @@ impl Reader {
         let damaged = state.files.iter().flat_map(|file| file.damaged_ranges());
         let damaged = damaged.filter(|(group, ..)| *group == range.group);
         let gaps = gaps.chain(damaged.map(|(_, after, through)| (after, through)));
+        // What was deleted for room another node may have. Before every journal there is no place up to which it went.
+        let dropped = state.dropped.get(&range.group).filter(|_| range.after > Position::START);
+        let gaps = gaps.chain(dropped.map(|through| (Position::START, *through)));
         let ranges = gap::joined(gap::inside(gaps, range.after, range.through));
         Lack { ranges, is_behind: cursor > Position::START && cursor < range.through }
     }

@@ -97,6 +97,8 @@ pub(crate) struct State {
     pub(crate) gaps: Vec<Gap>,
     /// How far each group's journal was taken.
     pub(crate) cursors: BTreeMap<String, Position>,
+    /// Rows up to here were deleted though they were not too old, since start, by group.
+    pub(crate) dropped: BTreeMap<String, Position>,
     damage: VecDeque<Damage>,
     /// For who follows.
     pub(crate) tail: Tail,
@@ -437,7 +439,7 @@ impl Store {
         let mut deleted = Deleted::default();
         let files = Arc::clone(&self.shared.state().files);
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
-        let mut kept = Vec::new();
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
         let oldest = self.options.retain.map(|retain| {
             Timestamp(now.0.saturating_sub(i64::try_from(retain.as_nanos()).unwrap_or(i64::MAX)))
         });
@@ -454,6 +456,9 @@ impl Store {
             deleted.files += 1;
             deleted.rows += file.summary.rows;
             deleted.for_room |= !is_old;
+            if !is_old {
+                dropped.extend(file.head.cursors.iter().cloned());
+            }
         }
         if deleted.files == 0 {
             return Ok(deleted);
@@ -462,7 +467,13 @@ impl Store {
         if let Some(work) = self.compaction.take() {
             work.discard();
         }
-        self.shared.state().files = Arc::new(kept.clone());
+        let mut state = self.shared.state();
+        state.files = Arc::new(kept.clone());
+        for (group, through) in dropped {
+            let known = state.dropped.entry(group).or_insert(through);
+            *known = (*known).max(through);
+        }
+        drop(state);
         for file in files.iter().filter(|file| !kept.iter().any(|kept| Arc::ptr_eq(kept, file))) {
             fs::remove_file(&file.path).map_err(io_error("delete", &file.path))?;
         }

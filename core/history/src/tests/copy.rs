@@ -335,6 +335,37 @@ fn what_is_damaged_where_a_copy_comes_from_is_missing_and_comes_from_a_third_sto
     }
 }
 
+/// The oldest files go between two portions: of age that is as it should be, for room another store may have it.
+#[test]
+fn what_is_deleted_for_room_during_a_copy_comes_from_a_third_store() {
+    for (is_for_room, after) in [(true, 20), (false, 20), (true, 0)] {
+        let (one_dir, two_dir, dir) =
+            (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let two = filled(two_dir.path(), 100, 30);
+        filled(one_dir.path(), 100, 30).seal().unwrap();
+        let bytes = std::fs::read(one_dir.path().join("000000000004-000000000004.history")).unwrap().len();
+        let retain = (!is_for_room).then(|| std::time::Duration::from_secs(40));
+        let max_bytes = if is_for_room { bytes as u64 } else { u64::MAX };
+        let options = StoreOptions { retain, max_bytes, ..StoreOptions::new(one_dir.path()) };
+        let mut one = Store::open(options).unwrap().0;
+        let mut store = open(dir.path());
+        let from = if after == 0 { Position::START } else { at(after) };
+        takes(&mut store, 1..=after);
+        store.skip("site", from, at(100));
+        assert!(ask(&one, &mut store, 1, &|_| true));
+        let deleted = one.retain(Timestamp(100 * super::SECOND)).unwrap();
+        assert_eq!(deleted.for_room, is_for_room);
+        let first = |store: &Store| store.gaps().first().map(|gap| (gap.after, gap.through));
+        while first(&store).is_some_and(|gap| gap == (from, at(100))) {
+            assert!(ask(&one, &mut store, 1, &|_| true));
+        }
+        let is_told = is_for_room && after > 0;
+        assert_eq!(first(&store), is_told.then_some((at(20), at(90))), "{is_for_room} {after}");
+        while ask(&two, &mut store, 1 << 20, &|_| true) {}
+        assert_eq!(is_whole(&store, 100), is_told);
+    }
+}
+
 fn position() -> impl Strategy<Value = Position> {
     (any::<u64>(), any::<u64>()).prop_map(|(epoch, seq)| Position::new(Epoch(epoch), seq))
 }
