@@ -24,8 +24,9 @@ impl fmt::Display for Difference {
 /// Everything that differs, without the overrides of one node, which are part of its section. Nothing if the two
 /// differ in form only.
 ///
-/// Live is what nothing that runs was built from: alarms and their texts and limits, how long a login counts. Handles,
-/// plans and plugins are made at the start of a node; what they follow from is not live.
+/// Live is what nothing that runs was built from: alarms and their texts and limits, how long a login counts, units and
+/// descriptions of items. Handles, plans and plugins are made at the start of a node; what they follow from is not live. A
+/// plugin is shown the unit and has no use for it, so it is shown another one when it is next started.
 pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
     let mut found = Found(Vec::new());
     // Named one by one, so that a new field is not taken for one that makes no difference.
@@ -57,7 +58,7 @@ pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
     found.compare("groups", groups, &to.groups);
     for id in names(interfaces, &to.interfaces, |interface| &interface.id) {
         match (from.interface(id), to.interface(id)) {
-            (Some(before), Some(after)) => found.interface(before, after),
+            (Some(before), Some(after)) => found.interface(before, after, to.historian.is_some()),
             (before, _) => found.is_new_or_gone(&format!("interface {id}"), before.is_some()),
         }
     }
@@ -131,7 +132,8 @@ impl Found {
         }
     }
 
-    fn interface(&mut self, from: &Interface, to: &Interface) {
+    /// `is_written`: into a central database.
+    fn interface(&mut self, from: &Interface, to: &Interface, is_written: bool) {
         let what = |part: &str| format!("interface {}: {part}", from.id);
         let parts = |one: &Interface| {
             let Interface {
@@ -173,14 +175,23 @@ impl Found {
         if !is_same {
             self.add(what("items"), false);
         }
+        let texts = |one: &Item| (one.unit.clone(), one.description.clone());
+        let pairs = from.items.iter().zip(&to.items).filter(|(one, other)| texts(one) != texts(other));
+        let changed: Vec<&Item> = pairs.map(|(_, item)| item).filter(|_| is_same).collect();
+        if !changed.is_empty() {
+            // They stand in the central database, too, which gets them with the first connection.
+            let is_live = !(is_written && changed.iter().any(|item| item.historize));
+            self.add(what("units and descriptions"), is_live);
+        }
     }
 }
 
-/// Where it is written, and what makes alarms of it, does not count.
+/// Where it is written, what makes alarms of it, and what only people read does not count.
 fn is_same_item(from: &Item, to: &Item) -> bool {
     let plain = |item: &Item| {
         let mut item = item.clone();
         item.line = 0;
+        (item.unit, item.description) = (String::new(), String::new());
         item.columns.retain(|(name, _)| !ALARM_COLUMNS.contains(&&**name));
         item
     };
@@ -226,6 +237,16 @@ mod tests {
             ),
             (TOML.to_owned(), format!("{ITEMS}b,b,int64,r,,,\n"), &[("interface sim1: items", false)]),
             (TOML.to_owned(), ITEMS.replace("int64", "int32"), &[("interface sim1: items", false)]),
+            (
+                TOML.to_owned(),
+                ITEMS.replace("r,,,", "r,K,Flow,"),
+                &[("interface sim1: units and descriptions", true)],
+            ),
+            (
+                TOML.to_owned(),
+                ITEMS.replace("a,a,int64,r,,,", "a,a,int32,r,K,Flow,"),
+                &[("interface sim1: items", false)],
+            ),
             (TOML.replace("127.0.0.1:2", "127.0.0.1:3"), ITEMS.to_owned(), &[("node backup: links", false)]),
             (
                 format!("{TOML}[nodes.backup.override]\ninterface.sim1.settings.interval_ms = 70\n"),
@@ -241,6 +262,18 @@ mod tests {
             let expected: Vec<_> =
                 expected.iter().map(|(part, is_live)| ((*part).to_owned(), *is_live)).collect();
             assert_eq!(found(&toml, &items), expected, "{toml}{items}");
+        }
+    }
+
+    #[test]
+    fn texts_that_stand_in_a_central_database_are_not_live() {
+        let toml = format!("{TOML}[historian]\nhost = \"localhost\"\ntls = \"off\"\n");
+        for (historize, is_live) in [("yes", false), ("no", true)] {
+            let items =
+                format!("path,address,type,access,unit,description,historize\na,a,int64,r,K,,{historize}\n");
+            let found = differences(&site(&toml, &items), &site(&toml, &items.replace(",K,", ",°C,")));
+            let part = "interface sim1: units and descriptions".to_owned();
+            assert_eq!(found, [Difference { part, is_live }], "{items}");
         }
     }
 }

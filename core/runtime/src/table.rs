@@ -6,8 +6,8 @@
 //! that an item costs less than 128 bytes with a name of usual length (see `memory_per_item`).
 
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use twinhub_contract::packed::{Form, Scalar};
 use twinhub_model::{ItemId, ItemKey, Quality, Sample, SampleFlags, Timestamp, Value};
@@ -42,6 +42,8 @@ pub struct ItemTable {
     slots: Box<[Slot]>,
     names: Names,
     sides: Box<[Mutex<HashMap<u32, Value>>]>,
+    /// Unit and description of items that were given others since the table was made.
+    texts: RwLock<HashMap<u32, (String, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +63,7 @@ impl ItemTable {
         let names = Names::build(items);
         let slots = (0..names.len()).map(|_| Slot::new()).collect();
         let sides = (0..SIDE_SHARDS).map(|_| Mutex::new(HashMap::new())).collect();
-        ItemTable { slots, names, sides }
+        ItemTable { slots, names, sides, texts: RwLock::default() }
     }
 
     /// How many items there are.
@@ -86,7 +88,28 @@ impl ItemTable {
 
     /// What the item list says of an item.
     pub fn meta(&self, item: ItemId) -> ItemMeta {
-        self.names.meta(item.index())
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        match texts.get(&item.0) {
+            Some((unit, description)) => ItemMeta {
+                unit: unit.clone(),
+                description: description.clone(),
+                ..self.names.meta(item.index())
+            },
+            None => self.names.meta(item.index()),
+        }
+    }
+
+    /// Gives items these units and descriptions, and all others those with which the table was made. Nothing counts with a
+    /// text: readers have the new ones from here on.
+    pub(crate) fn set_texts<'a>(&self, texts: impl Iterator<Item = (&'a str, &'a str, &'a str)>) {
+        let changed = texts.filter_map(|(key, unit, description)| {
+            let item = self.find(key)?;
+            let made = self.names.meta(item.index());
+            let is_same = made.unit == unit && made.description == description;
+            (!is_same).then(|| (item.0, (unit.to_owned(), description.to_owned())))
+        });
+        let changed = changed.collect();
+        *self.texts.write().unwrap_or_else(PoisonError::into_inner) = changed;
     }
 
     /// Stores a sample and says whether value or quality changed. The times are always stored.
@@ -440,6 +463,11 @@ mod tests {
         let item = table.find("a/2").unwrap();
         assert_eq!((item, table.key(item)), (ItemId(1), "a/2"));
         assert_eq!(table.find("a/3"), None);
+        assert_eq!(table.meta(item), meta());
+        table.set_texts([(table.key(item), "°C", "size"), ("unknown", "V", "")].into_iter());
+        let changed = ItemMeta { unit: "°C".to_owned(), description: "size".to_owned(), ..meta() };
+        assert_eq!(table.meta(item), changed);
+        table.set_texts([(table.key(item), "K", "größe")].into_iter());
         assert_eq!(table.meta(item), meta());
         assert_eq!(table.read(item).quality, Quality::BAD_WAITING);
         for value in [

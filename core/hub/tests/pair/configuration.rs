@@ -167,6 +167,25 @@ fn alarms_and_the_length_of_logins_are_taken_in_without_a_restart() {
         |at: usize| hashes["groups"][0]["nodes"][at]["config_hash"].as_str().unwrap_or_default().to_owned();
     assert_eq!(of(0), of(1), "both run the same: {hashes}");
 
+    // What people read of an item; nobody was built from it.
+    let items = text(&wanted.join("sim1.csv"));
+    std::fs::write(
+        wanted.join("sim1.csv"),
+        items.replace("\necho,echo,int64,rw,,", "\necho,echo,int64,rw,K,Echo of the test"),
+    )
+    .unwrap();
+    assert!(pair.ask("main", &["config", "apply", wanted.to_str().unwrap()]).status.success());
+    let done = pair.json("main", &["config", "activate"]);
+    assert_eq!(done["restarted"], serde_json::json!([]), "{done}");
+    for node in ["main", "backup"] {
+        let item = &pair.json(node, &["items", "get", "sim1/echo"])[0];
+        assert_eq!(
+            (&item["unit"], &item["description"]),
+            (&"K".into(), &"Echo of the test".into()),
+            "{item}"
+        );
+    }
+
     // Another limit ends it; the occurrence is the same, not raised twice. The way back is live as well.
     std::fs::write(wanted.join("twinhub.toml"), toml.replace("value = 90", "value = 200")).unwrap();
     assert!(pair.ask("main", &["config", "apply", wanted.to_str().unwrap()]).status.success());

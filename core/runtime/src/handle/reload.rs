@@ -1,5 +1,6 @@
 //! Taking a configuration into service without a restart, as far as nothing that runs was built from what differs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -52,9 +53,18 @@ impl Handle {
                 Err(_) => return Err(CommandError::Timeout { seconds: ANSWER_TIME_MAX.as_secs() }),
             }
         }
-        shared.set_live(site.hash, site.web.session, site.alarms);
+        let (hash, session, alarms) = (site.hash, site.web.session, site.alarms);
+        let (table, interfaces) = (Arc::clone(&self.0.table), site.interfaces);
+        let set = tokio::task::spawn_blocking(move || {
+            let items = interfaces.iter().flat_map(|interface| &interface.items);
+            table.set_texts(
+                items.map(|item| (item.key.as_str(), item.unit.as_str(), item.description.as_str())),
+            );
+        });
+        set.await.map_err(|error| CommandError::Internal { why: error.to_string() })?;
+        shared.set_live(hash, session, alarms);
         for group in self.0.inboxes.keys() {
-            self.0.control.engine(group, Input::Config { hash: site.hash });
+            self.0.control.engine(group, Input::Config { hash });
         }
         let parts: Vec<String> = found.iter().map(ToString::to_string).collect();
         let parts = parts.join(", ");

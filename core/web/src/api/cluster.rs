@@ -359,8 +359,8 @@ pub(crate) async fn restart(
 }
 
 /// Takes the configuration in force into service on a node without a restart, if it differs in nothing but alarms, their
-/// texts and limits, and how long a login counts. Otherwise the answer says what needs one, and nothing is changed. It is
-/// carried over to the node.
+/// texts and limits, how long a login counts, and units and descriptions of items. Otherwise the answer says what needs
+/// one, and nothing is changed. It is carried over to the node.
 #[utoipa::path(post, path = "/api/v1/nodes/{name}/reload", params(("name" = String, Path)),
     responses((status = 200, body = ReloadView), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn reload(
