@@ -154,7 +154,8 @@ impl Aside {
                             self.cursor.offset = offset;
                             return Ok(true);
                         }
-                        read.is_behind_gap |= !is_next;
+                        let is_cut_off = header.is_restart && self.cursor.at == header.previous;
+                        read.is_behind_gap |= !is_next || is_cut_off;
                         handed += body.len().max(1);
                         read.dictionary = header.dictionary;
                         self.cursor.at = position;

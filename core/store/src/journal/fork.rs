@@ -120,7 +120,8 @@ impl Journal {
             first: cut.first,
             previous: if number == 0 { position } else { segment.header.previous },
             dictionary: segment.header.dictionary,
-            is_restart: false,
+            // The files between were deleted for their age, or never came.
+            is_restart: number == 0 && segment.header.previous > position,
         };
         let copy = || -> io::Result<()> {
             let mut source = File::open(&segment.path)?;

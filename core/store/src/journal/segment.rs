@@ -69,7 +69,8 @@ pub(crate) struct Header {
     pub(crate) first: Position,
     pub(crate) previous: Position,
     pub(crate) dictionary: u64,
-    /// The records between the file before and this one came as a snapshot and are not in the journal.
+    /// The records between the file before and this one came as a snapshot and are not in the journal. In a file that was set
+    /// aside: what stood between `previous` and this was not there any more.
     pub(crate) is_restart: bool,
 }
 

@@ -157,6 +157,39 @@ fn a_dictionary_is_kept_as_long_as_something_set_aside_needs_it() {
     journal.dictionary(old).expect("it explains what was set aside");
 }
 
+/// The oldest files behind the cut were deleted for their age, up to where an epoch begins: nothing in the numbers shows it.
+#[test]
+fn whole_epochs_that_are_gone_behind_the_cut_are_a_gap() {
+    for is_gone in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let retain_bytes = if is_gone { 3000 } else { u64::MAX };
+        let options = JournalOptions { retain_bytes, retain_segments_min: 1, ..small(dir.path()) };
+        let (mut journal, _) = open(options);
+        for (part, count) in [(1, 10), (2, 34), (3, 1)] {
+            // Other items begin another file.
+            let key = ItemKey::parse(&format!("plc1/part{part}")).unwrap();
+            journal.set_dictionary(&[(ItemId(0), key)]).unwrap();
+            journal.begin_epoch(epoch(part)).unwrap();
+            for number in 1..=count {
+                journal.append(&event(number)).unwrap();
+            }
+        }
+        while is_gone && journal.first() < at(3, 1) {
+            journal.append(&event(1)).unwrap();
+            journal.sync().unwrap();
+        }
+        assert_eq!(journal.first() == at(3, 1), is_gone, "{}", journal.first());
+        // Memory has more than the files.
+        let from = journal.first().max(at(1, 11));
+        let left: Vec<_> = all(&journal).into_iter().filter(|(place, _)| *place >= from).collect();
+        journal.truncate_after(at(1, 10)).unwrap().expect("records follow");
+        assert_eq!(journal.asides().unwrap().0[0].common(), at(1, 10));
+        for bytes_max in [1, 400, usize::MAX] {
+            assert_eq!(read_all(&journal, bytes_max), (left.clone(), usize::from(is_gone)), "{bytes_max}");
+        }
+    }
+}
+
 /// A node that began with a copy and then wrote alone: the active node wrote on in the epoch of the copy, which this one
 /// did not see.
 #[test]
