@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::mpsc::TryRecvError;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -19,6 +20,8 @@ use crate::clock;
 const IDLE: Duration = Duration::from_secs(5);
 /// The history's thread writes a file within this time, or is asked again.
 const SEAL_MAX: Duration = Duration::from_secs(60);
+/// It is looked so often whether it has.
+const SEAL_LOOK: Duration = Duration::from_millis(10);
 /// No more bytes of text are written at once.
 const BATCH_TEXT_BYTES: usize = 1 << 20;
 
@@ -138,7 +141,7 @@ impl<'a> Session<'a> {
             self.catch_up(&groups).await?;
             let begun = self.reader.begin_tail(TAIL_BYTES);
             // What is in memory goes into a file; what comes from now on is in the tail.
-            self.worker.shelf.lines.seal(SEAL_MAX);
+            self.seal().await;
             if self.reader.is_sealed(begun) {
                 self.catch_up(&groups).await?;
                 self.follow(&groups).await?;
@@ -147,6 +150,15 @@ impl<'a> Session<'a> {
                 self.rest().await?;
             }
             self.reader.end_tail();
+        }
+    }
+
+    /// Waits until the history's thread has answered; nobody waits for this wait, which ends where it stands.
+    async fn seal(&self) {
+        let Some(done) = self.worker.shelf.lines.begin_seal() else { return };
+        let until = clock::now() + SEAL_MAX;
+        while done.try_recv() == Err(TryRecvError::Empty) && clock::now() < until {
+            sleep(SEAL_LOOK).await;
         }
     }
 

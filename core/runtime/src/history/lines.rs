@@ -1,7 +1,7 @@
 //! What nodes say to each other about their histories, on its way: it passes the engines by.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::mpsc::{Sender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -158,12 +158,14 @@ impl Lines {
 
     /// Has what is in memory written to files; false if that fails, or takes longer.
     pub(crate) fn seal(&self, patience: Duration) -> bool {
+        self.begin_seal().is_some_and(|done| done.recv_timeout(patience) == Ok(true))
+    }
+
+    /// The same, for who does something else until it is done; `None` if nobody follows.
+    pub(crate) fn begin_seal(&self) -> Option<Receiver<bool>> {
         let (done, is_done) = sync_channel(1);
-        let told = match &self.state().follower {
-            Some(follower) => follower.send(Word::Seal(done)).is_ok(),
-            None => false,
-        };
-        told && is_done.recv_timeout(patience) == Ok(true)
+        let told = self.state().follower.as_ref()?.send(Word::Seal(done));
+        told.is_ok().then_some(is_done)
     }
 
     pub(crate) fn close(&self) {
@@ -252,6 +254,16 @@ mod tests {
             assert_eq!(lines.seal(Duration::from_secs(60)), outcome);
             thread.join().unwrap().unwrap();
         }
+    }
+
+    #[test]
+    fn who_has_something_to_do_is_not_held_up_by_a_seal() {
+        let (lines, (follower, told)) = (Lines::default(), channel());
+        lines.tell(follower);
+        let done = lines.begin_seal().unwrap();
+        assert!(done.try_recv().is_err(), "nobody has answered");
+        drop(told);
+        assert!(lines.begin_seal().is_none() && done.recv().is_err());
     }
 
     #[test]
