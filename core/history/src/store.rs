@@ -326,7 +326,7 @@ impl Store {
                 pending.push(&row);
                 self.pending_bytes += pending.bytes() - before;
                 low = Some(low.map_or(row.position, |low: Position| low.min(row.position)));
-                state.tail.push(slot.0, row);
+                state.tail.push(group, slot.0, row);
             }
         }
         if let Some(low) = low {

@@ -18,7 +18,9 @@ pub(crate) struct Tail {
     /// No more bytes are kept; 0 if nobody follows.
     bytes_max: usize,
     bytes: usize,
-    rows: Vec<(u32, Row)>,
+    groups: Vec<Arc<str>>,
+    /// The group in whose journal it is, by its place in `groups`, the item, and the row.
+    rows: Vec<(u32, u32, Row)>,
 }
 
 impl Tail {
@@ -26,12 +28,17 @@ impl Tail {
         self.bytes_max > 0
     }
 
-    pub(crate) fn push(&mut self, slot: u32, row: Row) {
+    pub(crate) fn push(&mut self, group: &str, slot: u32, row: Row) {
         if !self.is_on() {
             return;
         }
-        self.bytes += size_of::<(u32, Row)>() + row.value.text_bytes();
-        self.rows.push((slot, row));
+        self.bytes += size_of::<(u32, u32, Row)>() + row.value.text_bytes();
+        let known = self.groups.iter().position(|known| **known == *group);
+        let place = known.unwrap_or_else(|| {
+            self.groups.push(Arc::from(group));
+            self.groups.len() - 1
+        });
+        self.rows.push((u32::try_from(place).unwrap_or(u32::MAX), slot, row));
         if self.bytes > self.bytes_max {
             *self = Tail::default();
         }
@@ -88,8 +95,9 @@ impl Reader {
         self.shared.state().tail = Tail::default();
     }
 
-    /// What came since the last time; `None` if that was too much: begin again.
-    pub fn take_tail(&self) -> Option<Taken> {
+    /// What came since the last time with the journals of the groups that are wanted, whatever group an item is in now; the
+    /// rest is dropped. `None` if that was too much: begin again.
+    pub fn take_tail(&self, is_wanted: &dyn Fn(&str) -> bool) -> Option<Taken> {
         let mut state = self.shared.state();
         if !state.tail.is_on() {
             return None;
@@ -99,9 +107,12 @@ impl Reader {
         let reached = state
             .cursors
             .iter()
+            .filter(|(group, _)| is_wanted(group))
             .map(|(group, cursor)| (group.clone(), without_gaps(*cursor, group, &state.gaps)));
         let reached = reached.collect();
-        let rows = rows.into_iter().filter_map(|(slot, row)| Some((state.key(slot)?, row))).collect();
+        let wanted: Vec<bool> = state.tail.groups.iter().map(|group| is_wanted(group)).collect();
+        let rows = rows.into_iter().filter(|(place, _, _)| wanted.get(*place as usize) == Some(&true));
+        let rows = rows.filter_map(|(_, slot, row)| Some((state.key(slot)?, row))).collect();
         Some(Taken { rows, reached })
     }
 
@@ -144,6 +155,11 @@ impl SealedFile {
         Some(self.file.summary.server.min).filter(|_| self.file.summary.rows > 0)
     }
 
+    /// Groups whose journals are, or were, followed.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.file.head.cursors.iter().map(|(group, _)| group.as_str())
+    }
+
     /// How far a group's journal is in it and all before; `None` if that is not known.
     pub fn cursor(&self, group: &str) -> Option<Position> {
         let head = &self.file.head;
@@ -166,11 +182,11 @@ impl SealedFile {
 }
 
 impl SealedRows {
-    /// The next rows of one item that is `wanted`; `None` at the end. What is damaged is left out, and reported.
+    /// The next rows of one item; `None` at the end. What is damaged is left out, and reported.
     ///
     /// # Errors
     /// [`HistoryError::Io`] if the file cannot be read.
-    pub fn next_block(&mut self, wanted: &dyn Fn(&str) -> bool) -> Result<Option<ItemRows>, HistoryError> {
+    pub fn next_block(&mut self) -> Result<Option<ItemRows>, HistoryError> {
         while self.item < self.file.summary.items {
             let record = match self.file.record(self.item) {
                 Ok(record) => record,
@@ -180,8 +196,7 @@ impl SealedRows {
                     continue;
                 }
             };
-            let entry = record.entries.get(self.block).filter(|_| wanted(&record.key));
-            let Some(entry) = entry else {
+            let Some(entry) = record.entries.get(self.block) else {
                 (self.item, self.block) = (self.item + 1, 0);
                 continue;
             };

@@ -17,7 +17,7 @@
 mod board;
 mod session;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -181,12 +181,6 @@ impl Worker {
             program: format!("twinhub {}", self.shared.node),
             patience: *timeout,
         })
-    }
-
-    /// Groups by interface.
-    fn groups(&self) -> BTreeMap<&str, &str> {
-        let interfaces = self.shared.site.interfaces.iter();
-        interfaces.map(|interface| (interface.id.as_str(), interface.group.as_str())).collect()
     }
 
     fn note(&self, severity: Severity, code: &str, text: &str) {

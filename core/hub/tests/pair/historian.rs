@@ -12,12 +12,7 @@ use crate::site::Pair;
 #[test]
 fn the_database_has_every_value_once_after_it_was_away_and_the_main_died() {
     let mut database = Postgres::start().unwrap();
-    let more = format!(
-        "[historian]\nhost = \"127.0.0.1\"\nport = {}\npassword = {{ file = \"secret\" }}\ntls = \"off\"\n\
-         interval = \"100ms\"\ntimeout = \"10s\"\n",
-        database.address().port()
-    );
-    let mut pair = Pair::start_with_history_and(&more);
+    let mut pair = Pair::start_with_history_and(&section(&database));
     std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
     pair.wait("values in the database, from the main", |pair| {
         let [main, backup] = ["main", "backup"].map(|node| historian(pair, node));
@@ -83,6 +78,53 @@ fn the_database_has_every_value_once_after_it_was_away_and_the_main_died() {
     assert!(metrics.contains("twinhub_historian_rows_lost_total{node=\"main\"} 0\n"), "{metrics}");
 }
 
+/// What waited while an interface was moved to another group is sent, though its rows came with a journal that is followed
+/// no more, or whose group is configured no more.
+#[test]
+fn values_of_an_interface_that_moved_to_another_group_are_sent() {
+    let mut database = Postgres::start().unwrap();
+    database.stop().unwrap();
+    let mut pair = Pair::start_alone_with_history_and(&section(&database));
+    std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
+    let values = |pair: &Pair| trend(pair, "main").len();
+    pair.wait("values", |pair| values(pair) > 10);
+    let path = pair.dir.path().join("twinhub.toml");
+    let config = std::fs::read_to_string(&path).unwrap();
+    // Once beside an interface that stays, once alone.
+    for items in ["items = \"sim2.csv\"\ngroup = \"site\"\n", ""] {
+        let known = values(&pair);
+        assert_eq!(pair.stop("main"), 0);
+        let group = if items.is_empty() { "plant" } else { "energy" };
+        let moved = config.replace("id = \"sim1\"\n", &format!("id = \"sim1\"\ngroup = \"{group}\"\n"));
+        let other = format!("[[interface]]\nid = \"sim2\"\nplugin = \"sim\"\n{items}");
+        let other = if items.is_empty() { "" } else { &other };
+        std::fs::write(&path, format!("{moved}{other}[[group]]\nid = \"{group}\"\n")).unwrap();
+        std::fs::copy(pair.dir.path().join("sim1.csv"), pair.dir.path().join("sim2.csv")).unwrap();
+        pair.restart("main");
+        pair.wait("values of the new group", |pair| values(pair) > known + 10);
+    }
+    let known = trend(&pair, "main");
+    database.restart().unwrap();
+    pair.wait("the database", |pair| historian(pair, "main")["connected"] == true);
+    // Two journals have records of the same epoch and number.
+    let mut known: Vec<String> = known.iter().map(|row| format!("{}|{}", key(row), row.value)).collect();
+    known.sort();
+    pair.wait("all of them in the database", |_| {
+        let mut found = lines(&database);
+        found.retain(|line| known.contains(line));
+        found.sort();
+        found == known
+    });
+}
+
+fn section(database: &Postgres) -> String {
+    format!(
+        "[historian]\nhost = \"127.0.0.1\"\nport = {}\npassword = {{ file = \"secret\" }}\ntls = \"off\"\n\
+         interval = \"100ms\"\ntimeout = \"10s\"\n",
+        database.address().port()
+    )
+}
+
 fn historian(pair: &Pair, node: &str) -> serde_json::Value {
     pair.json(node, &["status"])["historian"].clone()
 }
@@ -93,12 +135,17 @@ fn key(row: &Row) -> String {
 
 /// The values of the counter by their record, and how often each is there: a record has one value of it.
 fn stored(database: &Postgres) -> BTreeMap<String, (i64, usize)> {
-    let query = "SELECT format('%s.%s:%s|%s', epoch >> 8, epoch & 255, sequence, integer) FROM twinhub.history \
-        JOIN twinhub.items ON id = item WHERE key = 'sim1/count' AND site = 'pair'";
     let mut found = BTreeMap::new();
-    for line in database.ask(query).unwrap() {
+    for line in lines(database) {
         let (key, value) = line.split_once('|').unwrap();
         found.entry(key.to_owned()).or_insert((value.parse().unwrap(), 0)).1 += 1;
     }
     found
+}
+
+/// The values of the counter, each behind its record.
+fn lines(database: &Postgres) -> Vec<String> {
+    let query = "SELECT format('%s.%s:%s|%s', epoch >> 8, epoch & 255, sequence, integer) FROM twinhub.history \
+        JOIN twinhub.items ON id = item WHERE key = 'sim1/count' AND site = 'pair'";
+    database.ask(query).unwrap()
 }

@@ -61,6 +61,11 @@ impl Pair {
         Pair::start_pair(MANUAL, HISTORIZED, &[], more)
     }
 
+    /// A node alone that keeps the values of the counter, with more in its configuration.
+    pub(crate) fn start_alone_with_history_and(more: &str) -> Pair {
+        Pair::start_site(&["main"], MANUAL, HISTORIZED, &[], more)
+    }
+
     /// `more` are sections of the configuration.
     fn start_pair(failback: &str, items: &str, old: &[&'static str], more: &str) -> Pair {
         let [witness] = free_ports();

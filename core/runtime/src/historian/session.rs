@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use twinhub_config::Writers;
 use twinhub_historian::{Database, Progress, Target};
-use twinhub_history::{Reader, Row, SealedFile};
+use twinhub_history::{Reader, Row, SealedFile, Taken};
 use twinhub_model::{Moment, Position, Severity, Timestamp};
 use twinhub_redundancy::NodeState;
 
@@ -46,10 +46,8 @@ impl Keeper {
         let files = reader.sealed();
         let none = BTreeMap::new();
         let sent = sent.unwrap_or(&none);
-        let lacking: Vec<&SealedFile> = files
-            .iter()
-            .filter(|file| groups.iter().any(|group| lacks(file, group, progress, sent)))
-            .collect();
+        let lacking: Vec<&SealedFile> =
+            files.iter().filter(|file| !lacking(worker, file, &groups, progress, sent).is_empty()).collect();
         let is_there =
             |seal: u64| files.iter().any(|file| file.first_seal() <= seal && seal <= file.last_seal());
         let gone: u64 =
@@ -83,6 +81,23 @@ fn writing(worker: &Worker) -> Vec<String> {
     shared.site.groups.iter().filter(is_ours).map(|group| group.id.clone()).collect()
 }
 
+/// Groups that this node writes, and of which the database may lack rows that are in the file. What a group left that is
+/// configured no more is the first one's.
+fn lacking(
+    worker: &Worker,
+    file: &SealedFile,
+    groups: &[String],
+    progress: &Progress,
+    sent: &BTreeMap<String, u64>,
+) -> Vec<String> {
+    let shared = &worker.shared;
+    let writes_first = is_in(groups, shared.first_group());
+    let is_configured = |group: &str| shared.site.groups.iter().any(|known| known.id == group);
+    let former = file.groups().filter(|group| writes_first && !is_configured(group));
+    let groups = groups.iter().map(String::as_str).chain(former);
+    groups.filter(|group| lacks(file, group, progress, sent)).map(str::to_owned).collect()
+}
+
 /// Whether the database may lack rows of this group that are in the file.
 fn lacks(file: &SealedFile, group: &str, progress: &Progress, sent: &BTreeMap<String, u64>) -> bool {
     let is_sent = sent.get(group).is_some_and(|seal| file.last_seal() <= *seal);
@@ -98,7 +113,6 @@ pub(super) struct Session<'a> {
     keeper: &'a mut Keeper,
     /// For each group: the last seal that was sent over this connection.
     sent: BTreeMap<String, u64>,
-    groups: BTreeMap<&'a str, &'a str>,
     /// A refused row was said.
     told_refusal: bool,
     spoken_at: Moment,
@@ -121,7 +135,6 @@ impl<'a> Session<'a> {
             database,
             keeper,
             sent: BTreeMap::new(),
-            groups: worker.groups(),
             told_refusal: false,
             spoken_at: clock::now(),
         })
@@ -187,8 +200,7 @@ impl<'a> Session<'a> {
             self.keeper.look(self.worker, Some(&self.sent));
             let progress = self.keeper.progress.clone().unwrap_or_default();
             let next = self.reader.sealed().into_iter().find_map(|file| {
-                let lacking = groups.iter().filter(|group| lacks(&file, group, &progress, &self.sent));
-                let lacking: Vec<String> = lacking.cloned().collect();
+                let lacking = lacking(self.worker, &file, groups, &progress, &self.sent);
                 (!lacking.is_empty()).then_some((file, lacking))
             });
             let Some((file, lacking)) = next else { return Ok(()) };
@@ -199,7 +211,8 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends the rows of some groups of a file; false if the role changed before its end.
+    /// Sends a file, of which the database lacks some groups; false if the role changed before its end. All rows go: the
+    /// group that an item is in now says nothing of the journal that its rows came with.
     async fn send_file(
         &mut self,
         file: &SealedFile,
@@ -208,11 +221,7 @@ impl<'a> Session<'a> {
     ) -> Result<bool, Trouble> {
         let (mut rows, mut batch, mut text) = (file.rows(), Vec::new(), 0);
         let most = self.worker.config.batch as usize;
-        loop {
-            let known = &self.groups;
-            // An item of an interface that is configured no more may have been in any group.
-            let wanted = |key: &str| group_of(known, key).is_none_or(|group| is_in(lacking, group));
-            let Some((key, block)) = rows.next_block(&wanted)? else { break };
+        while let Some((key, block)) = rows.next_block()? {
             for row in block {
                 text += row.value.text_bytes();
                 batch.push((Arc::clone(&key), row));
@@ -240,18 +249,12 @@ impl<'a> Session<'a> {
     async fn follow(&mut self, groups: &[String]) -> Result<(), Trouble> {
         while !self.is_over(groups) {
             let now = clock::utc();
-            let Some(taken) = self.reader.take_tail() else { return Ok(()) };
+            let Some(Taken { rows, mut reached }) = self.reader.take_tail(&|group| is_in(groups, group))
+            else {
+                return Ok(());
+            };
             let is_idle = clock::now().since(self.spoken_at) >= IDLE;
-            let rows: Vec<(Arc<str>, Row)> = taken
-                .rows
-                .into_iter()
-                .filter(|(key, _)| group_of(&self.groups, key).is_none_or(|group| is_in(groups, group)))
-                .collect();
-            let reached: Vec<(String, Position)> = taken
-                .reached
-                .into_iter()
-                .filter(|(group, at)| is_in(groups, group) && !self.progress().covers(group, *at))
-                .collect();
+            reached.retain(|(group, at)| !self.progress().covers(group, *at));
             if !rows.is_empty() || (is_idle && !reached.is_empty()) {
                 self.write_all(&rows, &reached).await?;
             } else if is_idle {
@@ -306,10 +309,6 @@ impl<'a> Session<'a> {
         }
         Ok(())
     }
-}
-
-fn group_of<'a>(groups: &BTreeMap<&'a str, &'a str>, key: &str) -> Option<&'a str> {
-    groups.get(key.split('/').next().unwrap_or_default()).copied()
 }
 
 fn is_in(groups: &[String], group: &str) -> bool {
