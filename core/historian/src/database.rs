@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
-use twinhub_history::Row;
+use twinhub_history::{Mark, Row};
 use twinhub_model::{Epoch, Position, Quality, SampleFlags, Timestamp, Value};
 
 use crate::columns::{Columns, without_nul};
@@ -60,7 +60,7 @@ impl std::fmt::Debug for Database {
 /// What is written at once.
 struct Batch<'a> {
     rows: &'a [(Arc<str>, Row)],
-    marks: &'a [(String, Position)],
+    marks: &'a [Mark],
 }
 
 impl Database {
@@ -110,14 +110,16 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`].
     pub async fn progress(&self) -> Result<Progress, DatabaseError> {
-        let query = format!("SELECT journal, epoch, sequence FROM {} WHERE site = $1", self.tables.progress);
+        let query =
+            format!("SELECT journal, life, epoch, sequence FROM {} WHERE site = $1", self.tables.progress);
         let site: [&(dyn ToSql + Sync); 1] = [&self.site];
         let rows = self.line.client.query(&query, &site);
         let rows = self.target.within("to say how far it is", rows).await?;
         let mut progress = Progress::default();
         for row in rows {
-            let epoch = Epoch(row.get::<_, i64>(1).cast_unsigned());
-            progress.note(row.get(0), Position::new(epoch, row.get::<_, i64>(2).cast_unsigned()));
+            let epoch = Epoch(row.get::<_, i64>(2).cast_unsigned());
+            let at = Position::new(epoch, row.get::<_, i64>(3).cast_unsigned());
+            progress.note(&Mark { group: row.get(0), life: row.get(1), at });
         }
         Ok(progress)
     }
@@ -139,7 +141,7 @@ impl Database {
     pub async fn write(
         &mut self,
         rows: &[(Arc<str>, Row)],
-        marks: &[(String, Position)],
+        marks: &[Mark],
     ) -> Result<Written, DatabaseError> {
         let mut written = Written::default();
         self.number_items(rows, &mut written).await?;
@@ -202,20 +204,18 @@ impl Database {
                 new = work.execute(insert, &columns.parameters()).await?;
             }
             if !part.marks.is_empty() {
-                let mut marks: Vec<(String, i64, i64)> = part
-                    .marks
-                    .iter()
-                    .map(|(group, at)| (without_nul(group), at.epoch.0.cast_signed(), at.seq.cast_signed()))
-                    .collect();
+                let mut marks: Vec<&Mark> = part.marks.iter().collect();
                 marks.sort();
                 let query = format!(
-                    "INSERT INTO {} AS p (site, journal, epoch, sequence, node, at) VALUES ($1, $2, $3, $4, $5, now()) \
-                     ON CONFLICT (site, journal, epoch) DO UPDATE \
+                    "INSERT INTO {} AS p (site, journal, life, epoch, sequence, node, at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, now()) ON CONFLICT (site, journal, life, epoch) DO UPDATE \
                      SET sequence = greatest(p.sequence, excluded.sequence), node = excluded.node, at = excluded.at",
                     tables.progress
                 );
-                for (group, epoch, seq) in marks {
-                    work.execute(&query, &[site, &group, &epoch, &seq, node]).await?;
+                for Mark { group, life, at } in marks {
+                    let (group, life) = (without_nul(group), without_nul(life));
+                    let (epoch, seq) = (at.epoch.0.cast_signed(), at.seq.cast_signed());
+                    work.execute(&query, &[site, &group, &life, &epoch, &seq, node]).await?;
                 }
             }
             work.commit().await?;

@@ -16,7 +16,12 @@
 //! that does not know yet that it lost its role does no harm.
 //!
 //! **How far** is a place in a group's journal, kept for each epoch by itself: an epoch has one owner and its records are
-//! in one order, so that whoever has one record of it has those before. Of a split no side vouches for the other.
+//! in one order, so that whoever has one record of it has those before. Of a split no side vouches for the other. Where all
+//! nodes lost their state, or a backup was restored, epochs begin anew, and the same places come a second time. So each
+//! journal has a random name, its *life*, which stands beside the place ([`twinhub_history::Mark`]): what was there of the
+//! journal before says nothing of the new one, and files of then that a restore brought back keep the name of then. In the
+//! key of a row the time of its arrival tells both lives apart, which a device without a clock would not; so the rows of a
+//! restored history, too, are those that are there already.
 //!
 //! - [`Database`]: a connection, with the tables made; every call ends within [`Target::patience`];
 //! - [`Progress`]: what the database says that it has;

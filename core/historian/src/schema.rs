@@ -4,7 +4,7 @@ use crate::DatabaseError;
 use crate::connect::{Line, Target};
 
 /// The format of the tables that this version writes.
-pub const FORMAT: i32 = 1;
+pub const FORMAT: i32 = 2;
 /// No name of a schema is longer: `PostgreSQL` would cut it.
 pub const SCHEMA_BYTES_MAX: usize = 63;
 /// Two nodes that come at once make the tables one after the other.
@@ -36,13 +36,37 @@ pub(crate) async fn ensure(line: &mut Line, target: &Target) -> Result<Tables, D
     if !row.get::<_, bool>(0) {
         create(line, target).await?;
     }
-    let client = &line.client;
     let query = format!("SELECT max(version)::integer FROM {format}");
-    let row = target.within(WHAT, client.query_one(&query, &[])).await?;
+    let row = target.within(WHAT, line.client.query_one(&query, &[])).await?;
     match row.get::<_, Option<i32>>(0) {
         Some(got) if got > FORMAT => Err(DatabaseError::Newer { schema: schema.clone(), got, known: FORMAT }),
+        Some(got) if got < FORMAT => upgrade(line, target).await.map(|()| Tables::of(schema)),
         Some(_) | None => Ok(Tables::of(schema)),
     }
+}
+
+/// From format 1, whose marks did not name the journal that they are of. The key of its rows stays what it is: to make
+/// another one of a large table takes long.
+async fn upgrade(line: &mut Line, target: &Target) -> Result<(), DatabaseError> {
+    const WHAT: &str = "to bring its tables to format 2, which their owner may";
+    let schema = quoted(&target.schema);
+    let change = format!(
+        "ALTER TABLE {schema}.progress ADD COLUMN IF NOT EXISTS life text NOT NULL DEFAULT '';
+        ALTER TABLE {schema}.progress DROP CONSTRAINT IF EXISTS progress_pkey;
+        ALTER TABLE {schema}.progress ADD PRIMARY KEY (site, journal, life, epoch);
+        UPDATE {schema}.format SET version = {FORMAT};"
+    );
+    let query = format!("SELECT max(version)::integer FROM {schema}.format");
+    let changing = async {
+        let work = line.client.transaction().await?;
+        work.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await?;
+        // Another node may have done it meanwhile.
+        if work.query_one(&query, &[]).await?.get::<_, Option<i32>>(0) < Some(FORMAT) {
+            work.batch_execute(&change).await?;
+        }
+        work.commit().await
+    };
+    target.within(WHAT, changing).await
 }
 
 async fn create(line: &mut Line, target: &Target) -> Result<(), DatabaseError> {
@@ -80,11 +104,11 @@ fn definition(schema: &str) -> String {
             epoch bigint NOT NULL, sequence bigint NOT NULL, place integer NOT NULL,
             server_time timestamptz NOT NULL, quality bigint NOT NULL, flags integer NOT NULL, type text NOT NULL,
             number double precision, integer bigint, text text,
-            PRIMARY KEY (item, source_time, nanos, epoch, sequence, place));
+            PRIMARY KEY (item, source_time, nanos, epoch, sequence, place, server_time));
         CREATE TABLE IF NOT EXISTS {schema}.progress (
-            site text NOT NULL, journal text NOT NULL, epoch bigint NOT NULL, sequence bigint NOT NULL,
-            node text NOT NULL, at timestamptz NOT NULL,
-            PRIMARY KEY (site, journal, epoch));
+            site text NOT NULL, journal text NOT NULL, life text NOT NULL, epoch bigint NOT NULL,
+            sequence bigint NOT NULL, node text NOT NULL, at timestamptz NOT NULL,
+            PRIMARY KEY (site, journal, life, epoch));
         CREATE OR REPLACE VIEW {schema}.readings AS
             SELECT i.site, i.key, i.unit, h.source_time, h.quality >> 30 = 0 AS is_good, h.number, h.integer, h.text,
                 h.type, h.quality, h.server_time

@@ -72,8 +72,9 @@ impl Compaction {
         let newest = files.last().map(|file| &file.head);
         let cursors = newest.map(|head| head.cursors.clone()).unwrap_or_default();
         let gaps = newest.map(|head| head.gaps.clone()).unwrap_or_default();
+        let lives = newest.map(|head| head.lives.clone()).unwrap_or_default();
         let lows = lowest(&files);
-        let writer = FileWriter::create(medium, dir, Head { first, last, cursors, gaps, lows })?;
+        let writer = FileWriter::create(medium, dir, Head { first, last, cursors, gaps, lows, lives })?;
         let inputs = files.into_iter().map(|file| Input { file, next: 0, item: None }).collect();
         Ok(Compaction { inputs, writer, shared })
     }

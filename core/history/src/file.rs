@@ -38,6 +38,8 @@ const FRAME_HEAD_BYTES: usize = 12;
 const FRAME_BYTES_MAX: usize = 16 << 20;
 const HEAD_BYTES_MAX: usize = 1 << 20;
 const DIRECTORY_ENTRY_BYTES: usize = 20;
+/// In place of a number: what would follow is not known.
+const UNKNOWN: u64 = u64::MAX;
 const TRAILER_BYTES: usize = 8 + 8 + 8 + 8 + 4 * 8 + 4 + 4 + 8;
 /// Name extension of sealed files.
 pub(crate) const EXTENSION: &str = "history";
@@ -59,6 +61,8 @@ pub(crate) struct Head {
     pub(crate) gaps: Vec<Gap>,
     /// The lowest record of each group's journal that a row of it came with; `None` if that is not known.
     pub(crate) lows: Option<Vec<(String, Position)>>,
+    /// The names of the journals that the cursors are of, as far as they have one.
+    pub(crate) lives: Vec<(String, String)>,
 }
 
 /// What a file holds.
@@ -103,11 +107,22 @@ impl Head {
         for gap in &self.gaps {
             gap.put(&mut payload, has_remains);
         }
-        if let Some(lows) = &self.lows {
-            put_u64(&mut payload, lows.len() as u64);
-            for (group, position) in lows {
+        match &self.lows {
+            Some(lows) => {
+                put_u64(&mut payload, lows.len() as u64);
+                for (group, position) in lows {
+                    put_sized(&mut payload, group.as_bytes());
+                    gap::put_position(&mut payload, *position);
+                }
+            }
+            None if self.lives.is_empty() => {}
+            None => put_u64(&mut payload, UNKNOWN),
+        }
+        if !self.lives.is_empty() {
+            put_u64(&mut payload, self.lives.len() as u64);
+            for (group, life) in &self.lives {
                 put_sized(&mut payload, group.as_bytes());
-                gap::put_position(&mut payload, *position);
+                put_sized(&mut payload, life.as_bytes());
             }
         }
         let mut out = Vec::from(MAGIC);
@@ -124,16 +139,26 @@ impl Head {
         let mut reader = Reader::new(payload);
         let first = reader.u64(WHAT)?;
         let last = reader.u64(WHAT)?;
-        let cursors = read_positions(&mut reader)?;
+        let count = reader.u64(WHAT)?;
+        let cursors = read_positions(&mut reader, count)?;
         let mut gaps = Vec::new();
         if !reader.is_empty() {
             for _ in 0..reader.size(WHAT)? {
                 gaps.push(Gap::read(&mut reader, format > FORMAT_PLAIN)?);
             }
         }
-        let lows = if reader.is_empty() { None } else { Some(read_positions(&mut reader)?) };
+        let lows = match if reader.is_empty() { UNKNOWN } else { reader.u64(WHAT)? } {
+            UNKNOWN => None,
+            count => Some(read_positions(&mut reader, count)?),
+        };
+        let mut lives = Vec::new();
+        if !reader.is_empty() {
+            for _ in 0..reader.u64(WHAT)? {
+                lives.push((reader.text(WHAT)?.to_owned(), reader.text(WHAT)?.to_owned()));
+            }
+        }
         reader.finish(WHAT)?;
-        Ok(Head { first, last, cursors, gaps, lows })
+        Ok(Head { first, last, cursors, gaps, lows, lives })
     }
 
     /// Between which records of each group its rows came, as far as it says; without those of a restored history.
@@ -160,10 +185,10 @@ impl Head {
     }
 }
 
-fn read_positions(reader: &mut Reader<'_>) -> Result<Vec<(String, Position)>, Broken> {
+fn read_positions(reader: &mut Reader<'_>, count: u64) -> Result<Vec<(String, Position)>, Broken> {
     const WHAT: &str = "the head of the file";
     let mut found = Vec::new();
-    for _ in 0..reader.size(WHAT)? {
+    for _ in 0..count {
         let group = reader.text(WHAT)?.to_owned();
         found.push((group, gap::read_position(reader)?));
     }

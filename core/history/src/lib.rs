@@ -67,4 +67,4 @@ pub use row::{Row, RowId};
 pub use snapshot::{Snapshot, is_file_name, restore};
 pub use stats::{Numbers, Stats};
 pub use store::{Damage, Deleted, Recovery, Slot, Store, StoreOptions};
-pub use tail::{ItemRows, SealedFile, SealedRows, Taken};
+pub use tail::{ItemRows, Mark, SealedFile, SealedRows, Taken};

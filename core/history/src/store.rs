@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub(crate) cursors: BTreeMap<String, Position>,
     /// Rows up to here were deleted though they were not too old, since start, by group.
     pub(crate) dropped: BTreeMap<String, Position>,
+    /// The names of these journals.
+    pub(crate) lives: BTreeMap<String, String>,
     damage: VecDeque<Damage>,
     /// For who follows.
     pub(crate) tail: Tail,
@@ -113,6 +115,7 @@ pub(crate) struct Frozen {
     cursors: BTreeMap<String, Position>,
     gaps: Vec<Gap>,
     lows: BTreeMap<String, Position>,
+    lives: BTreeMap<String, String>,
 }
 
 /// Something that is not what was written.
@@ -211,6 +214,7 @@ impl Store {
         let sealed: BTreeMap<String, Position> =
             newest.into_iter().flat_map(|head| head.cursors.clone()).collect();
         let sealed_gaps = newest.map(|head| head.gaps.clone()).unwrap_or_default();
+        let lives = newest.into_iter().flat_map(|head| head.lives.clone()).collect();
         let next_seal = files.iter().map(|file| file.head.last + 1).max().unwrap_or(1);
         let shared = Shared::default();
         {
@@ -218,6 +222,7 @@ impl Store {
             state.files = Arc::new(files);
             state.cursors.clone_from(&sealed);
             state.gaps.clone_from(&sealed_gaps);
+            state.lives = lives;
         }
         let store = Store {
             options,
@@ -298,12 +303,21 @@ impl Store {
         gap::fill(&mut state.gaps, group, through, filled);
     }
 
+    /// The group's journal is the one of this name: a position in it is none of another.
+    pub fn name_journal(&mut self, group: &str, life: &str) {
+        let mut state = self.shared.state();
+        if state.lives.get(group).is_none_or(|known| known != life) {
+            state.lives.insert(group.to_owned(), life.to_owned());
+        }
+    }
+
     /// Forgets how far a group's journal was taken: it is followed no more, and nothing of it is missing.
     pub fn forget(&mut self, group: &str) {
         let mut state = self.shared.state();
         if let Some(cursor) = state.cursors.get_mut(group) {
             *cursor = Position::START;
         }
+        state.lives.remove(group);
         state.gaps.retain(|gap| gap.group != group);
     }
 
@@ -380,6 +394,7 @@ impl Store {
             cursors: list(&frozen.cursors),
             gaps: frozen.gaps.clone(),
             lows: Some(list(&frozen.lows)),
+            lives: frozen.lives.clone().into_iter().collect(),
         };
         let mut writer = FileWriter::create(&self.medium, &self.options.dir, head)?;
         if let Err(error) = write_slots(&mut writer, &self.order, &frozen.slots) {
@@ -504,9 +519,9 @@ impl Store {
             self.pending_bytes = 0;
             self.order.sort_unstable();
             let lows = std::mem::take(&mut self.lows);
-            let (cursors, gaps) = (state.cursors.clone(), state.gaps.clone());
+            let (cursors, gaps, lives) = (state.cursors.clone(), state.gaps.clone(), state.lives.clone());
             state.freezes += 1;
-            state.frozen = Some(Arc::new(Frozen { slots, cursors, gaps, lows }));
+            state.frozen = Some(Arc::new(Frozen { slots, cursors, gaps, lows, lives }));
         }
         state.frozen.clone()
     }

@@ -48,13 +48,24 @@ impl Tail {
 /// Rows of one item.
 pub type ItemRows = (Arc<str>, Vec<Row>);
 
+/// How far a group's journal is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// The group.
+    pub group: String,
+    /// The name of its journal, so that a position is none of a journal that was there before; empty if it has none.
+    pub life: String,
+    /// The last record.
+    pub at: Position,
+}
+
 /// What was taken since the last time.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Taken {
     /// Items and their rows, as they came.
     pub rows: Vec<(Arc<str>, Row)>,
     /// How far each group's journal is in these rows and all before, without what is missing.
-    pub reached: Vec<(String, Position)>,
+    pub reached: Vec<Mark>,
 }
 
 /// A sealed file, for somebody who follows the history. It can be read to its end also if it is deleted meanwhile.
@@ -104,11 +115,12 @@ impl Reader {
         }
         state.tail.bytes = 0;
         let rows = std::mem::take(&mut state.tail.rows);
-        let reached = state
-            .cursors
-            .iter()
-            .filter(|(group, _)| is_wanted(group))
-            .map(|(group, cursor)| (group.clone(), without_gaps(*cursor, group, &state.gaps)));
+        let reached =
+            state.cursors.iter().filter(|(group, _)| is_wanted(group)).map(|(group, cursor)| Mark {
+                group: group.clone(),
+                life: state.lives.get(group).cloned().unwrap_or_default(),
+                at: without_gaps(*cursor, group, &state.gaps),
+            });
         let reached = reached.collect();
         let wanted: Vec<bool> = state.tail.groups.iter().map(|group| is_wanted(group)).collect();
         let rows = rows.into_iter().filter(|(place, _, _)| wanted.get(*place as usize) == Some(&true));
@@ -161,18 +173,24 @@ impl SealedFile {
     }
 
     /// How far a group's journal is in it and all before; `None` if that is not known.
-    pub fn cursor(&self, group: &str) -> Option<Position> {
+    pub fn cursor(&self, group: &str) -> Option<Mark> {
         let head = &self.file.head;
         if head.cursors.is_empty() {
             return None;
         }
-        let found = head.cursors.iter().find(|(known, _)| known == group);
-        Some(found.map_or(Position::START, |(_, cursor)| *cursor))
+        let cursor = head.cursors.iter().find(|(known, _)| known == group);
+        let life = head.lives.iter().find(|(known, _)| known == group);
+        Some(Mark {
+            group: group.to_owned(),
+            life: life.map(|(_, life)| life.clone()).unwrap_or_default(),
+            at: cursor.map_or(Position::START, |(_, at)| *at),
+        })
     }
 
     /// As [`SealedFile::cursor`], but for what was missing when it was sealed.
-    pub fn reached(&self, group: &str) -> Option<Position> {
-        self.cursor(group).map(|cursor| without_gaps(cursor, group, &self.file.head.gaps))
+    pub fn reached(&self, group: &str) -> Option<Mark> {
+        let mark = self.cursor(group)?;
+        Some(Mark { at: without_gaps(mark.at, group, &self.file.head.gaps), ..mark })
     }
 
     /// Its rows.

@@ -210,6 +210,8 @@ impl Part {
     pub const EVENTS: Part = Part(3);
     /// What was joined after splits.
     pub const MERGES: Part = Part(5);
+    /// Which of a group's journals it is, of those that it ever had.
+    pub const LIFE: Part = Part(6);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
@@ -218,6 +220,7 @@ impl Part {
             Part::ALARMS => Cow::Borrowed("alarms"),
             Part::EVENTS => Cow::Borrowed("events"),
             Part::MERGES => Cow::Borrowed("merges"),
+            Part::LIFE => Cow::Borrowed("life"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }

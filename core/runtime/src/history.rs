@@ -54,6 +54,8 @@ pub(crate) struct JournalPart {
     pub(crate) end: PartEnd,
     /// Where the journal ends.
     pub(crate) last: Position,
+    /// The journal's name, which no other has.
+    pub(crate) life: Option<Arc<str>>,
     /// How often damage was mended since start: records that were missing may be there.
     pub(crate) mended: u64,
 }

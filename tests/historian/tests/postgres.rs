@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use twinhub_historian::{Database, DatabaseError, ItemText, Progress, Target, Written};
-use twinhub_history::Row;
+use twinhub_history::{Mark, Row};
 use twinhub_model::{Epoch, Position, Quality, SampleFlags, Timestamp, Value};
 use twinhub_peers::Postgres;
 
@@ -40,6 +40,10 @@ async fn connect(target: &Target) -> Result<Database, DatabaseError> {
 
 fn at(seq: u64) -> Position {
     Position::new(Epoch(0x201), seq)
+}
+
+fn mark(group: &str, at: Position) -> Mark {
+    Mark { group: group.to_owned(), life: "one".to_owned(), at }
 }
 
 fn row(seq: u64, value: Value) -> Row {
@@ -88,8 +92,7 @@ fn rows_of_each_kind_are_there_once_however_often_they_are_written() {
         batch.push((Arc::clone(&key), Row { source, server: source, ..row(99, Value::Null) }));
     }
     let length = batch.len() as u64;
-    let marks =
-        [("site".to_owned(), at(99)), ("energy".to_owned(), Position::new(Epoch(u64::MAX), u64::MAX))];
+    let marks = [mark("site", at(99)), mark("energy", Position::new(Epoch(u64::MAX), u64::MAX))];
     run(async {
         let mut database = connect(&target(&server)).await.unwrap();
         assert_eq!(database.progress().await.unwrap(), Progress::default());
@@ -98,10 +101,10 @@ fn rows_of_each_kind_are_there_once_however_often_they_are_written() {
         let again = database.write(&batch, &marks).await.unwrap();
         assert_eq!(again, Written { known: length, ..Written::default() });
         // An earlier mark takes nothing back.
-        database.write(&[], &[("site".to_owned(), at(7))]).await.unwrap();
+        database.write(&[], &[mark("site", at(7))]).await.unwrap();
         let mut expected = Progress::default();
-        for (group, position) in &marks {
-            expected.note(group, *position);
+        for mark in &marks {
+            expected.note(mark);
         }
         assert_eq!(connect(&target(&server)).await.unwrap().progress().await.unwrap(), expected);
     });
@@ -160,10 +163,10 @@ fn a_row_that_is_refused_is_counted_and_the_others_go_on() {
         let mut batch = rows("plc1/a", 0..1_000);
         // No index takes this key.
         batch.push((long.into(), row(5_000, Value::Null)));
-        let written = database.write(&batch, &[("site".to_owned(), at(999))]).await.unwrap();
+        let written = database.write(&batch, &[mark("site", at(999))]).await.unwrap();
         assert_eq!((written.new, written.refused), (999, 2));
         assert!(written.refusal.unwrap().contains("check constraint"), "the last one is named");
-        assert!(database.progress().await.unwrap().covers("site", at(999)));
+        assert!(database.progress().await.unwrap().covers(&mark("site", at(999))));
     });
     assert_eq!(count(&server), "999");
 }
@@ -172,7 +175,7 @@ fn a_row_that_is_refused_is_counted_and_the_others_go_on() {
 #[test]
 fn a_database_that_refuses_every_row_gets_all_of_them_when_it_takes_them_again() {
     let server = Postgres::start().unwrap();
-    let marks = [("site".to_owned(), at(19))];
+    let marks = [mark("site", at(19))];
     run(async {
         let mut database = connect(&target(&server)).await.unwrap();
         for (table, key) in [("items", "plc1/a"), ("history", "plc1/b")] {
@@ -192,20 +195,75 @@ fn a_database_that_refuses_every_row_gets_all_of_them_when_it_takes_them_again()
         assert_eq!((written.new, written.refused), (0, 3));
         let written = database.write(&rows("plc1/a", 0..20), &marks).await.unwrap();
         assert_eq!((written.new, written.refused), (20, 0));
-        assert!(database.progress().await.unwrap().covers("site", at(19)));
+        assert!(database.progress().await.unwrap().covers(&mark("site", at(19))));
     });
     assert_eq!(count(&server), "20");
     assert_eq!(server.ask("SELECT key FROM twinhub.items ORDER BY key").unwrap(), ["plc1/a", "plc1/b"]);
+}
+
+/// All nodes lost their state: epochs begin anew, and a device without a clock says the same time again.
+#[test]
+fn rows_of_a_journal_that_begins_anew_are_none_of_the_one_before() {
+    let server = Postgres::start().unwrap();
+    run(async {
+        let mut database = connect(&target(&server)).await.unwrap();
+        database.write(&rows("plc1/a", 0..1_000), &[mark("site", at(999))]).await.unwrap();
+        let anew = Mark { life: "two".to_owned(), ..mark("site", at(9)) };
+        assert!(!database.progress().await.unwrap().covers(&anew));
+        let mut again = rows("plc1/a", 0..10);
+        for (_, row) in &mut again {
+            row.server = Timestamp(row.server.0 + 1_000_000_000);
+        }
+        let written = database.write(&again, std::slice::from_ref(&anew)).await.unwrap();
+        assert_eq!((written.new, written.known), (10, 0));
+        let progress = database.progress().await.unwrap();
+        assert!(progress.covers(&anew) && !progress.covers(&Mark { at: at(10), ..anew }));
+        assert!(progress.covers(&mark("site", at(999))));
+    });
+}
+
+#[test]
+fn tables_of_the_format_before_are_brought_to_this_one_by_their_owner() {
+    let server = Postgres::start().unwrap();
+    let ours = target(&server);
+    run(async { connect(&ours).await.unwrap().write(&rows("plc1/a", 0..10), &[]).await.unwrap() });
+    server
+        .ask(
+            "ALTER TABLE twinhub.progress DROP COLUMN life CASCADE; \
+             ALTER TABLE twinhub.progress ADD PRIMARY KEY (site, journal, epoch); \
+             INSERT INTO twinhub.progress VALUES ('tower', 'site', 513, 9, 'a', now()); \
+             UPDATE twinhub.format SET version = 1; \
+             CREATE ROLE guest LOGIN; GRANT USAGE ON SCHEMA twinhub TO guest; \
+             GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA twinhub TO guest",
+        )
+        .unwrap();
+    server.ask(&format!("ALTER ROLE guest PASSWORD '{}'", Postgres::PASSWORD)).unwrap();
+    run(async {
+        let guest = Target { user: "guest".to_owned(), ..ours.clone() };
+        let error = connect(&guest).await.unwrap_err().to_string();
+        assert!(
+            error.contains("format 2, which their owner may") && error.contains("must be owner"),
+            "{error}"
+        );
+        let (one, two) = tokio::join!(connect(&ours), connect(&ours));
+        let (mut database, _) = (one.unwrap(), two.unwrap());
+        let before = Mark { life: String::new(), ..mark("site", at(9)) };
+        let progress = database.progress().await.unwrap();
+        assert!(progress.covers(&before) && !progress.covers(&mark("site", at(9))));
+        database.write(&rows("plc1/a", 0..20), &[mark("site", at(19))]).await.unwrap();
+        connect(&guest).await.unwrap();
+    });
+    assert_eq!(count(&server), "20");
 }
 
 #[test]
 fn what_was_under_way_when_the_server_died_is_there_once_when_it_is_written_again() {
     let mut server = Postgres::start().unwrap();
     let target = target(&server);
-    let marks = [("site".to_owned(), at(1_999))];
+    let marks = [mark("site", at(1_999))];
     run(async {
         let mut database = connect(&target).await.unwrap();
-        database.write(&rows("plc1/a", 0..1_000), &[("site".to_owned(), at(999))]).await.unwrap();
+        database.write(&rows("plc1/a", 0..1_000), &[mark("site", at(999))]).await.unwrap();
         server.kill().unwrap();
         let error = database.write(&rows("plc1/a", 1_000..2_000), &marks).await.unwrap_err();
         assert!(matches!(error, DatabaseError::Connection { .. }), "{error}");
@@ -214,7 +272,7 @@ fn what_was_under_way_when_the_server_died_is_there_once_when_it_is_written_agai
         server.restart().unwrap();
         let mut database = connect(&target).await.unwrap();
         let progress = database.progress().await.unwrap();
-        assert!(progress.covers("site", at(999)) && !progress.covers("site", at(1_000)));
+        assert!(progress.covers(&mark("site", at(999))) && !progress.covers(&mark("site", at(1_000))));
         database.write(&rows("plc1/a", 500..2_000), &marks).await.unwrap();
         // One that is restarted in order says so to the connection that is open.
         server.restart().unwrap();
@@ -269,7 +327,7 @@ fn what_an_operator_has_to_do_is_said() {
         .unwrap();
     run(async {
         let mut database = connect(&guest).await.unwrap();
-        database.write(&rows("plc1/a", 0..10), &[("site".to_owned(), at(9))]).await.unwrap();
+        database.write(&rows("plc1/a", 0..10), &[mark("site", at(9))]).await.unwrap();
         // Somebody tidied up: rows do not go to numbers that name nothing.
         server.ask("DELETE FROM twinhub.items").unwrap();
         let error = database.write(&rows("plc1/a", 10..20), &[]).await.unwrap_err();
@@ -279,9 +337,9 @@ fn what_an_operator_has_to_do_is_said() {
         let error = database.write(&rows("plc1/a", 20..30), &[]).await.unwrap_err();
         assert!(error.to_string().contains("somebody changed the tables"), "{error}");
     });
-    server.ask("UPDATE twinhub.format SET version = 2").unwrap();
+    server.ask("UPDATE twinhub.format SET version = 3").unwrap();
     let text = words(guest);
-    assert!(text.contains("have format 2, this version writes format 1"), "{text}");
+    assert!(text.contains("have format 3, this version writes format 2"), "{text}");
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) fn salvage(medium: &Arc<dyn Medium>, path: &Path) -> Result<Salvage, 
         parse_name(path).ok_or_else(|| damaged(path, "its name is not one of a history file"))?;
     let file = File::open(path).map_err(io_error("open", path))?;
     let bytes = file.metadata().map_err(io_error("read", path))?.len();
-    let unknown = Head { first, last, cursors: Vec::new(), gaps: Vec::new(), lows: None };
+    let unknown = Head { first, last, cursors: Vec::new(), gaps: Vec::new(), lows: None, lives: Vec::new() };
     let head = read_head(&file, path).unwrap_or(unknown);
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut writer = FileWriter::create(medium, dir, Head { first, last, ..head })?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use twinhub_model::{Epoch, NodeRank, Position};
 
 use super::{plain, same};
-use crate::{Filled, Row, SealedFile, Store, StoreOptions};
+use crate::{Filled, Mark, Row, SealedFile, Store, StoreOptions, restore};
 
 fn open(dir: &Path) -> Store {
     Store::open(StoreOptions { retain: None, ..StoreOptions::new(dir) }).unwrap().0
@@ -19,6 +19,10 @@ fn at(seq: u64) -> Position {
 fn take(store: &mut Store, item: &str, seconds: std::ops::Range<u64>) {
     let slot = store.slot(item);
     store.append("site", at(seconds.end - 1), seconds.map(|second| (slot, plain(second))));
+}
+
+fn mark(group: &str, at: Position) -> Mark {
+    Mark { group: group.to_owned(), life: String::new(), at }
 }
 
 fn all(_: &str) -> bool {
@@ -52,7 +56,10 @@ fn what_is_sealed_and_what_comes_then_is_everything() {
     take(&mut store, "plc/a", 21..31);
     let files = reader.sealed();
     assert_eq!((files.len(), files[0].last_seal(), files[0].row_count()), (1, 1, 20));
-    assert_eq!((files[0].cursor("site"), files[0].reached("other")), (Some(at(20)), Some(Position::START)));
+    assert_eq!(
+        (files[0].cursor("site"), files[0].reached("other")),
+        (Some(mark("site", at(20))), Some(mark("other", Position::START)))
+    );
     let mut read = seconds(&read(&files[0]));
     read.sort_unstable();
     assert_eq!(read, (1..21).collect::<Vec<_>>());
@@ -61,7 +68,7 @@ fn what_is_sealed_and_what_comes_then_is_everything() {
     assert_eq!(seconds(&taken.rows), (11..31).collect::<Vec<_>>());
     assert_eq!((&*taken.rows[0].0, &*taken.rows[10].0), ("plc/b", "plc/a"));
     assert!(same(&[taken.rows[19].1.clone()], &[plain(30)]));
-    assert_eq!(taken.reached, [("site".to_owned(), at(30))]);
+    assert_eq!(taken.reached, [mark("site", at(30))]);
     assert!(reader.take_tail(&all).unwrap().rows.is_empty());
     reader.end_tail();
     assert_eq!(reader.take_tail(&all), None);
@@ -79,15 +86,18 @@ fn nothing_is_reached_that_is_missing_before() {
     take(&mut store, "plc/a", 1..11);
     store.skip("site", at(10), at(50));
     take(&mut store, "plc/a", 51..61);
-    assert_eq!(reader.take_tail(&all).unwrap().reached, [("site".to_owned(), at(10))]);
+    assert_eq!(reader.take_tail(&all).unwrap().reached, [mark("site", at(10))]);
     store.seal().unwrap();
     let file = reader.sealed().pop().unwrap();
-    assert_eq!((file.cursor("site"), file.reached("site")), (Some(at(60)), Some(at(10))));
+    assert_eq!(
+        (file.cursor("site"), file.reached("site")),
+        (Some(mark("site", at(60))), Some(mark("site", at(10))))
+    );
     let slot = store.slot("plc/a");
     let rows = (11..51).map(|second| (slot, plain(second)));
     store.fill("site", at(50), rows, Filled::Through(at(50)));
     let taken = reader.take_tail(&all).unwrap();
-    assert_eq!((taken.rows.len(), taken.reached), (40, vec![("site".to_owned(), at(60))]));
+    assert_eq!((taken.rows.len(), taken.reached), (40, vec![mark("site", at(60))]));
 }
 
 #[test]
@@ -116,7 +126,47 @@ fn rows_of_the_tail_are_of_the_group_whose_journal_they_came_with() {
     };
     both();
     let taken = reader.take_tail(&|group| group == "energy").unwrap();
-    assert_eq!((seconds(&taken.rows), taken.reached), (vec![2], vec![("energy".to_owned(), at(2))]));
+    assert_eq!((seconds(&taken.rows), taken.reached), (vec![2], vec![mark("energy", at(2))]));
     both();
     assert_eq!(seconds(&reader.take_tail(&all).unwrap().rows), [1, 2]);
+}
+
+/// A file says of which journal its cursor is, also when it was joined with others, opened again, or restored from a backup.
+#[test]
+fn a_cursor_is_of_the_journal_that_was_there_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    let named = |life: &str, seq| Mark { life: life.to_owned(), ..mark("site", at(seq)) };
+    store.name_journal("site", "one");
+    for begin in (1..41).step_by(10) {
+        take(&mut store, "plc/a", begin..begin + 10);
+        store.seal().unwrap();
+    }
+    drop(store);
+    let mut store = open(dir.path());
+    take(&mut store, "plc/a", 41..51);
+    store.seal().unwrap();
+    let files = store.reader().snapshot(u64::MAX).unwrap().files;
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (name.as_str(), &bytes[..])).collect();
+    let restored = dir.path().join("restored");
+    assert_eq!(restore(&StoreOptions::new(&restored), &files).unwrap(), 50);
+    let mut store = open(&restored);
+    let reader = store.reader();
+    reader.begin_tail(1 << 20);
+    store.name_journal("site", "two");
+    take(&mut store, "plc/a", 1..4);
+    assert_eq!(reader.take_tail(&all).unwrap().reached, [named("two", 3)]);
+    for _ in 0..3 {
+        store.seal().unwrap();
+        take(&mut store, "plc/a", 4..5);
+    }
+    let marks = |store: &Store| -> Vec<Mark> {
+        store.reader().sealed().iter().filter_map(|file| file.reached("site")).collect()
+    };
+    let found = marks(&store);
+    assert_eq!(found[..5], [10, 20, 30, 40, 50].map(|seq| named("one", seq)));
+    assert_eq!((&found[5], found.last()), (&mark("site", Position::START), Some(&named("two", 4))));
+    while store.compact(1 << 20).unwrap() {}
+    let found = marks(&store);
+    assert!(found.len() < 5 && found.last() == Some(&named("two", 4)), "{found:?}");
 }

@@ -8,7 +8,7 @@ use twinhub_runtime::backup::{Entries, Header};
 
 use crate::site::{Pair, plugins};
 
-const PASSPHRASE: &str = "a long passphrase";
+pub(crate) const PASSPHRASE: &str = "a long passphrase";
 
 #[test]
 fn a_site_is_restored_from_one_file_with_its_users() {
@@ -162,7 +162,7 @@ fn machine_command(root: &Path) -> Command {
     command
 }
 
-trait With {
+pub(crate) trait With {
     /// Runs it with a line on its standard input.
     fn with(&mut self, line: &str) -> Output;
 }

@@ -1,9 +1,10 @@
 //! Values in a central database, over its absence and the death of the main.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use twinhub_peers::Postgres;
 
+use crate::backup::{PASSPHRASE, With};
 use crate::history::{Row, trend};
 use crate::site::Pair;
 
@@ -106,15 +107,52 @@ fn values_of_an_interface_that_moved_to_another_group_are_sent() {
     let known = trend(&pair, "main");
     database.restart().unwrap();
     pair.wait("the database", |pair| historian(pair, "main")["connected"] == true);
-    // Two journals have records of the same epoch and number.
-    let mut known: Vec<String> = known.iter().map(|row| format!("{}|{}", key(row), row.value)).collect();
-    known.sort();
-    pair.wait("all of them in the database", |_| {
-        let mut found = lines(&database);
-        found.retain(|line| known.contains(line));
-        found.sort();
-        found == known
-    });
+    pair.wait("all of them in the database", |_| are_there_once(&database, &known));
+}
+
+/// All state is lost, or comes from a backup: epochs begin anew, and what is in the database from before covers none of it.
+#[test]
+fn values_of_a_site_that_begins_anew_are_sent() {
+    let mut database = Postgres::start().unwrap();
+    let mut pair = Pair::start_alone_with_history_and(&section(&database));
+    std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
+    let file = pair.dir.path().join("site.backup");
+    for is_restored in [false, true] {
+        pair.wait("values in the database", |pair| {
+            historian(pair, "main")["rows_written"].as_u64() > Some(60)
+        });
+        let made = pair.command_at("main").args(["backup", "create", "--to"]).arg(&file).with(PASSPHRASE);
+        assert!(made.status.success(), "{made:?}");
+        let old = trend(&pair, "main");
+        pair.kill("main");
+        database.stop().unwrap();
+        std::fs::remove_dir_all(pair.dir.path().join("var")).unwrap();
+        if is_restored {
+            let mut restore = pair.command_at("main");
+            let restored = restore.args(["backup", "restore", "--force"]).arg(&file).with(PASSPHRASE);
+            assert!(restored.status.success(), "{restored:?}");
+        }
+        pair.restart("main");
+        let is_new = |row: &Row| row.epoch == "1.0" && !old.contains(row);
+        pair.wait("new values", |pair| trend(pair, "main").iter().filter(|row| is_new(row)).count() > 10);
+        assert_eq!(pair.stop("main"), 0);
+        database.restart().unwrap();
+        pair.restart("main");
+        pair.wait("the database", |pair| historian(pair, "main")["connected"] == true);
+        let known = trend(&pair, "main");
+        assert!(known.iter().filter(|row| is_new(row)).count() > 10);
+        assert_eq!(known.iter().any(|row| old.contains(row)), is_restored);
+        pair.wait("all of them in the database", |_| are_there_once(&database, &known));
+        std::fs::remove_file(&file).unwrap();
+    }
+}
+
+fn are_there_once(database: &Postgres, rows: &[Row]) -> bool {
+    let texts = rows.iter().map(|row| format!("{}|{}|{}", key(row), row.value, row.time));
+    let known: BTreeSet<String> = texts.collect();
+    let mut found = lines(database);
+    found.retain(|line| known.contains(line));
+    found.len() == known.len() && found.into_iter().collect::<BTreeSet<_>>() == known
 }
 
 fn section(database: &Postgres) -> String {
@@ -137,15 +175,18 @@ fn key(row: &Row) -> String {
 fn stored(database: &Postgres) -> BTreeMap<String, (i64, usize)> {
     let mut found = BTreeMap::new();
     for line in lines(database) {
-        let (key, value) = line.split_once('|').unwrap();
+        let (key, rest) = line.split_once('|').unwrap();
+        let (value, _) = rest.split_once('|').unwrap();
         found.entry(key.to_owned()).or_insert((value.parse().unwrap(), 0)).1 += 1;
     }
     found
 }
 
-/// The values of the counter, each behind its record.
+/// The values of the counter, each behind its record and before its time.
 fn lines(database: &Postgres) -> Vec<String> {
-    let query = "SELECT format('%s.%s:%s|%s', epoch >> 8, epoch & 255, sequence, integer) FROM twinhub.history \
+    let query = "SELECT format('%s.%s:%s|%s|%s', epoch >> 8, epoch & 255, sequence, integer, \
+        to_char(source_time AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US') \
+        || lpad(nanos::text, 3, '0') || 'Z') FROM twinhub.history \
         JOIN twinhub.items ON id = item WHERE key = 'sim1/count' AND site = 'pair'";
     database.ask(query).unwrap()
 }

@@ -73,7 +73,7 @@ fn both_nodes_have_every_value_once_after_the_main_died() {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Row {
-    time: String,
+    pub(crate) time: String,
     pub(crate) epoch: String,
     pub(crate) seq: u64,
     pub(crate) value: i64,

@@ -108,8 +108,8 @@ impl Engine {
         let relation = self.journal.relation(after);
         let dictionary = self.journal.dictionary_after(after);
         let mended = self.healing.mended();
-        let mut part =
-            JournalPart { entries: Vec::new(), dictionary, keys: None, end: PartEnd::CaughtUp, last, mended };
+        let (entries, end, life) = (Vec::new(), PartEnd::CaughtUp, self.life());
+        let mut part = JournalPart { entries, dictionary, keys: None, end, last, life, mended };
         // What a crash took from this journal comes again from the node that has it.
         if let Relation::Diverged { common } = relation
             && after < last

@@ -9,6 +9,8 @@
 //! node before stood. The journal forgets; so the state as of its last change is kept in a file as well, written
 //! on a thread of its own once the journal has that change on disk.
 
+pub(crate) mod life;
+
 use std::any::Any;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -361,6 +363,7 @@ impl Engine {
     }
 
     pub(crate) fn store_parts(&mut self, now: Moment) {
+        self.name_journal();
         let troubles = self.parts.store(now, self.journal.durable());
         self.report(troubles);
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use twinhub_config::Writers;
 use twinhub_historian::{Database, Progress, Target};
-use twinhub_history::{Reader, Row, SealedFile, Taken};
+use twinhub_history::{Mark, Reader, Row, SealedFile, Taken};
 use twinhub_model::{Moment, Position, Severity, Timestamp};
 use twinhub_redundancy::NodeState;
 
@@ -101,7 +101,7 @@ fn lacking(
 /// Whether the database may lack rows of this group that are in the file.
 fn lacks(file: &SealedFile, group: &str, progress: &Progress, sent: &BTreeMap<String, u64>) -> bool {
     let is_sent = sent.get(group).is_some_and(|seal| file.last_seal() <= *seal);
-    !is_sent && file.cursor(group).is_none_or(|cursor| !progress.covers(group, cursor))
+    !is_sent && file.cursor(group).is_none_or(|cursor| !progress.covers(&cursor))
 }
 
 /// See the module.
@@ -235,9 +235,8 @@ impl<'a> Session<'a> {
                 }
             }
         }
-        let reached = lacking.iter().filter_map(|group| Some((group.clone(), file.reached(group)?)));
-        let marks: Vec<(String, Position)> =
-            reached.filter(|(_, position)| *position > Position::START).collect();
+        let reached = lacking.iter().filter_map(|group| file.reached(group));
+        let marks: Vec<Mark> = reached.filter(|mark| mark.at > Position::START).collect();
         self.write(&batch, &marks).await?;
         for group in lacking {
             self.sent.insert(group.clone(), file.last_seal());
@@ -254,7 +253,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             };
             let is_idle = clock::now().since(self.spoken_at) >= IDLE;
-            reached.retain(|(group, at)| !self.progress().covers(group, *at));
+            reached.retain(|mark| !self.progress().covers(mark));
             if !rows.is_empty() || (is_idle && !reached.is_empty()) {
                 self.write_all(&rows, &reached).await?;
             } else if is_idle {
@@ -276,11 +275,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn write_all(
-        &mut self,
-        rows: &[(Arc<str>, Row)],
-        marks: &[(String, Position)],
-    ) -> Result<(), Trouble> {
+    async fn write_all(&mut self, rows: &[(Arc<str>, Row)], marks: &[Mark]) -> Result<(), Trouble> {
         let (mut from, mut text) = (0, 0);
         for (index, (_, row)) in rows.iter().enumerate() {
             text += row.value.text_bytes();
@@ -292,11 +287,11 @@ impl<'a> Session<'a> {
         self.write(&rows[from..], marks).await
     }
 
-    async fn write(&mut self, rows: &[(Arc<str>, Row)], marks: &[(String, Position)]) -> Result<(), Trouble> {
+    async fn write(&mut self, rows: &[(Arc<str>, Row)], marks: &[Mark]) -> Result<(), Trouble> {
         let written = self.database.write(rows, marks).await?;
         self.spoken_at = clock::now();
-        for (group, position) in marks {
-            self.progress().note(group, *position);
+        for mark in marks {
+            self.progress().note(mark);
         }
         self.worker.shelf.historian.on_written(&written);
         if let Some(refusal) = written.refusal

@@ -201,6 +201,9 @@ impl Follower {
         self.feeds[number].last = part.last;
         let rows = self.rows_of(number, &part, EVERYTHING);
         let group = self.feeds[number].group.clone();
+        if let Some(life) = &part.life {
+            self.store.name_journal(&group, life);
+        }
         if let Some(last) = part.entries.last() {
             self.shelf.status().taken += rows.len() as u64;
             self.store.append(&group, last.position, rows);

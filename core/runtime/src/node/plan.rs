@@ -21,6 +21,7 @@ use crate::engine::EngineSetup;
 use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
+use crate::engine::parts::life::LifeState;
 use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
@@ -121,6 +122,7 @@ impl Plan {
             Box::new(EventState::new(group, Arc::clone(around.shared))),
             Box::new(AlarmState::new(alarms_of(around.site, group, &self.table))),
             Box::new(MergeState::default()),
+            Box::new(LifeState::default()),
         ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut interfaces = Vec::new();

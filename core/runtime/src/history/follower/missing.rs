@@ -68,7 +68,7 @@ mod tests {
                 _ => PartEnd::More,
             };
             let entries = entries.collect();
-            Some(JournalPart { entries, dictionary: 0, keys: None, end, last: at(20), mended: 0 })
+            Some(JournalPart { entries, dictionary: 0, keys: None, end, last: at(20), life: None, mended: 0 })
         }
     }
 
