@@ -180,6 +180,11 @@ impl Shared {
         (Arc::clone(&state.files), keys)
     }
 
+    /// What a damaged file may have lost is missing from now on.
+    pub(crate) fn miss(&self, file: &BlockFile) {
+        miss_damaged(&mut self.state(), file);
+    }
+
     pub(crate) fn report(&self, damage: Damage) {
         let mut state = self.state();
         if state.damage.len() < DAMAGE_MAX && !state.damage.contains(&damage) {

@@ -83,6 +83,7 @@ pub struct SealedRows {
     item: u64,
     /// Blocks of the present item that were handed out.
     block: usize,
+    damaged: u64,
 }
 
 impl Reader {
@@ -187,20 +188,34 @@ impl SealedFile {
         })
     }
 
-    /// As [`SealedFile::cursor`], but for what was missing when it was sealed.
+    /// As [`SealedFile::cursor`], but for what was missing when it was sealed, and what is missing now.
     pub fn reached(&self, group: &str) -> Option<Mark> {
         let mark = self.cursor(group)?;
-        Some(Mark { at: without_gaps(mark.at, group, &self.file.head.gaps), ..mark })
+        let then = without_gaps(mark.at, group, &self.file.head.gaps);
+        let state = self.reader.shared.state();
+        Some(Mark { at: without_gaps(then, group, &state.gaps), ..mark })
     }
 
     /// Its rows.
     pub fn rows(&self) -> SealedRows {
-        SealedRows { reader: self.reader.clone(), file: Arc::clone(&self.file), item: 0, block: 0 }
+        SealedRows {
+            reader: self.reader.clone(),
+            file: Arc::clone(&self.file),
+            item: 0,
+            block: 0,
+            damaged: 0,
+        }
     }
 }
 
 impl SealedRows {
-    /// The next rows of one item; `None` at the end. What is damaged is left out, and reported.
+    /// Parts that were left out so far, because they are damaged.
+    pub const fn damaged(&self) -> u64 {
+        self.damaged
+    }
+
+    /// The next rows of one item; `None` at the end. What is damaged is left out, counted and reported; it is missing from
+    /// then on ([`crate::Gap`]), so that nothing is reached behind it until another node gave it, or none has it.
     ///
     /// # Errors
     /// [`HistoryError::Io`] if the file cannot be read.
@@ -228,10 +243,12 @@ impl SealedRows {
         Ok(None)
     }
 
-    fn leave_out(&self, error: HistoryError) -> Result<(), HistoryError> {
+    fn leave_out(&mut self, error: HistoryError) -> Result<(), HistoryError> {
         if !matches!(error, HistoryError::Damaged { .. }) {
             return Err(error);
         }
+        self.damaged += 1;
+        self.reader.shared.miss(&self.file);
         self.reader.shared.report(Damage::of(&error));
         Ok(())
     }

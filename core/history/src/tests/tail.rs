@@ -170,3 +170,56 @@ fn a_cursor_is_of_the_journal_that_was_there_then() {
     let found = marks(&store);
     assert!(found.len() < 5 && found.last() == Some(&named("two", 4)), "{found:?}");
 }
+
+/// A block of the file cannot be read: it is missing, and nothing behind it is reached, in the files after it neither, until
+/// another node's rows are there, or nobody has them.
+#[test]
+fn nothing_is_reached_behind_what_is_damaged() {
+    for is_joined in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = open(dir.path());
+        for begin in (1..81).step_by(10) {
+            take(&mut store, "plc/a", begin..begin + 10);
+            take(&mut store, "plc/b", begin..begin + 10);
+            store.seal().unwrap();
+        }
+        drop(store);
+        let path = dir.path().join(crate::file::name(4, 4));
+        let mut bytes = std::fs::read(&path).unwrap();
+        let block = bytes.windows(4).position(|bytes| bytes == [0xb1, b'O', b'C', b'K']).unwrap();
+        bytes[block + 40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut store = open(dir.path());
+        let reader = store.reader();
+        let reached =
+            || reader.sealed().iter().map(|file| file.reached("site").unwrap().at.seq).collect::<Vec<_>>();
+        if is_joined {
+            while store.compact(1 << 20).unwrap() {}
+            assert_eq!(reached(), [30]);
+        } else {
+            assert_eq!(reached(), [10, 20, 30, 40, 50, 60, 70, 80]);
+            let mut rows = reader.sealed()[3].rows();
+            let mut count = 0;
+            while let Some((_, block)) = rows.next_block().unwrap() {
+                count += block.len();
+            }
+            assert_eq!((count, rows.damaged()), (10, 1));
+            assert_eq!(reached(), [10, 20, 30, 30, 30, 30, 30, 30]);
+            rows = reader.sealed()[3].rows();
+            while rows.next_block().unwrap().is_some() {}
+        }
+        let gaps = store.gaps();
+        assert_eq!((gaps.len(), gaps[0].after, gaps[0].through), (1, at(30), at(40)));
+        assert_eq!(store.take_damage().len(), 1);
+        // It is not forgotten.
+        store.seal().unwrap();
+        drop((store, reader));
+        let mut store = open(dir.path());
+        assert_eq!(store.gaps(), gaps);
+        let slot = store.slot("plc/a");
+        let rows = (31..41).map(|second| (slot, plain(second)));
+        store.fill("site", at(40), rows, Filled::Through(at(40)));
+        store.seal().unwrap();
+        assert_eq!(store.reader().sealed().last().unwrap().reached("site"), Some(mark("site", at(80))));
+    }
+}

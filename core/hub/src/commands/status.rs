@@ -121,6 +121,9 @@ fn historian_text(historian: &HistorianView) -> String {
             text.extend([", ", &rows.to_string(), " ", what]);
         }
     }
+    if historian.blocks_damaged > 0 {
+        text.extend([", ", &historian.blocks_damaged.to_string(), " damaged blocks left out"]);
+    }
     if let Some(error) = &historian.error {
         text.extend(["\nhistorian: ", &plain(error)]);
     }

@@ -81,6 +81,10 @@ impl Board {
         self.update(|state| state.view.rows_lost += rows);
     }
 
+    pub(super) fn on_damaged(&self, blocks: u64) {
+        self.update(|state| state.view.blocks_damaged += blocks);
+    }
+
     pub(super) fn set_writes(&self, writes: bool) {
         self.update(|state| state.view.writes = writes);
     }

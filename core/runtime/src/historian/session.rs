@@ -235,6 +235,7 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        self.leave_out(file, rows.damaged());
         let reached = lacking.iter().filter_map(|group| file.reached(group));
         let marks: Vec<Mark> = reached.filter(|mark| mark.at > Position::START).collect();
         self.write(&batch, &marks).await?;
@@ -242,6 +243,24 @@ impl<'a> Session<'a> {
             self.sent.insert(group.clone(), file.last_seal());
         }
         Ok(true)
+    }
+
+    /// Damage in a file: what it took is missing now, which the marks heed.
+    fn leave_out(&self, file: &SealedFile, blocks: u64) {
+        if blocks == 0 {
+            return;
+        }
+        tracing::error!(
+            blocks,
+            file = file.last_seal(),
+            "damaged values are not sent to the central database"
+        );
+        self.worker.shelf.historian.on_damaged(blocks);
+        let text = format!(
+            "{blocks} damaged blocks of the history were left out; their values are looked for in the journal and on \
+             other nodes, and follow from there"
+        );
+        self.worker.note(Severity::Warning, "TH-HISTORIAN-005", &text);
     }
 
     /// Sends what comes, until the role changes or too much comes at once.

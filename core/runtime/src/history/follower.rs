@@ -142,6 +142,8 @@ impl Follower {
             for damage in self.store.take_damage() {
                 // What it held is missing, and the journal may have it still.
                 self.feeds.iter_mut().for_each(|feed| feed.filled = u64::MAX);
+                // A file says so soon, since a restart would forget it.
+                self.sealed_at = Moment::ZERO;
                 tracing::error!(what = damage.text, "damage found in the history");
                 remember(&self.shared, Severity::Error, "TH-HISTORY-002", &damage.text);
             }

@@ -20,6 +20,9 @@ pub struct HistorianView {
     pub rows_refused: u64,
     /// Values that were deleted from this node's history before they were in the database, since start, about.
     pub rows_lost: u64,
+    /// Damaged blocks of this node's history that were left out, since start. Their values are looked for in the journal and
+    /// on other nodes, and follow from there.
+    pub blocks_damaged: u64,
     /// Values that wait on this node, about; 0 on one that does not write.
     pub lag_rows: u64,
     /// For how long the database has not had all of them.

@@ -28,6 +28,11 @@ impl Page {
                 historian.rows_lost,
             ),
             (
+                "twinhub_historian_blocks_damaged",
+                "Damaged blocks of the history that were left out for the central database",
+                historian.blocks_damaged,
+            ),
+            (
                 "twinhub_historian_errors",
                 "Connections to the central database that failed or broke",
                 historian.errors,
