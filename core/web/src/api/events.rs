@@ -65,6 +65,9 @@ pub(crate) struct EventsFilter {
 }
 
 impl EventsFilter {
+    /// Of its fields.
+    pub(super) const NAMES: [&str; 8] = ["severity", "code", "item", "node", "group", "q", "since", "until"];
+
     pub(super) fn read(self, web: &Web) -> Result<Filter, Problem> {
         let severity = self.severity.as_deref().map(|word| {
             Handle::severity(word).ok_or_else(|| {

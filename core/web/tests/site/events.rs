@@ -133,6 +133,19 @@ fn who_subscribes_in_the_stream_of_values_gets_events_as_they_are_listed_and_goe
     while counts.len() < 5 {
         socket.frame(&mut counts);
     }
+    for (filter, said) in [
+        (json!({ "severty": "error" }), "`severty` filters nothing"),
+        (json!({ "severity": 3 }), "`filter` is not understood"),
+        (json!({ "severity": "bad" }), "`bad` is no severity"),
+        (
+            json!({ "node": "main", "group": "site", "q": "x", "item": "x", "since": "yesterday" }),
+            "`since=yesterday`",
+        ),
+    ] {
+        say(&mut again, &json!({ "subscribe": { "to": "events", "filter": filter } }));
+        let refused = message_with(&mut again, "problem")["problem"]["detail"].clone();
+        assert!(refused.as_str().unwrap().contains(said), "{refused}");
+    }
     say(&mut again, &json!({ "subscribe": { "to": "events", "from": "nonsense" } }));
     assert!(message_with(&mut again, "problem")["problem"]["detail"].as_str().unwrap().contains("no cursor"));
 }

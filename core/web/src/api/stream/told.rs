@@ -55,7 +55,7 @@ struct Subscription {
     #[serde(default)]
     from: String,
     #[serde(default)]
-    filter: EventsFilter,
+    filter: serde_json::Map<String, serde_json::Value>,
 }
 
 /// See the module.
@@ -86,7 +86,7 @@ impl Told {
             Wish::Unsubscribe(topic) => drop(self.readers.remove(&topic)),
             Wish::Subscribe(subscription) => {
                 let Subscription { to, from, filter } = *subscription;
-                let mut filter = filter.read(web)?;
+                let mut filter = read_filter(filter)?.read(web)?;
                 if to == Topic::Alarms && filter.code.is_empty() {
                     ALARMS.clone_into(&mut filter.code);
                 }
@@ -131,4 +131,17 @@ impl Told {
         self.due = Some(Instant::now() + LOOK);
         None
     }
+}
+
+/// A misspelled filter would let everything through.
+fn read_filter(filter: serde_json::Map<String, serde_json::Value>) -> Result<EventsFilter, Problem> {
+    if let Some(name) = filter.keys().find(|name| !EventsFilter::NAMES.contains(&name.as_str())) {
+        let name: String = name.chars().take(80).collect();
+        let known = EventsFilter::NAMES.join(", ");
+        return Err(Problem::bad_request(format!("`{name}` filters nothing: there is {known}")));
+    }
+    serde_json::from_value(filter.into()).map_err(|error| {
+        let error: String = error.to_string().chars().take(200).collect();
+        Problem::bad_request(format!("`filter` is not understood: {error}"))
+    })
 }
