@@ -28,6 +28,7 @@ pub mod items;
 mod link;
 mod load;
 mod monitor;
+mod named;
 mod secret;
 mod site;
 mod tree;
@@ -42,6 +43,7 @@ pub use duration::{duration_text, parse_duration};
 pub use files::{Files, MAIN_FILE};
 pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
+pub use named::{Named, Place};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, Historian,

@@ -1,10 +1,13 @@
 //! `config`: check, schema, show.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::json;
-use twinhub_config::{Diagnostic, Severity, Site};
+use twinhub_config::{Diagnostic, Named, Place, Severity, Site};
 use twinhub_runtime::{find_library, library_name};
 
 use crate::cli::Global;
@@ -55,6 +58,7 @@ pub(crate) fn check(global: &Global, answer: Answer) -> Outcome {
     if let Some(site) = &site {
         found.extend(check_plugins(site, &paths));
         found.extend(check_floating(site));
+        found.extend(site.named().iter().filter_map(|named| check_named(named, &paths.config)));
     }
     let is_bad = found.iter().any(|found| found.severity == Severity::Error);
     let code = if is_bad { Code::Configuration } else { Code::Ok };
@@ -87,6 +91,45 @@ fn check_floating(site: &Site) -> Option<Diagnostic> {
     (is_wanted && !missing.is_empty()).then(|| {
         let message = format!("there is a floating address, and this user lacks {}", missing.join(" and "));
         Diagnostic::warning(message).help(FLOATING_HELP)
+    })
+}
+
+/// Whether what stands elsewhere is there. What only another user, another process or another machine can see is no error.
+fn check_named(named: &Named, config: &Path) -> Option<Diagnostic> {
+    let key = &named.key;
+    let name = match &named.place {
+        Place::File(name) => name,
+        Place::Variable(name) => {
+            let message = format!("`{key}`: the environment variable {name} is not set here");
+            let help =
+                "fine if the hub's service has it, as by `Environment=` or `LoadCredential=` of its unit";
+            return std::env::var_os(name).is_none().then(|| Diagnostic::warning(message).help(help));
+        }
+    };
+    let path = config.parent().unwrap_or(Path::new("")).join(name);
+    let shown = path.display();
+    let read = File::open(&path).and_then(|mut file| file.read(&mut [0]));
+    let (message, help) = match read {
+        Ok(1..) => return None,
+        Ok(0) => (format!("`{key}`: {shown} is empty"), "write the secret or certificate into it".to_owned()),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            let message = format!("`{key}`: this user may not read {shown}");
+            return Some(Diagnostic::warning(message).help("fine if the user of the hub may"));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let help =
+                format!("put it there, readable by the user of the hub; `{key}` is relative to this file");
+            (format!("`{key}`: there is no {shown}"), help)
+        }
+        Err(error) => {
+            (format!("`{key}`: cannot read {shown}: {error}"), "name a file that can be read".to_owned())
+        }
+    };
+    Some(match &named.node {
+        None => Diagnostic::error(message).help(help),
+        Some(node) => {
+            Diagnostic::warning(message).help(format!("fine if this machine is not node `{node}`; {help}"))
+        }
     })
 }
 
