@@ -58,6 +58,10 @@ impl DatabaseError {
     pub(crate) fn of(what: &'static str, error: &tokio_postgres::Error) -> DatabaseError {
         if let Some(refusal) = error.as_db_error() {
             let code = refusal.code();
+            // It stops, crashed, or begins: nothing was refused.
+            if code.code().starts_with("57P") {
+                return DatabaseError::Connection { what, message: refusal.message().to_owned() };
+            }
             return DatabaseError::Refused {
                 what,
                 message: refusal.message().to_owned(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use twinhub_peers::Postgres;
 
 use crate::backup::{PASSPHRASE, With};
@@ -145,6 +146,121 @@ fn values_of_a_site_that_begins_anew_are_sent() {
         pair.wait("all of them in the database", |_| are_there_once(&database, &known));
         std::fs::remove_file(&file).unwrap();
     }
+}
+
+/// The database is away while the backup begins anew and copies what was, and while each node acts without the other one.
+/// What came to a node by a copy or a merge is sent like what it wrote itself.
+#[test]
+fn copied_and_merged_values_are_sent_once() {
+    let mut database = Postgres::start().unwrap();
+    database.stop().unwrap();
+    let mut pair = Pair::start_with_history_and(&section(&database));
+    std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
+    pair.wait("values", |pair| pair.state("main") == "active" && trend(pair, "main").len() > 40);
+    pair.kill("backup");
+    std::fs::remove_dir_all(pair.dir.path().join("var/lib/twinhub/backup")).unwrap();
+    let known = trend(&pair, "main");
+    pair.restart("backup");
+    pair.wait("the values of before on the backup", |pair| {
+        let rows: BTreeSet<Row> = trend(pair, "backup").into_iter().collect();
+        known.iter().all(|row| rows.contains(row))
+    });
+    pair.wait("protected", |pair| pair.json("main", &["status"])["groups"][0]["protected"] == true);
+
+    pair.kill("main");
+    pair.kill("witness");
+    acts_alone(&pair, "backup");
+    let mut rows: BTreeSet<Row> = trend(&pair, "backup").into_iter().collect();
+    pair.kill("backup");
+    pair.restart("main");
+    acts_alone(&pair, "main");
+    rows.extend(trend(&pair, "main"));
+    assert!(rows.iter().map(|row| &row.epoch).collect::<BTreeSet<_>>().len() >= 3, "{rows:?}");
+
+    pair.restart_witness();
+    pair.restart("backup");
+    pair.wait("what both wrote on both", |pair| {
+        ["main", "backup"].iter().all(|node| {
+            let found: BTreeSet<Row> = trend(pair, node).into_iter().collect();
+            rows.is_subset(&found)
+        })
+    });
+    database.restart().unwrap();
+    pair.wait("the database", |pair| {
+        ["main", "backup"].iter().all(|node| historian(pair, node)["connected"] == true)
+    });
+    let rows: Vec<Row> = rows.into_iter().collect();
+    pair.wait("all of them in the database", |_| are_there_once(&database, &rows));
+}
+
+/// An operator vouches for the others; then it has written for a while.
+fn acts_alone(pair: &Pair, node: &str) {
+    pair.wait("a forced failover", |pair| {
+        pair.json(node, &["failover", "--force"])["active"][0]["node"] == node && pair.state(node) == "active"
+    });
+    let known = trend(pair, node).len();
+    pair.wait("values of its own", |pair| trend(pair, node).len() > known + 20);
+}
+
+#[test]
+fn two_nodes_that_both_write_write_each_value_once() {
+    let database = Postgres::start().unwrap();
+    let mut pair = Pair::start_with_history_and(&format!("{}write = \"all\"\n", section(&database)));
+    std::fs::write(pair.dir.path().join("secret"), Postgres::PASSWORD).unwrap();
+    let has_sent = |pair: &Pair, node: &str, least: u64| {
+        let view = historian(pair, node);
+        let sent = ["rows_written", "rows_known"].iter().filter_map(|name| view[*name].as_u64()).sum::<u64>();
+        view["writes"] == true && sent > least
+    };
+    pair.wait("values from both", |pair| has_sent(pair, "main", 60) && has_sent(pair, "backup", 60));
+    assert_eq!(historian(&pair, "backup")["lag_seconds"], 0);
+    pair.kill("main");
+    pair.wait("values of the new epoch", |pair| {
+        pair.state("backup") == "active" && trend(pair, "backup").iter().any(|row| row.epoch == "2.1")
+    });
+    let known = trend(&pair, "backup");
+    pair.wait("all of them in the database", |_| are_there_once(&database, &known));
+}
+
+/// The certificate is for this address, and the authority that the configuration names signed it.
+#[test]
+fn values_go_to_a_server_whose_certificate_the_named_authority_signed() {
+    let authority = || {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    };
+    let (ours, other) = (authority(), authority());
+    let key = KeyPair::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+    let mut database = Postgres::start_with_tls(&certificate.pem(), &key.serialize_pem()).unwrap();
+    let more = section(&database).replace("tls = \"off\"", "ca = \"db.pem\"");
+    let pair = Pair::start_alone_with_history_and(&more);
+    let check = || {
+        let output = pair.command().args(["config", "check"]).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = check();
+    assert!(
+        code == Some(64) && said.contains("`historian.ca`") && said.contains("`historian.password`"),
+        "{said}"
+    );
+    let write = |name: &str, text: &str| std::fs::write(pair.dir.path().join(name), text).unwrap();
+    write("secret", Postgres::PASSWORD);
+    write("db.pem", &other.pem());
+    let said = |pair: &Pair| historian(pair, "main")["error"].as_str().unwrap_or_default().to_owned();
+    pair.wait("a refusal", |pair| said(pair).contains("certificate"));
+    assert_eq!(historian(&pair, "main")["rows_written"], 0, "{}", said(&pair));
+    assert_eq!(check().0, Some(0), "{}", check().1);
+    write("db.pem", &ours.pem());
+    pair.wait("values", |pair| historian(pair, "main")["rows_written"].as_u64() > Some(20));
+    database.restart().unwrap();
+    let known = trend(&pair, "main");
+    pair.wait("all of them in the database", |_| are_there_once(&database, &known));
+    let query = "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+        WHERE application_name = 'twinhub main'";
+    assert_eq!(database.ask(query).unwrap(), ["t"]);
 }
 
 fn are_there_once(database: &Postgres, rows: &[Row]) -> bool {
