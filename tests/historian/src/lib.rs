@@ -1,3 +1,4 @@
-//! How fast values are kept and read, beside other engines in the same run: `cargo xtask bench history`.
+//! How fast values are kept, read, and brought to a central database, beside others that do it in the same run: `cargo xtask
+//! bench history`, `cargo xtask bench historian`.
 //!
-//! The benchmark is in `benches/history.rs`; the library is empty, so that nothing else needs the other engines.
+//! The benchmarks are in `benches`; the library is empty, so that nothing else needs the other engines.
