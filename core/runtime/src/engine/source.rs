@@ -60,9 +60,9 @@ impl TailSource for Source<'_> {
     }
 
     fn dictionary(&mut self, hash: u64, out: &mut Vec<u8>) -> bool {
-        match self.journal.dictionary(hash) {
-            Ok(entries) => {
-                twinhub_wire::record::encode_dictionary(&entries, out);
+        match self.journal.dictionary_record(hash) {
+            Ok(record) => {
+                out.extend_from_slice(&record);
                 true
             }
             Err(error) => {

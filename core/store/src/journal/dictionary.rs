@@ -54,21 +54,22 @@ pub(crate) fn save(dir: &Path, medium: &dyn Medium, hash: u64, record: &[u8]) ->
     sync_dir(dir).map_err(io_error("sync folder", dir))
 }
 
-pub(crate) fn load(dir: &Path, hash: u64) -> Result<Dictionary, StoreError> {
+/// The record, which fits its checksum.
+pub(crate) fn load_record(dir: &Path, hash: u64) -> Result<Vec<u8>, StoreError> {
     let path = path(dir, hash);
-    let damaged = |what: String| StoreError::Damaged {
-        path: path.clone(),
-        what,
-        advice: "copy the file from the other node or from a backup; until then, records show handles",
-    };
-    let record = match read(&path) {
-        Ok(Some(record)) => record,
-        Ok(None) => return Err(damaged("it does not fit its checksum".to_owned())),
+    match read(&path) {
+        Ok(Some(record)) => Ok(record),
+        Ok(None) => Err(damaged(&path, "it does not fit its checksum".to_owned())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(StoreError::NoDictionary { dir: dir.to_owned(), hash });
+            Err(StoreError::NoDictionary { dir: dir.to_owned(), hash })
         }
-        Err(error) => return Err(io_error("read", &path)(error)),
-    };
+        Err(error) => Err(io_error("read", &path)(error)),
+    }
+}
+
+pub(crate) fn load(dir: &Path, hash: u64) -> Result<Dictionary, StoreError> {
+    let record = load_record(dir, hash)?;
+    let damaged = |what| damaged(&path(dir, hash), what);
     match record::decode(&record) {
         Ok(Record::Dictionary(entries)) => Ok(entries),
         Ok(
@@ -82,6 +83,14 @@ pub(crate) fn load(dir: &Path, hash: u64) -> Result<Dictionary, StoreError> {
             | Record::Merged(_),
         ) => Err(damaged("it holds another record".to_owned())),
         Err(error) => Err(damaged(error.to_string())),
+    }
+}
+
+fn damaged(path: &Path, what: String) -> StoreError {
+    StoreError::Damaged {
+        path: path.to_owned(),
+        what,
+        advice: "copy the file from the other node or from a backup; until then, records show handles",
     }
 }
 

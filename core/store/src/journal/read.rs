@@ -158,6 +158,14 @@ impl Journal {
         dictionary::load(&self.options.dir, hash)
     }
 
+    /// As [`Journal::dictionary`], the encoded record, as it is sent to another node.
+    ///
+    /// # Errors
+    /// As [`Journal::dictionary`], but for a record that is no dictionary.
+    pub fn dictionary_record(&self, hash: u64) -> Result<Vec<u8>, StoreError> {
+        dictionary::load_record(&self.options.dir, hash)
+    }
+
     /// Where the last position of another node stands against this journal.
     pub fn relation(&self, position: Position) -> Relation {
         let oldest = self.segments.front().map_or(self.last, |segment| segment.header.previous);

@@ -295,13 +295,19 @@ fn every_record_can_be_read_with_the_names_of_its_time() {
     let (journal, _) = Journal::open(small(dir.path()), names("plc/c").into()).unwrap();
     check(&journal);
     let hash = journal.dictionary_after(Position::START);
+    // Another node gets it as it is, and gives it the same name.
+    let record = journal.dictionary_record(hash).unwrap();
+    let entries = journal.dictionary(hash).unwrap();
+    assert_eq!((dictionary::hash(&record), record::decode(&record)), (hash, Ok(Record::Dictionary(entries))));
     let file = dir.path().join(format!("{hash:016x}.dictionary"));
     let mut bytes = fs::read(&file).unwrap();
     bytes[40] ^= 1;
     fs::write(&file, bytes).unwrap();
     assert!(matches!(journal.dictionary(hash), Err(StoreError::Damaged { .. })));
+    assert!(matches!(journal.dictionary_record(hash), Err(StoreError::Damaged { .. })));
     fs::remove_file(&file).unwrap();
     assert!(matches!(journal.dictionary(hash), Err(StoreError::NoDictionary { .. })));
+    assert!(matches!(journal.dictionary_record(hash), Err(StoreError::NoDictionary { .. })));
 }
 
 #[test]

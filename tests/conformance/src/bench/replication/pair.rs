@@ -353,8 +353,8 @@ impl TailSource for Source {
     }
 
     fn dictionary(&mut self, hash: u64, out: &mut Vec<u8>) -> bool {
-        self.journal.dictionary(hash).is_ok_and(|entries| {
-            record::encode_dictionary(&entries, out);
+        self.journal.dictionary_record(hash).is_ok_and(|record| {
+            out.extend_from_slice(&record);
             true
         })
     }
