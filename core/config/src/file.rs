@@ -318,7 +318,8 @@ pub struct Interface {
     /// Items file (CSV), relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
-    /// Settings of the plugin; `twinhub plugin info NAME` lists them. Secrets are `{ file = … }` or `{ env = … }`.
+    /// Settings of the plugin; `twinhub plugin info NAME` lists them. Secrets are `{ file = … }` or `{ env = … }`; a key that
+    /// ends with `_file` names a file for the plugin, relative to this one.
     #[serde(default)]
     pub settings: BTreeMap<String, Json>,
     /// Items that are watched: what must not be takes from the health of the node that sees it.

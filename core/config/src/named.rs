@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use crate::secret::named_file;
 use crate::site::{Site, Witness};
 
 /// Something that stands elsewhere, and which key says so.
@@ -74,7 +75,13 @@ fn find(value: &Json, key: &str, node: Option<&str>, named: &mut Vec<Named>) {
                     named.push(Named { key: key.to_owned(), place, node: node.map(str::to_owned) });
                 }
                 None => {
-                    map.iter().for_each(|(name, below)| find(below, &format!("{key}.{name}"), node, named));
+                    for (name, below) in map {
+                        let key = format!("{key}.{name}");
+                        match named_file(name, below).map(|file| Place::File(file.to_owned())) {
+                            Some(place) => named.push(Named { key, place, node: node.map(str::to_owned) }),
+                            None => find(below, &key, node, named),
+                        }
+                    }
                 }
             }
         }

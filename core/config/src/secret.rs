@@ -40,7 +40,8 @@ pub enum SecretError {
 }
 
 /// Puts the secrets in place of `{ file = … }` and `{ env = … }`; files are relative to `base_dir`. One line end at the
-/// end of a file is not part of the secret.
+/// end of a file is not part of the secret. What a setting names whose key ends with `_file`, a plugin reads by itself: it
+/// is given the path from `base_dir` on, too.
 ///
 /// # Errors
 /// [`SecretError`] for the first one that cannot be read.
@@ -61,15 +62,26 @@ fn resolve(value: &mut Json, base_dir: &Path, key: &str, depth: usize) -> Result
         return Ok(());
     }
     match value {
-        Json::Object(map) => map
-            .iter_mut()
-            .try_for_each(|(name, below)| resolve(below, base_dir, &format!("{key}.{name}"), depth + 1)),
+        Json::Object(map) => map.iter_mut().try_for_each(|(name, below)| {
+            if let Some(file) = named_file(name, below) {
+                if let Some(path) = base_dir.join(file).to_str() {
+                    *below = path.into();
+                }
+                return Ok(());
+            }
+            resolve(below, base_dir, &format!("{key}.{name}"), depth + 1)
+        }),
         Json::Array(list) => list
             .iter_mut()
             .enumerate()
             .try_for_each(|(index, below)| resolve(below, base_dir, &format!("{key}[{index}]"), depth + 1)),
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Ok(()),
     }
+}
+
+/// The file that a setting names for its plugin to read: its key ends with `_file`.
+pub(crate) fn named_file<'a>(key: &str, value: &'a Json) -> Option<&'a str> {
+    value.as_str().filter(|name| key.ends_with("_file") && !name.is_empty())
 }
 
 fn reference(value: &Json) -> Option<(&'static str, &str)> {
@@ -103,6 +115,20 @@ mod tests {
         let mut settings = serde_json::json!({ "user": "u", "auth": [{ "password": { "file": "pass" } }] });
         resolve_secrets(&mut settings, dir.path()).unwrap();
         assert_eq!(settings, serde_json::json!({ "user": "u", "auth": [{ "password": "s3cret" }] }));
+    }
+
+    #[test]
+    fn a_file_that_a_plugin_reads_by_itself_is_found_from_the_folder_of_the_configuration() {
+        let mut settings = serde_json::json!({
+            "tls": { "ca_file": "ca.pem", "key_file": "/etc/key.pem", "cert_file": null, "other_file": "" },
+            "file": "x", "profile": "y",
+        });
+        resolve_secrets(&mut settings, Path::new("/site")).unwrap();
+        let expected = serde_json::json!({
+            "tls": { "ca_file": "/site/ca.pem", "key_file": "/etc/key.pem", "cert_file": null, "other_file": "" },
+            "file": "x", "profile": "y",
+        });
+        assert_eq!(settings, expected);
     }
 
     #[test]

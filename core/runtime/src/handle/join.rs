@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::Value as Json;
-use twinhub_config::{Files, Site};
+use twinhub_config::{Files, Place, Site};
 use twinhub_documents::Action;
 use twinhub_model::Severity;
 
@@ -175,57 +174,19 @@ impl Handle {
     }
 }
 
-/// Files with secrets that a configuration names.
+/// Files with secrets, and others that plugins read, that a configuration names.
 pub(super) fn secret_files(site: &Site) -> Vec<String> {
-    let mut names: Vec<String> =
-        site.web.token.iter().filter_map(|path| path.to_str()).map(str::to_owned).collect();
-    for interface in &site.interfaces {
-        find_secrets(&interface.settings, &mut names);
-    }
-    for overrides in site.nodes.iter().flat_map(|node| node.overrides.values()) {
-        find_secrets(&overrides.settings, &mut names);
-    }
-    if let Some(historian) = &site.historian {
-        historian.password.iter().for_each(|password| find_secrets(password, &mut names));
-        names.extend(historian.ca.clone());
-    }
-    if let Some(twinhub_config::Witness::Etcd(etcd)) = &site.cluster.witness {
-        names.extend(
-            [&etcd.ca, &etcd.certificate, &etcd.key, &etcd.password_file].into_iter().flatten().cloned(),
-        );
-    }
+    let files = site.named().into_iter().filter_map(|named| match named.place {
+        Place::File(name) => Some(name),
+        Place::Variable(_) => None,
+    });
     // None that leads out of the folder.
-    names.retain(|name| !name.split('/').any(|part| part == ".."));
-    names
-}
-
-fn find_secrets(settings: &Json, names: &mut Vec<String>) {
-    match settings {
-        Json::Object(map) => match (map.len(), map.get("file")) {
-            (1, Some(Json::String(name))) => names.push(name.clone()),
-            _ => map.values().for_each(|value| find_secrets(value, names)),
-        },
-        Json::Array(list) => list.iter().for_each(|value| find_secrets(value, names)),
-        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
-    }
+    files.filter(|name| !name.split('/').any(|part| part == "..")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn files_with_secrets_are_found_wherever_they_are_named() {
-        let settings = serde_json::json!({
-            "password": { "file": "secrets/mqtt" },
-            "list": [{ "key": { "file": "b" } }],
-            "other": { "file": "c", "more": 1 },
-        });
-        let mut names = Vec::new();
-        find_secrets(&settings, &mut names);
-        names.sort_unstable();
-        assert_eq!(names, ["b", "secrets/mqtt"]);
-    }
 
     #[test]
     fn a_new_machine_gets_every_file_with_a_secret_that_the_site_names() {
@@ -234,7 +195,8 @@ mod tests {
             user = \"hub\" }\n\
             [nodes.main]\nlinks = [\"127.0.0.1:1\"]\n[nodes.backup]\nlinks = [\"127.0.0.1:2\"]\n\
             [nodes.backup.override]\ninterface.sim1.settings.key = { file = \"backup.secret\" }\n\
-            [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nsettings = { key = { file = \"sim.secret\" } }\n\
+            [[interface]]\nid = \"sim1\"\nplugin = \"sim\"\nsettings = { key = { file = \"sim.secret\" }, \
+            tls = [{ ca_file = \"sim-ca.pem\", key = { env = \"NONE\" } }] }\n\
             [web]\ntoken_file = \"web.secret\"\n\
             [historian]\nhost = \"10.0.0.9\"\npassword = { file = \"historian.secret\" }\nca = \"db-ca.pem\"\n";
         let files = Files(BTreeMap::from([("twinhub.toml".to_owned(), text.as_bytes().to_vec())]));
@@ -250,6 +212,7 @@ mod tests {
                 "etcd-ca.pem",
                 "etcd.secret",
                 "historian.secret",
+                "sim-ca.pem",
                 "sim.secret",
                 "web.secret"
             ]
