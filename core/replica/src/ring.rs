@@ -2,7 +2,9 @@
 //!
 //! On an interface that both nodes hear, the standby keeps each telegram until the same one arrives through
 //! the journal. At a takeover, what is left was heard by the standby alone and is replayed. The journal may
-//! also be faster than the standby's own receiver; such a cover waits for its telegram.
+//! also be faster than the standby's own receiver; such a cover waits for its telegram. Telegrams of an item come in the
+//! order of the journal, so a telegram that is found there ends the waiting of the covers before its own: theirs were heard
+//! before this node restarted, or never will be.
 //!
 //! A sender that gives again what it has no receipt for makes a telegram *doubtful*: it may be one that the journal
 //! had before this node began to listen, for which no cover comes any more. Telegrams of an item come in the order of
@@ -169,6 +171,8 @@ impl Ring {
             self.note_covered(sample.item, number);
             self.clear_slot(number);
             self.stats.covered += 1;
+            // What the journal had of the item before this one is not heard any more.
+            self.drop_early(sample.item, self.early_front + self.early.len() as u64);
             self.place(sample.item, number);
             return true;
         }
@@ -381,7 +385,26 @@ impl Ring {
         let Some((number, index)) = found else { return false };
         self.early[index] = None;
         remove_number(&mut self.early_by_item, entry.item, number);
+        self.drop_early(entry.item, number);
         true
+    }
+
+    /// Covers of the item before this one have no telegram to wait for: it would have come in the order of the journal, and
+    /// an equal one that comes later is another.
+    fn drop_early(&mut self, item: ItemId, end: u64) {
+        let Some(numbers) = self.early_by_item.get_mut(&item) else { return };
+        while let Some(number) = numbers.front().copied().filter(|number| *number < end) {
+            numbers.pop_front();
+            if let Some(index) =
+                number.checked_sub(self.early_front).and_then(|index| usize::try_from(index).ok())
+            {
+                self.early[index] = None;
+                self.stats.unheard += 1;
+            }
+        }
+        if numbers.is_empty() {
+            self.early_by_item.remove(&item);
+        }
     }
 
     fn pop_early(&mut self) -> bool {

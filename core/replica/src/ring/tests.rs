@@ -214,6 +214,37 @@ fn a_value_that_went_and_came_back_is_replayed_both_ways() {
     assert_eq!((ring.uncovered(), ring.unheard().len()), (0, 0));
 }
 
+/// A node that restarted hears no more what it had received before. The other one journaled that, too: equal values that come
+/// later are not taken for it.
+#[test]
+fn a_cover_whose_telegram_was_heard_before_a_restart_hides_no_later_one() {
+    let later = Moment::from_millis(2000);
+    let limits = RingLimits { tolerance: Duration::from_secs(86_400), ..LIMITS };
+    // What comes first, the telegram or its cover.
+    for is_heard_first in [true, false] {
+        let mut ring = Ring::new(limits);
+        // Off, before the restart.
+        assert!(!ring.cover(&replicated(1, 0, 900), Moment::from_millis(1000)));
+        for (value, ms) in [(1, 1010), (0, 1020), (1, 1030)] {
+            if is_heard_first {
+                ring.push(given(1, value, ms));
+            }
+            ring.cover(&replicated(1, value, ms.try_into().unwrap()), Moment::from_millis(ms));
+            if !is_heard_first {
+                ring.push(given(1, value, ms));
+            }
+        }
+        // The other node has died: on again, and off.
+        for (value, ms) in [(0, 1040), (1, 1050), (0, 1060)] {
+            ring.push(given(1, value, ms));
+        }
+        assert_eq!(ring.unheard(), []);
+        assert_eq!(ring.stats().unheard, 1);
+        ring.expire(later);
+        assert_eq!(left(&mut ring, &[(1, 1)]), [0_u64, 1, 0].map(Value::U64));
+    }
+}
+
 #[test]
 fn what_the_active_never_covers_is_counted_as_an_orphan() {
     let mut ring = Ring::new(LIMITS);
