@@ -44,6 +44,11 @@ impl Columns {
         self.texts.push(text(&row.value));
     }
 
+    /// What names a row, in the order of the table.
+    pub(crate) fn key_parameters(&self) -> [&(dyn ToSql + Sync); 6] {
+        [&self.items, &self.source_times, &self.nanos, &self.epochs, &self.sequences, &self.places]
+    }
+
     /// In the order of the table.
     pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 13] {
         [

@@ -46,6 +46,8 @@ pub struct Database {
     line: Line,
     tables: Tables,
     insert: Statement,
+    /// What is a twin is not shown, if it was there before.
+    mark: Statement,
     texts: Arc<HashMap<Box<str>, ItemText>>,
     /// Numbers of items; `None` if the database does not take the key.
     items: HashMap<Arc<str>, Option<i64>>,
@@ -92,7 +94,17 @@ impl Database {
              $12::bigint[], $13::text[]) ON CONFLICT DO NOTHING",
             tables.history
         );
+        // Behind an insert: what another node wrote meanwhile is seen, too.
+        let mark = format!(
+            "UPDATE {} AS h SET flags = h.flags | {TWIN} FROM unnest($1::bigint[], $2::timestamptz[], $3::smallint[], \
+             $4::bigint[], $5::bigint[], $6::integer[]) AS m (item, source_time, nanos, epoch, sequence, place) \
+             WHERE h.item = m.item AND h.source_time = m.source_time AND h.nanos = m.nanos AND h.epoch = m.epoch \
+             AND h.sequence = m.sequence AND h.place = m.place AND h.flags & {TWIN} = 0",
+            tables.history,
+            TWIN = SampleFlags::TWIN.0
+        );
         let insert = target.within(WHAT, line.client.prepare(&insert)).await?;
+        let mark = target.within(WHAT, line.client.prepare(&mark)).await?;
         Ok(Database {
             target: target.clone(),
             site: without_nul(site),
@@ -100,6 +112,7 @@ impl Database {
             line,
             tables,
             insert,
+            mark,
             texts,
             items: HashMap::new(),
         })
@@ -185,23 +198,33 @@ impl Database {
             part.rows.iter().filter_map(|(key, row)| Some((self.number(key)?, row))).collect();
         // Two nodes that write the same rows wait for each other in one order.
         order.sort_by_key(|(item, row)| (*item, row.id()));
-        let mut columns = Columns::default();
-        for (item, row) in &order {
+        let mut distinct: Vec<i64> = order.iter().map(|(item, _)| *item).collect();
+        distinct.dedup();
+        let (mut columns, mut twins) = (Columns::default(), Columns::default());
+        for (item, row) in order.iter().filter(|(_, row)| row.is_shown()) {
             columns.push(*item, row);
         }
-        let mut distinct = columns.items.clone();
-        distinct.dedup();
-        let (tables, site, node, insert) = (&self.tables, &self.site, &self.node, &self.insert);
+        order.retain(|(_, row)| !row.is_shown());
+        for (item, row) in &order {
+            twins.push(*item, row);
+        }
+        let (tables, site, node) = (&self.tables, &self.site, &self.node);
+        let (insert, mark) = (&self.insert, &self.mark);
         let client = &mut self.line.client;
         let writing = async {
             let work = client.transaction().await?;
             let mut new = 0;
-            if !columns.items.is_empty() {
+            if !distinct.is_empty() {
                 let query = format!("SELECT count(*) FROM {} WHERE id = ANY($1)", tables.items);
                 if work.query_one(&query, &[&distinct]).await?.get::<_, i64>(0) != as_count(distinct.len()) {
                     return Ok(None);
                 }
-                new = work.execute(insert, &columns.parameters()).await?;
+            }
+            for columns in [&columns, &twins].into_iter().filter(|columns| !columns.items.is_empty()) {
+                new += work.execute(insert, &columns.parameters()).await?;
+            }
+            if !twins.items.is_empty() {
+                new += work.execute(mark, &twins.key_parameters()).await?;
             }
             if !part.marks.is_empty() {
                 let mut marks: Vec<&Mark> = part.marks.iter().collect();
@@ -222,7 +245,7 @@ impl Database {
             Ok(Some(new))
         };
         if let Some(new) = self.target.within(WHAT, writing).await? {
-            return Ok((new, columns.items.len() as u64));
+            return Ok((new, (columns.items.len() + twins.items.len()) as u64));
         }
         // Somebody removed items: they get new numbers with the next connection.
         self.items.clear();

@@ -1,5 +1,7 @@
 //! The tables.
 
+use twinhub_model::SampleFlags;
+
 use crate::DatabaseError;
 use crate::connect::{Line, Target};
 
@@ -94,6 +96,7 @@ async fn create(line: &mut Line, target: &Target) -> Result<(), DatabaseError> {
 }
 
 fn definition(schema: &str) -> String {
+    const TWIN: u32 = SampleFlags::TWIN.0;
     format!(
         "CREATE TABLE IF NOT EXISTS {schema}.items (
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -112,7 +115,7 @@ fn definition(schema: &str) -> String {
         CREATE OR REPLACE VIEW {schema}.readings AS
             SELECT i.site, i.key, i.unit, h.source_time, h.quality >> 30 = 0 AS is_good, h.number, h.integer, h.text,
                 h.type, h.quality, h.server_time
-            FROM {schema}.history h JOIN {schema}.items i ON i.id = h.item;
+            FROM {schema}.history h JOIN {schema}.items i ON i.id = h.item WHERE h.flags & {TWIN} = 0;
         CREATE TABLE IF NOT EXISTS {schema}.format (version integer NOT NULL);
         INSERT INTO {schema}.format SELECT {FORMAT} WHERE NOT EXISTS (SELECT FROM {schema}.format);"
     )

@@ -14,6 +14,9 @@
 //!
 //! A row is the same row on whatever way it came if [`RowId`] is the same: item, source time, record of the journal
 //! (whose epoch names the node) and place in it. Queries, seals and joins treat rows as a set of these.
+//! Two rows of one telegram, which two nodes heard and each journaled alone, have two places. Whoever joins the journals asks
+//! for such twins ([`Reader::twins`]), and one of them comes again, marked ([`Row::is_shown`]): under its place nothing is
+//! shown from then on, whichever of the two came first.
 //!
 //! What the journal does not have any more, or lost to damage, is a [`Gap`]. Gaps are in the heads of files, too, with how
 //! far a copy of another node's history has come, so that a copy goes on after a crash, and whose remains of what that node
@@ -53,6 +56,7 @@ mod store;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod twins;
 
 pub use aggregate::{Aggregates, Bucket};
 pub use block::BLOCK_ROWS_MAX;
@@ -68,3 +72,4 @@ pub use snapshot::{Snapshot, is_file_name, restore};
 pub use stats::{Numbers, Stats};
 pub use store::{Damage, Deleted, Recovery, Slot, Store, StoreOptions};
 pub use tail::{ItemRows, Mark, SealedFile, SealedRows, Taken};
+pub use twins::{Fork, Telegram};

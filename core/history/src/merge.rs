@@ -53,10 +53,16 @@ pub(crate) fn put_in_order(rows: &mut Vec<Row>) {
         return;
     }
     rows.sort_by(Row::order);
-    rows.dedup_by(|later, earlier| later.id() == earlier.id());
+    rows.dedup_by(|later, earlier| {
+        let is_same = later.id() == earlier.id();
+        if is_same {
+            earlier.join(later);
+        }
+        is_same
+    });
 }
 
-/// Joins parts as a set. Only parts whose times overlap are in memory together.
+/// Joins parts as a set, with rows that are not shown. Only parts whose times overlap are in memory together.
 #[derive(Debug)]
 pub(crate) struct Merge {
     waiting: VecDeque<Part>,
@@ -82,6 +88,9 @@ impl Merge {
         let is_alone = self.open.is_empty()
             && self.waiting.get(1).is_none_or(|next| next.stats().first > stats.last)
             && self.last.is_none_or(|last| last.source < stats.first);
+        if stats.has_twins {
+            return None;
+        }
         let is_inside = RowId::at(stats.first) >= self.from && stats.last < end && stats.last < self.to;
         if !is_alone || !is_inside {
             return None;
@@ -139,7 +148,13 @@ impl Iterator for Merge {
     fn next(&mut self) -> Option<Row> {
         loop {
             self.open_due();
-            let row = self.pop()?;
+            let mut row = self.pop()?;
+            // All of its time are open.
+            while self.open.peek().is_some_and(|run| run.next.id() == row.id())
+                && let Some(same) = self.pop()
+            {
+                row.join(&same);
+            }
             if row.source >= self.to {
                 self.open.clear();
                 self.waiting.clear();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use twinhub_model::{Epoch, Position, Timestamp};
 
-use crate::merge::{Merge, Part};
+use crate::merge::{Merge, Part, put_in_order};
 use crate::store::{Damage, Shared};
 use crate::{Aggregates, HistoryError, Row, RowId};
 
@@ -67,7 +67,7 @@ impl Reader {
             Some(after) => after_id(after).max(RowId::at(query.from)),
             None => RowId::at(query.from),
         };
-        Ok(Rows { merge: self.merge(query, from)?, shared: Arc::clone(&self.shared), damage: 0 })
+        Ok(Rows::of(self, self.merge(query, from)?))
     }
 
     /// What an item's values came to in each of the intervals that `from` to `to` is cut into. Time behind `until` has
@@ -94,20 +94,22 @@ impl Reader {
         let mut parts = self.parts(item, |range| range.0 < time)?;
         parts.retain(|part| part.stats().first < time);
         parts.sort_by_key(|part| std::cmp::Reverse(part.stats().last));
-        let mut best: Option<Row> = None;
+        let mut found: Vec<Row> = Vec::new();
         for part in parts {
-            if best.as_ref().is_some_and(|best| part.stats().last < best.source) {
+            let best = found.iter().rev().find(|row| row.is_shown());
+            if best.is_some_and(|best| part.stats().last < best.source) {
                 break;
             }
             match part.load() {
                 Ok(rows) => {
-                    let found = rows.into_iter().filter(|row| row.source < time).max_by(Row::order);
-                    best = [best, found].into_iter().flatten().max_by(Row::order);
+                    found.extend(rows.into_iter().filter(|row| row.source < time));
+                    // None is dropped: what comes next may hide the last of them.
+                    put_in_order(&mut found);
                 }
                 Err(error) => self.shared.report(Damage::of(&error)),
             }
         }
-        Ok(best)
+        Ok(found.into_iter().rfind(Row::is_shown))
     }
 
     /// How much there is.
@@ -134,7 +136,7 @@ impl Reader {
         }
     }
 
-    fn merge(&self, query: &Query, from: RowId) -> Result<Merge, HistoryError> {
+    pub(crate) fn merge(&self, query: &Query, from: RowId) -> Result<Merge, HistoryError> {
         let parts = self.parts(&query.item, |range| range.0 < query.to && range.1 >= from.source)?;
         Ok(Merge::new(parts, from, query.to))
     }
@@ -174,6 +176,17 @@ impl Rows {
         self.damage
     }
 
+    /// The next row, also one that is not shown.
+    pub(crate) fn next_raw(&mut self) -> Option<Row> {
+        let row = self.merge.next();
+        self.note_failures();
+        row
+    }
+
+    pub(crate) fn of(reader: &Reader, merge: Merge) -> Rows {
+        Rows { merge, shared: Arc::clone(&reader.shared), damage: 0 }
+    }
+
     pub(crate) fn note_failures(&mut self) {
         for error in self.merge.take_failures() {
             self.damage += 1;
@@ -186,9 +199,12 @@ impl Iterator for Rows {
     type Item = Row;
 
     fn next(&mut self) -> Option<Row> {
-        let row = self.merge.next();
-        self.note_failures();
-        row
+        loop {
+            let row = self.next_raw()?;
+            if row.is_shown() {
+                return Some(row);
+            }
+        }
     }
 }
 

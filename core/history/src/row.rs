@@ -68,6 +68,16 @@ impl Row {
         RowId { source: self.source, position: self.position, place: self.place }
     }
 
+    /// Whether answers have it: a twin stands under its place so that the row of the same place is not shown.
+    pub const fn is_shown(&self) -> bool {
+        !self.flags.contains(SampleFlags::TWIN)
+    }
+
+    /// Takes in what a row of the same place says.
+    pub(crate) const fn join(&mut self, other: &Row) {
+        self.flags = self.flags.with(other.flags.only(SampleFlags::TWIN));
+    }
+
     /// The number that aggregates count with; `None` for what is bad, no number or not finite.
     pub fn number(&self) -> Option<f64> {
         self.value.as_f64().filter(|number| number.is_finite() && !self.quality.is_bad())

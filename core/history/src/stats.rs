@@ -18,6 +18,8 @@ pub struct Stats {
     pub numbers: Option<Numbers>,
     /// The number that holds on behind the last row; `None` if that row is bad or no number.
     pub holds: Option<f64>,
+    /// Whether a row is not shown: then only the rows themselves say what they come to.
+    pub has_twins: bool,
 }
 
 /// What is known of the numbers among rows.
@@ -65,7 +67,8 @@ impl Stats {
             area: 0.0,
             covered_seconds: 0.0,
         });
-        Stats { rows: 1, first: row.source, last: row.source, numbers, holds: number }
+        let has_twins = !row.is_shown();
+        Stats { rows: 1, first: row.source, last: row.source, numbers, holds: number, has_twins }
     }
 
     fn add(&mut self, row: &Row) {
@@ -75,6 +78,7 @@ impl Stats {
             numbers.covered_seconds += seconds;
         }
         self.rows += 1;
+        self.has_twins |= !row.is_shown();
         self.last = row.source;
         self.holds = row.number();
         let Some(number) = self.holds else { return };
@@ -98,6 +102,7 @@ impl Stats {
             numbers.covered_seconds += seconds;
         }
         self.rows += next.rows;
+        self.has_twins |= next.has_twins;
         self.last = next.last;
         self.holds = next.holds;
         self.numbers = match (self.numbers, next.numbers) {
@@ -119,7 +124,8 @@ impl Stats {
         put_u64(out, self.rows);
         put_i64(out, self.first.0);
         put_i64(out, self.last.0.wrapping_sub(self.first.0));
-        out.push(u8::from(self.numbers.is_some()) | u8::from(self.holds.is_some()) << 1);
+        let bits = u8::from(self.numbers.is_some()) | u8::from(self.holds.is_some()) << 1;
+        out.push(bits | u8::from(self.has_twins) << 2);
         if let Some(held) = self.holds {
             put_f64(out, held);
         }
@@ -141,7 +147,8 @@ impl Stats {
         let last = first.wrapping_add(reader.i64(WHAT)?);
         let bits = reader.u8(WHAT)?;
         let holds = if bits & 2 == 0 { None } else { Some(reader.f64(WHAT)?) };
-        let mut stats = Stats { rows, first: Timestamp(first), last: Timestamp(last), numbers: None, holds };
+        let (first_time, last, has_twins) = (Timestamp(first), Timestamp(last), bits & 4 != 0);
+        let mut stats = Stats { rows, first: first_time, last, numbers: None, holds, has_twins };
         if bits & 1 == 0 {
             return Ok(stats);
         }

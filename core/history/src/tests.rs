@@ -6,6 +6,7 @@ mod gaps;
 mod model;
 mod snapshot;
 mod tail;
+mod twins;
 
 use proptest::prelude::*;
 use twinhub_model::{Epoch, NodeRank, Position, Quality, SampleFlags, Timestamp, Value};

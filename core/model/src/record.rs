@@ -75,10 +75,21 @@ impl SampleFlags {
     /// Older than what the journal holds of the item already, while [`SampleFlags::OLD`] is also said of one that only
     /// precedes another in the same replay.
     pub const OVERTAKEN: SampleFlags = SampleFlags(1 << 10);
+    /// Another record has the same telegram, since two nodes heard it. Only of merged records: the value keeps its place, and
+    /// is not shown.
+    pub const TWIN: SampleFlags = SampleFlags(1 << 11);
+    /// What plugins may say; the others are for the hub alone.
+    pub const OF_PLUGINS: SampleFlags = SampleFlags((1 << 9) - 1);
 
     /// Whether all bits of `other` are set.
     pub const fn contains(self, other: SampleFlags) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// Without the bits that `other` does not have.
+    #[must_use]
+    pub const fn only(self, other: SampleFlags) -> SampleFlags {
+        SampleFlags(self.0 & other.0)
     }
 
     /// With the bits of `other` set.

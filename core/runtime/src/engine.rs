@@ -29,6 +29,7 @@ use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::error::CommandError;
 use crate::gate::Gate;
+use crate::history::lines::Lines;
 use crate::inbox::{Inbox, Job, ReadAnswer};
 use crate::instance::{Interface, ROLE_MAX};
 use crate::shared::{EngineCounters, Shared};
@@ -121,6 +122,8 @@ pub(crate) struct EngineSetup {
     pub(crate) has_documents: bool,
     /// Where those states are stored.
     pub(crate) states_dir: PathBuf,
+    /// To the history, if it follows this group's journal.
+    pub(crate) lines: Option<Arc<Lines>>,
 }
 
 /// What the engine does for its group.
@@ -164,6 +167,7 @@ pub(crate) struct Engine {
     acceptance: Acceptance,
     replication: Replication,
     merging: Merging,
+    lines: Option<Arc<Lines>>,
     recovering: Vec<takeover::Recovering>,
     timeline: Timeline,
     /// Where the standbys' disks stood when a command last waited in vain.
@@ -229,6 +233,7 @@ impl Engine {
             commands: Commands::default(),
             streams,
             acceptance,
+            lines: setup.lines,
             recovering: Vec::new(),
             timeline: Timeline::default(),
             unanswered_since: None,
@@ -320,6 +325,7 @@ impl Engine {
                 }));
             }
             Job::Journal(ask) => self.on_journal_ask(&ask),
+            Job::Twins { number, twins } => self.on_twins(number, &twins),
             Job::Synced(outcome) => self.on_synced(outcome),
             Job::Scrubbed(scrubbed) => self.on_scrubbed(scrubbed),
             Job::Alarms(job) => self.on_alarm_job(*job),

@@ -10,15 +10,17 @@ mod backfill;
 mod follower;
 pub(crate) mod lines;
 mod supply;
+pub(crate) mod twins;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, SyncSender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use twinhub_config::Site;
-use twinhub_history::{Reader, Store, StoreOptions, Totals};
+use twinhub_history::{Fork, Reader, Store, StoreOptions, Telegram, Totals};
 use twinhub_model::{ItemId, ItemKey, Position, Severity};
 use twinhub_store::Entry;
 
@@ -112,6 +114,23 @@ struct Status {
     error: Option<String>,
 }
 
+/// An engine takes in what another node journaled alone: which of its telegrams this node's history has, too.
+#[derive(Debug)]
+pub(crate) struct TwinsAsk {
+    pub(crate) group: String,
+    /// The history is to be as far as this first.
+    pub(crate) after: Position,
+    pub(crate) fork: Fork,
+    pub(crate) tolerance: Duration,
+    /// By item.
+    pub(crate) telegrams: BTreeMap<Box<str>, Vec<Telegram>>,
+    /// Goes with the answer.
+    pub(crate) number: u32,
+}
+
+/// The telegrams of an item that are twins, by their places in the question.
+pub(crate) type Twins = BTreeMap<Box<str>, BTreeSet<usize>>;
+
 /// What the follower is told.
 #[derive(Debug)]
 pub(crate) enum Word {
@@ -119,6 +138,8 @@ pub(crate) enum Word {
     Answered,
     /// Write what is in memory to a file, and say whether it is in one.
     Seal(SyncSender<bool>),
+    /// Say which telegrams are here, too. A later question takes the place of an earlier one of its group.
+    Twins(TwinsAsk),
     Stop,
 }
 

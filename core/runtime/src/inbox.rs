@@ -18,7 +18,7 @@ use crate::bundle::Bundle;
 use crate::engine::alarms::AlarmJob;
 use crate::engine::merging::MergesAsk;
 use crate::error::CommandError;
-use crate::history::JournalAsk;
+use crate::history::{JournalAsk, Twins};
 use crate::peer::Link;
 use crate::view::{RoleChangeView, WriteView};
 
@@ -67,6 +67,8 @@ pub(crate) enum Job {
     Read { after: Position, reply: oneshot::Sender<ReadAnswer> },
     /// The history reads on.
     Journal(JournalAsk),
+    /// The history says which telegrams that are taken in it has already.
+    Twins { number: u32, twins: Twins },
     /// The disk has taken journal bytes, or refused them.
     Synced(twinhub_store::SyncOutcome),
     /// A closed file of the journal was read again.

@@ -134,6 +134,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         timers: &timers,
         documents: &documents,
         history: history.as_ref(),
+        lines: &shelf.lines,
     };
     let mut groups = BTreeMap::new();
     let mut inboxes = BTreeMap::new();

@@ -324,6 +324,14 @@ impl Shared {
         update(self.lock().peers.entry((peer, path)).or_default());
     }
 
+    /// How far the clocks of other nodes are from this one's, the furthest of those that are known.
+    pub(crate) fn clock_difference(&self) -> Duration {
+        let ranks = (0..self.site.nodes.len()).filter_map(|rank| u8::try_from(rank).ok()).map(NodeRank);
+        let offsets = ranks.flat_map(|rank| self.paths(VoterId::Node(rank)));
+        let furthest = offsets.filter_map(|path| path.clock_offset_us).map(i64::unsigned_abs).max();
+        Duration::from_micros(furthest.unwrap_or(0))
+    }
+
     pub(crate) fn paths(&self, peer: VoterId) -> Vec<PathStatus> {
         let state = self.lock();
         state.peers.range((peer, 0)..=(peer, u8::MAX)).map(|(_, status)| status.clone()).collect()

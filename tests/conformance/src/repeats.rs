@@ -118,7 +118,7 @@ pub fn run_repeats(options: &RepeatOptions, say: &mut dyn FnMut(&str)) -> Result
     cluster.wait_in_sync(SYNC_LIMIT)?;
     let stream = Stream::start(broker.address(), options.rate)?;
     stream.resume();
-    let mut judge = Judge::new();
+    let mut judge = Judge::new(options.shared);
     judge.check(&cluster, &stream)?;
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut is_clean = true;

@@ -153,6 +153,35 @@ fn two_nodes_that_write_the_same_rows_at_once_write_each_once() {
     assert_eq!(count(&server), "2000");
 }
 
+/// A telegram that two nodes journaled: whichever row comes first, also in one batch, and whoever writes it again.
+#[test]
+fn a_row_that_turns_out_to_be_a_twin_is_not_among_the_readings() {
+    let server = Postgres::start().unwrap();
+    let all = rows("plc1/a", 0..12);
+    let mark = |numbers: std::ops::Range<usize>| -> Vec<(Arc<str>, Row)> {
+        let marked = |(key, row): &(Arc<str>, Row)| {
+            let row = Row { flags: row.flags.with(SampleFlags::TWIN), ..row.clone() };
+            (Arc::clone(key), row)
+        };
+        all[numbers].iter().map(marked).collect()
+    };
+    run(async {
+        let mut database = connect(&target(&server)).await.unwrap();
+        database.write(&all[..4], &[]).await.unwrap();
+        assert_eq!(database.write(&mark(0..2), &[]).await.unwrap().new, 2, "what it changes is news");
+        database.write(&mark(4..6), &[]).await.unwrap();
+        database.write(&all[4..8], &[]).await.unwrap();
+        let both = [&all[8..], &mark(8..10), &mark(8..10)].concat();
+        database.write(&both, &[]).await.unwrap();
+        for rows in [mark(0..2), all.clone()] {
+            assert_eq!(database.write(&rows, &[]).await.unwrap().new, 0);
+        }
+    });
+    assert_eq!(count(&server), "12");
+    let shown = server.ask("SELECT integer FROM twinhub.readings ORDER BY integer").unwrap();
+    assert_eq!(shown, ["2", "3", "6", "7", "10", "11"]);
+}
+
 #[test]
 fn a_row_that_is_refused_is_counted_and_the_others_go_on() {
     let server = Postgres::start().unwrap();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use twinhub_model::{Epoch, NodeRank, Position, Timestamp};
+use twinhub_model::{Epoch, NodeRank, Position, SampleFlags, Timestamp};
 
 use super::{rows, same};
 use crate::{Query, Row, RowId, Stats, Store, StoreOptions};
@@ -12,6 +12,8 @@ use crate::{Query, Row, RowId, Stats, Store, StoreOptions};
 #[derive(Debug, Clone)]
 enum Step {
     Append(Vec<Row>),
+    /// Some of what is there turns out to be there twice: every so manieth comes again, marked.
+    Mark(usize),
     Seal,
     Compact,
     Reopen,
@@ -20,6 +22,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => rows(0..40).prop_map(Step::Append),
+        1 => (1_usize..9).prop_map(Step::Mark),
         3 => Just(Step::Seal),
         1 => Just(Step::Compact),
         1 => Just(Step::Reopen),
@@ -35,7 +38,7 @@ const ITEMS: [&str; 3] = ["plc/a", "plc/b", "knx/3/0/7"];
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Rows are unique by what they are; the journal position of each step is new.
+    /// Rows are unique by what they are; the journal position of each step is new. What is marked is not shown.
     #[test]
     fn a_store_answers_as_a_sorted_list(steps in prop::collection::vec(step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
@@ -56,6 +59,19 @@ proptest! {
                         .collect();
                     for (item, row) in &rows {
                         model[*item].insert(row.id(), row.clone());
+                    }
+                    take(&mut store, position, &rows);
+                    journal.push((position, rows));
+                }
+                Step::Mark(every) => {
+                    seq += 1;
+                    let position = Position::new(Epoch::new(9, NodeRank(1)), seq);
+                    let mut rows = Vec::new();
+                    for (item, model) in model.iter_mut().enumerate() {
+                        for row in model.values_mut().step_by(every) {
+                            row.flags = row.flags.with(SampleFlags::TWIN);
+                            rows.push((item, row.clone()));
+                        }
                     }
                     take(&mut store, position, &rows);
                     journal.push((position, rows));
@@ -90,7 +106,7 @@ fn take(store: &mut Store, position: Position, rows: &[(usize, Row)]) {
 
 fn check(store: &Store, item: &str, model: &BTreeMap<RowId, Row>) -> Result<(), TestCaseError> {
     let reader = store.reader();
-    let all: Vec<Row> = model.values().cloned().collect();
+    let all: Vec<Row> = model.values().filter(|row| row.is_shown()).cloned().collect();
     let found: Vec<Row> = reader.rows(&Query::all(item)).unwrap().collect();
     prop_assert!(same(&found, &all), "{item}: {} rows, {} expected", found.len(), all.len());
     let seconds = |s: i64| Timestamp(s * 1_000_000_000);

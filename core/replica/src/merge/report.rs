@@ -1,7 +1,7 @@
 //! What became of the records that one node had alone.
 
 use minicbor::{Decode, Encode};
-use twinhub_model::{Merged, Outcome, Position, Record};
+use twinhub_model::{Merged, Outcome, Position, Record, SampleFlags};
 
 use super::MergeId;
 use crate::message::OFFERED_FILES_MAX;
@@ -115,6 +115,10 @@ pub struct Counts {
     /// Places where records are missing in the files.
     #[n(15)]
     pub gaps: u64,
+    /// Values that both sides heard: one telegram, which is kept once.
+    #[n(16)]
+    #[cbor(default)]
+    pub twins: u64,
 }
 
 impl Counts {
@@ -137,6 +141,7 @@ impl Counts {
             unknown,
             damaged,
             gaps,
+            twins,
         } = self;
         let pairs = [
             (values, more.values),
@@ -155,6 +160,7 @@ impl Counts {
             (unknown, more.unknown),
             (damaged, more.damaged),
             (gaps, more.gaps),
+            (twins, more.twins),
         ];
         for (number, more) in pairs {
             *number = number.saturating_add(more);
@@ -229,7 +235,11 @@ impl Report {
         self.through = self.through.max(merged.origin);
         let counts = &mut self.counts;
         match &*merged.record {
-            Record::Samples(samples) => counts.values += samples.len() as u64,
+            Record::Samples(samples) => {
+                let twins = samples.iter().filter(|sample| sample.flags.contains(SampleFlags::TWIN)).count();
+                counts.values += (samples.len() - twins) as u64;
+                counts.twins += twins as u64;
+            }
             Record::Event(_) => counts.events += 1,
             Record::Role(_) => counts.roles += 1,
             Record::Part(_) if events > 0 => counts.events += events,

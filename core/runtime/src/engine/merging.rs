@@ -1,10 +1,11 @@
 //! After a split: what each side wrote alone comes to all nodes.
 //!
 //! ```text
-//! records set aside -> offer -> [ the active node asks, piece by piece ] -> Merged records -> every node
+//! records set aside -> offer -> [ the active node asks, piece by piece ] -> twins? -> Merged records -> every node
 //! ```
 //! `core/replica` keeps the account of it ([`Merges`]); here are its part of the journal's state, what a node
-//! gives of its own ([`giving`]) and how the active node takes it ([`taking`]). A node that becomes active with records of
+//! gives of its own ([`giving`]), how the active node takes it ([`taking`]), and how it knows what both sides heard
+//! ([`twins`]). A node that becomes active with records of
 //! its own set aside takes them itself.
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use crate::view::MergeProgress;
 mod documents;
 pub(crate) mod giving;
 pub(crate) mod taking;
+pub(crate) mod twins;
 
 use giving::ReadPieces;
 use taking::{Current, Offered};

@@ -335,7 +335,7 @@ impl Engine {
             Message::Offer { stream: _, common, bytes, files } => self.on_offer(peer, common, bytes, files),
             Message::Take { stream, common, after } => self.on_take(peer, stream, common, after),
             Message::Given { stream, dictionary, page, batch } => {
-                self.on_given(peer, stream, dictionary, page, &batch);
+                self.on_given(peer, stream, dictionary, page, batch);
             }
             Message::TakePiece { stream, common, part, number } => {
                 self.on_take_piece(peer, stream, common, Part(part), number);

@@ -18,7 +18,7 @@ use self::missing::{is_all, missing_in};
 use self::places::Places;
 use super::backfill::Backfill;
 use super::lines::Lines;
-use super::{JournalAsk, JournalPart, PartEnd, Shelf, Word};
+use super::{JournalAsk, JournalPart, PartEnd, Shelf, TwinsAsk, Word};
 use crate::clock;
 use crate::inbox::{Inbox, Job};
 use crate::shared::Shared;
@@ -47,8 +47,8 @@ const EVERYTHING: Position = Position::new(Epoch(u64::MAX), u64::MAX);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Follower {
-    store: Store,
-    feeds: Vec<Feed>,
+    pub(super) store: Store,
+    pub(super) feeds: Vec<Feed>,
     /// Bytes that a journal keeps.
     journal_bytes: u64,
     shelf: Arc<Shelf>,
@@ -56,6 +56,8 @@ pub(super) struct Follower {
     words: Receiver<Word>,
     lines: Arc<Lines>,
     backfill: Backfill,
+    /// Questions of engines.
+    pub(super) twins: Vec<TwinsAsk>,
     /// Items that only another node knows.
     foreign_items: usize,
     sealed_at: Moment,
@@ -68,9 +70,9 @@ pub(super) struct Follower {
 
 /// One journal.
 #[derive(Debug)]
-struct Feed {
-    group: String,
-    inbox: Arc<Inbox>,
+pub(super) struct Feed {
+    pub(super) group: String,
+    pub(super) inbox: Arc<Inbox>,
     /// Hash of the dictionary that `slots` is of.
     dictionary: u64,
     slots: Vec<Option<Slot>>,
@@ -120,6 +122,7 @@ impl Follower {
             words,
             lines,
             backfill,
+            twins: Vec::new(),
             foreign_items: 0,
             sealed_at: clock::now(),
             retained_at: Moment::ZERO,
@@ -133,6 +136,7 @@ impl Follower {
     pub(super) fn run(mut self) {
         loop {
             let reads_on = self.read_all();
+            self.answer_twins();
             let now = clock::now();
             self.fill_from_journals(now);
             let idle = self.copy(now);
@@ -150,6 +154,7 @@ impl Follower {
             let patience = if reads_on { Duration::ZERO } else { LOOK.min(idle) };
             match self.words.recv_timeout(patience) {
                 Ok(Word::Answered) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(Word::Twins(ask)) => self.on_twins_ask(ask),
                 Ok(Word::Seal(done)) => {
                     // The first one may be of what an earlier one did not get into a file.
                     let is_sealed = self.seal() && self.seal();

@@ -10,7 +10,7 @@ use twinhub_model::NodeRank;
 use twinhub_redundancy::VoterId;
 use twinhub_wire::{Kind, write_frame};
 
-use super::Word;
+use super::{TwinsAsk, Word};
 use crate::peer::Link;
 use crate::shared::{DropCause, Shared};
 
@@ -168,6 +168,11 @@ impl Lines {
         told.is_ok().then_some(is_done)
     }
 
+    /// Has telegrams looked up; false if nobody follows the journals. The answer comes to the engine as a job.
+    pub(crate) fn find_twins(&self, ask: TwinsAsk) -> bool {
+        self.state().follower.as_ref().is_some_and(|follower| follower.send(Word::Twins(ask)).is_ok())
+    }
+
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.is_closed = true;
@@ -249,7 +254,7 @@ mod tests {
             lines.tell(follower);
             let thread = std::thread::spawn(move || match told.recv() {
                 Ok(Word::Seal(done)) => done.try_send(outcome),
-                Ok(Word::Answered | Word::Stop) | Err(_) => panic!("a seal is asked for"),
+                Ok(Word::Answered | Word::Twins(_) | Word::Stop) | Err(_) => panic!("a seal is asked for"),
             });
             assert_eq!(lines.seal(Duration::from_secs(60)), outcome);
             thread.join().unwrap().unwrap();

@@ -29,7 +29,7 @@ impl Port {
                 continue;
             }
             let item = ItemId(self.setup.base + update.item);
-            let mut flags = SampleFlags(update.flags);
+            let mut flags = SampleFlags(update.flags).only(SampleFlags::OF_PLUGINS);
             if self.setup.edges.contains(&update.item) {
                 flags = flags.with(SampleFlags::EVENT);
             }

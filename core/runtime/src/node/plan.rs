@@ -28,6 +28,7 @@ use crate::engine::watch::Watch;
 use crate::error::StartError;
 use crate::gate::Gate;
 use crate::history::OpenHistory;
+use crate::history::lines::Lines;
 use crate::inbox::Inbox;
 use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
 use crate::shared::Shared;
@@ -68,6 +69,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) timers: &'a Timers,
     pub(crate) documents: &'a DocumentStore,
     pub(crate) history: Option<&'a OpenHistory>,
+    pub(crate) lines: &'a Arc<Lines>,
 }
 
 impl Plan {
@@ -159,6 +161,7 @@ impl Plan {
             documents: around.documents.clone(),
             has_documents: is_first,
             states_dir: states_dir(around.state_dir, group),
+            lines: around.history.and_then(|history| history.pin(group)).map(|_| Arc::clone(around.lines)),
         };
         Ok((setup, ports))
     }

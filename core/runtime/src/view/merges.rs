@@ -60,6 +60,9 @@ pub struct MergeView {
 pub struct MergeCountsView {
     /// Values that joined the history.
     pub values: u64,
+    /// Values that both sides heard: one telegram, which is kept once.
+    #[serde(default)]
+    pub twins: u64,
     /// Events.
     pub events: u64,
     /// Changes of roles.
@@ -134,6 +137,7 @@ impl MergeCountsView {
     fn of(counts: &Counts) -> MergeCountsView {
         MergeCountsView {
             values: counts.values,
+            twins: counts.twins,
             events: counts.events,
             roles: counts.roles,
             commands: counts.commands,
@@ -153,9 +157,10 @@ impl MergeCountsView {
     }
 
     /// Each number with its name, in the order of the list.
-    pub fn named(&self) -> [(&'static str, u64); 16] {
+    pub fn named(&self) -> [(&'static str, u64); 17] {
         [
             ("values", self.values),
+            ("values that both sides heard, kept once", self.twins),
             ("events", self.events),
             ("role changes", self.roles),
             ("commands", self.commands),

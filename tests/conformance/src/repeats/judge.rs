@@ -28,6 +28,8 @@ pub(super) struct Judge {
     /// All numbers up to this one were judged.
     checked: u64,
     checked_at: Instant,
+    /// Whether a value may come twice.
+    may_double: bool,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +48,8 @@ pub(super) struct Finding {
 }
 
 impl Judge {
-    pub(super) fn new() -> Self {
-        Self { checked: 0, checked_at: Instant::now() }
+    pub(super) fn new(may_double: bool) -> Self {
+        Self { checked: 0, checked_at: Instant::now(), may_double }
     }
 
     pub(super) fn check(&mut self, cluster: &Cluster, stream: &Stream) -> Result<Verdict> {
@@ -60,7 +62,8 @@ impl Judge {
         let begun = Instant::now();
         let mut verdict =
             Verdict { values: numbers.len() as u64, marks: marks.len() as u64, findings: Vec::new() };
-        // What is on its way arrives; what is lost does not, however long one waits.
+        // What is on its way arrives, and what was journaled on both sides is known as one when it is taken in; what is
+        // lost does not arrive, however long one waits, and what came twice does not become one.
         loop {
             let is_late = begun.elapsed() > ARRIVAL_LIMIT;
             match self.look(cluster, [&active, &standby], last) {
@@ -71,7 +74,7 @@ impl Judge {
                         .zip(wanted)
                         .map(|(counts, wanted)| Finding::of(counts, wanted))
                         .collect();
-                    if is_late || verdict.findings.iter().all(|finding| finding.lost.is_empty()) {
+                    if is_late || verdict.findings.iter().all(|finding| finding.is_clean(self.may_double)) {
                         break;
                     }
                 }
@@ -156,8 +159,12 @@ impl Finding {
         Finding { lost: those(&|times| times == 0), doubled: those(&|times| times > 1) }
     }
 
+    const fn is_clean(&self, may_double: bool) -> bool {
+        self.lost.is_empty() && (self.doubled.is_empty() || may_double)
+    }
+
     fn problem(&self, book: &str, may_double: bool) -> Option<String> {
-        let is_fine = self.lost.is_empty() && (self.doubled.is_empty() || may_double);
+        let is_fine = self.is_clean(may_double);
         let some = |numbers: &[u64]| numbers.iter().take(5).map(u64::to_string).collect::<Vec<_>>().join(" ");
         (!is_fine).then(|| {
             format!(

@@ -10,6 +10,7 @@ use twinhub_store::Relation;
 use super::MergeState;
 use super::documents::Lack;
 use super::giving::names_of;
+use super::twins::{Looking, Marks, marked, place_of};
 use crate::clock;
 use crate::engine::alarms::AlarmState;
 use crate::engine::{Engine, Phase};
@@ -17,7 +18,7 @@ use crate::engine::{Engine, Phase};
 /// An offer counts so long after it was made last.
 const OFFER_MAX: Duration = Duration::from_secs(5);
 /// A node that was asked answers within this.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 /// After taking some the engine does other things for this many times as long …
 const REST: u32 = 3;
 /// … and at least so long.
@@ -48,11 +49,13 @@ pub(crate) struct Current {
     peer: NodeRank,
     pub(super) id: MergeId,
     /// Number of the last question.
-    number: u32,
+    pub(super) number: u32,
     /// When it was asked.
     asked: Moment,
-    stage: Stage,
-    wait: Wait,
+    pub(super) stage: Stage,
+    pub(super) wait: Wait,
+    /// What was given and is not taken yet.
+    pub(super) looking: Option<Looking>,
     pieces: Vec<Vec<u8>>,
     /// How often a piece was asked for again.
     tries: u32,
@@ -102,14 +105,16 @@ impl Looked {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// What documents kept.
     Pieces,
     Records,
+    /// Records are here, and the history looks which of their values it has already.
+    Twins,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Wait {
+pub(super) enum Wait {
     /// For an answer, at most until then.
     Answer(Moment),
     /// Until then, so that others have their turn.
@@ -142,7 +147,18 @@ impl Engine {
         let Some(current) = &self.merging.current else { return };
         match current.wait {
             Wait::Answer(until) if now >= until => {
-                tracing::warn!(node = current.id.node, "a node does not give what it set aside");
+                let node = &current.id.node;
+                match current.stage {
+                    Stage::Pieces | Stage::Records => {
+                        tracing::warn!(node, "a node does not give what it set aside");
+                    }
+                    Stage::Twins => {
+                        tracing::warn!(
+                            node,
+                            "the history is not far enough to take in what a node set aside"
+                        );
+                    }
+                }
                 self.give_up(now);
             }
             Wait::Rest(until) if now >= until && self.has_room() => self.ask_for_more(now),
@@ -215,6 +231,7 @@ impl Engine {
             asked: now,
             stage: if has_parts || !is_here { Stage::Records } else { Stage::Pieces },
             wait: Wait::Rest(now),
+            looking: None,
             pieces: Vec::new(),
             tries: 0,
             is_begun: false,
@@ -272,18 +289,20 @@ impl Engine {
             }
             Stage::Records if peer == self.me => {
                 let (dictionary, page, batch) = self.give(common, after, self.own_dictionary);
-                self.on_given(peer, stream, dictionary, page, &batch);
+                self.on_given(peer, stream, dictionary, page, batch);
             }
             Stage::Records => {
                 self.send(peer, &Message::Take { stream, common, after });
             }
+            // The answer brings it back to the records.
+            Stage::Twins => {}
         }
     }
 
     /// A piece of what documents kept, or none.
     pub(crate) fn on_given_piece(&mut self, peer: NodeRank, stream: u32, total: u32, bytes: Vec<u8>) {
         let begun = self.busy_since(peer);
-        let Some(current) = self.expected(peer, stream, Stage::Pieces) else { return };
+        let Some(current) = self.expected(Some(peer), stream, Stage::Pieces) else { return };
         let is_unreadable = bytes.is_empty() && current.pieces.len() < total as usize;
         if is_unreadable && current.tries < PIECE_TRIES {
             current.tries += 1;
@@ -325,11 +344,11 @@ impl Engine {
         stream: u32,
         dictionary: u64,
         page: Page,
-        batch: &EntryBatch,
+        batch: EntryBatch,
     ) {
         let begun = self.busy_since(peer);
         let own_dictionary = self.own_dictionary;
-        let Some(current) = self.expected(peer, stream, Stage::Records) else { return };
+        let Some(current) = self.expected(Some(peer), stream, Stage::Records) else { return };
         let is_useless = batch.is_empty() && !page.is_complete;
         if is_useless || (!batch.is_empty() && dictionary != own_dictionary) {
             tracing::warn!(node = current.id.node, "what a node set aside cannot be taken in");
@@ -340,17 +359,23 @@ impl Engine {
             }
             return;
         }
-        let before = current.after;
         let lacks_parts = std::mem::take(&mut current.lacks_parts);
         if self.say_begin().is_none() || (lacks_parts && self.append_merge(&MergeEntry::Parts).is_none()) {
             self.give_up(begun);
             return;
         }
-        let looked = self.merging.current.as_mut().map(|current| std::mem::take(&mut current.looked));
-        let mut looked = looked.unwrap_or_default();
-        let mut through = before;
+        if let Some((page, batch)) = self.look_for_twins(page, batch) {
+            self.take_given(begun, &page, &batch, &Marks::new());
+        }
+    }
+
+    /// Takes what was given; those of the `twins` are marked.
+    pub(super) fn take_given(&mut self, begun: Moment, page: &Page, batch: &EntryBatch, twins: &Marks) {
+        let Some(current) = &mut self.merging.current else { return };
+        let mut looked = std::mem::take(&mut current.looked);
+        let mut through = current.after;
         for (at, body) in batch.iter() {
-            if self.take_record(at, body, &mut looked).is_none() {
+            if self.take_record(at, body, twins, &mut looked).is_none() {
                 // The journal takes nothing: what was not taken comes again.
                 if let Some(current) = &mut self.merging.current {
                     (current.after, current.wait) = (through, Wait::Rest(begun + RETRY));
@@ -395,32 +420,29 @@ impl Engine {
     }
 
     /// What is under way, if this is the answer it waits for.
-    fn expected(&mut self, peer: NodeRank, stream: u32, stage: Stage) -> Option<&mut Current> {
+    pub(super) fn expected(
+        &mut self,
+        peer: Option<NodeRank>,
+        stream: u32,
+        stage: Stage,
+    ) -> Option<&mut Current> {
         self.merging.current.as_mut().filter(|current| {
             let waits = matches!(current.wait, Wait::Answer(_));
-            waits && current.peer == peer && current.number == stream && current.stage == stage
+            let is_of_peer = peer.is_none_or(|peer| peer == current.peer);
+            waits && is_of_peer && current.number == stream && current.stage == stage
         })
     }
 
     /// Takes one record, unless it is here or says nothing to others. `None` if the journal takes nothing.
-    fn take_record(&mut self, at: Position, body: &[u8], looked: &mut Looked) -> Option<()> {
+    fn take_record(&mut self, at: Position, body: &[u8], twins: &Marks, looked: &mut Looked) -> Option<()> {
         let Ok(record) = twinhub_wire::record::decode(body) else {
             tracing::warn!(position = %at, "a record that was set aside cannot be read");
             looked.counts.damaged += 1;
             return Some(());
         };
         // What came to that node from another one is known by where it stood there.
-        let (origin, record) = match record {
-            Record::Merged(merged) => (merged.origin, *merged.record),
-            Record::Dictionary(_)
-            | Record::Samples(_)
-            | Record::Intent(_)
-            | Record::Result(_)
-            | Record::Delivered(_)
-            | Record::Role(_)
-            | Record::Event(_)
-            | Record::Part(_) => (at, record),
-        };
+        let (origin, record) = place_of(at, record);
+        let record = marked(at, record, twins);
         let record = match worth(&record) {
             Worth::Joins | Worth::Part(Part::EVENTS) => record,
             Worth::Part(Part::ALARMS) => {
@@ -442,8 +464,7 @@ impl Engine {
                 return Some(());
             }
         };
-        let has = self.parts.get::<MergeState>().is_some_and(|state| state.merges().has(origin));
-        if has || (origin >= self.journal.first() && self.journal.relation(origin) == Relation::Present) {
+        if self.is_taken(origin) {
             looked.counts.known += 1;
             looked.settle(at, false);
             return Some(());
@@ -454,6 +475,12 @@ impl Engine {
         self.note_merged(position, self.own_dictionary, &merged);
         looked.settle(at, origin == at);
         Some(())
+    }
+
+    /// Whether the record that stood there is in the journal, or was.
+    pub(super) fn is_taken(&self, origin: Position) -> bool {
+        let has = self.parts.get::<MergeState>().is_some_and(|state| state.merges().has(origin));
+        has || (origin >= self.journal.first() && self.journal.relation(origin) == Relation::Present)
     }
 
     pub(super) fn append_merge(&mut self, entry: &MergeEntry) -> Option<Position> {
@@ -529,6 +556,7 @@ fn alarms_that_join(record: &Record) -> Option<Record> {
 pub(crate) fn in_words(counts: &Counts) -> String {
     let named = [
         (counts.values, "values"),
+        (counts.twins, "values that both sides heard, kept once"),
         (counts.events, "events"),
         (counts.roles, "role changes"),
         (counts.commands, "commands"),

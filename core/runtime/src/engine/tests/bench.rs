@@ -191,6 +191,7 @@ impl Bench {
             documents,
             has_documents,
             states_dir: dir.path().join("states"),
+            lines: None,
         });
         let reader = FrameReader::new(FRAME_BODY_MAX);
         let mut bench =

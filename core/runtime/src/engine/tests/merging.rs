@@ -1,14 +1,22 @@
 //! What each side of a split wrote alone comes to all of them, once.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use twinhub_documents::{Action, Body, Change, Entry, Kind, PasswordHash, Role, User};
-use twinhub_model::{Delivered, Outcome, Part, Position, Record, Value};
+use twinhub_history::{Row as HistoryRow, Store, StoreOptions};
+use twinhub_model::{Delivered, ItemId, Outcome, Part, Position, Record, Value};
 use twinhub_redundancy::Input;
 use twinhub_replica::Report;
 
 use crate::engine::merging::MergeState;
+use crate::engine::merging::twins::place_of;
+use crate::history::lines::Lines;
+use crate::history::twins::find_twins;
+use crate::history::{Twins, TwinsAsk, Word};
+use crate::inbox::Job;
 
 use super::bench::{Bench, PATIENCE, Spec, carry, carry_until, epoch, follow, hot, pair};
 
@@ -156,6 +164,136 @@ fn three_nodes_that_were_alone_for_half_an_hour_come_to_the_same_history() {
         assert_eq!(counts.values, u64::from(SECONDS), "{report:?}");
         assert_eq!((counts.unknown, counts.damaged, counts.gaps, counts.known), (0, 0, 0, 0), "{report:?}");
     }
+}
+
+/// The history of the node, as its journal has it.
+fn history_of(bench: &Bench, dir: &std::path::Path) -> Store {
+    let (mut store, _) = Store::open(StoreOptions { retain: None, ..StoreOptions::new(dir) }).unwrap();
+    for (at, record) in bench.entries() {
+        let (origin, record) = place_of(at, record);
+        let Record::Samples(samples) = record else { continue };
+        for (place, sample) in (0..).zip(samples.iter()) {
+            let slot = store.slot(bench.engine.table.key(sample.item));
+            store.append("site", at, [(slot, HistoryRow::of(sample, origin, place))]);
+        }
+    }
+    store
+}
+
+/// Answers questions for twins until what the other node wrote alone is taken in; how many there were.
+fn answer_until_merged(
+    main: &mut Bench,
+    other: &mut Bench,
+    questions: &Receiver<Word>,
+    find: impl Fn(&Bench, &TwinsAsk) -> Twins,
+) -> usize {
+    let (begun, mut count) = (Instant::now(), 0);
+    let name = other.engine.shared.node.clone();
+    while !is_merged(main, &name) {
+        assert!(begun.elapsed() < PATIENCE, "all is taken");
+        for question in questions.try_iter() {
+            let Word::Twins(ask) = question else { panic!("{question:?}") };
+            let twins = find(main, &ask);
+            main.job(Job::Twins { number: ask.number, twins });
+            count += 1;
+        }
+        carry(main, other);
+    }
+    count
+}
+
+/// What both sides heard while each was active alone, as every node hears a hot interface.
+#[test]
+fn a_telegram_that_both_sides_journaled_is_shown_once_on_every_node() {
+    let specs = [hot()];
+    let mut nodes: Vec<Bench> = (0..2).map(|rank| Bench::new(rank, &specs)).collect();
+    let (mut backup, mut main) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    main.become_active(epoch(0, 1));
+    follow(&mut main, &mut backup, epoch(0, 1));
+    main.disconnect(backup.rank);
+    backup.disconnect(main.rank);
+    backup.become_active(epoch(1, 2));
+    // The second value is one that only the backup heard, the last one that only the main heard.
+    for (node, values) in [(&mut main, [10, 30, 40, 50]), (&mut backup, [10, 20, 30, 40])] {
+        for value in values {
+            node.publish(0, value);
+        }
+        node.wait("its values", |bench| bench.value(0) == Value::I64(values[3]) && rows(bench).len() >= 4);
+    }
+    let union: Rows = [&main, &backup].into_iter().flat_map(rows).collect();
+    for node in [&mut main, &mut backup] {
+        let epoch = node.engine.acting_epoch().unwrap();
+        node.lose(epoch);
+        node.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    }
+    let (lines, (told, questions)) = (Arc::new(Lines::default()), channel());
+    lines.tell(told);
+    main.engine.lines = Some(lines);
+    main.become_active(epoch(0, 3));
+    follow(&mut main, &mut backup, epoch(0, 3));
+    let answered = answer_until_merged(&mut main, &mut backup, &questions, |main, ask| {
+        let dir = tempfile::tempdir().unwrap();
+        find_twins(&history_of(main, dir.path()).reader(), ask)
+    });
+    assert!(answered > 0);
+    carry_until(&mut main, &mut backup, "the other one has it, too", |main, backup| {
+        main.last() == backup.last()
+    });
+    let counts = reports(&main)[0].counts;
+    assert_eq!((counts.values, counts.twins), (1, 3), "{counts:?}");
+    for node in [&main, &backup] {
+        assert_eq!(rows(node), union, "no record is left out");
+        let dir = tempfile::tempdir().unwrap();
+        let mut shown: Vec<String> = history_of(node, dir.path())
+            .reader()
+            .rows(&twinhub_history::Query::all(node.engine.table.key(ItemId(0))))
+            .unwrap()
+            .map(|row| row.value.to_string())
+            .collect();
+        shown.sort_unstable();
+        assert_eq!(shown, ["10", "20", "30", "40", "50"], "on node {}", node.rank);
+    }
+    assert_eq!(reports(&main), reports(&backup));
+}
+
+/// A history that does not answer, and one that is asked by a node that acts no more.
+#[test]
+fn a_history_that_is_not_far_enough_is_asked_again() {
+    let mut nodes = isolated(2);
+    let union: Rows = nodes.iter().flat_map(rows).collect();
+    let (mut backup, mut main) = (nodes.pop().unwrap(), nodes.pop().unwrap());
+    for node in [&mut main, &mut backup] {
+        let epoch = node.engine.acting_epoch().unwrap();
+        node.lose(epoch);
+        node.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    }
+    let (lines, (told, questions)) = (Arc::new(Lines::default()), channel());
+    lines.tell(told);
+    main.engine.lines = Some(lines);
+    main.become_active(epoch(0, 3));
+    follow(&mut main, &mut backup, epoch(0, 3));
+    let (begun, mut asked) = (Instant::now(), Vec::new());
+    while asked.is_empty() {
+        assert!(begun.elapsed() < PATIENCE);
+        carry(&mut main, &mut backup);
+        asked.extend(questions.try_iter());
+    }
+    let Some(Word::Twins(first)) = asked.pop() else { panic!("{asked:?}") };
+    assert!(rows(&main).len() < union.len() && main.engine.is_merging());
+    main.job(Job::Twins { number: first.number.wrapping_sub(1), twins: Twins::default() });
+    for _ in 0..20 {
+        carry(&mut main, &mut backup);
+    }
+    assert!(rows(&main).len() < union.len(), "an answer to another question is none");
+    // The role goes and comes back: the question is asked anew, and what it was about is not lost.
+    let epoch_of = main.engine.acting_epoch().unwrap();
+    main.lose(epoch_of);
+    main.said.clear();
+    main.become_active(epoch(0, 4));
+    main.job(Job::Twins { number: first.number, twins: Twins::default() });
+    follow(&mut main, &mut backup, epoch(0, 4));
+    answer_until_merged(&mut main, &mut backup, &questions, |_, _| Twins::default());
+    assert_eq!(rows(&main), union);
 }
 
 /// The node that takes records in ends in the middle; what it took does not come twice, and nothing is missing.
