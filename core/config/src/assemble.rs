@@ -456,7 +456,8 @@ impl Assembly<'_> {
             let help = "write \"1ms\" to \"1m\"";
             self.error(&place, "`journal.sync_interval` is out of range".to_owned(), "here", help);
         }
-        Journal { segment_bytes, retain_bytes, sync_interval }
+        let keep_aside = span(file.journal.keep_aside.as_ref(), Duration::from_secs(30 * 86_400));
+        Journal { segment_bytes, retain_bytes, sync_interval, keep_aside }
     }
 
     fn history(&mut self, file: &File) -> History {

@@ -562,6 +562,10 @@ pub struct Journal {
     /// Longest time between two syncs to disk of values; commands are synced before they are written. Default `200ms`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<Span>,
+    /// How long records that a node wrote alone during a split are kept beside the journal after they came to all nodes.
+    /// Default `30d`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_aside: Option<Span>,
 }
 
 /// What values were: items with `historize` in their items file.

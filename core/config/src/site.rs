@@ -490,6 +490,8 @@ pub struct Journal {
     pub retain_bytes: u64,
     /// Longest time between two syncs to disk.
     pub sync_interval: Duration,
+    /// How long what was set aside is kept after it came to all nodes.
+    pub keep_aside: Duration,
 }
 
 /// What values were.

@@ -85,6 +85,19 @@ impl StateFile {
         Ok(Some(StoredState { at, pieces }))
     }
 
+    /// Deletes it, if it is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn remove(&self) -> Result<(), StoreError> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("delete", &self.path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
     /// Replaces the state; when this returns, it survives a power failure.
     ///
     /// # Errors

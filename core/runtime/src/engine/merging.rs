@@ -26,6 +26,7 @@ use crate::view::MergeProgress;
 
 mod documents;
 pub(crate) mod giving;
+mod keeping;
 pub(crate) mod taking;
 pub(crate) mod twins;
 
@@ -59,6 +60,11 @@ pub(crate) struct MergeState {
 impl MergeState {
     pub(crate) fn merges(&self) -> &Merges {
         &self.merges
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn merges_mut(&mut self) -> &mut Merges {
+        &mut self.merges
     }
 
     fn fold(&mut self, bytes: &[u8]) -> Result<(), String> {
@@ -117,6 +123,8 @@ pub(crate) struct Merging {
     read: Option<ReadPieces>,
     /// What status shows: revision of the account, and bytes that remain.
     shown: Option<(u64, u64)>,
+    /// When old ones were looked for last.
+    kept_at: Option<Moment>,
 }
 
 /// When something is tried again.
@@ -141,9 +149,15 @@ impl Merging {
             names: None,
             read: None,
             shown: None,
+            kept_at: None,
         };
         merging.look(journal);
         merging
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn look_for_old(&mut self) {
+        self.kept_at = None;
     }
 
     #[cfg(test)]
@@ -209,6 +223,7 @@ impl Engine {
             self.offer_aside(now);
         }
         self.forget_pieces(now);
+        self.delete_old_asides(now);
         self.show_merge();
     }
 

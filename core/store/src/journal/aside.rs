@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use twinhub_model::Position;
 
@@ -15,6 +16,7 @@ use super::segment::{HEADER_BYTES, Header, before, follows};
 use super::{Damage, Journal};
 use crate::StoreError;
 use crate::error::io_error;
+use crate::medium::sync_dir;
 
 /// Records that were set aside behind one place of the journal.
 #[derive(Debug)]
@@ -81,6 +83,29 @@ impl Aside {
     /// Bytes of all files.
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
+    }
+
+    /// When the last of its files was written; `None` if the disk does not say.
+    pub fn written(&self) -> Option<SystemTime> {
+        let times = self.files.iter().map(|file| fs::metadata(&file.path).and_then(|found| found.modified()));
+        times.collect::<Result<Vec<_>, _>>().ok()?.into_iter().max()
+    }
+
+    /// Deletes the files.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`]; the files that are left are there still.
+    pub fn delete(self) -> Result<(), StoreError> {
+        for AsideFile { path, .. } in &self.files {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(io_error("delete", path)(error));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        let dirs = self.files.first().and_then(|file| file.path.parent());
+        dirs.map_or(Ok(()), |dir| sync_dir(dir).map_err(io_error("sync folder", dir)))
     }
 
     /// Forgets files that somebody removed. What stood in them is a gap.

@@ -45,7 +45,7 @@ impl Engine {
         Ok(())
     }
 
-    fn pieces_file(&self, common: Position, part: Part) -> StateFile {
+    pub(super) fn pieces_file(&self, common: Position, part: Part) -> StateFile {
         StateFile::new(self.merging.dir.join(pieces_name(common, part)))
     }
 

@@ -14,9 +14,10 @@ use twinhub_replica::{EntryBatch, MergeEntry, MergeId, Message, Page};
 use twinhub_store::{StateFile, StoredState};
 
 use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
-use super::merging::{Rows, change, is_merged, isolated, put, reports, rows};
+use super::merging::{Rows, change, heal, is_merged, isolated, put, reports, rows};
 use crate::bundle::Bundle;
 use crate::clock;
+use crate::engine::merging::MergeState;
 use crate::inbox::Job;
 
 /// Who began to take records in, by the node that wrote them.
@@ -266,4 +267,33 @@ fn what_is_left_on_purpose_is_counted_once_though_the_journal_refuses_the_rest_o
     assert!(refused > 0);
     let counts = reports(&main)[0].counts;
     assert_eq!((counts.values, counts.left, counts.known), (20, 20, 0));
+}
+
+/// People find the files for a month; what is not on all nodes yet is kept for as long as that takes.
+#[test]
+fn what_came_to_all_nodes_long_ago_is_deleted() {
+    const DAY_NS: i64 = 86_400_000_000_000;
+    let mut nodes = isolated(2);
+    heal(&mut nodes);
+    let mut backup = nodes.pop().unwrap();
+    let look = |bench: &mut Bench| {
+        bench.engine.merging.look_for_old();
+        bench.turn();
+    };
+    look(&mut backup);
+    assert_eq!(files_of(&backup).len(), 1, "it is young");
+    let report = reports(&backup).remove(0);
+    let ended = |bench: &mut Bench, days: i64| {
+        let merges = bench.engine.parts.get_mut::<MergeState>().unwrap().merges_mut();
+        merges.apply(MergeEntry::Begin(report.clone()));
+        merges.apply(MergeEntry::End { time: clock::utc().0 - days * DAY_NS });
+    };
+    ended(&mut backup, 29);
+    look(&mut backup);
+    assert_eq!(files_of(&backup).len(), 1);
+    ended(&mut backup, 31);
+    look(&mut backup);
+    assert_eq!(files_of(&backup), [PathBuf::new(); 0]);
+    backup.wait("it says so", |bench| bench.events().iter().any(|text| text.contains("keep_aside")));
+    assert_eq!(reports(&backup).len(), 1, "the report stays");
 }
