@@ -322,7 +322,10 @@ impl Alarms {
             // Another side of a split may have raised it later. What a clock that was set has to do with it is in the
             // shift.
             let onset = Timestamp(raised.onset.0.saturating_add(watch.shift));
-            (watch.is_wrong == Some(false)).then_some(watch.since.max(onset))?
+            // Of several within one tick of a clock the name is a little later than the onset.
+            let is_named_later = (1..TICK_NS_MAX).contains(&onset.0.saturating_sub(watch.since.0));
+            let since = if is_named_later { watch.since } else { watch.since.max(onset) };
+            (watch.is_wrong == Some(false)).then_some(since)?
         };
         let at = after(returned, rule.delay_off);
         let at = if rule.latching { at.max(acknowledged.unwrap_or(at)) } else { at };
@@ -568,6 +571,8 @@ impl Alarms {
     }
 }
 
+/// So far, in nanoseconds, the names of occurrences that begin in one tick of a clock are from the tick, at most.
+const TICK_NS_MAX: i64 = 10_000;
 /// A rule steps at most this often between two samples: back to normal, and beyond the limit again.
 const STEPS_MAX: usize = 4;
 

@@ -277,6 +277,9 @@ fn two_rises_within_one_tick_of_a_coarse_clock_are_two() {
     alarms.observe(&[sample(1, 95.0), sample(1, 80.0), sample(1, 95.0)], at(1));
     assert_eq!(told(&alarms), ["1 1 1 returned", "1 1 - unacknowledged"]);
     assert_eq!(alarms.book().raised("boiler").unwrap().onset.0, time(1).0 + 1);
+    // Each ends, too, before the next one begins.
+    alarms.observe(&[sample(1, 80.0), sample(1, 95.0), sample(1, 80.0)], at(1));
+    assert_eq!(told(&alarms), ["1 1 1 returned"; 3]);
 }
 
 /// What happens to a pair whose journal both nodes have: samples, and every change of the one that acts.
