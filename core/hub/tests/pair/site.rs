@@ -70,11 +70,17 @@ impl Pair {
     fn start_pair(failback: &str, items: &str, old: &[&'static str], more: &str) -> Pair {
         let [witness] = free_ports();
         let lines = format!("{failback}\nwitness = \"127.0.0.1:{witness}\"");
-        let mut pair = Pair::start_site(&["main", "backup"], &lines, items, old, more);
+        let (mut pair, webs) = Pair::prepare_site(&["main", "backup"], &lines, items, old, more);
+        let [main, backup] = webs[..] else { unreachable!("two are asked for") };
+        pair.spawn("main", main, &["run", "--node", "main"]);
         // It listens where the configuration says that it is; the version before had to be told.
         let listen = format!("127.0.0.1:{witness}");
         let told: &[&str] = if old.contains(&"witness") { &["--listen", &listen] } else { &[] };
         pair.spawn("witness", witness, &[&["witness"], told].concat());
+        // On a busy machine the backup may be there first, and would be active.
+        pair.wait("main active", |pair| pair.state("main") == "active");
+        pair.spawn("backup", backup, &["run", "--node", "backup"]);
+        pair.nodes.swap(1, 2);
         pair
     }
 
@@ -99,6 +105,21 @@ impl Pair {
         old: &[&'static str],
         more: &str,
     ) -> Pair {
+        let (mut pair, webs) = Pair::prepare_site(names, cluster, items, old, more);
+        for (name, web) in names.iter().zip(webs) {
+            pair.spawn(name, web, &["run", "--node", name]);
+        }
+        pair
+    }
+
+    /// The files, and the port of each node.
+    fn prepare_site(
+        names: &[&'static str],
+        cluster: &str,
+        items: &str,
+        old: &[&'static str],
+        more: &str,
+    ) -> (Pair, Vec<u16>) {
         let dir = tempfile::tempdir().unwrap();
         let mut nodes = String::new();
         let mut webs = Vec::new();
@@ -106,7 +127,7 @@ impl Pair {
             let [link, web] = free_ports();
             writeln!(nodes, "[nodes.{name}]\nlinks = [\"127.0.0.1:{link}\"]\nweb = \"127.0.0.1:{web}\"")
                 .unwrap();
-            webs.push((*name, web));
+            webs.push(web);
         }
         let config = format!(
             "version = 1\nsite = \"pair\"\n[cluster]\nnodes = {names:?}\nprofile = \"normal\"\n\
@@ -117,11 +138,7 @@ impl Pair {
         std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
         std::fs::write(dir.path().join("token"), "0123456789abcdef0123456789abcdef").unwrap();
         std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
-        let mut pair = Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect() };
-        for (name, web) in webs {
-            pair.spawn(name, web, &["run", "--node", name]);
-        }
-        pair
+        (Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect() }, webs)
     }
 
     /// Kills a node's supervisor and hub process together, as if its machine died.

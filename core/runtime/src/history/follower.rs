@@ -97,7 +97,7 @@ impl Follower {
         lines: Arc<Lines>,
     ) -> Follower {
         let backfill = Backfill::new(shared.site.history.sync_rate);
-        let feeds = feeds
+        let feeds: Vec<Feed> = feeds
             .into_iter()
             .map(|(group, inbox)| Feed {
                 last: store.cursor(&group),
@@ -113,6 +113,11 @@ impl Follower {
                 asked_at: Moment::ZERO,
             })
             .collect();
+        let mut status = shelf.status();
+        // Until the journals were looked at nobody knows that nothing is missing.
+        status.lag_records = feeds.len() as u64;
+        status.gap_records = store.gaps().iter().map(|gap| behind(gap.after, gap.through)).sum();
+        drop(status);
         Follower {
             store,
             feeds,
