@@ -127,6 +127,10 @@ impl Judge {
         for row in pages(rest, "/alarms?state=all&limit=1000")? {
             let number = row["value"].as_str().and_then(|value| value.strip_prefix('-')?.parse::<u64>().ok());
             let Some(number) = number.filter(|number| *number > self.checked) else { continue };
+            if row["joined"].is_string() {
+                // What both sides of a split raised is one: the other one.
+                continue;
+            }
             let is_over = row["cleared_at"].is_string();
             if is_over == (number + MARK_EVERY / 2 <= last) {
                 *counts.entry(number).or_default() += 1;
