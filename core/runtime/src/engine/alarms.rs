@@ -160,10 +160,11 @@ impl Engine {
 
     /// Everything about alarms that follows from the time and from this node's role.
     pub(crate) fn advance_alarms(&mut self) {
-        let is_acting = self.is_acting();
+        // What is journaled while the role is given away is evaluated, too: the next node sees only what it leads to.
+        let evaluates = self.is_acting() || self.takes_last_inputs();
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
         if state.alarms.is_acting() {
-            if is_acting {
+            if evaluates {
                 let table = &self.table;
                 let changes = state.alarms.tick(now(), &|item| table.received(item));
                 self.keep_changes(&changes);

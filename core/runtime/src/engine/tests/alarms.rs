@@ -1,5 +1,7 @@
 //! Alarms over takeovers, replays, copies and restarts.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 use twinhub_alarms::{
     Answer, Change, OccurrenceId, Order, Query, Row, Shelf, Stamp, Suppression, Target, Which,
@@ -7,6 +9,7 @@ use twinhub_alarms::{
 use twinhub_contract::role;
 use twinhub_events::Filter;
 use twinhub_model::{Part, Timestamp};
+use twinhub_redundancy::Input;
 
 use crate::engine::alarms::{AlarmJob, AlarmState};
 use crate::error::CommandError;
@@ -162,6 +165,21 @@ fn each_change_is_told_once_on_both_nodes_over_takeovers_and_restarts() {
     again.become_active(epoch(1, 3));
     again.publish(0, 6);
     assert_eq!(words(&again), ["TH-ALARM-101 plc/in", "TH-ALARM-103 plc/in", "TH-ALARM-102 plc/in"]);
+}
+
+/// Inputs run until the other node has the journal: what comes and goes until then is an alarm that nobody else would see.
+#[test]
+fn an_alarm_that_comes_and_goes_while_the_role_is_handed_over_is_raised_and_over() {
+    let (mut main, mut backup) = pair(&specs(role::WARM));
+    main.drain(epoch(0, 1), Some(backup.rank), Duration::from_secs(600));
+    main.publish(0, HIGH);
+    main.publish(0, 5);
+    carry_until(&mut main, &mut backup, "drained", |main, _| {
+        main.said.iter().any(|input| matches!(input, Input::Drained { .. }))
+    });
+    backup.become_active(epoch(1, 2));
+    assert_eq!(told(&mut backup), ["plc-high returned"]);
+    assert_eq!(words(&backup), ["TH-ALARM-101 plc/in", "TH-ALARM-102 plc/in"]);
 }
 
 #[test]
