@@ -298,6 +298,7 @@ impl Engine {
                 self.unpacked = samples;
                 self.note_batch(from, placed);
             }
+            Job::Turned { interface, turn } => self.on_turned(interface, turn),
             Job::Written { results } => self.on_written(&results),
             Job::RoleReached { interface, role, epoch, result } => {
                 self.on_role_reached(interface, role, epoch, &result);

@@ -37,6 +37,9 @@ pub(crate) enum Job {
     Received { samples: Bundle, from: Option<usize> },
     /// A plugin finished writes.
     Written { results: Vec<Written> },
+    /// An instance turned active: what it heard before stands before this, and it publishes nothing until the engine has
+    /// come to it.
+    Turned { interface: usize, turn: u64 },
     /// An instance reached a role, or failed to.
     RoleReached { interface: usize, role: u32, epoch: Epoch, result: Result<(), String> },
     /// An instance is loaded, started and has its items, or failed to.

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::time::{Duration, Instant};
 
 use twinhub_config::OnUnquorate;
@@ -78,6 +78,11 @@ pub(crate) struct Port {
     role: AtomicU32,
     epoch: AtomicU64,
     ready: AtomicBool,
+    /// How often it turned active, and to which of these times the engine has come: until then nothing is taken.
+    turns: AtomicU64,
+    begun: AtomicU64,
+    /// Held by what is published, and alone by the turn to active: nothing that was heard before comes behind it.
+    flow: RwLock<()>,
     /// Whether this node acts without a majority and the interface has to mind it.
     pub(crate) alone: AtomicBool,
     pub(crate) probed: Probed,
@@ -116,6 +121,9 @@ impl Port {
             role: AtomicU32::new(role::COLD),
             epoch: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            turns: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
+            flow: RwLock::new(()),
             alone: AtomicBool::new(false),
             probed: Probed::default(),
             accepting: Accepting::default(),
@@ -158,6 +166,25 @@ impl Port {
     /// Takes what the sink was last seen to show of our own outputs.
     pub(crate) fn take_mirror(&self) -> HashMap<u32, Value> {
         std::mem::take(&mut self.mirror.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The engine has dealt with what was heard before this turn: what is published from here on is news.
+    pub(crate) fn begin(&self, turn: u64) {
+        self.begun.store(turn, Ordering::Release);
+    }
+
+    /// The role becomes active. What was heard before stands before [`Job::Turned`] in the engine's line, and nothing is
+    /// taken until the engine has come to that: the item table takes values at once, and would get older ones behind
+    /// newer ones.
+    fn turn_active(&self, epoch: Epoch) {
+        let alone = self.flow.write().unwrap_or_else(PoisonError::into_inner);
+        if self.setup.relevant {
+            let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
+            self.inbox.push_later(Job::Turned { interface: self.number, turn });
+        }
+        self.epoch.store(epoch.0, Ordering::Release);
+        self.role.store(role::ACTIVE, Ordering::Release);
+        drop(alone);
     }
 
     /// Items of this interface, as table handles.
@@ -207,6 +234,7 @@ impl HostSink for Port {
             return PublishOutcome::Stopped;
         }
         let count = batch.len();
+        let _flow = self.flow.read().unwrap_or_else(PoisonError::into_inner);
         if epoch != self.epoch.load(Ordering::Acquire) {
             self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::StaleEpoch;
@@ -218,7 +246,8 @@ impl HostSink for Port {
             return PublishOutcome::StaleEpoch;
         }
         // Before the table takes the values: an equal one that is tried again would count as no change.
-        if self.accepting.is_stalled() || !self.inbox.reserve(count) {
+        let held = active && self.turns.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire);
+        if held || self.accepting.is_stalled() || !self.inbox.reserve(count) {
             self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::Again;
         }
@@ -436,8 +465,7 @@ impl Lead {
     fn move_to(&mut self, to: u32, epoch: Epoch, deadline: Moment) -> Result<(), String> {
         let Some(instance) = self.current() else { return Err("the plugin is not running".to_owned()) };
         if to == role::ACTIVE {
-            self.port.epoch.store(epoch.0, Ordering::Release);
-            self.port.role.store(to, Ordering::Release);
+            self.port.turn_active(epoch);
         }
         let Some(wanted) = Role::from_raw(to) else { return Err(format!("there is no role {to}")) };
         let patience = deadline.since(clock::now()).max(Duration::from_millis(50));

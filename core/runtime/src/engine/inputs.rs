@@ -48,10 +48,6 @@ impl Engine {
                 sample.flags.contains(SampleFlags::REPLAY) || !self.replication.is_late(sample, now)
             });
         }
-        for sample in samples.iter_mut().filter(|sample| sample.flags.contains(SampleFlags::QUALITY_ONLY)) {
-            // Since the plugin said it, a replay may have brought the item a newer value.
-            sample.value = self.table.read(sample.item).value;
-        }
         if samples.is_empty() {
             // The node before had them in its journal, and thereby in this one.
             return Placed::At(self.journal.last());

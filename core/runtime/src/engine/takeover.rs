@@ -46,6 +46,8 @@ pub(crate) struct Activation {
     claims: bool,
     /// Whether inputs have begun.
     connected: bool,
+    /// Interfaces that wait for that with what they publish.
+    turned: Vec<(usize, u64)>,
 }
 
 /// A command that the node before may or may not have carried out, or never began.
@@ -110,6 +112,7 @@ impl Engine {
             stage_until: Moment::ZERO,
             claims: false,
             connected: false,
+            turned: Vec::new(),
         });
         self.step(Step::EpochBegun);
         self.role_record(epoch, "standby", if unquorate { ALONE } else { "active" }, reason);
@@ -144,6 +147,31 @@ impl Engine {
         self.begin_alarms(epoch);
         self.replay_ring();
         self.step(Step::RingReplayed);
+        if let Phase::Activating(activation) = &mut self.phase {
+            for (interface, turn) in std::mem::take(&mut activation.turned) {
+                self.interfaces[interface].port.begin(turn);
+            }
+        }
+    }
+
+    /// Whether inputs have begun: what comes from here on is news, and what was heard before is in the journal.
+    pub(crate) const fn has_begun_inputs(&self) -> bool {
+        match &self.phase {
+            Phase::Activating(activation) => activation.connected,
+            Phase::Active { .. } => true,
+            Phase::Standby | Phase::Draining(_) | Phase::Closing(_) => false,
+        }
+    }
+
+    /// An interface turned active, and what it heard before has been dealt with, unless inputs have not begun.
+    pub(crate) fn on_turned(&mut self, interface: usize, turn: u64) {
+        if let Phase::Activating(activation) = &mut self.phase
+            && !activation.connected
+        {
+            activation.turned.push((interface, turn));
+        } else {
+            self.interfaces[interface].port.begin(turn);
+        }
     }
 
     /// The order in which interfaces are told to be active: those first that claim what only one node can hold,

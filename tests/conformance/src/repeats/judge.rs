@@ -1,6 +1,6 @@
 //! Compares what was sent with what the nodes have: each in its journal, its history and its alarms.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub(super) const BOOKS: [&str; 5] =
 
 /// How often each number is in a book.
 type Counts = BTreeMap<u64, u32>;
+
+/// How often a record, by its position, gives a number a new quality and no more.
+type Requalified = BTreeMap<(String, u64), u32>;
 
 /// See the module.
 pub(super) struct Judge {
@@ -101,20 +104,19 @@ impl Judge {
     }
 
     /// How often each new number is in a node's history. A row of a record that has no more than a quality is none.
-    fn history(&self, rest: &Rest, requalified: &BTreeSet<String>) -> Result<Counts> {
+    fn history(&self, rest: &Rest, requalified: &Requalified) -> Result<Counts> {
         let mut counts = Counts::new();
+        let mut requalified = requalified.clone();
         let since = self.checked_at.elapsed() + SLACK;
         for item in 0..ITEMS {
             let path = format!("/history?item=numbers/n{item}&from=-{}s", since.as_secs());
             for row in pages(rest, &path)? {
                 let number = row["value"].as_i64().and_then(|number| u64::try_from(number).ok());
-                let is_value =
-                    row["position"].as_str().is_some_and(|position| !requalified.contains(position));
-                if let Some(number) = number
-                    && is_value
-                    && number > self.checked
-                {
-                    *counts.entry(number).or_default() += 1;
+                let Some(number) = number.filter(|number| *number > self.checked) else { continue };
+                let position = row["position"].as_str().unwrap_or_default().to_owned();
+                match requalified.get_mut(&(position, number)) {
+                    Some(left) if *left > 0 => *left -= 1,
+                    Some(_) | None => *counts.entry(number).or_default() += 1,
                 }
             }
         }
@@ -192,9 +194,9 @@ impl Verdict {
     }
 }
 
-/// How often each number above `checked` is in a journal, and where it has new qualities only. The files are copied
+/// How often each number above `checked` is in a journal, and what it has new qualities of. The files are copied
 /// first: their owner is writing.
-fn count(folder: &Path, checked: u64) -> Result<(Counts, BTreeSet<String>)> {
+fn count(folder: &Path, checked: u64) -> Result<(Counts, Requalified)> {
     let copy = tempfile::tempdir().map_err(Error::file("temporary folder"))?;
     for entry in fs::read_dir(folder).map_err(Error::file(folder))?.flatten() {
         let path = entry.path();
@@ -207,7 +209,7 @@ fn count(folder: &Path, checked: u64) -> Result<(Counts, BTreeSet<String>)> {
     let failed = |error: twinhub_store::StoreError| Error::State(format!("journal: {error}"));
     let (journal, _) = Journal::open(JournalOptions::new(copy.path()), Arc::from([])).map_err(failed)?;
     let mut counts = Counts::new();
-    let mut requalified = BTreeSet::new();
+    let mut requalified = Requalified::new();
     let mut cursor = Position::START;
     loop {
         let mut at = cursor;
@@ -216,13 +218,12 @@ fn count(folder: &Path, checked: u64) -> Result<(Counts, BTreeSet<String>)> {
                 at = position;
                 if let Ok(Record::Samples(samples)) = twinhub_wire::record::decode(body) {
                     for sample in samples.iter() {
+                        let Value::I64(number) = sample.value else { continue };
+                        let Ok(number) = u64::try_from(number) else { continue };
                         // A new quality is no new value.
                         if sample.flags.contains(SampleFlags::QUALITY_ONLY) {
-                            requalified.insert(position.to_string());
-                        } else if let Value::I64(number) = sample.value
-                            && let Ok(number) = u64::try_from(number)
-                            && number > checked
-                        {
+                            *requalified.entry((position.to_string(), number)).or_default() += 1;
+                        } else if number > checked {
                             *counts.entry(number).or_default() += 1;
                         }
                     }
@@ -289,11 +290,11 @@ mod tests {
         journal.sync().unwrap();
         let mut quality = sample(4);
         quality.flags = SampleFlags::QUALITY_ONLY;
-        let at = journal.append_samples(&[quality]).unwrap();
+        let at = journal.append_samples(&[quality, sample(5)]).unwrap();
         journal.sync().unwrap();
         let (counts, requalified) = count(folder.path(), 1).unwrap();
-        assert_eq!(requalified, BTreeSet::from([at.to_string()]));
-        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(2, 2), (4, 1)]);
+        assert_eq!(requalified, Requalified::from([((at.to_string(), 4), 1)]));
+        assert_eq!(counts.into_iter().collect::<Vec<_>>(), [(2, 2), (4, 1), (5, 1)]);
     }
 
     fn sample(number: i64) -> twinhub_model::Sample {

@@ -87,7 +87,7 @@ impl Engine {
     /// Values that a standby instance received itself.
     pub(crate) fn on_received(&mut self, samples: &[Sample]) -> Placed {
         let now = clock::now();
-        if let Phase::Activating(_) | Phase::Active { .. } = self.phase {
+        if self.has_begun_inputs() {
             // Its turn to be active had not come when it heard them: they are inputs all the same, also where the word
             // that it is active overtook them.
             let mut news = samples.to_vec();
@@ -96,8 +96,9 @@ impl Engine {
                 !is_off && !self.replication.is_late(sample, now)
             });
             self.replay(news);
+            return Placed::At(self.journal.last());
         }
-        if self.is_writer() {
+        if matches!(self.phase, Phase::Draining(_)) {
             return Placed::At(self.journal.last());
         }
         self.health.hear(samples, now);

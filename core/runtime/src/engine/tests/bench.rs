@@ -271,13 +271,6 @@ impl Bench {
         self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
     }
 
-    /// A new quality that an active interface publishes, with the value that its item had then.
-    pub(crate) fn requalify(&mut self, item: u32, value: i64) {
-        let flags = SampleFlags::QUALITY_ONLY;
-        let sample = Sample { flags, ..sample(item, value) };
-        self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
-    }
-
     /// A value that an active interface publishes that wants to know when it is accepted.
     pub(crate) fn publish_acknowledged(&mut self, interface: usize, item: u32, value: i64) {
         let sample = sample(item, value);
@@ -360,6 +353,15 @@ impl Bench {
     pub(crate) fn calls(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// Waits for a call in a plugin while the engine does nothing.
+    pub(crate) fn await_call(&self, call: &str) {
+        let begun = Instant::now();
+        while !self.calls().iter().any(|other| other == call) {
+            assert!(begun.elapsed() < PATIENCE, "no `{call}` in {:?}", self.calls());
+            std::thread::yield_now();
+        }
     }
 
     pub(crate) fn forget_calls(&mut self) {

@@ -6,7 +6,9 @@ use twinhub_model::Value;
 use twinhub_redundancy::Input;
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};
+use crate::engine::steps::Step;
 use crate::inbox::Job;
+use crate::instance::Sequence;
 
 #[test]
 fn what_a_standby_is_given_again_after_it_is_in_sync_is_not_replayed() {
@@ -125,14 +127,56 @@ fn of_an_item_of_which_every_value_counts_an_equal_one_that_only_the_standby_hea
     assert_eq!(backup.journaled(0), values(&[5, 5]));
 }
 
+/// What an interface heard before it became active comes before what it says then: also into the item table, which takes
+/// values at once.
+#[test]
+fn what_was_heard_before_a_takeover_does_not_come_behind_what_is_published_after_it() {
+    let spec = Spec { config: ",\"says\":\"6\",\"tells\":true", ..keeping() };
+    let (_main, mut backup) = pair(std::slice::from_ref(&spec));
+    backup.forget_calls();
+    backup.activate(epoch(1, 2), false);
+    backup.await_call("plc again");
+    backup.receive(0, 5);
+    backup.wait("gates open", |bench| bench.said.contains(&Input::GatesOpen));
+    assert_eq!(backup.journaled(0).last(), Some(&Value::I64(6)));
+    assert!(backup.journaled(0).contains(&Value::I64(5)), "{:?}", backup.journaled(0));
+    assert_eq!(backup.value(0), Value::I64(6));
+}
+
 /// The plugin says it as it becomes active, while the ring is replayed.
 #[test]
 fn a_new_quality_does_not_bring_back_the_value_from_before_a_replay() {
-    let (_main, mut backup) = pair(&[keeping()]);
+    let spec = Spec { config: ",\"says\":\"b\",\"tells\":true", ..keeping() };
+    let (mut main, mut backup) = pair(std::slice::from_ref(&spec));
+    main.publish(0, 4);
+    carry_until(&mut main, &mut backup, "the value", |main, backup| main.last() == backup.last());
+    backup.forget_calls();
+    backup.activate(epoch(1, 2), false);
+    backup.await_call("plc again");
     backup.receive(0, 5);
-    backup.become_active(epoch(1, 2));
-    backup.requalify(0, 4);
-    assert_eq!(backup.journaled(0), values(&[5, 5]));
+    backup.wait("gates open", |bench| bench.said.contains(&Input::GatesOpen));
+    assert_eq!(backup.journaled(0), values(&[4, 5, 5]));
+    assert_eq!(backup.value(0), Value::I64(5));
+}
+
+/// The claim of what only one node can hold may take a second. What is heard meanwhile has its place behind what was
+/// heard before.
+#[test]
+fn what_is_heard_while_a_link_is_claimed_stands_behind_what_was_heard_before() {
+    let claiming = Spec {
+        sequence: Sequence { exclusive: true, ..Spec::new("").sequence },
+        config: ",\"stuck\":3",
+        required: false,
+        ..Spec::new("pms")
+    };
+    let specs = [keeping(), claiming];
+    let (_main, mut backup) = pair(&specs);
+    backup.receive(0, 4);
+    backup.activate(epoch(1, 2), false);
+    backup.receive(0, 5);
+    assert!(!backup.steps().contains(&Step::RingReplayed));
+    backup.wait("the ring is replayed", |bench| bench.steps().contains(&Step::RingReplayed));
+    assert_eq!(backup.journaled(0), values(&[4, 5]));
     assert_eq!(backup.value(0), Value::I64(5));
 }
 
