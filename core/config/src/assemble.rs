@@ -457,6 +457,12 @@ impl Assembly<'_> {
             self.error(&place, "`journal.sync_interval` is out of range".to_owned(), "here", help);
         }
         let keep_aside = span(file.journal.keep_aside.as_ref(), Duration::from_secs(30 * 86_400));
+        if keep_aside < KEEP_ASIDE_MIN {
+            let place = ["journal".into(), "keep_aside".into()];
+            let help =
+                "write at least \"1h\": what is deleted has to be on the disks of the other nodes by then";
+            self.error(&place, "`journal.keep_aside` is too short".to_owned(), "too short", help);
+        }
         Journal { segment_bytes, retain_bytes, sync_interval, keep_aside }
     }
 
@@ -539,5 +545,6 @@ const SESSION_DEFAULT: Duration = Duration::from_secs(12 * 3600);
 const SESSION_MIN: Duration = Duration::from_secs(60);
 const SESSION_MAX: Duration = Duration::from_secs(90 * 86_400);
 const WEB_DEFAULT: &str = "127.0.0.1:8620";
+const KEEP_ASIDE_MIN: Duration = Duration::from_secs(3600);
 const TIMER_MIN: Duration = Duration::from_millis(1);
 const TIMER_MAX: Duration = Duration::from_secs(3600);

@@ -563,7 +563,7 @@ pub struct Journal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_interval: Option<Span>,
     /// How long records that a node wrote alone during a split are kept beside the journal after they came to all nodes.
-    /// Default `30d`.
+    /// Default `30d`, at least `1h`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_aside: Option<Span>,
 }

@@ -149,6 +149,8 @@ faults! {
     a_name_with_spaces_is_refused: with("id = \"plc1\"", "id = \"plc 1\"");
     a_journal_that_is_too_small_is_refused:
         format!("{BASE}\n[journal]\nsegment = \"1MiB\"\nretain = \"1MiB\"\nsync_interval = \"0s\"");
+    what_is_set_aside_is_kept_until_it_is_safe_elsewhere:
+        format!("{BASE}\n[journal]\nkeep_aside = \"5m\"");
     a_history_that_keeps_nothing_is_refused:
         format!("{BASE}\n[history]\nretain = \"5m\"\nmax_size = \"1MB\"");
     a_size_without_unit_is_refused: format!("{BASE}\n[web]\nmax_body = \"1000\"");

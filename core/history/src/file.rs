@@ -29,7 +29,7 @@ pub(crate) use self::write::{FileWriter, Finished, put_frame};
 
 const MAGIC: [u8; 8] = *b"TWINHIST";
 const FORMAT: u16 = 2;
-/// Of files whose gaps do not say what remains of them were taken.
+/// Of files whose gaps do not say what remains of them were taken, and that name no life of a journal.
 const FORMAT_PLAIN: u16 = 1;
 const MARK: [u8; 4] = [0xb1, b'O', b'C', b'K'];
 /// Mark, length, checksum.
@@ -101,11 +101,11 @@ impl Head {
             gap::put_position(&mut payload, *position);
         }
         // What an older version can read, it may read.
-        let has_remains = self.gaps.iter().any(|gap| !gap.remains_of.is_empty());
-        let format = if has_remains { FORMAT } else { FORMAT_PLAIN };
+        let is_plain = self.lives.is_empty() && self.gaps.iter().all(|gap| gap.remains_of.is_empty());
+        let format = if is_plain { FORMAT_PLAIN } else { FORMAT };
         put_u64(&mut payload, self.gaps.len() as u64);
         for gap in &self.gaps {
-            gap.put(&mut payload, has_remains);
+            gap.put(&mut payload, !is_plain);
         }
         match &self.lows {
             Some(lows) => {
@@ -255,4 +255,22 @@ fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
 /// Makes created, renamed and removed names in `dir` survive a power failure.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     if cfg!(unix) { File::open(dir)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_that_an_older_version_cannot_read_has_another_format() {
+        let (cursors, gaps, lives) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = Head { first: 1, last: 2, cursors, gaps, lows: None, lives };
+        let named = Head { lives: vec![("site".to_owned(), "1f".to_owned())], ..plain.clone() };
+        for (head, format) in [(plain, FORMAT_PLAIN), (named, FORMAT)] {
+            let bytes = head.encode();
+            assert_eq!(bytes[8..10], format.to_le_bytes());
+            let payload = &bytes[14..bytes.len() - 4];
+            assert_eq!(Head::decode(payload, format).unwrap(), head);
+        }
+    }
 }

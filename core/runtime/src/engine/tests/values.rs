@@ -55,6 +55,29 @@ fn a_quality_alone_says_nothing_of_an_item_without_a_value() {
     assert_eq!(samples.len(), 2, "{samples:?}");
 }
 
+#[test]
+fn a_plugin_does_not_say_what_only_the_hub_knows() {
+    let spec = Spec { config: ",\"says\":\"7\",\"flags\":3616", ..Spec::new("plc") };
+    assert_eq!(
+        3616,
+        [SampleFlags::EVENT, SampleFlags::OLD, SampleFlags::OVERTAKEN, SampleFlags::TWIN]
+            .iter()
+            .fold(0, |all, flag| all | flag.0)
+    );
+    let mut bench = Bench::new(0, &[spec]);
+    bench.become_active(epoch(0, 1));
+    let flags: Vec<_> = bench
+        .records()
+        .iter()
+        .filter_map(
+            |record| if let Record::Samples(samples) = record { Some(samples.to_vec()) } else { None },
+        )
+        .flatten()
+        .map(|sample| sample.flags)
+        .collect();
+    assert_eq!(flags, [SampleFlags::EVENT]);
+}
+
 /// The items of a standby are those of the active node.
 #[test]
 fn a_quality_alone_from_a_standby_changes_nothing() {
