@@ -12,6 +12,7 @@
 //! `fork-*.journal` (records that the active node did not have), which [`Aside`] reads.
 
 mod aside;
+mod damage;
 mod dictionary;
 mod fork;
 mod heal;
@@ -41,10 +42,11 @@ use crate::medium::{sync_dir, write_all_at};
 use crate::{Disk, Medium, StoreError};
 
 pub use self::aside::{Aside, AsideRead};
+pub use self::damage::{Damage, Hole};
 pub use self::fork::Fork;
-pub use self::heal::{Hole, RangeRead, Scrub, Scrubbed};
+pub use self::heal::{RangeRead, Scrub, Scrubbed};
 pub use self::read::{Body, Entry, ReadEnd, Relation};
-pub use self::recover::{Damage, Recovery};
+pub use self::recover::Recovery;
 
 /// Where a journal is and how much it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]

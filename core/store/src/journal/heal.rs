@@ -9,26 +9,13 @@ use std::path::{Path, PathBuf};
 
 use twinhub_model::Position;
 
-use super::recover::Damage;
+use super::damage::{Damage, Hole};
 use super::scan::{Scanner, Step};
 use super::segment::{ENTRY_HEADER_BYTES, HEADER_BYTES, Header, Segment, before, finish_entry, follows};
 use super::{Journal, dictionary};
 use crate::error::io_error;
 use crate::medium::{sync_dir, write_all_at};
 use crate::{Medium, StoreError};
-
-/// Records between two that are not here, though they were.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hole {
-    /// The record before the first missing one.
-    pub after: Position,
-    /// The record behind the last missing one.
-    pub before: Position,
-    /// The damaged file; `None` if it is gone.
-    pub file: Option<PathBuf>,
-    /// Whether nothing of the file is of use: its header is not readable.
-    pub is_whole_file: bool,
-}
 
 /// What a node has of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

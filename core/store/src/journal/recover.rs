@@ -7,23 +7,12 @@ use std::path::{Path, PathBuf};
 
 use twinhub_model::{Epoch, Position};
 
-use super::heal::Hole;
+use super::damage::{Damage, Hole};
 use super::scan::{Scanner, Step};
 use super::segment::{HEADER_BYTES, Header, Segment, before, follows, parse_file_name};
 use crate::StoreError;
 use crate::error::io_error;
 use crate::medium::sync_dir;
-
-/// A place where a file is not what was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damage {
-    /// The file.
-    pub file: PathBuf,
-    /// Where in it.
-    pub offset: u64,
-    /// What is wrong.
-    pub what: String,
-}
 
 /// What [`Journal::open`](super::Journal::open) found.
 #[derive(Debug, Clone, PartialEq, Eq)]
