@@ -1,5 +1,6 @@
 //! Measured runs of whole processes. Here `cargo xtask bench takeover`: kill -9 at random moments, many times.
 
+mod catch_up;
 mod flat_out;
 mod replication;
 mod standby;
@@ -7,6 +8,7 @@ mod start;
 mod words;
 mod writes;
 
+pub use catch_up::{CatchUpOptions, bench_catch_up};
 pub use flat_out::{FlatOutOptions, bench_flat_out};
 pub use replication::{ReplicationOptions, bench_replication};
 pub use standby::{StandbyOptions, bench_standby};

@@ -30,6 +30,7 @@ mod turn;
 mod usage;
 
 pub use artifacts::Artifacts;
+pub use bench::{CatchUpOptions, bench_catch_up};
 pub use bench::{FlatOutOptions, bench_flat_out};
 pub use bench::{ReplicationOptions, bench_replication};
 pub use bench::{StandbyOptions, bench_standby};

@@ -16,7 +16,7 @@ pub(crate) fn measure(name: &str, rest: &[&str]) -> Result<()> {
             setup::install_peers()?;
             story::program("twinhub-measure", &[&["takeover"], rest].concat(), true)
         }
-        "replication" | "standby" | "start" | "write" => {
+        "catch-up" | "replication" | "standby" | "start" | "write" => {
             setup::install_peers()?;
             story::program("twinhub-measure", &[&[name], rest].concat(), true)
         }
@@ -78,8 +78,8 @@ fn crate_benches() -> Vec<(String, String)> {
 }
 
 /// Those of whole processes.
-const WHOLE: [&str; 8] =
-    ["takeover", "failover", "gateway", "flat-out", "replication", "standby", "start", "write"];
+const WHOLE: [&str; 9] =
+    ["catch-up", "takeover", "failover", "gateway", "flat-out", "replication", "standby", "start", "write"];
 
 fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
     fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()

@@ -65,7 +65,7 @@ const USAGE: &str = "cargo xtask COMMAND
   conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
   conformance --repeats N [--rate R] [--shared]            the same faults many times, judged by the journal
   matrix build|verify                     regenerates or checks the compatibility matrix
-  bench NAME                              takeover, failover, gateway, flat-out, replication, standby, start, write, or a crate's
+  bench NAME                              catch-up, takeover, failover, gateway, flat-out, replication, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine
   sim --seeds N [--hours H] [--from SEED] the same for N seeds of H hours each, on all cores
   sim --sabotage                          takes away one safety rule at a time: some seed must notice

@@ -54,8 +54,10 @@ pub(crate) struct Measured {
     pub(crate) bytes_per_value: f64,
     /// The first synchronization of an empty backup.
     pub(crate) first_sync: Duration,
-    /// From the value to its acknowledgement in the steady run, in milliseconds, sorted.
+    /// From the value to the word that the other side has applied it, in the steady run, in milliseconds, sorted.
     pub(crate) lags_ms: Vec<f64>,
+    /// The same to the word that it is on the other side's disk; empty if it keeps nothing there.
+    pub(crate) stored_ms: Vec<f64>,
 }
 
 /// Runs it; false if not every value was acknowledged.
@@ -79,10 +81,21 @@ pub fn bench_replication(options: &ReplicationOptions, say: &mut dyn FnMut(&str)
                 milliseconds(Some(row.first_sync.as_secs_f64() * 1e3)),
                 milliseconds(percentile(&row.lags_ms, 0.5)),
                 milliseconds(percentile(&row.lags_ms, 0.99)),
+                milliseconds(percentile(&row.stored_ms, 0.5)),
+                milliseconds(percentile(&row.stored_ms, 0.99)),
             ]
         })
         .collect();
-    let head = ["what", "values/s acknowledged", "bytes/value", "first sync ms", "lag p50 ms", "lag p99 ms"];
+    let head = [
+        "what",
+        "values/s acknowledged",
+        "bytes/value",
+        "first sync ms",
+        "applied p50 ms",
+        "applied p99 ms",
+        "on disk p50 ms",
+        "on disk p99 ms",
+    ];
     say(&format!(
         "\n{} values as fast as they are taken; an empty backup of {} items; {} values/s for {} s; load average {}\n{}",
         options.values,
@@ -96,13 +109,13 @@ pub fn bench_replication(options: &ReplicationOptions, say: &mut dyn FnMut(&str)
         && redis.name.starts_with("Redis")
     {
         say(&format!(
-            "with TLS {:.1} times as many values as Redis, {:.2} times its first sync, {:.2} times its lag p99",
+            "with TLS {:.1} times as many values as Redis, {:.2} times its first sync, {:.2} times its lag p99 until applied",
             tls.values_per_second / redis.values_per_second.max(1.0),
             tls.first_sync.as_secs_f64() / redis.first_sync.as_secs_f64().max(f64::MIN_POSITIVE),
             percentile(&tls.lags_ms, 0.99).unwrap_or(0.0) / percentile(&redis.lags_ms, 0.99).unwrap_or(1.0)
         ));
     }
-    say("twinhub acknowledges what is on the standby's disk, Redis what its replica has in memory");
+    say("values/s of Twinhub are those on the standby's disk, of Redis those in its replica's memory");
     say("repeat: cargo xtask bench replication");
     Ok(rows.iter().all(|row| row.values_per_second > 0.0))
 }

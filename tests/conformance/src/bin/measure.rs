@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use twinhub_conformance::{
-    Error, FlatOutOptions, GatewayOptions, RepeatOptions, ReplicationOptions, StandbyOptions, StartOptions,
-    TakeoverOptions, WriteOptions, bench_flat_out, bench_gateway, bench_replication, bench_standby,
-    bench_start, bench_takeover, bench_write, run_conformance, run_repeats,
+    CatchUpOptions, Error, FlatOutOptions, GatewayOptions, RepeatOptions, ReplicationOptions, StandbyOptions,
+    StartOptions, TakeoverOptions, WriteOptions, bench_catch_up, bench_flat_out, bench_gateway,
+    bench_replication, bench_standby, bench_start, bench_takeover, bench_write, run_conformance, run_repeats,
 };
 
 fn main() -> ExitCode {
@@ -31,6 +31,7 @@ fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
             run_repeats(&RepeatOptions::parse(rest)?, &mut say)
         }
         "conformance" => run_conformance(rest, &mut say),
+        "catch-up" => bench_catch_up(&CatchUpOptions::parse(rest)?, &mut say),
         "takeover" => bench_takeover(&TakeoverOptions::parse(rest)?, &mut say),
         "gateway" => bench_gateway(&GatewayOptions::parse(rest)?, &mut say),
         "flat-out" => bench_flat_out(&FlatOutOptions::parse(rest)?, &mut say),
@@ -42,7 +43,7 @@ fn run(command: &str, rest: &[String]) -> Result<bool, Error> {
     }
 }
 
-const NAMES: &str = "conformance, takeover, gateway, flat-out, replication, standby, start, write";
+const NAMES: &str = "conformance, catch-up, takeover, gateway, flat-out, replication, standby, start, write";
 
 #[expect(clippy::print_stdout, reason = "the answer of a command line tool")]
 fn say(text: &str) {

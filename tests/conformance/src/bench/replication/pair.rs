@@ -58,6 +58,7 @@ struct Done {
     bytes: u64,
     time: Duration,
     lags_ms: Vec<f64>,
+    stored_ms: Vec<f64>,
 }
 
 pub(super) fn measure(options: &ReplicationOptions, transport: Transport) -> Result<Measured> {
@@ -65,6 +66,7 @@ pub(super) fn measure(options: &ReplicationOptions, transport: Transport) -> Res
     let copy = run(Task::Copy(options.items), transport)?;
     let mut steady = run(Task::Steady(options.rate, Duration::from_secs(options.seconds)), transport)?;
     steady.lags_ms.sort_by(f64::total_cmp);
+    steady.stored_ms.sort_by(f64::total_cmp);
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
     let (values, bytes) = (flood.values as f64, flood.bytes as f64);
     Ok(Measured {
@@ -73,6 +75,7 @@ pub(super) fn measure(options: &ReplicationOptions, transport: Transport) -> Res
         bytes_per_value: bytes / values,
         first_sync: copy.time,
         lags_ms: steady.lags_ms,
+        stored_ms: steady.stored_ms,
     })
 }
 
@@ -149,12 +152,25 @@ async fn lead(stream: impl AsyncRead + AsyncWrite + Send + 'static, task: Task) 
     let mut out = Vec::new();
     let mut done = Done::default();
     let want = told.recv().await.ok_or_else(gone)?;
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     sender.handle(want, &mut source).map_err(|error| Error::State(error.to_string()))?;
-    let mut waiting: VecDeque<(Position, Instant)> = VecDeque::new();
+    let (mut unheard, mut unstored) = (Waiting::default(), Waiting::default());
+    let mut received = Position::START;
     let mut number = 0_u32;
+    let mut is_copied = matches!(task, Task::Copy(_));
     loop {
-        done.values += produce(task, begun, done.values, &mut source, &mut waiting, &mut number)?;
+        if !is_copied && sender.is_caught_up() {
+            // What is measured comes behind the copy with which it begins.
+            (is_copied, begun, done.bytes) = (true, Instant::now(), 0);
+        }
+        if is_copied {
+            let made = produce(task, begun, done.values, &mut source, &mut number)?;
+            done.values += made.1;
+            if matches!(task, Task::Steady(..)) {
+                unheard.0.extend(made.0.iter().copied());
+                unstored.0.extend(made.0);
+            }
+        }
         source.journal.write().map_err(failed)?;
         while let Some(message) = sender.poll(&mut source) {
             pack(&message, &mut out);
@@ -171,17 +187,15 @@ async fn lead(stream: impl AsyncRead + AsyncWrite + Send + 'static, task: Task) 
         let heard = tokio::time::timeout(TICK, told.recv()).await;
         let mut next = heard.ok().flatten();
         while let Some(message) = next {
+            if let Message::Ack { received: taken, .. } = &message {
+                received = *taken;
+            }
             sender.handle(message, &mut source).map_err(|error| Error::State(error.to_string()))?;
             next = told.try_recv().ok();
         }
-        while let Some((position, at)) =
-            waiting.front().copied().filter(|(place, _)| *place <= sender.durable())
-        {
-            done.lags_ms.push(at.elapsed().as_secs_f64() * 1e3);
-            waiting.pop_front();
-            debug_assert!(position <= sender.durable());
-        }
-        if is_over(task, begun, &done, &sender, &source) {
+        unheard.drain(received, &mut done.lags_ms);
+        unstored.drain(sender.durable(), &mut done.stored_ms);
+        if is_copied && is_over(task, begun, &done, &sender, &source) {
             break;
         }
     }
@@ -191,15 +205,27 @@ async fn lead(stream: impl AsyncRead + AsyncWrite + Send + 'static, task: Task) 
     Ok(done)
 }
 
-/// Appends what is due and says how many values that is.
+/// Records that the other side has not acknowledged, and since when.
+#[derive(Debug, Default)]
+struct Waiting(VecDeque<(Position, Instant)>);
+
+impl Waiting {
+    fn drain(&mut self, through: Position, lags_ms: &mut Vec<f64>) {
+        while let Some((_, at)) = self.0.front().copied().filter(|(place, _)| *place <= through) {
+            lags_ms.push(at.elapsed().as_secs_f64() * 1e3);
+            self.0.pop_front();
+        }
+    }
+}
+
+/// Appends what is due; gives the records with their times, and how many values that is.
 fn produce(
     task: Task,
     begun: Instant,
     so_far: u64,
     source: &mut Source,
-    waiting: &mut VecDeque<(Position, Instant)>,
     number: &mut u32,
-) -> Result<u64> {
+) -> Result<(Vec<(Position, Instant)>, u64)> {
     let due = match task {
         Task::Flood(total) => total,
         Task::Copy(_) => 0,
@@ -209,16 +235,15 @@ fn produce(
         }
     };
     let mut made = 0;
+    let mut records = Vec::new();
     while so_far + made < due && source.journal.unwritten_bytes() < SEND_BYTES && made < MADE_MAX {
         let count = u32::try_from((due - so_far - made).min(u64::from(BATCH))).unwrap_or(BATCH);
         *number += 1;
         let position = source.journal.append_samples(samples(*number, count)).map_err(failed)?;
-        if matches!(task, Task::Steady(..)) {
-            waiting.push_back((position, Instant::now()));
-        }
+        records.push((position, Instant::now()));
         made += u64::from(count);
     }
-    Ok(made)
+    Ok((records, made))
 }
 
 fn is_over(task: Task, begun: Instant, done: &Done, sender: &Sender, source: &Source) -> bool {

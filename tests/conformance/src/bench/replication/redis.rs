@@ -64,6 +64,7 @@ pub(super) fn measure(options: &ReplicationOptions) -> Result<Measured> {
         bytes_per_value: bytes / values,
         first_sync,
         lags_ms,
+        stored_ms: Vec::new(),
     })
 }
 
