@@ -44,7 +44,7 @@ impl CatchUpOptions {
         Ok(options)
     }
 
-    fn interfaces(&self, broker: SocketAddr, limit: Option<&str>) -> String {
+    fn interfaces(broker: SocketAddr, limit: Option<&str>) -> String {
         let limit = limit.map(|limit| format!("sync_rate = \"{limit}\"\n")).unwrap_or_default();
         format!(
             r#"[journal]
@@ -146,7 +146,7 @@ fn measure(
 ) -> Result<Seen> {
     let broker = Mosquitto::start()?;
     let mut plan = SitePlan::new(Profile::Normal, 2)?;
-    plan.interfaces = options.interfaces(broker.address(), limit);
+    plan.interfaces = CatchUpOptions::interfaces(broker.address(), limit);
     plan.items = options.items();
     let mut cluster = Cluster::prepare(plan, artifacts)?;
     cluster.start_witness()?;
