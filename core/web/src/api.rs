@@ -14,6 +14,7 @@ pub(crate) mod items;
 pub(crate) mod join;
 pub(crate) mod merges;
 pub(crate) mod page;
+mod query;
 pub(crate) mod records;
 pub(crate) mod stream;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::body::body_of;
 use super::change::{ChangeQuery, ChangeRequest};
 use super::page;
+use super::query::Query;
 use crate::access::{self, Caller, Peer};
 use crate::attempts::Attempt;
 use crate::forward;

@@ -1,7 +1,7 @@
 //! Alarms: lists, and what operators order.
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
 use super::page;
+use super::query::Query;
 use crate::access::Peer;
 use crate::forward;
 use crate::problem::Problem;
@@ -222,9 +223,7 @@ impl axum::extract::FromRequest<Web> for OrderRequest {
         let (mut parts, body) = request.into_parts();
         let Path(id) =
             Path::<String>::from_request_parts(&mut parts, web).await.map_err(IntoResponse::into_response)?;
-        let Query(query) = Query::<OrderQuery>::from_request_parts(&mut parts, web)
-            .await
-            .map_err(IntoResponse::into_response)?;
+        let Query(query) = Query::<OrderQuery>::from_request_parts(&mut parts, web).await?;
         let Extension(peer) = Extension::<Peer>::from_request_parts(&mut parts, web)
             .await
             .map_err(IntoResponse::into_response)?;

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts as _, Query, Request};
+use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -12,6 +12,7 @@ use utoipa::IntoParams;
 
 use super::API;
 use super::body::body_of;
+use super::query::Query;
 use crate::access::Peer;
 use crate::forward;
 use crate::problem::Problem;
@@ -43,9 +44,7 @@ impl FromRequest<Web> for ChangeRequest {
 
     async fn from_request(request: Request, web: &Web) -> Result<ChangeRequest, Response> {
         let (mut parts, body) = request.into_parts();
-        let Query(query) = Query::<ChangeQuery>::from_request_parts(&mut parts, web)
-            .await
-            .map_err(IntoResponse::into_response)?;
+        let Query(query) = Query::<ChangeQuery>::from_request_parts(&mut parts, web).await?;
         // Nesting has taken its part off.
         let path = format!("{API}{}", parts.uri.path());
         let peer = parts.extensions.get::<Peer>().cloned().ok_or_else(|| {

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, http::HeaderValue};
@@ -12,6 +12,7 @@ use twinhub_runtime::view::{ClusterView, NodeView, OperationView, PathTestView, 
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
+use super::query::Query;
 use crate::access::Peer;
 use crate::forward;
 use crate::problem::Problem;

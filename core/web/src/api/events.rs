@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -18,6 +18,7 @@ use twinhub_runtime::{EventsNext, Handle};
 use utoipa::IntoParams;
 
 use super::page;
+use super::query::Queries;
 use crate::access::Caller;
 use crate::limits;
 use crate::problem::Problem;
@@ -95,8 +96,7 @@ impl EventsFilter {
     responses((status = 200, body = EventsPage, description = "JSON, or CSV by Accept"), (status = 400, body = Problem)))]
 pub(crate) async fn list(
     State(web): State<Web>,
-    Query(query): Query<EventsQuery>,
-    Query(filter): Query<EventsFilter>,
+    Queries(query, filter): Queries<EventsQuery, EventsFilter>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let limit = page::limit(query.limit);
@@ -168,8 +168,7 @@ pub(crate) struct EventStreamQuery {
     responses((status = 200, description = "text/event-stream of EventView"), (status = 400, body = Problem)))]
 pub(crate) async fn stream(
     State(web): State<Web>,
-    Query(query): Query<EventStreamQuery>,
-    Query(filter): Query<EventsFilter>,
+    Queries(query, filter): Queries<EventStreamQuery, EventsFilter>,
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

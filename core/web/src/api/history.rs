@@ -1,7 +1,7 @@
 //! What values were.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use twinhub_runtime::{Timestamp, TrendCursor, TrendError, TrendFile, TrendQuery}
 use utoipa::IntoParams;
 
 use super::page;
+use super::query::Query;
 use crate::limits;
 use crate::problem::Problem;
 use crate::web::Web;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
 use super::page;
+use super::query::Query;
 use crate::access::Peer;
 use crate::forward;
 use crate::limits;

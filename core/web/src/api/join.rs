@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::accounts::too_many;
 use super::body::body_of;
+use super::query::Query;
 use crate::access::Peer;
 use crate::problem::Problem;
 use crate::web::Web;

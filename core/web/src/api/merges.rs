@@ -1,12 +1,13 @@
 //! What was joined after splits.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use twinhub_runtime::view::MergeView;
 use utoipa::IntoParams;
 
+use super::query::Query;
 use crate::problem::Problem;
 use crate::web::Web;
 

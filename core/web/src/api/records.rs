@@ -1,7 +1,7 @@
 //! Role changes.
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use twinhub_runtime::view::RoleChangeView;
 use utoipa::IntoParams;
 
 use super::page;
+use super::query::Query;
 use crate::web::Web;
 
 #[derive(Debug, Deserialize, IntoParams)]

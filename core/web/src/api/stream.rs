@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
@@ -16,6 +16,7 @@ use twinhub_runtime::view::StreamFrame;
 use twinhub_runtime::{Stream, StreamFilter};
 use utoipa::IntoParams;
 
+use super::query::Query;
 use crate::access::Caller;
 use crate::limits;
 use crate::problem::Problem;

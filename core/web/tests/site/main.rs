@@ -121,6 +121,8 @@ fn every_error_is_a_problem_with_a_code() {
         ("GET", "/api/v1/operations/999", "", 404, "TH-NODE-006"),
         ("GET", "/api/v1/operations/x", "", 400, "TH-WEB-400"),
         ("GET", "/api/v1/items?limit=x", "", 400, "TH-WEB-400"),
+        ("GET", "/api/v1/items?limt=5", "", 400, "TH-WEB-400"),
+        ("GET", "/api/v1/events?limit=1&severty=error", "", 400, "TH-WEB-400"),
         ("GET", "/api/v1/interfaces/x", "", 404, "TH-INTERFACE-001"),
         ("GET", "/api/v1/plugins/x", "", 404, "TH-PLUGIN-001"),
         ("GET", "/api/v1/nodes/x", "", 404, "TH-NODE-002"),
