@@ -222,8 +222,20 @@ impl Backfill {
     }
 
     /// An answer came: what becomes of it.
-    pub(super) fn answered(&mut self, now: Moment, asked: &Asked, portion: &Portion, lack: &Lack) -> Verdict {
+    pub(super) fn answered(
+        &mut self,
+        now: Moment,
+        asked: &Asked,
+        present: &[Gap],
+        portion: &Portion,
+        lack: &Lack,
+    ) -> Verdict {
         let Asked { peer, ref gap, is_for_remains, .. } = *asked;
+        let same = present.iter().find(|other| (&other.group, other.through) == (&gap.group, gap.through));
+        if same.is_none_or(|same| same.after < gap.after) {
+            // It is filled, or it grew while the question was under way: the answer says nothing of what was added.
+            return Verdict { takes_rows: false, filled: None, is_end: false };
+        }
         let whole = [(gap.after, gap.through)];
         if lack.covers(gap.after, gap.through) {
             let takes_rows = is_for_remains && !lack.is_behind;

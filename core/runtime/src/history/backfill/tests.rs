@@ -42,7 +42,8 @@ impl Backfill {
     /// The node that was asked answers.
     fn is_told(&mut self, now: Moment, next: Option<Place>, lack: &Lack) -> Verdict {
         let asked = self.take_asked().unwrap();
-        self.answered(now, &asked, &Portion { next, ..Portion::default() }, lack)
+        let present = [asked.gap.clone()];
+        self.answered(now, &asked, &present, &Portion { next, ..Portion::default() }, lack)
     }
 }
 
@@ -133,7 +134,7 @@ fn what_a_node_has_of_what_it_lacks_too_is_taken_once_while_another_one_is_away(
     let asked = backfill.take_asked().unwrap();
     assert_eq!(asked.from, gaps[0].copied);
     let portion = Portion { next: Some(place("plc/zzz")), ..Portion::default() };
-    let verdict = backfill.answered(now, &asked, &portion, &Lack::default());
+    let verdict = backfill.answered(now, &asked, &gaps, &portion, &Lack::default());
     assert_eq!(verdict.filled, Some(Filled::Copied(place("plc/zzz"), Vec::new())));
     // The one that was away gives; the other one is not asked meanwhile.
     assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN, away], &others)), Some((away, at(10))));
@@ -239,4 +240,22 @@ fn a_node_that_has_by_now_what_earlier_portions_lacked_is_asked_again_at_once() 
     backfill.next(now, &gaps, &[MAIN], &[MAIN]);
     backfill.is_told(now, None, &Lack::default());
     assert_eq!(asks(&backfill.next(now, &gaps, &[MAIN], &[MAIN])), Some((MAIN, at(10))));
+}
+
+/// A full copy came meanwhile: more is missing than was asked for.
+#[test]
+fn an_answer_does_not_fill_what_a_gap_has_grown_by() {
+    let mut backfill = Backfill::new(1 << 20);
+    let now = Moment::ZERO + Duration::from_secs(1);
+    for present in [vec![gap(0, 90)], vec![]] {
+        assert_eq!(asks(&backfill.next(now, &[gap(50, 90)], &[MAIN], &[MAIN])), Some((MAIN, at(90))));
+        let asked = backfill.take_asked().unwrap();
+        let verdict = backfill.answered(now, &asked, &present, &Portion::default(), &Lack::default());
+        assert_eq!(verdict, Verdict { takes_rows: false, filled: None, is_end: false });
+    }
+    assert_eq!(asks(&backfill.next(now, &[gap(0, 90)], &[MAIN], &[MAIN])), Some((MAIN, at(90))));
+    let asked = backfill.take_asked().unwrap();
+    let shrunk = [gap(60, 90)];
+    let verdict = backfill.answered(now, &asked, &shrunk, &Portion::default(), &Lack::default());
+    assert!(verdict.filled.is_some() && verdict.is_end, "what the journal gave meanwhile is no more missing");
 }

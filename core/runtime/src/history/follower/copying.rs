@@ -91,7 +91,7 @@ impl Follower {
             self.backfill.refused(now, peer, gap);
             return;
         }
-        let verdict = self.backfill.answered(now, asked, portion, lack);
+        let verdict = self.backfill.answered(now, asked, &self.store.gaps(), portion, lack);
         if !verdict.takes_rows {
             return;
         }
