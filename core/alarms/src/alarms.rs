@@ -47,6 +47,8 @@ pub struct Alarms {
     hash: u64,
     /// Over the rules under which the journal was evaluated last.
     evaluated: u64,
+    /// Rules that are as they were then, though others changed.
+    unchanged: BTreeSet<usize>,
     /// In whose name this node evaluates; `None` while it follows.
     acting: Option<Epoch>,
     /// Since when this node listens itself.
@@ -75,60 +77,6 @@ impl Step {
 }
 
 impl Alarms {
-    /// These rules, each with the handle of its item if this node has it; the book keeps so many occurrences.
-    /// Of two rules with the same name the first one counts.
-    pub fn new(rules: impl IntoIterator<Item = (Rule, Option<ItemId>)>, keep: usize) -> Alarms {
-        let mut alarms = Alarms {
-            rules: Vec::new(),
-            items: Vec::new(),
-            numbers: BTreeMap::new(),
-            by_item: Vec::new(),
-            lists: Vec::new(),
-            watches: Vec::new(),
-            book: Book::new(keep),
-            hash: 0,
-            evaluated: 0,
-            acting: None,
-            listening: Timestamp::NONE,
-            agenda: BTreeSet::new(),
-            keeping: BTreeSet::new(),
-            ahead: None,
-            revision: 0,
-        };
-        for (rule, item) in rules {
-            if alarms.numbers.contains_key(&rule.id) {
-                continue;
-            }
-            let number = alarms.rules.len();
-            if number == 0 {
-                alarms.hash = FNV_START;
-            }
-            rule.hash(&mut alarms.hash);
-            alarms.numbers.insert(Arc::clone(&rule.id), number);
-            if let Some(item) = item {
-                alarms.watch_item(item, number);
-            }
-            alarms.rules.push(rule);
-            alarms.items.push(item);
-            alarms.watches.push(Watch::default());
-        }
-        alarms
-    }
-
-    fn watch_item(&mut self, item: ItemId, number: usize) {
-        if self.by_item.len() <= item.index() {
-            self.by_item.resize(item.index() + 1, 0);
-        }
-        if self.by_item[item.index()] == 0 {
-            self.lists.push(Vec::new());
-            self.by_item[item.index()] = u32::try_from(self.lists.len()).unwrap_or(0);
-        }
-        let place = self.by_item[item.index()] as usize;
-        if let Some(list) = place.checked_sub(1).and_then(|place| self.lists.get_mut(place)) {
-            list.push(number);
-        }
-    }
-
     /// Whether there is nothing to evaluate and nothing known.
     pub fn is_idle(&self) -> bool {
         self.rules.is_empty() && self.book.occurrences().len() == 0
@@ -175,12 +123,20 @@ impl Alarms {
         present: &dyn Fn(ItemId) -> Option<(Value, Quality)>,
     ) -> Vec<Change> {
         let mut out = Vec::new();
+        if self.acting != Some(epoch) {
+            self.listening = now.utc;
+            self.ahead = None;
+        }
         self.acting = Some(epoch);
-        self.listening = now.utc;
-        self.ahead = None;
         self.look_at_clock(now, &mut out);
+        let unchanged = std::mem::take(&mut self.unchanged);
         if self.evaluated != self.hash {
+            let stands = |number: &usize| self.watches[*number].to_watched(&self.rules[*number]);
+            let unchanged: Vec<_> = unchanged.iter().filter_map(stands).collect();
             self.emit(Change::Rules { hash: self.hash }, &mut out);
+            for watched in unchanged {
+                self.emit(Change::Watched(watched), &mut out);
+            }
         }
         for number in 0..self.rules.len() {
             let known = self.items[number].and_then(present).filter(|(_, quality)| is_valid(*quality));
@@ -580,6 +536,7 @@ fn after(time: Timestamp, span: Duration) -> Timestamp {
     Timestamp(time.0.saturating_add(i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)))
 }
 
+mod rules;
 #[cfg(test)]
 mod tests;
 mod waiting;

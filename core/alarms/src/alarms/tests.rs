@@ -256,6 +256,48 @@ fn a_rule_that_was_removed_ends_its_alarms_and_a_changed_one_starts_anew() {
     assert_eq!(told(&lower), ["51 151 - unacknowledged"], "not since the time under the old rule");
 }
 
+/// One limit was changed while the node acts: what other rules wait for goes on.
+#[test]
+fn a_rule_that_stays_as_it_is_goes_on_waiting_when_others_change() {
+    let slow = || rule(high(0.0), 10, 0);
+    let silent = || Rule { id: "silent".into(), ..rule(Condition::Stale(Duration::from_secs(20)), 0, 0) };
+    let other = |limit| Rule {
+        id: "other".into(),
+        ..rule(Condition::Limit { side: Side::High, limit, deadband: 0.0 }, 10, 0)
+    };
+    let rules = |limit| [slow(), silent(), other(limit)].map(|rule| (rule, Some(ITEM)));
+    let mut main = Alarms::new(rules(80.0), 1000);
+    let mut backup = main.clone();
+    for change in begin(&mut main, 0, 1) {
+        backup.apply(&change);
+    }
+    for alarms in [&mut main, &mut backup] {
+        assert_eq!(alarms.observe(&[sample(1, 95.0)], at(1)), []);
+    }
+    let mut lower = Alarms::new(rules(70.0), 1000);
+    lower.go_on_from(&main);
+    let changes = begin(&mut lower, 6, 1);
+    for change in &changes {
+        backup.apply(change);
+    }
+    lower.observe(&[sample(7, 96.0)], at(7));
+    tick(&mut lower, 11);
+    tick(&mut lower, 17);
+    tick(&mut lower, 27);
+    assert_eq!(
+        told(&lower),
+        ["1 11 - unacknowledged", "7 17 - unacknowledged", "27 27 - unacknowledged"],
+        "the first since second 1, the changed one since second 7, silence since second 7"
+    );
+    // A standby that has the new rules in force later than the active node goes on as well.
+    let mut late = Alarms::new(rules(70.0), 1000);
+    late.go_on_from(&backup);
+    begin(&mut late, 8, 2);
+    late.observe(&[sample(8, 95.0)], at(8));
+    tick(&mut late, 11);
+    assert_eq!(told(&late), ["1 11 - unacknowledged"]);
+}
+
 #[test]
 fn an_alarm_that_flaps_keeps_only_so_many_waiting() {
     let mut alarms = node(rule(high(0.0), 0, 0));

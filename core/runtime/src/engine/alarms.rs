@@ -240,9 +240,7 @@ impl Engine {
     /// As if this node had started with these rules and taken over: what is known of occurrences stays.
     fn change_rules(&mut self, mut alarms: Alarms) {
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
-        for change in state.alarms.snapshot() {
-            alarms.apply(&change);
-        }
+        alarms.go_on_from(&state.alarms);
         let acting = state.alarms.acting();
         (state.alarms, state.shown) = (alarms, None);
         if let Some(epoch) = acting {
