@@ -178,14 +178,20 @@ async fn lead(stream: impl AsyncRead + AsyncWrite + Send + 'static, task: Task) 
                 break;
             }
         }
+        let has_more = out.len() >= SEND_BYTES;
         if !out.is_empty() {
             done.bytes += out.len() as u64;
             writer.write_all(&out).await.map_err(Error::file("connection"))?;
             writer.flush().await.map_err(Error::file("connection"))?;
             out.clear();
         }
-        let heard = tokio::time::timeout(TICK, told.recv()).await;
-        let mut next = heard.ok().flatten();
+        let mut next = if has_more {
+            // What is there is heard on the way; nothing is waited for.
+            tokio::task::yield_now().await;
+            told.try_recv().ok()
+        } else {
+            tokio::time::timeout(TICK, told.recv()).await.ok().flatten()
+        };
         while let Some(message) = next {
             if let Message::Ack { received: taken, .. } = &message {
                 received = *taken;
