@@ -84,6 +84,8 @@ pub enum Input {
     GatesClosed,
     /// [`crate::Action::Drain`] is done, nothing is in flight, the standby has everything.
     Drained {
+        /// The epoch that ends: what comes too late is about an earlier one, and says nothing of this.
+        epoch: Epoch,
         /// The end of the journal.
         position: Position,
     },

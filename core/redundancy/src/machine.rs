@@ -145,8 +145,16 @@ struct Evidence {
 /// A cause to ask for votes at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Urgent {
-    Resigned { node: NodeRank, epoch: Epoch, incarnation: Incarnation },
-    Operator { force: bool },
+    /// Who was active is not any more; `is_news` until somebody was asked for that.
+    Resigned {
+        node: NodeRank,
+        epoch: Epoch,
+        incarnation: Incarnation,
+        is_news: bool,
+    },
+    Operator {
+        force: bool,
+    },
 }
 
 impl Machine {
@@ -384,7 +392,7 @@ impl Machine {
             Input::GatesOpen => self.on_gates_open(now),
             Input::StepFailed { step } => self.on_step_failed(step, now),
             Input::GatesClosed => self.on_gates_closed(now),
-            Input::Drained { position } => self.on_drained(position, now),
+            Input::Drained { epoch, position } => self.on_drained(epoch, position, now),
             Input::Health(health) => self.health = health,
             Input::Evidence { reference_ok, field_ok_percent } => {
                 self.on_evidence(reference_ok, field_ok_percent, now);

@@ -23,7 +23,7 @@ pub fn check(test: &str, default: u64, plan: impl Fn(u64) -> Plan, findings: &[F
         assert!(
             found.is_empty(),
             "seed {seed}: {found:#?}\n{}\nreplay: TWINHUB_SEED={seed} cargo test -p twinhub-simulation --test {test}",
-            world.story(60)
+            world.story_of(findings)
         );
         worlds.push(world);
     }

@@ -37,10 +37,9 @@ impl Tally {
     }
 
     fn add_world(&mut self, seed: u64, world: World, findings: &[Finding]) {
-        let story = world.story(60);
         let found: Vec<_> = world.field.findings.iter().filter(|(kind, _)| findings.contains(kind)).collect();
         if !found.is_empty() {
-            self.failures.insert(seed, format!("{found:#?}\n{story}"));
+            self.failures.insert(seed, format!("{found:#?}\n{}", world.story_of(findings)));
         }
         self.add(Tally {
             worlds: 1,

@@ -72,6 +72,8 @@ pub struct World {
     /// Somebody's lease changed, or two had one: only then can there be two holders.
     is_lease_new: bool,
     story: Story,
+    /// How many findings there were when the last one was told, and what happened before the first of each kind.
+    told: (usize, BTreeMap<Finding, String>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +100,7 @@ enum Step {
     Loaded,
     GatesOpen { epoch: Epoch },
     GatesClosed,
-    Drained,
+    Drained { epoch: Epoch },
     Merged,
 }
 
@@ -160,6 +162,7 @@ impl World {
             frozen_until: 0,
             is_lease_new: false,
             story: Story::default(),
+            told: (0, BTreeMap::new()),
         };
         for id in world.ids() {
             let at = world.random.below(world.lease() / 4);
@@ -181,6 +184,9 @@ impl World {
             self.serve(event);
             if self.is_lease_new {
                 self.observe();
+            }
+            if self.field.findings.len() != self.told.0 {
+                self.keep_story();
             }
         }
         self.now = end;
@@ -228,6 +234,21 @@ impl World {
         }
         self.note(&format!("operator on node {rank}: {order}"));
         self.input(VoterId::Node(NodeRank(rank)), Input::Operator(order));
+    }
+
+    #[cold]
+    fn keep_story(&mut self) {
+        for (finding, _) in &self.field.findings[self.told.0..] {
+            self.told.1.entry(*finding).or_insert_with(|| self.story.last(STORY_LINES));
+        }
+        self.told.0 = self.field.findings.len();
+    }
+
+    /// What happened before the first of these findings, and at the end.
+    pub fn story_of(&self, findings: &[Finding]) -> String {
+        let kept = findings.iter().find_map(|finding| self.told.1.get(finding));
+        let before = kept.map(|story| format!("{story}\n…\n")).unwrap_or_default();
+        format!("{before}{}", self.story(if kept.is_some() { STORY_LINES / 4 } else { STORY_LINES }))
     }
 
     /// The last lines of what happened.
@@ -520,3 +541,6 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 
 /// How long a write is on its way at most, of the guard time: the rest covers clocks that run differently.
 pub(crate) const IN_FLIGHT_PERCENT: u64 = 98;
+
+/// Lines of a story that are told of a failure.
+const STORY_LINES: usize = 60;

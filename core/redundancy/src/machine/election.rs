@@ -94,8 +94,11 @@ impl Machine {
         if self.election_due(now).is_none_or(|due| due > now) {
             return;
         }
-        let epoch = self.highest.max(self.ballot.promised()).next_for(self.me);
         let why = self.why(now);
+        if self.is_sure_of_vacancy(now) {
+            return self.campaign(None, None, why, now);
+        }
+        let epoch = self.highest.max(self.ballot.promised()).next_for(self.me);
         let force = matches!(self.urgent, Some(Urgent::Operator { force: true }));
         self.rounds_asked += 1;
         let round = self.rounds_asked;
@@ -112,9 +115,23 @@ impl Machine {
         }
     }
 
+    /// Whether the first question is left out: nobody is disturbed by a campaign when who was active is proven not to be
+    /// any more, and voters that were heard just now are a majority without it. Only once: what refuses a first time is
+    /// asked before.
+    fn is_sure_of_vacancy(&mut self, now: Moment) -> bool {
+        let Some(Urgent::Resigned { node, is_news, .. }) = &mut self.urgent else { return false };
+        let (gone, is_news) = (VoterId::Node(*node), std::mem::replace(is_news, false));
+        let limit = self.silence_limit();
+        let is_silent = |voter: VoterId| {
+            let is_heard = self.heard(voter).is_some_and(|heard| now < heard + limit);
+            voter == gone || (voter != self.setup.me && !is_heard)
+        };
+        is_news && !self.electorate.is_blocked(is_silent)
+    }
+
     fn why(&self, now: Moment) -> Reason {
         match (self.urgent, self.active) {
-            (Some(Urgent::Resigned { node, epoch, incarnation }), _) => {
+            (Some(Urgent::Resigned { node, epoch, incarnation, .. }), _) => {
                 Reason::Resigned { node, epoch, incarnation }
             }
             (Some(Urgent::Operator { .. }), _) => {
@@ -142,10 +159,7 @@ impl Machine {
             return;
         };
         self.note_epoch(from, promised, now);
-        let dead = match self.urgent {
-            Some(Urgent::Resigned { node, .. }) => Some(VoterId::Node(node)),
-            Some(Urgent::Operator { .. }) | None => None,
-        };
+        let dead = self.dead_voter();
         let Election::Asking { round, yes, no, why, .. } = &mut self.election else { return };
         // The process before this one may have asked with the same number.
         if answered != *round || asker.is_some_and(|asker| asker != self.incarnation) {
@@ -192,17 +206,28 @@ impl Machine {
             );
             self.refuse(crate::input::Order::Failover { force: false }, why);
         }
-        if let Some(Urgent::Resigned { .. }) = self.urgent {
-            // The word is on its way to every voter, and one that refuses has not heard it yet: it is asked again
-            // soon, not when its grant would end.
-            self.ask_after =
-                now + self.setup.timers.stagger / ASKS_PER_STAGGER + Duration::from_nanos(STEP_NANOS);
-            return;
+        if self.dead_voter().is_some() {
+            return self.ask_again_soon(now);
         }
         let longest = Duration::from_millis(no.values().copied().max().unwrap_or(0));
         let pause =
             if no.is_empty() { self.setup.timers.renew } else { longest.min(self.setup.timers.lease) };
         self.ask_again_after(pause, now);
+    }
+
+    /// Who does not answer any more, as its supervisor said.
+    const fn dead_voter(&self) -> Option<VoterId> {
+        match self.urgent {
+            Some(Urgent::Resigned { node, .. }) => Some(VoterId::Node(node)),
+            Some(Urgent::Operator { .. }) | None => None,
+        }
+    }
+
+    /// The word of a death is on its way to every voter, and one that refuses has not heard it yet: it is asked again
+    /// soon, not when its grant would end.
+    fn ask_again_soon(&mut self, now: Moment) {
+        self.ask_after =
+            now + self.setup.timers.stagger / ASKS_PER_STAGGER + Duration::from_nanos(STEP_NANOS);
     }
 
     /// Waits, a little longer than told and differently on each node.
@@ -344,6 +369,7 @@ impl Machine {
         remaining_ms: u64,
         now: Moment,
     ) {
+        let dead = self.dead_voter();
         let Election::Campaigning { campaign } = &mut self.election else { return };
         if campaign.epoch != epoch {
             return;
@@ -351,7 +377,7 @@ impl Machine {
         campaign.refusals.insert(from, remaining_ms);
         // A voter that heard of the token before its holder's last renewal was answered says no first.
         let refusals = &campaign.refusals;
-        if self.electorate.is_blocked(|voter| refusals.contains_key(&voter)) {
+        if self.electorate.is_blocked(|voter| refusals.contains_key(&voter) || dead == Some(voter)) {
             self.lose_campaign(now);
         }
     }
@@ -381,6 +407,9 @@ impl Machine {
         let reason =
             Reason::VoteLost { epoch: campaign.epoch, votes, needed, waited_ms: millis(now, campaign.since) };
         self.enter(campaign.origin, reason, now);
+        if self.dead_voter().is_some() {
+            return self.ask_again_soon(now);
+        }
         let longest = Duration::from_millis(campaign.refusals.values().copied().max().unwrap_or(0));
         self.ask_again_after(longest.min(self.setup.timers.lease).max(self.setup.timers.stagger), now);
     }

@@ -316,7 +316,8 @@ impl Machine {
             if !self.election.is_campaign() {
                 self.abandon_election(now);
             }
-            self.urgent = Some(Urgent::Resigned { node, epoch: self.followed.max(epoch), incarnation });
+            let epoch = self.followed.max(epoch);
+            self.urgent = Some(Urgent::Resigned { node, epoch, incarnation, is_news: true });
             self.ask_after = now;
             self.lose_active(now);
             self.follow(now);

@@ -145,8 +145,9 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_drained(&mut self, position: Position, now: Moment) {
-        if self.tenure.as_ref().and_then(|tenure| tenure.drain).is_some_and(|drain| !drain.is_overdue) {
+    pub(super) fn on_drained(&mut self, epoch: Epoch, position: Position, now: Moment) {
+        let tenure = self.tenure.as_ref().filter(|tenure| tenure.epoch == epoch);
+        if tenure.and_then(|tenure| tenure.drain).is_some_and(|drain| !drain.is_overdue) {
             self.position = self.position.max(position);
             self.finish_drain(position, true, now);
         }

@@ -130,6 +130,11 @@ impl Bench {
         }
     }
 
+    /// The drain of the present epoch is done.
+    fn drained(&mut self) {
+        self.input(Input::Drained { epoch: self.machine.epoch(), position: Position::START });
+    }
+
     fn hear(&mut self, from: VoterId, message: Message) {
         self.input(Input::Message { from, path: PathId(0), message });
     }

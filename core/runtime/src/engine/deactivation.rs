@@ -174,7 +174,7 @@ impl Engine {
                 if !in_doubt {
                     self.step(Step::Drained);
                     tracing::info!(group = %self.group, %epoch, steps = %self.timeline, "handed over");
-                    self.tell(Input::Drained { position: self.journal.last() });
+                    self.tell(Input::Drained { epoch, position: self.journal.last() });
                 }
                 self.set_drain_stage(Stage::Over, in_doubt);
                 false

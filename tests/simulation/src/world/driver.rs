@@ -114,7 +114,7 @@ impl World {
                 }
                 self.later(id, Duration::from_millis(20), Step::GatesOpen { epoch });
             }
-            Action::Drain { to, ref reason, .. } => {
+            Action::Drain { epoch, to, ref reason, .. } => {
                 self.judge_move(id, to, reason);
                 self.shut(id);
                 let in_flight = self.timers.guard * u32::try_from(IN_FLIGHT_PERCENT).unwrap_or(0) / 100;
@@ -122,7 +122,7 @@ impl World {
                 let time = if is_stuck { self.timers.drain * 2 } else { in_flight };
                 let at = self.now + nanos(time);
                 let incarnation = self.incarnation(id);
-                self.push(at, Event::Driver { site: id, incarnation, step: Step::Drained });
+                self.push(at, Event::Driver { site: id, incarnation, step: Step::Drained { epoch } });
             }
             Action::CloseGates { .. } => {
                 self.shut(id);
@@ -246,9 +246,10 @@ impl World {
                 }
             }
             Step::GatesClosed => self.input(id, Input::GatesClosed),
-            Step::Drained => {
+            // Also what was drained in an earlier epoch may be told late.
+            Step::Drained { epoch } => {
                 let position = self.sites.get(id).map_or(Position::START, |site| site.position);
-                self.input(id, Input::Drained { position });
+                self.input(id, Input::Drained { epoch, position });
             }
             Step::Merged => self.input(id, Input::MergeDone { set_aside: 0 }),
         }

@@ -36,7 +36,7 @@ fn the_state_diagram_can_be_walked() {
     step(&mut bench, &|b| b.input(Input::GatesOpen));
     step(&mut bench, &|b| b.beat(B, NodeState::Standby, b.machine.epoch()));
     step(&mut bench, &|b| b.input(Input::Operator(Order::Switchover { to: Some(B) })));
-    step(&mut bench, &|b| b.input(Input::Drained { position: Position::START }));
+    step(&mut bench, &|b| b.drained());
     step(&mut bench, &|b| {
         b.wait(3000);
         b.win();
@@ -302,6 +302,71 @@ fn a_dead_process_is_replaced_without_waiting_for_its_silence() {
     bench.beats += 100;
     bench.beat(A, NodeState::Active, epoch_of(A, 1));
     assert_eq!(bench.machine.state(), NodeState::Activating);
+}
+
+/// The first question spares a campaign that would disturb somebody: nobody is there to be disturbed.
+#[test]
+fn a_dead_process_is_replaced_without_a_first_question_where_a_majority_was_just_heard() {
+    let hears_witness = |bench: &mut Bench| {
+        let refusal = Message::PreVoteReply {
+            epoch: epoch_of(B, 2),
+            round: 0,
+            granted: false,
+            promised: epoch_of(A, 1),
+            holder: Some(A),
+            remaining_ms: 1400,
+            members: None,
+            asker: None,
+        };
+        bench.hear(VoterId::Witness, refusal);
+        bench.take();
+    };
+    let mut bench = Bench::standby();
+    hears_witness(&mut bench);
+    bench.input(Input::Resigned { node: A, epoch: epoch_of(A, 1), incarnation: PROCESS });
+    bench.wait(1);
+    assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })), 0);
+    let word = bench.actions.iter().position(|action| {
+        matches!(
+            action,
+            Action::Send { message: Message::Resigned { .. }, .. }
+                | Action::SendOthers { message: Message::Resigned { .. } }
+        )
+    });
+    let question = bench
+        .actions
+        .iter()
+        .position(|action| matches!(action, Action::Send { message: Message::Campaign { .. }, .. }));
+    assert!(word.is_some() && word < question, "the word comes first, so that the campaign is granted");
+    bench.grant_from(VoterId::Witness);
+    assert_eq!(bench.machine.state(), NodeState::Activating);
+    // A voter that says no after all is asked before the next campaign.
+    let mut bench = Bench::standby();
+    hears_witness(&mut bench);
+    bench.input(Input::Resigned { node: A, epoch: epoch_of(A, 1), incarnation: PROCESS });
+    bench.wait(1);
+    bench.take();
+    let refusal = Message::Refuse {
+        epoch: bench.machine.election.epoch().expect("a campaign"),
+        round: bench.machine.rounds_asked,
+        promised: epoch_of(A, 1),
+        cause: crate::message::RefusalCause::Unknown,
+        remaining_ms: 10,
+        members: None,
+    };
+    bench.hear(VoterId::Witness, refusal);
+    assert_eq!(bench.machine.state(), NodeState::Standby);
+    bench.take();
+    bench.win();
+    // A majority that is not heard is asked before, too.
+    let mut bench = Bench::standby();
+    hears_witness(&mut bench);
+    bench.wait(2_000);
+    bench.beat(A, NodeState::Active, epoch_of(A, 1));
+    bench.take();
+    bench.input(Input::Resigned { node: A, epoch: epoch_of(A, 1), incarnation: PROCESS });
+    bench.wait(1);
+    assert_eq!(bench.sent(|message| matches!(message, Message::PreVote { .. })), 2);
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_failed_step_gives_the_role_away_once() {
     bench.beat(B, NodeState::Standby, bench.machine.epoch());
     bench.input(Input::StepFailed { step: "plc1: connection refused".to_owned() });
     assert_eq!(bench.machine.state(), NodeState::Draining);
-    bench.input(Input::Drained { position: Position::START });
+    bench.drained();
     assert_eq!(bench.token().map(|token| token.cause), Some(crate::message::MoveCause::StepFailed));
 }
 
@@ -157,7 +157,7 @@ fn maintenance_survives_a_restart_and_hands_over_first() {
     let mut bench = Bench::active();
     bench.input(Input::Operator(Order::Maintenance(true)));
     assert_eq!(bench.machine.state(), NodeState::Draining);
-    bench.input(Input::Drained { position: Position::START });
+    bench.drained();
     assert_eq!(bench.machine.state(), NodeState::Maintenance);
     let stored = bench.actions.iter().rev().find_map(|action| match action {
         Action::Persist { state, .. } => Some(state.clone()),
@@ -174,7 +174,7 @@ fn maintenance_survives_a_restart_and_hands_over_first() {
 fn a_process_that_stops_hands_over_and_waits_until_the_other_has_the_role() {
     let mut bench = Bench::active();
     bench.input(Input::Shutdown);
-    bench.input(Input::Drained { position: Position::START });
+    bench.drained();
     let stopped = |bench: &Bench| bench.actions.contains(&Action::Stopped);
     assert!(bench.token().is_some() && !stopped(&bench));
     bench.beat(B, NodeState::Activating, epoch_of(B, 2));
@@ -188,7 +188,7 @@ fn a_process_that_stops_alone_frees_its_grant() {
     bench.take();
     bench.input(Input::Shutdown);
     assert_eq!(bench.machine.state(), NodeState::Draining);
-    bench.input(Input::Drained { position: Position::START });
+    bench.drained();
     assert_eq!(bench.sent(|message| matches!(message, Message::Resigned { node: A, .. })), 2);
     assert!(bench.actions.contains(&Action::Stopped));
 }
@@ -278,7 +278,7 @@ fn after_a_move_for_health_the_next_one_is_held_back_and_the_third_waits_for_an_
         bench.wait_in_company(1_500, A, NodeState::Standby);
         if round == 1 {
             assert_eq!(bench.machine.state(), NodeState::Draining);
-            bench.input(Input::Drained { position: Position::START });
+            bench.drained();
             bench.beat(A, NodeState::Active, epoch_of(A, 3));
             bench.input(Input::Synced { lag_records: 0, config_matches: true });
             assert_eq!(bench.machine.state(), NodeState::Standby);

@@ -211,7 +211,7 @@ fn drained(bench: &Bench) -> Option<Position> {
     bench
         .said
         .iter()
-        .find_map(|input| if let Input::Drained { position } = input { Some(*position) } else { None })
+        .find_map(|input| if let Input::Drained { position, .. } = input { Some(*position) } else { None })
 }
 
 #[test]
