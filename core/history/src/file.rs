@@ -162,7 +162,7 @@ impl Head {
     }
 
     /// Between which records of each group its rows came, as far as it says; without those of a restored history.
-    fn ranges(&self) -> Vec<(&str, Position, Position)> {
+    pub(crate) fn ranges(&self) -> Vec<(&str, Position, Position)> {
         let lows = self.lows.iter().flatten().filter(|(_, low)| *low > Position::START);
         let ranges = lows.filter_map(|(group, low)| {
             let (_, cursor) = self.cursors.iter().find(|(known, _)| known == group)?;

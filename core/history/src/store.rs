@@ -213,7 +213,7 @@ impl Store {
     ) -> Result<(Store, Recovery), HistoryError> {
         fs::create_dir_all(&options.dir).map_err(io_error("create folder", &options.dir))?;
         let lock = recover::lock(&options.dir)?;
-        let (files, recovery) = recover::recover(&options.dir, &medium)?;
+        let recover::Found { files, recovery, missing } = recover::recover(&options.dir, &medium)?;
         // The newest says it all; a head that was damaged says nothing.
         let newest = files.iter().rfind(|file| !file.head.cursors.is_empty()).map(|file| &file.head);
         let sealed: BTreeMap<String, Position> =
@@ -227,9 +227,12 @@ impl Store {
             state.files = Arc::new(files);
             state.cursors.clone_from(&sealed);
             state.gaps.clone_from(&sealed_gaps);
+            for (group, after, through) in &missing {
+                gap::add(&mut state.gaps, group, *after, *through);
+            }
             state.lives = lives;
         }
-        let store = Store {
+        let mut store = Store {
             options,
             medium,
             _lock: lock,
@@ -242,6 +245,12 @@ impl Store {
             pending_bytes: 0,
             compaction: None,
         };
+        if !missing.is_empty()
+            && let Err(error) = store.seal()
+        {
+            // The next seal says it.
+            tracing::warn!(%error, "what damaged files of the history may have held is not written down");
+        }
         Ok((store, recovery))
     }
 

@@ -97,6 +97,62 @@ proptest! {
     }
 }
 
+/// Head, index or trailer: the blocks that are found are saved, and what may have stood beside them is missing, also
+/// after a crash right behind the start.
+#[test]
+fn what_a_damaged_file_may_have_held_is_missing() {
+    // The second of three files; what the place of the damage leaves to go by.
+    for (what, place, expected) in [
+        ("trailer", usize::MAX, (at(10), at(20))),
+        ("head", 20, (at(10), at(30))),
+        ("all", 0, (at(10), at(30))),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(options(dir.path())).unwrap();
+        let slot = store.slot("plc/a");
+        for seq in 1..=30 {
+            store.append("site", at(seq), [(slot, plain(seq))]);
+            if seq % 10 == 0 {
+                store.seal().unwrap();
+            }
+        }
+        drop(store);
+        let victim = files(dir.path(), "history").remove(1);
+        let mut bytes = fs::read(&victim).unwrap();
+        let end = bytes.len() - 1;
+        match what {
+            "all" => bytes.fill(0),
+            _ => bytes[place.min(end)] ^= 1,
+        }
+        fs::write(&victim, &bytes).unwrap();
+        for start in 0..2 {
+            let (store, recovery) = Store::open(options(dir.path())).unwrap();
+            assert_eq!(recovery.damage.len(), 1 - start, "{what}");
+            let gaps: Vec<_> = store.gaps().iter().map(|gap| (gap.after, gap.through)).collect();
+            assert_eq!(gaps, [expected], "{what}, start {start}");
+            assert_eq!(store.cursor("site"), at(30), "{what}");
+        }
+    }
+}
+
+/// The journal is read again behind the last file that says how far it came.
+#[test]
+fn a_damaged_file_at_the_end_is_read_from_the_journal_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut store, _) = Store::open(options(dir.path())).unwrap();
+    let slot = store.slot("plc/a");
+    for seq in [1, 2] {
+        store.append("site", at(seq), [(slot, plain(seq))]);
+        store.seal().unwrap();
+    }
+    drop(store);
+    let victim = files(dir.path(), "history").remove(1);
+    let length = fs::metadata(&victim).unwrap().len();
+    fs::write(&victim, vec![0; usize::try_from(length).unwrap()]).unwrap();
+    let (store, recovery) = Store::open(options(dir.path())).unwrap();
+    assert_eq!((recovery.damage.len(), store.gaps().len(), store.cursor("site")), (1, 0, at(1)));
+}
+
 #[test]
 fn two_processes_do_not_share_a_folder() {
     let dir = tempfile::tempdir().unwrap();
