@@ -1,6 +1,7 @@
 //! The writer's side: taking rows, sealing them, and keeping files few and the disk free.
 
 mod recover;
+mod retention;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use twinhub_model::{Position, Timestamp};
+use twinhub_model::Position;
 use twinhub_store::{Disk, Medium};
 
 use crate::compact::{Compaction, Done};
@@ -22,6 +23,7 @@ use crate::tail::Tail;
 use crate::{HistoryError, Reader, Row};
 
 pub use self::recover::Recovery;
+pub use self::retention::Deleted;
 
 /// Where a history is and how much it keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,17 +131,6 @@ impl Damage {
     pub(crate) fn of(error: &HistoryError) -> Damage {
         Damage { text: error.to_string() }
     }
-}
-
-/// What [`Store::retain`] deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Deleted {
-    /// Files.
-    pub files: u64,
-    /// Rows in them.
-    pub rows: u64,
-    /// Whether that was for lack of room: they were younger than [`StoreOptions::retain`].
-    pub for_room: bool,
 }
 
 impl Shared {
@@ -458,55 +449,6 @@ impl Store {
                 Err(error)
             }
         }
-    }
-
-    /// Deletes files that are too old, or too much.
-    ///
-    /// # Errors
-    /// [`HistoryError::Io`] if a file cannot be deleted.
-    pub fn retain(&mut self, now: Timestamp) -> Result<Deleted, HistoryError> {
-        let mut deleted = Deleted::default();
-        let files = Arc::clone(&self.shared.state().files);
-        let mut total: u64 = files.iter().map(|file| file.bytes).sum();
-        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-        let oldest = self.options.retain.map(|retain| {
-            Timestamp(now.0.saturating_sub(i64::try_from(retain.as_nanos()).unwrap_or(i64::MAX)))
-        });
-        let last = files.len().saturating_sub(1);
-        for (number, file) in files.iter().enumerate() {
-            let is_old = oldest.is_some_and(|oldest| file.summary.server.max < oldest);
-            let is_too_much = total > self.options.max_bytes;
-            // The newest says how far the journals are in.
-            if number == last || !(is_old || is_too_much) {
-                kept.push(Arc::clone(file));
-                continue;
-            }
-            total -= file.bytes;
-            deleted.files += 1;
-            deleted.rows += file.summary.rows;
-            deleted.for_room |= !is_old;
-            if !is_old {
-                dropped.extend(file.head.cursors.iter().cloned());
-            }
-        }
-        if deleted.files == 0 {
-            return Ok(deleted);
-        }
-        // A work that reads deleted files would bring them back.
-        if let Some(work) = self.compaction.take() {
-            work.discard();
-        }
-        let mut state = self.shared.state();
-        state.files = Arc::new(kept.clone());
-        for (group, through) in dropped {
-            let known = state.dropped.entry(group).or_insert(through);
-            *known = (*known).max(through);
-        }
-        drop(state);
-        for file in files.iter().filter(|file| !kept.iter().any(|kept| Arc::ptr_eq(kept, file))) {
-            fs::remove_file(&file.path).map_err(io_error("delete", &file.path))?;
-        }
-        Ok(deleted)
     }
 
     /// What was found damaged since the last call. What it may have held is missing from then on.
