@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use twinhub_config::Site;
 use twinhub_loader::{Library, Manifest};
-use twinhub_model::{Incarnation, NodeRank};
+use twinhub_model::NodeRank;
 use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
 
@@ -308,7 +308,7 @@ fn open_role_file(options: &NodeOptions, cluster: u64) -> Result<(RoleFile, Role
     state.format = 1;
     state.node.clone_from(&options.node);
     state.cluster = cluster;
-    state.incarnation = Incarnation(state.incarnation.0 + 1);
+    state.begin_process(loaded.payload.is_some());
     let payload = minicbor::to_vec(&state)
         .map_err(|error| StartError::Config(format!("the role state cannot be encoded: {error}")))?;
     file.store_in(&payload, state.file_format())?;

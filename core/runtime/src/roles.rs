@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use minicbor::{Decode, Encode};
-use twinhub_model::Incarnation;
+use twinhub_model::{Incarnation, Timestamp};
 use twinhub_redundancy::{Message, StoredState};
 use twinhub_wire::{FRAME_HEADER_BYTES, Kind, write_frame};
+
+use crate::clock;
 
 /// What the role file holds.
 #[derive(Debug, Clone, Default, Encode, Decode)]
@@ -19,7 +21,7 @@ pub struct RoleState {
     /// The node's name.
     #[n(2)]
     pub node: String,
-    /// Process starts so far.
+    /// The number of the process: one more with each start.
     #[n(3)]
     pub incarnation: Incarnation,
     /// Per group.
@@ -28,6 +30,14 @@ pub struct RoleState {
 }
 
 impl RoleState {
+    /// Counts the process that starts now. `is_known` is whether the role file said what the last one was. Without it the
+    /// time of day in milliseconds is a number above all that the lost life of this node may have had: what a lower one says
+    /// others take for late words of the dead.
+    pub(crate) fn begin_process(&mut self, is_known: bool) {
+        let last = if is_known { self.incarnation.0 } else { millis_of(clock::utc()) };
+        self.incarnation = Incarnation(last.saturating_add(1));
+    }
+
     /// The oldest format of a role file whose readers understand this state: one that does not know the record of
     /// the voters would let a voter that is absent vote, and count majorities by the configuration.
     pub fn file_format(&self) -> u16 {
@@ -35,6 +45,10 @@ impl RoleState {
         let mut changed = records.filter(|members| !members.absent.is_empty() || members.before.is_some());
         if changed.next().is_some() { 2 } else { 1 }
     }
+}
+
+fn millis_of(now: Timestamp) -> u64 {
+    u64::try_from(now.0 / 1_000_000).unwrap_or(0)
 }
 
 /// A message of one group, as a control frame carries it.

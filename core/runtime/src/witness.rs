@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use twinhub_model::{Incarnation, NodeRank};
+use twinhub_model::NodeRank;
 use twinhub_redundancy::{Failback, NodeInfo, Policy, Profile, Setup, Timers, Voter, VoterId, VoterOutput};
 use twinhub_store::RoleFile;
 use twinhub_wire::{Channel, Kind};
@@ -81,7 +81,7 @@ pub async fn run_witness(
     };
     "witness".clone_into(&mut state.node);
     state.cluster = credentials.cluster;
-    state.incarnation = Incarnation(state.incarnation.0 + 1);
+    state.begin_process(loaded.payload.is_some());
     store(&mut file, &state)?;
     let listener = tokio::net::TcpListener::bind(&options.listen)
         .await

@@ -12,6 +12,7 @@ mod historian;
 mod history;
 mod join;
 mod log;
+mod lost_state;
 mod pins;
 mod site;
 mod upgrade;

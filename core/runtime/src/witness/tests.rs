@@ -1,6 +1,6 @@
 use std::io;
 
-use twinhub_model::{Epoch, NodeRank, Position};
+use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 use twinhub_redundancy::{Heartbeat, Hold, Message, NodeState};
 use twinhub_wire::FrameReader;
 
