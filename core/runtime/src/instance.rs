@@ -78,7 +78,9 @@ pub(crate) struct Port {
     role: AtomicU32,
     epoch: AtomicU64,
     ready: AtomicBool,
-    /// How often it turned active, and to which of these times the engine has come: until then nothing is taken.
+    /// Whether it heard anything since it turned active last.
+    heard: AtomicBool,
+    /// How often it turned active after that, and to which of these times the engine has come: until then nothing is taken.
     turns: AtomicU64,
     begun: AtomicU64,
     /// Held by what is published, and alone by the turn to active: nothing that was heard before comes behind it.
@@ -121,6 +123,7 @@ impl Port {
             role: AtomicU32::new(role::COLD),
             epoch: AtomicU64::new(0),
             ready: AtomicBool::new(false),
+            heard: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             flow: RwLock::new(()),
@@ -178,7 +181,7 @@ impl Port {
     /// newer ones.
     fn turn_active(&self, epoch: Epoch) {
         let alone = self.flow.write().unwrap_or_else(PoisonError::into_inner);
-        if self.setup.relevant {
+        if self.setup.relevant && self.heard.swap(false, Ordering::AcqRel) {
             let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
             self.inbox.push_later(Job::Turned { interface: self.number, turn });
         }
@@ -259,7 +262,12 @@ impl HostSink for Port {
         }
         let fresh = samples.len();
         let from = self.accepting.take().then_some(self.number);
-        let job = if active { Job::Published { samples, from } } else { Job::Received { samples, from } };
+        let job = if active {
+            Job::Published { samples, from }
+        } else {
+            self.heard.store(true, Ordering::Release);
+            Job::Received { samples, from }
+        };
         self.inbox.push_reserved(count, Some((job, fresh)));
         PublishOutcome::Taken
     }

@@ -236,8 +236,8 @@ typedef struct twinhub_host {
 
   /* [any-thread, never blocks] Hands over values. All or nothing:
    *   OK           taken
-   *   E_AGAIN      no room, or the hub has yet to deal with what came before the present role; keep the latest value per
-   *                item (and every EVENT) and try again
+   *   E_AGAIN      no room, or the hub has yet to deal with what the instance published before it became active; keep the
+   *                latest value per item (and every EVENT) and try again
    *   E_STALE_EPOCH the epoch is not that of the role the hub has given; nothing was taken
    *   E_INVALID    the batch breaks this contract
    *   E_STOPPED    stop() has completed */
