@@ -16,7 +16,7 @@ pub struct Deleted {
     pub files: u64,
     /// Rows in them.
     pub rows: u64,
-    /// Whether that was for lack of room: they were younger than [`StoreOptions::retain`].
+    /// Whether that was for lack of room: they were younger than [`StoreOptions::retain`](crate::StoreOptions::retain).
     pub for_room: bool,
 }
 
