@@ -78,7 +78,8 @@ pub(crate) struct Port {
     role: AtomicU32,
     epoch: AtomicU64,
     ready: AtomicBool,
-    /// Whether it heard anything since it turned active last.
+    /// Whether it ever heard anything while it was not active. That never ends: an activation that fails leaves in the
+    /// ring what it did not come to.
     heard: AtomicBool,
     /// How often it turned active after that, and to which of these times the engine has come: until then nothing is taken.
     turns: AtomicU64,
@@ -181,7 +182,7 @@ impl Port {
     /// newer ones.
     fn turn_active(&self, epoch: Epoch) {
         let alone = self.flow.write().unwrap_or_else(PoisonError::into_inner);
-        if self.setup.relevant && self.heard.swap(false, Ordering::AcqRel) {
+        if self.setup.relevant && self.heard.load(Ordering::Acquire) {
             let turn = self.turns.fetch_add(1, Ordering::AcqRel) + 1;
             self.inbox.push_later(Job::Turned { interface: self.number, turn });
         }

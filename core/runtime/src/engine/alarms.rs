@@ -237,7 +237,7 @@ impl Engine {
         }
     }
 
-    /// As if this node had started with these rules and taken over: what is known of occurrences stays.
+    /// What is known of occurrences stays, and a rule that is as it was goes on. All others begin as after a takeover.
     fn change_rules(&mut self, mut alarms: Alarms) {
         let Some(state) = self.parts.get_mut::<AlarmState>() else { return };
         alarms.go_on_from(&state.alarms);

@@ -304,20 +304,25 @@ fn a_dead_process_is_replaced_without_waiting_for_its_silence() {
     assert_eq!(bench.machine.state(), NodeState::Activating);
 }
 
+/// The witness would not grant: A holds the role.
+fn refusal_in(round: u64) -> Message {
+    Message::PreVoteReply {
+        epoch: epoch_of(B, 2),
+        round,
+        granted: false,
+        promised: epoch_of(A, 1),
+        holder: Some(A),
+        remaining_ms: 1400,
+        members: None,
+        asker: None,
+    }
+}
+
 /// The first question spares a campaign that would disturb somebody: nobody is there to be disturbed.
 #[test]
 fn a_dead_process_is_replaced_without_a_first_question_where_a_majority_was_just_heard() {
     let hears_witness = |bench: &mut Bench| {
-        let refusal = Message::PreVoteReply {
-            epoch: epoch_of(B, 2),
-            round: 0,
-            granted: false,
-            promised: epoch_of(A, 1),
-            holder: Some(A),
-            remaining_ms: 1400,
-            members: None,
-            asker: None,
-        };
+        let refusal = refusal_in(0);
         bench.hear(VoterId::Witness, refusal);
         bench.take();
     };
@@ -376,16 +381,7 @@ fn a_voter_that_has_not_heard_yet_of_a_dead_process_is_asked_again_at_once() {
     bench.wait(1);
     bench.take();
     for _ in 0..3 {
-        let refusal = Message::PreVoteReply {
-            epoch: epoch_of(B, 2),
-            round: bench.machine.rounds_asked,
-            granted: false,
-            promised: epoch_of(A, 1),
-            holder: Some(A),
-            remaining_ms: 1400,
-            members: None,
-            asker: None,
-        };
+        let refusal = refusal_in(bench.machine.rounds_asked);
         bench.hear(VoterId::Witness, refusal);
         bench.take();
         bench.wait(15);
