@@ -143,6 +143,20 @@ fn what_was_heard_before_a_takeover_does_not_come_behind_what_is_published_after
     assert_eq!(backup.value(0), Value::I64(6));
 }
 
+/// An activation may end before it has come to what was heard: the next one waits for that as well.
+#[test]
+fn what_was_heard_before_an_activation_that_failed_comes_before_what_the_next_one_publishes() {
+    let spec = Spec { config: ",\"says\":\"6\",\"tells\":true", ..keeping() };
+    let mut bench = Bench::new(0, &[spec]);
+    for counter in 1..=2 {
+        bench.forget_calls();
+        bench.activate(epoch(0, counter), false);
+        bench.await_call("plc again");
+        bench.lose(epoch(0, counter));
+        bench.wait("closed", |bench| bench.said.contains(&Input::GatesClosed));
+    }
+}
+
 /// The plugin says it as it becomes active, while the ring is replayed.
 #[test]
 fn a_new_quality_does_not_bring_back_the_value_from_before_a_replay() {
