@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use twinhub_peers::Port;
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -116,7 +116,7 @@ impl Node {
 
     fn start_with(setting: &str, options: &[&str]) -> Node {
         let dir = tempfile::tempdir().unwrap();
-        let [link, web] = free_ports();
+        let [link, web] = Port::hold();
         build_recorder(dir.path());
         let calls = dir.path().join("calls");
         let config = format!(
@@ -224,11 +224,6 @@ impl Drop for Node {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn free_ports<const N: usize>() -> [u16; N] {
-    let held: Vec<TcpListener> = (0..N).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    std::array::from_fn(|index| held[index].local_addr().unwrap().port())
 }
 
 /// The plugin that writes down its calls, and answers none of the role that its settings call `stuck`.

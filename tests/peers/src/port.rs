@@ -30,6 +30,16 @@ impl Port {
         Err(Error::invalid("free port", format!("none from {LOWEST} to {HIGHEST}")))
     }
 
+    /// The numbers of free ports, all of them reserved until this process ends: for a test, which has its own.
+    pub fn hold<const N: usize>() -> [u16; N] {
+        std::array::from_fn(|_| {
+            let port = Self::reserve().unwrap_or_else(|error| panic!("{error}"));
+            let number = port.number;
+            std::mem::forget(port);
+            number
+        })
+    }
+
     /// The number.
     pub fn number(&self) -> u16 {
         self.number

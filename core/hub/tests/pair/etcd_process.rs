@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::site::free_ports;
+use twinhub_peers::Port;
 
 pub(crate) struct Etcd {
     dir: TempDir,
@@ -33,7 +32,7 @@ impl Etcd {
     pub(crate) fn cluster(count: usize) -> Vec<Etcd> {
         let mut members: Vec<Etcd> = (0..count)
             .map(|place| {
-                let [client, peer] = free_ports();
+                let [client, peer] = Port::hold();
                 let (dir, name) = (tempfile::tempdir().unwrap(), format!("member{place}"));
                 Etcd { dir, name, client, peer, together: String::new(), secure: None, child: None }
             })
@@ -50,7 +49,7 @@ impl Etcd {
 
     /// One member that asks its clients for a certificate: `ca.pem`, `server.pem` and `server.key` are in the folder.
     pub(crate) fn secure(files: &Path) -> Etcd {
-        let [port] = free_ports();
+        let [port] = Port::hold();
         let mut etcd = Etcd::new();
         etcd.secure = Some((port, files.to_owned()));
         etcd

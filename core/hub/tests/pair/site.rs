@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
+use twinhub_peers::Port;
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -68,7 +69,7 @@ impl Pair {
 
     /// `more` are sections of the configuration.
     fn start_pair(failback: &str, items: &str, old: &[&'static str], more: &str) -> Pair {
-        let [witness] = free_ports();
+        let [witness] = Port::hold();
         let lines = format!("{failback}\nwitness = \"127.0.0.1:{witness}\"");
         let (mut pair, webs) = Pair::prepare_site(&["main", "backup"], &lines, items, old, more);
         let [main, backup] = webs[..] else { unreachable!("two are asked for") };
@@ -124,7 +125,7 @@ impl Pair {
         let mut nodes = String::new();
         let mut webs = Vec::new();
         for name in names {
-            let [link, web] = free_ports();
+            let [link, web] = Port::hold();
             writeln!(nodes, "[nodes.{name}]\nlinks = [\"127.0.0.1:{link}\"]\nweb = \"127.0.0.1:{web}\"")
                 .unwrap();
             webs.push(web);
@@ -327,23 +328,6 @@ impl Drop for Pair {
             node.child.wait().ok();
         }
     }
-}
-
-/// Ports that were free a moment ago. None is given twice in a process.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let mut given = GIVEN.lock().unwrap();
-    let mut held = Vec::new();
-    std::array::from_fn(|_| {
-        loop {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            held.push(listener);
-            if given.insert(port) {
-                return port;
-            }
-        }
-    })
 }
 
 /// The directory of the built plugin.

@@ -4,7 +4,7 @@ use twinhub_events::{Filter, Following};
 use twinhub_runtime::Handle;
 use twinhub_runtime::view::InterfaceView;
 
-use crate::site::{free_ports, shutdown, start_node, wait, write_site};
+use crate::site::{shutdown, start_node, wait, write_site};
 
 const INTERFACES: &str = r#"
 [[interface]]
@@ -33,7 +33,7 @@ delivery = "command"
 #[test]
 fn without_a_majority_interfaces_read_only_or_are_off_until_it_is_back() {
     let dir = tempfile::tempdir().unwrap();
-    write_site(dir.path(), &free_ports(4), "without_witness = \"availability\"", INTERFACES);
+    write_site(dir.path(), "without_witness = \"availability\"", INTERFACES);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let set = |node: &Handle, key: &str| runtime.block_on(node.set(key, 7.into(), "test"));
 

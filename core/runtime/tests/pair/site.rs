@@ -1,12 +1,12 @@
 //! A site in a directory, and its nodes as handles of this process.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use twinhub_peers::Port;
 use twinhub_runtime::{Handle, NodeOptions, WitnessOptions, pki, run_witness, start};
 
 /// Nothing here takes longer unless it is broken.
@@ -36,10 +36,9 @@ impl Pair {
 
     pub(crate) fn start_with(more: &str) -> Pair {
         let dir = tempfile::tempdir().unwrap();
-        // All at once: what was given back may be given again.
-        let ports = free_ports(5);
-        let listen = format!("127.0.0.1:{}", ports[4]);
-        write_site(dir.path(), &ports, &format!("witness = \"{listen}\""), &format!("{SIM}{more}"));
+        let [witness] = Port::hold();
+        let listen = format!("127.0.0.1:{witness}");
+        write_site(dir.path(), &format!("witness = \"{listen}\""), &format!("{SIM}{more}"));
         let (stop_witness, stopped) = tokio::sync::oneshot::channel::<()>();
         let options =
             WitnessOptions { listen, state_dir: dir.path().join("witness"), pki_dir: dir.path().join("pki") };
@@ -75,7 +74,8 @@ pub(crate) fn start_node(dir: &Path, node: &str) -> Handle {
 }
 
 /// Configuration, items and certificates of two nodes, which take the first four ports; `third` says who votes beside them.
-pub(crate) fn write_site(dir: &Path, ports: &[u16], third: &str, interfaces: &str) {
+pub(crate) fn write_site(dir: &Path, third: &str, interfaces: &str) {
+    let [main, main_web, backup, backup_web] = Port::hold();
     let config = format!(
         r#"
 version = 1
@@ -86,13 +86,12 @@ profile = "fast"
 {third}
 failback = "manual"
 [nodes.main]
-links = ["127.0.0.1:{}"]
-web = "127.0.0.1:{}"
+links = ["127.0.0.1:{main}"]
+web = "127.0.0.1:{main_web}"
 [nodes.backup]
-links = ["127.0.0.1:{}"]
-web = "127.0.0.1:{}"
-{interfaces}"#,
-        ports[0], ports[1], ports[2], ports[3],
+links = ["127.0.0.1:{backup}"]
+web = "127.0.0.1:{backup_web}"
+{interfaces}"#
     );
     std::fs::write(dir.join("twinhub.toml"), config).unwrap();
     let items = "path,address,type,access,unit,description\ncount,counter,uint64,r,,Counts\necho,echo,uint64,rw,,Echoes\n";
@@ -120,11 +119,6 @@ fn plugins() -> PathBuf {
         dir
     })
     .clone()
-}
-
-pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 pub(crate) fn wait(done: impl Fn() -> bool, what: &str) {

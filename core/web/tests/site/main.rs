@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use twinhub_peers::Port;
 use twinhub_runtime::{Handle, NodeOptions, start};
 use twinhub_web::{WebOptions, serve};
 
@@ -309,10 +310,10 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("twinhub.toml");
         // The peer port is never dialed: there is no other node.
-        let peer = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let [peer] = Port::hold();
         let text = format!(
             "version = 1\nsite = \"test\"\n[cluster]\nnodes = [\"main\"]\nprofile = \"lan\"\n[nodes.main]\n\
-             links = [\"{peer}\"]\nweb = \"127.0.0.1:8620\"\n[[interface]]\nid = \"sim1\"\nplugin = \"sim\"\n\
+             links = [\"127.0.0.1:{peer}\"]\nweb = \"127.0.0.1:8620\"\n[[interface]]\nid = \"sim1\"\nplugin = \"sim\"\n\
              items = \"sim1.csv\"\nsettings = {{ interval_ms = 20 }}\n{more}"
         );
         std::fs::write(&config, text).unwrap();

@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use twinhub_peers::Port;
 
 /// A broker in a directory of its own; killed when dropped.
 pub(crate) struct Broker {
@@ -30,7 +31,7 @@ impl Broker {
     pub(crate) fn prepared(extra: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = TempDir::new().unwrap();
         prepare(dir.path());
-        let port = free_port();
+        let [port] = Port::hold();
         let path = dir.path().display();
         let extra = extra.replace("DIR", &path.to_string());
         let config = format!(
@@ -228,10 +229,6 @@ fn tool(name: &str) -> Command {
 
 fn missing(name: &str, error: &std::io::Error) -> ! {
     panic!("{name} cannot be started ({error}); run `cargo xtask setup` to install mosquitto")
-}
-
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Topic that only tells whether an observer is there.
