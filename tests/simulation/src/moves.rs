@@ -13,6 +13,8 @@ pub struct Moves {
     /// How often the role was given away for better health.
     pub begun: u64,
     told: BTreeMap<NodeRank, VecDeque<Told>>,
+    /// The last that began to give the role away for better health, until it did.
+    begun_by: BTreeMap<NodeRank, Move>,
     /// When the role was given away for better health since an operator resumed.
     counted: VecDeque<u64>,
     /// Since when a node acts, and whether it got the role for its health.
@@ -57,6 +59,7 @@ impl Moves {
     /// A process starts: it has seen nothing.
     pub(crate) fn starts(&mut self, node: NodeRank, at: u64) {
         self.told(node, &Health::unseen(), at);
+        self.begun_by.remove(&node);
     }
 
     /// A node won the role, or opened its gates.
@@ -70,7 +73,7 @@ impl Moves {
         self.counted.clear();
     }
 
-    /// The role is given away for better health.
+    /// Somebody begins to give the role away for better health.
     pub(crate) fn for_health(
         &mut self,
         begun: Move,
@@ -98,15 +101,23 @@ impl Moves {
             found.push((Finding::MoveTooSoon, what));
         }
         found.extend(self.rest(begun, law).map(|what| (Finding::MoveTooSoon, format!("{words}: {what}"))));
+        self.begun_by.insert(from, begun);
+        found
+    }
+
+    /// The role is given away for better health, which is when it counts: who dies before has not moved it, and may
+    /// not know that it was about to.
+    pub(crate) fn given(&mut self, from: NodeRank, law: &Law) -> Option<(Finding, String)> {
+        let Move { to, at, .. } = self.begun_by.remove(&from)?;
         let window = shorter(law.timers.flap_window);
         while self.counted.front().is_some_and(|first| first + window <= at) {
             self.counted.pop_front();
         }
         self.counted.push_back(at);
-        if law.is_count_exact && self.counted.len() > usize::from(law.timers.flap_moves) {
-            found.push((Finding::MovesTooMany, format!("{words}: the {}th move", self.counted.len())));
-        }
-        found
+        (law.is_count_exact && self.counted.len() > usize::from(law.timers.flap_moves)).then(|| {
+            let count = self.counted.len();
+            (Finding::MovesTooMany, format!("node {from} gave the role to node {to}: the {count}th move"))
+        })
     }
 
     /// The role goes back to a node that is preferred.

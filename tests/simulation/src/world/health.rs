@@ -1,7 +1,9 @@
 //! The field side of every node: interfaces that fail, come back, flap, or are not seen.
 
 use twinhub_model::NodeRank;
-use twinhub_redundancy::{Health, Input, InterfaceSight, Machine, NodeState, Reason, Sight, VoterId};
+use twinhub_redundancy::{
+    Health, Input, InterfaceSight, Machine, Message, MoveCause, NodeState, Reason, Sight, VoterId,
+};
 
 use super::{Event, World};
 use crate::field::Finding;
@@ -122,6 +124,17 @@ impl World {
         let health = Health::of(sights);
         self.moves.told(node, &health, self.now);
         self.input(id, Input::Health(health));
+    }
+
+    /// Judges how often the role is given away for better health.
+    pub(super) fn judge_given(&mut self, id: VoterId, message: &Message) {
+        let Message::Transfer { token } = message else { return };
+        let (MoveCause::Score { .. }, Some(from)) = (token.cause, id.node()) else { return };
+        let law = Law { timers: self.plan.all_timers(), is_count_exact: self.is_count_exact };
+        if let Some((finding, what)) = self.moves.given(from, &law) {
+            let at = self.at();
+            self.field.note(finding, format!("{at}: {what}"));
+        }
     }
 
     /// Judges what gives the role away by itself.

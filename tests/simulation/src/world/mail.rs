@@ -67,6 +67,7 @@ impl World {
             heartbeat.proven = Some(100);
         }
         self.check_promise(from, message);
+        self.judge_given(from, message);
         kind(message)
     }
 
