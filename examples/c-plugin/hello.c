@@ -20,7 +20,7 @@
 #define MANIFEST                                                                                                      \
   "{\"manifest\":1,\"id\":\"org.twinhub.hello-c\",\"name\":\"Hello C\",\"vendor\":\"Twinhub\",\"version\":\"0.1.0\"," \
   "\"license\":\"MIT OR Apache-2.0\",\"abi\":{\"min\":\"1.0\",\"max\":\"1.0\"},\"kind\":\"interface\","               \
-  "\"protocols\":[{\"name\":\"none (example)\"}],\"config_schema\":{\"type\":\"object\"},"                            \
+  "\"protocols\":[{\"name\":\"none (example)\"}],\"config_schema\":{},"                                               \
   "\"item_address_schema\":{\"type\":\"object\"},\"mb\":{\"relevant\":true,\"possible\":\"yes\","                     \
   "\"modes\":[\"cold\"],\"default_standby\":\"cold\",\"takeover_target_ms\":{\"cold\":50},\"inactive\":{"             \
   "\"reads\":\"none\",\"publish\":\"drop\",\"writes\":\"reject\",\"outputs\":\"suppress\"},\"state\":\"none\","       \
@@ -35,7 +35,10 @@ typedef struct {
   const twinhub_gate *gate;
   uint64_t epoch;
   uint32_t role, count, seq;
-  uint32_t items[ITEMS_MAX];
+  struct {
+    uint32_t handle;
+    int is_unsaid; /* its greeting found no room in the hub */
+  } items[ITEMS_MAX];
 } instance;
 
 static int64_t now_ns(clockid_t clock) {
@@ -48,6 +51,26 @@ static int32_t publish(instance *self, uint32_t item, twinhub_value value) {
   twinhub_update update = {item, TWINHUB_QUALITY_GOOD, now_ns(CLOCK_REALTIME), value, 0, ++self->seq};
   twinhub_batch batch = {sizeof batch, sizeof update, 1, 0, self->epoch, &update};
   return self->host->publish(self->host, &batch);
+}
+
+/* Says what has to be said. Without a thread the next call of the hub is the next chance for what found no room. */
+static void greet(instance *self) {
+  static const char hello[] = "hello from C";
+  const twinhub_value value = {TWINHUB_KIND_STR, 0, 0, sizeof hello - 1, {.ptr = hello}};
+  for (uint32_t i = 0; self->role == TWINHUB_ROLE_ACTIVE && i < self->count; i++)
+    if (self->items[i].is_unsaid)
+      self->items[i].is_unsaid = publish(self, self->items[i].handle, value) == TWINHUB_E_AGAIN;
+}
+
+static int has_item(const instance *self, uint32_t handle) {
+  for (uint32_t i = 0; i < self->count; i++)
+    if (self->items[i].handle == handle) return 1;
+  return 0;
+}
+
+/* Whether the value is of a kind that this version of the contract has. */
+static int is_known(twinhub_value value) {
+  return value.kind == TWINHUB_KIND_BOOL ? value.p.b <= 1 : value.kind <= TWINHUB_KIND_JSON;
 }
 
 /* Asked right before every effect: the hub's lease may have ended, or this process may have been frozen. */
@@ -67,15 +90,14 @@ static int32_t start(const twinhub_plugin *plugin, uint64_t op) {
 }
 
 static int32_t set_role(const twinhub_plugin *plugin, uint64_t op, uint32_t role, uint64_t epoch, int64_t deadline_ns) {
-  static const char hello[] = "hello from C";
   instance *self = (instance *)plugin;
   (void)deadline_ns;
   if (role > TWINHUB_ROLE_ACTIVE) return TWINHUB_E_INVALID;
   if (epoch < self->epoch) return TWINHUB_E_STALE_EPOCH;
   self->role = role;
   self->epoch = epoch;
-  for (uint32_t i = 0; role == TWINHUB_ROLE_ACTIVE && i < self->count; i++)
-    publish(self, self->items[i], (twinhub_value){TWINHUB_KIND_STR, 0, 0, sizeof hello - 1, {.ptr = hello}});
+  for (uint32_t i = 0; i < self->count; i++) self->items[i].is_unsaid = 1;
+  greet(self);
   /* A call may be completed from inside itself. */
   self->host->op_done(self->host, op, TWINHUB_OK, (twinhub_str){NULL, 0});
   return TWINHUB_PENDING;
@@ -85,26 +107,34 @@ static int32_t items(const twinhub_plugin *plugin, uint64_t op, uint32_t what, c
                      uint32_t stride) {
   instance *self = (instance *)plugin;
   (void)op;
+  if (what != TWINHUB_ITEMS_ADD && what != TWINHUB_ITEMS_REMOVE) return TWINHUB_E_INVALID;
+  if (what == TWINHUB_ITEMS_ADD && n > ITEMS_MAX - self->count) return TWINHUB_E_CONFIG;
   for (uint32_t i = 0; i < n; i++) {
     const twinhub_item *item = (const twinhub_item *)((const char *)first + (size_t)i * stride);
     if (what == TWINHUB_ITEMS_ADD) {
-      if (self->count == ITEMS_MAX) return TWINHUB_E_CONFIG;
-      self->items[self->count++] = item->handle;
+      self->items[self->count].handle = item->handle;
+      self->items[self->count++].is_unsaid = 1;
     } else {
       for (uint32_t k = 0; k < self->count; k++)
-        if (self->items[k] == item->handle) self->items[k--] = self->items[--self->count];
+        if (self->items[k].handle == item->handle) self->items[k--] = self->items[--self->count];
     }
   }
+  greet(self);
   return TWINHUB_OK;
 }
 
 static int32_t write_items(const twinhub_plugin *plugin, const twinhub_write_batch *batch) {
   instance *self = (instance *)plugin;
   if (batch->epoch != self->epoch) return TWINHUB_E_STALE_EPOCH;
+  greet(self);
   for (uint32_t i = 0; i < batch->count; i++) {
     const twinhub_write *write = (const twinhub_write *)((const char *)batch->items + (size_t)i * batch->stride);
     twinhub_write_result result = {write->write_id, TWINHUB_E_NOT_ACTIVE, TWINHUB_QUALITY_BAD};
-    if (is_permitted(self, batch->epoch)) {
+    if (write->deadline_ns != TWINHUB_TIME_NONE && write->deadline_ns <= now_ns(CLOCK_BOOTTIME)) {
+      result.code = TWINHUB_E_EXPIRED;
+    } else if (!has_item(self, write->item) || !is_known(write->value)) {
+      result.code = TWINHUB_E_INVALID;
+    } else if (is_permitted(self, batch->epoch)) {
       result.code = publish(self, write->item, write->value);
       result.status = TWINHUB_QUALITY_GOOD;
     }

@@ -121,7 +121,8 @@ pub struct PluginError {
 }
 
 impl PluginError {
-    pub(crate) fn new(call: &'static str, code: i32, detail: impl Into<String>) -> Self {
+    /// An error of this call with this code; `detail` is for people.
+    pub fn new(call: &'static str, code: i32, detail: impl Into<String>) -> Self {
         Self { call, code, detail: detail.into() }
     }
 }

@@ -34,7 +34,8 @@ impl Plugin for Drill {
     const MANIFEST: &'static str = r#"{
         "manifest": 1, "id": "org.example.drill", "name": "Drill", "vendor": "Example", "version": "0.1.0",
         "license": "MIT", "abi": {"min": "1.0", "max": "1.0"}, "kind": "module",
-        "config_schema": {}, "item_address_schema": {},
+        "config_schema": {"type": "object", "properties": {"mode": {"type": "string", "minLength": 1}}},
+        "item_address_schema": {},
         "mb": {
             "relevant": false, "possible": "yes", "default_standby": "cold",
             "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
@@ -46,6 +47,9 @@ impl Plugin for Drill {
 
     async fn create(cx: Ctx, config: Config) -> Result<Self> {
         assert!(config.mode != "create-panics", "no instance today");
+        if config.mode == "create-fails" {
+            return Err(Error::config("mode: no instance today"));
+        }
         Ok(Self { cx, mode: config.mode })
     }
 
@@ -210,6 +214,38 @@ fn leaving_the_role_waits_for_writes_that_a_task_answers() {
 }
 
 #[test]
+fn writes_that_a_role_change_or_a_stop_overtakes_are_answered_before_it_is_done() {
+    for ends in ["role", "stop"] {
+        let (host, instance) = active("write-hangs");
+        // The first one is under way, the others stand in line.
+        for id in 1..=3 {
+            instance.write(1, &[write(id, 0, ValueRef::Null)]).unwrap();
+        }
+        begun(&host);
+        let done =
+            if ends == "role" { instance.set_role(4, Role::Hot, 2, i64::MIN) } else { instance.stop(4) };
+        finish(&host, 4, done).unwrap();
+        let answered = host.read(|record| record.writes.iter().map(|it| it.code).collect::<Vec<_>>());
+        let refusal = if ends == "role" { code::NOT_ACTIVE } else { code::STOPPED };
+        assert_eq!(answered, [code::TIMEOUT, refusal, refusal], "{ends}");
+    }
+}
+
+#[test]
+fn what_the_manifest_forbids_never_reaches_the_plugin() {
+    for (config, said) in [
+        ("[\"idle\"]", "configuration: expected object, found a list"),
+        ("{\"mode\":7}", "configuration: `mode`: expected string, found 7"),
+        ("{\"mode\":\"\"}", "configuration: `mode`: expected a length of at least 1"),
+        ("{", "configuration: EOF while parsing"),
+    ] {
+        let error = Library::linked(&ENTRY).unwrap().create("drill", config, Recorder::new()).unwrap_err();
+        assert_eq!(error.code, code::CONFIG);
+        assert!(error.detail.starts_with(said), "{}", error.detail);
+    }
+}
+
+#[test]
 fn a_role_change_that_hangs_ends_at_its_deadline_with_the_gate_closed() {
     let (host, instance) = created("role-hangs");
     let deadline = twinhub_plugin::boottime_ns() + 20_000_000;
@@ -257,6 +293,13 @@ fn a_refused_start_says_why() {
     let (host, instance) = created("start-fails");
     let refused = finish(&host, 1, instance.start(1)).unwrap_err();
     assert_eq!(refused, (code::BUSY, "the port is taken".to_owned()));
+}
+
+#[test]
+fn what_only_the_plugin_can_judge_is_told_by_the_first_start() {
+    let (host, instance) = created("create-fails");
+    let refused = finish(&host, 1, instance.start(1)).unwrap_err();
+    assert_eq!(refused, (code::CONFIG, "mode: no instance today".to_owned()));
 }
 
 #[test]

@@ -34,6 +34,7 @@ pub struct Hello {
     cx: Ctx,
     interval: Duration,
     greeting: String,
+    is_active: bool,
     /// Items with the address `greeting`, and those with `counter`, shared with the counting task.
     greeters: Vec<Item>,
     counters: Rc<RefCell<Vec<Item>>>,
@@ -50,7 +51,15 @@ impl Plugin for Hello {
         }
         let interval = Duration::from_millis(config.interval_ms);
         let (greeters, counters) = (Vec::new(), Rc::default());
-        Ok(Self { cx, interval, greeting: config.greeting, greeters, counters, counting: None })
+        Ok(Self {
+            cx,
+            interval,
+            greeting: config.greeting,
+            is_active: false,
+            greeters,
+            counters,
+            counting: None,
+        })
     }
 
     async fn start(&mut self) -> Result<()> {
@@ -67,7 +76,7 @@ impl Plugin for Hello {
                 Some("counter") => self.counters.borrow_mut().push(def.item),
                 Some("greeting") => {
                     self.greeters.push(def.item);
-                    self.cx.publisher().push(Update::new(def.item, self.greeting.as_str()));
+                    self.greet(&[def.item]);
                 }
                 other => {
                     let other = other.unwrap_or_default();
@@ -82,7 +91,9 @@ impl Plugin for Hello {
         if let Some(task) = self.counting.take() {
             task.abort();
         }
-        if to == Role::Active {
+        self.is_active = to == Role::Active;
+        self.greet(&self.greeters);
+        if self.is_active {
             let count = count(self.cx.clone(), self.interval, Rc::clone(&self.counters));
             self.counting = Some(self.cx.spawn(count));
         }
@@ -109,6 +120,15 @@ impl Plugin for Hello {
 
     async fn stop(&mut self) {
         self.cx.status(InterfaceState::Stopped, "stopped");
+    }
+}
+
+impl Hello {
+    /// Shows the greeting, as the manifest says: only while active.
+    fn greet(&self, items: &[Item]) {
+        for item in items.iter().filter(|_| self.is_active) {
+            self.cx.publisher().push(Update::new(*item, self.greeting.as_str()));
+        }
     }
 }
 

@@ -116,6 +116,7 @@ impl<P: Plugin> Driver<P> {
                 self.cx.abort_tasks();
                 self.cx.outstanding().give_up(Code::Timeout);
                 shared.set_stopped();
+                refuse_waiting(shared, Code::Stopped);
                 finish(
                     shared,
                     op,
@@ -245,9 +246,18 @@ async fn change_role<P: Plugin>(
         if timeout(limit, cx.outstanding().drained()).await.is_err() {
             cx.outstanding().give_up(Code::Timeout);
         }
+        refuse_waiting(shared, Code::NotActive);
     }
     cx.publisher().flush();
     changed
+}
+
+/// Writes that a control call has overtaken are answered before it is done: whoever waits for it relies on that.
+fn refuse_waiting(shared: &Shared, code: Code) {
+    for writes in shared.mailbox.take_writes() {
+        shared.host.count("write.refused", writes.len() as u64);
+        refuse(shared, &writes, code);
+    }
 }
 
 /// Runs a lifecycle call until it ends, its time is over, or the instance is asked to stop.

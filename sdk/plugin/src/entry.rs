@@ -20,7 +20,7 @@ use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
-use crate::{driver, logging};
+use crate::{driver, logging, schema};
 
 /// Bytes of the manifest for its section.
 pub const fn manifest_bytes<const N: usize>(manifest: &str) -> [u8; N] {
@@ -93,6 +93,19 @@ pub unsafe extern "C" fn create<P: Plugin>(
     }
 }
 
+/// The configuration in a text; an empty one is that of an empty object. What the manifest's schema forbids is refused
+/// before the plugin sees it: a derived type takes more than its schema tells, such as a list of its fields.
+fn config_of<P: Plugin>(text: &str) -> Result<P::Config, String> {
+    let text = if text.is_empty() { "{}" } else { text };
+    let config: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let manifest: serde_json::Value = serde_json::from_str(P::MANIFEST).unwrap_or_default();
+    if let Some(schema) = manifest.get("config_schema") {
+        schema::check(schema, &config)?;
+    }
+    // Read from the text, for the line and column of what is wrong.
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
 /// # Safety
 /// As [`create`].
 unsafe fn make<P: Plugin>(host: *const Host, id: Str, config: Str) -> Result<*const abi::Plugin, Code> {
@@ -102,13 +115,10 @@ unsafe fn make<P: Plugin>(host: *const Host, id: Str, config: Str) -> Result<*co
     let (id, config) = unsafe { (id.read(TEXT_MAX), config.read(CONFIG_MAX)) };
     let id = id.ok_or(Code::Invalid)?.to_owned();
     let config = config.ok_or(Code::Invalid)?;
-    let config = match serde_json::from_str::<P::Config>(if config.is_empty() { "{}" } else { config }) {
-        Ok(config) => config,
-        Err(error) => {
-            host.fault(code::CONFIG, &format!("configuration: {error}"));
-            return Err(Code::Config);
-        }
-    };
+    let config = config_of::<P>(config).map_err(|why| {
+        host.fault(code::CONFIG, &format!("configuration: {why}"));
+        Code::Config
+    })?;
     install_hook();
     logging::install();
     let shared = Arc::new(Shared::new(host, id));

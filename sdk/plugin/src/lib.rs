@@ -79,6 +79,7 @@ mod parcel;
 mod plugin;
 mod publisher;
 mod request;
+mod schema;
 mod shared;
 mod time;
 mod value;

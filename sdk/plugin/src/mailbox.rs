@@ -93,6 +93,13 @@ impl Mailbox {
         }
     }
 
+    /// Takes the writes that are in line.
+    pub(crate) fn take_writes(&self) -> VecDeque<Writes> {
+        let mut queues = self.lock();
+        queues.writes_pending = 0;
+        std::mem::take(&mut queues.writes)
+    }
+
     /// Waits until a control call is in line, and says how long a running write may still take.
     pub(crate) async fn control_pending(&self) -> Duration {
         loop {
