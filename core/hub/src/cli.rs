@@ -431,6 +431,41 @@ pub(crate) enum PluginCommand {
         #[arg(value_name = "PLUGIN")]
         names: Vec<String>,
     },
+    /// Try a plugin as a hub would, and worse; fails if one test fails
+    Test(PluginTestArgs),
+    /// What `plugin test` starts for each test
+    #[command(hide = true)]
+    TestOne {
+        /// Folder that `plugin test` made
+        dir: PathBuf,
+        /// `group.name`
+        test: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginTestArgs {
+    /// Short name, or a file
+    #[arg(required_unless_present = "list")]
+    pub(crate) plugin: Option<String>,
+    /// What its instances get as `settings`: a TOML or JSON file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Items of its instances: CSV, as an interface has it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) items: Option<PathBuf>,
+    /// Only this group, or this test, as `group.name`; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// End each test after so many seconds instead of after its own time
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) limit: Option<u64>,
+    /// Write the report as JSON to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// List the tests instead
+    #[arg(long)]
+    pub(crate) list: bool,
 }
 
 #[derive(Debug, Subcommand)]

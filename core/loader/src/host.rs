@@ -20,6 +20,8 @@ use crate::sink::HostSink;
 #[repr(C)]
 pub(crate) struct HostCell {
     table: Host,
+    /// What the table of a newer hub has behind it.
+    _newer: [usize; 2],
     /// `None` after the instance is destroyed.
     sink: RwLock<Option<Arc<dyn HostSink>>>,
     pub(crate) ops: Ops,
@@ -27,6 +29,7 @@ pub(crate) struct HostCell {
     stop_op: AtomicU64,
     is_stopped: AtomicBool,
     is_faulted: AtomicBool,
+    is_closed: AtomicBool,
     /// While `create` runs: what the plugin says about its failure.
     creating: Mutex<Option<String>>,
 }
@@ -45,10 +48,20 @@ impl std::fmt::Debug for HostCell {
 impl HostCell {
     /// A host that lives as long as the process: about 300 bytes per instance ever made.
     pub(crate) fn leak(sink: Arc<dyn HostSink>) -> &'static Self {
+        Self::leak_as(sink, SIZE_HOST, twinhub_contract::ABI)
+    }
+
+    /// A host of a hub with a later minor version of the contract: its table is larger.
+    pub(crate) fn leak_newer(sink: Arc<dyn HostSink>) -> &'static Self {
+        Self::leak_as(sink, SIZE_HOST + size(size_of::<[usize; 2]>()), twinhub_contract::ABI + 1)
+    }
+
+    fn leak_as(sink: Arc<dyn HostSink>, size: u32, abi: u32) -> &'static Self {
         Box::leak(Box::new(Self {
+            _newer: [usize::MAX; 2],
             table: Host {
-                size: SIZE_HOST,
-                abi: twinhub_contract::ABI,
+                size,
+                abi,
                 ctx: ptr::null_mut(),
                 get_extension: Some(get_extension),
                 publish: Some(publish),
@@ -62,6 +75,7 @@ impl HostCell {
             stop_op: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             is_faulted: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             creating: Mutex::new(Some(String::new())),
         }))
     }
@@ -106,6 +120,7 @@ impl HostCell {
     /// Lets go of the sink; operations still under way are completed as stopped.
     pub(crate) fn close(&self) {
         self.set_stopped();
+        self.is_closed.store(true, Ordering::SeqCst);
         for op in self.ops.end_all() {
             self.with_sink("op_done", (), |sink| {
                 sink.op_done(op, code::STOPPED, "the instance was destroyed");
@@ -136,8 +151,19 @@ impl HostCell {
 #[inline]
 unsafe fn cell(host: *const Host) -> Option<&'static HostCell> {
     // SAFETY: tables are given out as the first member of a leaked cell.
-    unsafe { host.cast::<HostCell>().as_ref() }
+    let cell = unsafe { host.cast::<HostCell>().as_ref() };
+    if cell.is_some_and(|cell| cell.is_closed.load(Ordering::Relaxed)) {
+        LATE_CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+    cell
 }
+
+/// How many calls instances of this process made after they were destroyed, which breaks the contract.
+pub fn late_calls() -> u64 {
+    LATE_CALLS.load(Ordering::SeqCst)
+}
+
+static LATE_CALLS: AtomicU64 = AtomicU64::new(0);
 
 /// A text of a plugin, bounded, with bytes that are not UTF-8 replaced.
 ///

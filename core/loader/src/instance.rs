@@ -21,8 +21,8 @@ use crate::host::HostCell;
 /// Dropping an instance destroys it, which waits for its threads.
 #[derive(Debug)]
 pub struct Instance {
-    plugin: *const abi::Plugin,
-    calls: Calls,
+    pub(crate) plugin: *const abi::Plugin,
+    pub(crate) calls: Calls,
     host: &'static HostCell,
     /// The plugin's table, once it was looked for.
     accepted: OnceLock<Option<Accepted>>,
@@ -34,16 +34,16 @@ unsafe impl Send for Instance {}
 // SAFETY: as above; `write` may overlap control calls.
 unsafe impl Sync for Instance {}
 
-type Plugin = *const abi::Plugin;
+pub(crate) type Plugin = *const abi::Plugin;
 
 /// The functions of an instance, all there.
 #[derive(Clone, Copy, Debug)]
-struct Calls {
+pub(crate) struct Calls {
     get_extension: Option<unsafe extern "C" fn(Plugin, *const std::ffi::c_char) -> *const c_void>,
     start: unsafe extern "C" fn(Plugin, u64) -> i32,
-    set_role: unsafe extern "C" fn(Plugin, u64, u32, u64, i64) -> i32,
-    items: unsafe extern "C" fn(Plugin, u64, u32, *const Item, u32, u32) -> i32,
-    write: unsafe extern "C" fn(Plugin, *const WriteBatch) -> i32,
+    pub(crate) set_role: unsafe extern "C" fn(Plugin, u64, u32, u64, i64) -> i32,
+    pub(crate) items: unsafe extern "C" fn(Plugin, u64, u32, *const Item, u32, u32) -> i32,
+    pub(crate) write: unsafe extern "C" fn(Plugin, *const WriteBatch) -> i32,
     stop: unsafe extern "C" fn(Plugin, u64) -> i32,
     destroy: unsafe extern "C" fn(Plugin),
 }
@@ -296,7 +296,7 @@ impl Instance {
         drop(self);
     }
 
-    fn control(
+    pub(crate) fn control(
         &self,
         name: &'static str,
         op: u64,
@@ -416,12 +416,12 @@ unsafe extern "C" fn append(ctx: *mut c_void, ptr: *const u8, len: usize) -> i32
 }
 
 /// A positive number other than "pending" is no answer.
-fn negative(code: i32) -> i32 {
+pub(crate) fn negative(code: i32) -> i32 {
     if code > code::OK { code::INVALID } else { code }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "bounded by the callers, or the size of a small struct")]
-const fn count(count: usize) -> u32 {
+pub(crate) const fn count(count: usize) -> u32 {
     count as u32
 }
 

@@ -29,14 +29,17 @@ mod inspect;
 mod instance;
 mod library;
 mod memory;
+mod odd;
 mod ops;
 mod sink;
 
 pub use batch::{RawBatch, UpdateError, UpdateIter, UpdateRef};
 pub use error::{LoadError, PluginError};
+pub use host::late_calls;
 pub use inspect::{EntryNumbers, Inspection, Sha256Hex, exported_symbols, inspect, read_manifest};
 pub use instance::{Instance, ItemSpec, Status, ValueOut, WriteReq};
 pub use library::Library;
 pub use memory::give_back_memory;
+pub use odd::OddValue;
 pub use sink::{HostSink, PublishOutcome};
 pub use twinhub_contract::{Manifest, Role, ValueRef, WriteResult};

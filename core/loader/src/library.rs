@@ -91,11 +91,36 @@ impl Library {
         config_json: &str,
         sink: Arc<dyn HostSink>,
     ) -> Result<Instance, PluginError> {
-        let host = HostCell::leak(sink);
+        self.create_for(HostCell::leak(sink), instance_id, config_json)
+    }
+
+    /// As [`Library::create`], by a hub with a later minor version of the contract, whose table is larger: a plugin must
+    /// work with it. For tests of plugins.
+    ///
+    /// # Errors
+    /// As [`Library::create`].
+    pub fn create_by_newer_hub(
+        &self,
+        instance_id: &str,
+        config_json: &str,
+        sink: Arc<dyn HostSink>,
+    ) -> Result<Instance, PluginError> {
+        self.create_for(HostCell::leak_newer(sink), instance_id, config_json)
+    }
+
+    fn create_for(
+        &self,
+        host: &'static HostCell,
+        instance_id: &str,
+        config_json: &str,
+    ) -> Result<Instance, PluginError> {
+        let text = |text: &str| {
+            if text.is_empty() { Str::EMPTY } else { Str { ptr: text.as_ptr(), len: text.len() } }
+        };
         let mut plugin = ptr::null();
         // SAFETY: the entry was checked, the host lives for ever, the texts and `plugin` live for the call.
         let code = unsafe {
-            (self.inner.create)(host.table(), Str::new(instance_id), Str::new(config_json), &raw mut plugin)
+            (self.inner.create)(host.table(), text(instance_id), text(config_json), &raw mut plugin)
         };
         let detail = host.created();
         // SAFETY: on success the plugin gives a table that is valid until its `destroy`.

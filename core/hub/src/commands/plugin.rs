@@ -1,4 +1,7 @@
-//! `plugin`: ls, info, check. None of a library's code runs, except that `check` lets the system load it.
+//! `plugin`: ls, info, check, test. None of a library's code runs, except that `check` lets the system load it and
+//! `test` tries it, in processes of their own.
+
+mod kit;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,6 +21,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> O
         PluginCommand::Ls => ls(&paths, answer),
         PluginCommand::Info { plugin } => info(&paths, plugin, answer),
         PluginCommand::Check { names } => check(&paths, names, answer),
+        PluginCommand::Test(args) => kit::run(&paths, args, answer),
+        PluginCommand::TestOne { dir, test } => kit::run_one(dir, test),
     }
 }
 

@@ -1,0 +1,189 @@
+//! `plugin test` through the real binary: plugins that do what they should are green, each fault is red and named.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+#[test]
+fn the_example_in_c_is_green() {
+    let dir = tempfile::tempdir().unwrap();
+    is_green(&[compiled(dir.path(), &root().join("examples/c-plugin/hello.c"), None).to_str().unwrap()]);
+}
+
+#[test]
+fn the_example_in_rust_is_green() {
+    let items = root().join("examples/hello-plugin/kit/items.csv");
+    is_green(&[&library("hello"), "--items", items.to_str().unwrap()]);
+}
+
+#[test]
+fn the_simulation_is_green() {
+    plugin_is_green("sim");
+}
+
+#[test]
+fn modbus_is_green() {
+    plugin_is_green("modbus");
+}
+
+#[test]
+fn mqtt_is_green() {
+    plugin_is_green("mqtt");
+}
+
+#[test]
+fn each_fault_makes_its_test_red_and_says_what_it_was() {
+    for (fault, test, said) in [
+        ("BLOCKS", "roles.again", "nothing came back within 3 s, in: set_role(COLD)"),
+        ("CRASHES", "robustness.siblings", "the process was killed by SIGSEGV (signal 11), in: write"),
+        ("DOUBLES", "robustness.siblings", "answered write 1 twice"),
+        ("EXHAUSTS_MEMORY", "roles.again", "MiB of memory, in: set_role(COLD)"),
+        ("EXHAUSTS_STACK", "roles.again", "has overflowed its stack"),
+        ("EXITS", "roles.again", "the process ended, exit status: 3, in: set_role(COLD)"),
+        ("FLOODS", "robustness.flood", "is a flood"),
+        ("FORGETS", "robustness.siblings", "nothing came back within 3 s, in: waiting for write_done"),
+        ("GARBAGE", "robustness.siblings", "value kind 99 is unknown"),
+        ("HAMMERS", "robustness.no_room", "although the hub had no room"),
+        ("IGNORES_LEASE", "robustness.ended_lease", "it wrote although the lease had ended"),
+        (
+            "IGNORES_LEASE",
+            "roles.other_epochs",
+            "it carried out a write of epoch 99 while it is ACTIVE in 100",
+        ),
+        ("IGNORES_LEASE", "roles.writes_inactive", "a write while COLD succeeded"),
+        ("IGNORES_STRIDE", "abi.newer_elements", "which nobody gave it"),
+        ("LEAKS", "threading.nothing_left", "KiB of memory behind"),
+        ("LIES", "roles.again", "published a value of item 0 while COLD, and declares"),
+        ("UNFLAGGED", "roles.again", "published item 0 while COLD without FLAG_STANDBY"),
+        ("LINGERS", "threading.destroy", "calls after destroy() had returned"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let library = compiled(dir.path(), &root().join("core/hub/tests/fixtures/drill.c"), Some(fault));
+        let limit = if ["BLOCKS", "FORGETS"].contains(&fault) { "3" } else { "60" };
+        let (report, code) = tried(&[library.to_str().unwrap(), "--only", test, "--limit", limit]);
+        assert_eq!(code, Some(1), "{fault}: {report:#}");
+        let found = &report["tests"][0];
+        assert_eq!((&report["verdict"], &found["verdict"]), (&"failed".into(), &"failed".into()), "{fault}");
+        let note = found["note"].as_str().unwrap();
+        assert!(note.contains(said), "{fault}, {test}: {note}");
+    }
+}
+
+#[test]
+fn a_symbol_too_many_is_red() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("more.c");
+    let text = "int more(void);\nint more(void) { return 1; }\n#include \"hello.c\"\n";
+    std::fs::write(&source, text).unwrap();
+    let library = dir.path().join("libmore.so");
+    compile(&source, &library, &["-fvisibility=default"]);
+    let (report, code) = tried(&[library.to_str().unwrap(), "--only", "abi.symbols"]);
+    assert_eq!(code, Some(1));
+    assert!(report["tests"][0]["note"].as_str().unwrap().contains("it also exports more"), "{report:#}");
+}
+
+#[test]
+fn what_is_no_plugin_or_no_test_is_refused_with_what_to_do() {
+    let refused = |arguments: &[&str]| {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(64), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let library = library("hello");
+    assert!(refused(&["/bin/sh"]).contains("manifest"), "{}", refused(&["/bin/sh"]));
+    let said = refused(&[&library, "--only", "everything"]);
+    assert!(said.contains("there is no test `everything`; the groups are abi, schema, threading"), "{said}");
+    let said = refused(&[&library, "--settings", "/nowhere.toml"]);
+    assert!(said.contains("cannot read /nowhere.toml"), "{said}");
+    let dir = tempfile::tempdir().unwrap();
+    let items = dir.path().join("items.csv");
+    std::fs::write(&items, "path,address\n").unwrap();
+    let said = refused(&[&library, "--items", items.to_str().unwrap()]);
+    assert!(said.contains("no items: the kit needs at least one"), "{said}");
+}
+
+#[test]
+fn items_and_configuration_that_are_missing_are_asked_for() {
+    let (report, code) =
+        tried(&[&library("modbus"), "--only", "schema.right_config", "--only", "roles.again"]);
+    assert_eq!(code, Some(1));
+    let [config, again] = report["tests"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
+    assert!(config["note"].as_str().unwrap().contains("give one with --settings"), "{config:#}");
+    assert_eq!(again["verdict"], "skipped");
+    let (report, _) = tried(&[&library("hello"), "--only", "schema.right_items"]);
+    let note = report["tests"][0]["note"].as_str().unwrap();
+    assert!(note.contains("give the kit some with --items"), "{note}");
+}
+
+fn plugin_is_green(name: &str) {
+    let kit = root().join("plugins").join(name).join("kit");
+    let (items, config) = (kit.join("items.csv"), kit.join("settings.toml"));
+    is_green(&[&library(name), "--items", items.to_str().unwrap(), "--settings", config.to_str().unwrap()]);
+}
+
+fn is_green(arguments: &[&str]) {
+    let (report, code) = tried(arguments);
+    let tests = report["tests"].as_array().unwrap();
+    let red: Vec<&Value> = tests.iter().filter(|test| test["verdict"] == "failed").collect();
+    assert!(red.is_empty(), "{red:#?}");
+    assert_eq!((code, &report["verdict"]), (Some(0), &"passed".into()));
+    let passed = tests.iter().filter(|test| test["verdict"] == "passed").count();
+    assert!(passed > 35, "only {passed} tests concern it: {report:#}");
+    assert_eq!(report["sha256"].as_str().unwrap().len(), 64);
+}
+
+/// The report of `plugin test`, and its exit code.
+fn tried(arguments: &[&str]) -> (Value, Option<i32>) {
+    let output = run(&[arguments, &["--output", "json"]].concat());
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    (report, output.status.code())
+}
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_twinhub")).args(["plugin", "test"]).args(arguments).output().unwrap()
+}
+
+/// A library of this workspace, built once.
+fn library(name: &str) -> String {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let dir = BUILT.get_or_init(|| {
+        let packages = ["hello", "modbus", "mqtt", "sim"].map(|name| format!("--package=twinhub-{name}"));
+        let built = Command::new(env!("CARGO")).args(["build", "--quiet"]).args(packages).status().unwrap();
+        assert!(built.success());
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debug")
+    });
+    dir.join(format!("libtwinhub_{name}.so")).to_str().unwrap().to_owned()
+}
+
+/// A library made of C, with one fault or none.
+fn compiled(dir: &Path, source: &Path, fault: Option<&str>) -> PathBuf {
+    let (library, exports) = (dir.join("libdrill.so"), dir.join("exports"));
+    // The example's own entry is not to be seen.
+    std::fs::write(&exports, "{ global: twinhub_plugin_entry; local: *; };\n").unwrap();
+    let exports = format!("-Wl,--version-script={}", exports.display());
+    let fault = format!("-DFAULT={}", fault.unwrap_or("NOTHING"));
+    compile(source, &library, &["-fvisibility=hidden", &exports, &fault]);
+    library
+}
+
+fn compile(source: &Path, library: &Path, more: &[&str]) {
+    let built = Command::new("cc")
+        .args(["-std=c11", "-O1", "-w", "-shared", "-fPIC", "-pthread"])
+        .args(more)
+        .arg("-I")
+        .arg(root().join("sdk/contract/include"))
+        .arg("-I")
+        .arg(root().join("examples/c-plugin"))
+        .arg("-o")
+        .args([library, source])
+        .output()
+        .expect("the C compiler `cc` is installed");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
