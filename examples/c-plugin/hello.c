@@ -33,6 +33,7 @@ typedef struct {
   twinhub_plugin table; /* first, so that a table is an instance */
   const twinhub_host *host;
   const twinhub_gate *gate;
+  const twinhub_status *status;
   uint64_t epoch;
   uint32_t role, count, seq;
   struct {
@@ -79,13 +80,20 @@ static int is_permitted(const instance *self, uint64_t epoch) {
          self->gate->lease_end(self->host, epoch) > now_ns(CLOCK_BOOTTIME);
 }
 
+/* What status and health of the hub show. With a device: CONNECTING until it answers, FAULT or DEGRADED if it does not. */
+static void tell(const instance *self, uint32_t state, const char *cause) {
+  if (self->status != NULL)
+    self->status->state(self->host, state, (twinhub_str){(const uint8_t *)cause, strlen(cause)});
+}
+
 static const void *get_extension(const twinhub_plugin *plugin, const char *id) {
   (void)plugin, (void)id;
   return NULL;
 }
 
 static int32_t start(const twinhub_plugin *plugin, uint64_t op) {
-  (void)plugin, (void)op;
+  (void)op;
+  tell((instance *)plugin, TWINHUB_STATE_SUPPRESSED, "standby");
   return TWINHUB_OK;
 }
 
@@ -98,6 +106,8 @@ static int32_t set_role(const twinhub_plugin *plugin, uint64_t op, uint32_t role
   self->epoch = epoch;
   for (uint32_t i = 0; i < self->count; i++) self->items[i].is_unsaid = 1;
   greet(self);
+  tell(self, role == TWINHUB_ROLE_ACTIVE ? TWINHUB_STATE_OK : TWINHUB_STATE_SUPPRESSED,
+       role == TWINHUB_ROLE_ACTIVE ? "echoing" : "standby");
   /* A call may be completed from inside itself. */
   self->host->op_done(self->host, op, TWINHUB_OK, (twinhub_str){NULL, 0});
   return TWINHUB_PENDING;
@@ -146,6 +156,7 @@ static int32_t write_items(const twinhub_plugin *plugin, const twinhub_write_bat
 static int32_t stop(const twinhub_plugin *plugin, uint64_t op) {
   (void)op;
   ((instance *)plugin)->role = TWINHUB_ROLE_COLD;
+  tell((instance *)plugin, TWINHUB_STATE_STOPPED, "stopped");
   return TWINHUB_OK;
 }
 
@@ -160,6 +171,7 @@ static int32_t create(const twinhub_host *host, twinhub_str id, twinhub_str conf
   self->table = table;
   self->host = host;
   self->gate = host->get_extension(host, TWINHUB_EXT_GATE);
+  self->status = host->get_extension(host, TWINHUB_EXT_STATUS);
   *out = &self->table;
   return TWINHUB_OK;
 }

@@ -150,7 +150,7 @@ pub(crate) enum Command {
     /// Show interfaces
     #[command(subcommand)]
     Interfaces(InterfacesCommand),
-    /// Show and check plugin libraries, without running them
+    /// Show and check plugin libraries, and make and try your own
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// The compatibility matrix: what plugins declare beside what was measured
@@ -431,6 +431,8 @@ pub(crate) enum PluginCommand {
         #[arg(value_name = "PLUGIN")]
         names: Vec<String>,
     },
+    /// Make a project for a plugin of your own, which builds, passes `plugin test` and runs in a pair
+    New(PluginNewArgs),
     /// Try a plugin as a hub would, and worse; fails if one test fails
     Test(PluginTestArgs),
     /// What `plugin test` starts for each test
@@ -441,6 +443,38 @@ pub(crate) enum PluginCommand {
         /// `group.name`
         test: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginNewArgs {
+    /// Its name: lower-case letters, digits and dashes
+    pub(crate) name: String,
+    /// What it is written in
+    #[arg(long, value_enum, default_value_t = PluginLanguage::Rust)]
+    pub(crate) lang: PluginLanguage,
+    /// Folder of the project; one with the name of the plugin if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The folder `sdk` of Twinhub's sources, for Rust; looked for above this folder and this program if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PluginLanguage {
+    /// Rust, with the author API
+    Rust,
+    /// C11, with the header
+    C,
+}
+
+impl PluginLanguage {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            PluginLanguage::Rust => "Rust",
+            PluginLanguage::C => "C",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

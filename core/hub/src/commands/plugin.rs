@@ -1,7 +1,8 @@
-//! `plugin`: ls, info, check, test. None of a library's code runs, except that `check` lets the system load it and
+//! `plugin`: ls, info, check, new, test. None of a library's code runs, except that `check` lets the system load it and
 //! `test` tries it, in processes of their own.
 
 mod kit;
+mod new;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> O
         PluginCommand::Ls => ls(&paths, answer),
         PluginCommand::Info { plugin } => info(&paths, plugin, answer),
         PluginCommand::Check { names } => check(&paths, names, answer),
+        PluginCommand::New(args) => new::run(args),
         PluginCommand::Test(args) => kit::run(&paths, args, answer),
         PluginCommand::TestOne { dir, test } => kit::run_one(dir, test),
     }

@@ -125,8 +125,8 @@ impl Engine {
         self.advance_activation(since);
     }
 
-    /// Inputs begin: what is not fresh is uncertain, streams read on, and the ring gives what only this node has.
-    fn connect_inputs(&mut self, epoch: Epoch) {
+    /// What is not fresh is uncertain. An interface may publish as soon as it is told to be active, so this comes before.
+    fn doubt_inputs(&mut self) {
         for number in self.relevant().collect::<Vec<_>>() {
             let port = Arc::clone(&self.interfaces[number].port);
             if port.setup.standby_role != role::HOT {
@@ -136,6 +136,11 @@ impl Engine {
             }
         }
         self.doubt_inputs_that_are_off();
+        self.step(Step::InputsDoubted);
+    }
+
+    /// Inputs begin: streams read on, and the ring gives what only this node has.
+    fn connect_inputs(&mut self, epoch: Epoch) {
         let streams: Vec<usize> = self.streams.keys().copied().collect();
         for target in streams {
             let cursor = self.tracker.delivered(u32::try_from(target).unwrap_or(u32::MAX));
@@ -143,7 +148,6 @@ impl Engine {
                 stream.resume(cursor);
             }
         }
-        self.step(Step::InputsDoubted);
         self.begin_alarms(epoch);
         self.replay_ring();
         self.step(Step::RingReplayed);
@@ -210,6 +214,9 @@ impl Engine {
             let Phase::Activating(activation) = &mut self.phase else { return };
             activation.claims = claims;
             let begins = !claims && !std::mem::replace(&mut activation.connected, !claims);
+            if begins {
+                self.doubt_inputs();
+            }
             for number in stage {
                 self.interfaces[number].set_role(role::ACTIVE, epoch, now + ROLE_MAX);
             }

@@ -32,8 +32,9 @@ fn an_activation_claims_first_then_opens_class_by_class() {
             Step::EpochBegun,
             Step::DoubtsCollected,
             Step::ExclusiveClaimed,
-            Step::ClassOrdered,
+            // Whoever is told to be active may publish at once, and that is no doubt.
             Step::InputsDoubted,
+            Step::ClassOrdered,
             Step::RingReplayed,
             Step::ClassOrdered,
             Step::ClassOrdered,
