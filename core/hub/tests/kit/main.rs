@@ -1,6 +1,8 @@
 //! `plugin test` through the real binary: plugins that do what they should are green, each fault is red and named.
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
+mod author;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
