@@ -166,7 +166,7 @@ fn common(name: &Name, lang: PluginLanguage) -> Files {
             .replace("@BUILD@", build)
     };
     vec![
-        ("README.md".to_owned(), fill(&(readme.to_owned() + README))),
+        ("README.md".to_owned(), fill(&format!("{readme}\n{README}"))),
         ("site/twinhub.toml".to_owned(), fill(SITE)),
         ("site/pair.sh".to_owned(), fill(PAIR)),
     ]

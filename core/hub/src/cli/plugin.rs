@@ -1,0 +1,91 @@
+//! `plugin`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PluginCommand {
+    /// List plugin libraries that are found
+    Ls,
+    /// Show what a plugin declares
+    Info {
+        /// Short name, or a file
+        plugin: String,
+    },
+    /// Check that the hub would load these libraries
+    Check {
+        /// Short names or files; all that are found if left out
+        #[arg(value_name = "PLUGIN")]
+        names: Vec<String>,
+    },
+    /// Make a project for a plugin of your own, which builds, passes `plugin test` and runs in a pair
+    New(PluginNewArgs),
+    /// Try a plugin as a hub would, and worse; fails if one test fails
+    Test(PluginTestArgs),
+    /// What `plugin test` starts for each test
+    #[command(hide = true)]
+    TestOne {
+        /// Folder that `plugin test` made
+        dir: PathBuf,
+        /// `group.name`
+        test: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginNewArgs {
+    /// Its name: lower-case letters, digits and dashes
+    pub(crate) name: String,
+    /// What it is written in
+    #[arg(long, value_enum, default_value_t = PluginLanguage::Rust)]
+    pub(crate) lang: PluginLanguage,
+    /// Folder of the project; one with the name of the plugin if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The folder `sdk` of Twinhub's sources, for Rust; looked for above this folder and this program if left out
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sdk: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PluginLanguage {
+    /// Rust, with the author API
+    Rust,
+    /// C11, with the header
+    C,
+}
+
+impl PluginLanguage {
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            PluginLanguage::Rust => "Rust",
+            PluginLanguage::C => "C",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginTestArgs {
+    /// Short name, or a file
+    #[arg(required_unless_present = "list")]
+    pub(crate) plugin: Option<String>,
+    /// What its instances get as `settings`: a TOML or JSON file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Items of its instances: CSV, as an interface has it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) items: Option<PathBuf>,
+    /// Only this group, or this test, as `group.name`; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// End each test after so many seconds instead of after its own time
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) limit: Option<u64>,
+    /// Write the report as JSON to this file, too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// List the tests instead
+    #[arg(long)]
+    pub(crate) list: bool,
+}
