@@ -15,6 +15,17 @@ fn the_example_in_c_is_green() {
     is_green(&[compiled(dir.path(), &root().join("examples/c-plugin/hello.c"), None).to_str().unwrap()]);
 }
 
+/// It is never built anew: plugins of authors out there are not, either.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[test]
+fn a_library_of_contract_1_0_is_loaded_by_this_hub_and_green() {
+    let library = root().join("tests/versions/golden/plugins/contract-1.0-x86_64-linux.so");
+    let sum = Command::new("sha256sum").arg(&library).output().unwrap().stdout;
+    let kept = "b8a494d25985f760985dfac65463e9ccb418db37ff464a634ba0c2978ae7cff0";
+    assert!(String::from_utf8(sum).unwrap().starts_with(kept), "this is another file than was kept");
+    is_green(&[library.to_str().unwrap()]);
+}
+
 #[test]
 fn the_example_in_rust_is_green() {
     let items = root().join("examples/hello-plugin/kit/items.csv");
