@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 27] = [
+const CONTENT: [&str; 28] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -17,6 +17,7 @@ const CONTENT: [&str; 27] = [
     "plugins/mqtt/README.md",
     "plugins/sim/README.md",
     "sdk/contract/include/twinhub_plugin.h",
+    "sdk/testkit/README.md",
     "examples/c-plugin/README.md",
     "examples/c-plugin/hello.c",
     "examples/load-balancer/README.md",
