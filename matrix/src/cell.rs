@@ -9,6 +9,7 @@ use twinhub_contract::manifest::{
 };
 
 use crate::error::Contradiction;
+use crate::kit::{Identity, Kit, KitReport};
 use crate::result::{Fenced, Outcome, Peer, RunResult, Scenario, ScenarioName, TakeoverMs};
 use crate::seed::{Section, Seed, SeedRow};
 
@@ -16,6 +17,8 @@ use crate::seed::{Section, Seed, SeedRow};
 pub(crate) struct Declared {
     pub(crate) manifest: Manifest,
     pub(crate) source_hash: Option<String>,
+    /// SHA-256 of the library, if it was read from one.
+    pub(crate) sha256: Option<String>,
 }
 
 /// The whole matrix; the file `compatibility.json` is exactly this.
@@ -46,6 +49,9 @@ pub struct Row {
     /// The plugin, if it is built.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<Plugin>,
+    /// What the kit found, if it was run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kit: Option<Kit>,
     /// The claim as a whole.
     pub claim: Cell,
     /// What was measured.
@@ -189,6 +195,16 @@ impl Matrix {
 
     /// What runs contradict of the product's own plugins.
     pub fn contradictions(&self) -> Vec<Contradiction> {
+        let kits = self.rows.iter().filter_map(|row| {
+            let (plugin, kit) = (row.plugin.as_ref()?, row.kit.as_ref()?);
+            let is_ours = plugin.vendor == FIRST_PARTY && kit.cell.state == State::Contradicted;
+            is_ours.then(|| Contradiction {
+                plugin: plugin.id.clone(),
+                run: "kit".to_owned(),
+                reason: kit.cell.reasons.join("; "),
+                command: format!("twinhub plugin test {}", row.id),
+            })
+        });
         self.verdicts()
             .into_iter()
             .filter(|verdict| verdict.vendor == FIRST_PARTY && verdict.cell.state == State::Contradicted)
@@ -198,6 +214,7 @@ impl Matrix {
                 reason: verdict.cell.reasons.join("; "),
                 command: verdict.command,
             })
+            .chain(kits)
             .collect()
     }
 
@@ -209,7 +226,12 @@ impl Matrix {
     }
 }
 
-pub(crate) fn assemble(seed: Seed, declared: Vec<Declared>, results: Vec<RunResult>) -> Matrix {
+pub(crate) fn assemble(
+    seed: Seed,
+    declared: Vec<Declared>,
+    results: Vec<RunResult>,
+    mut kits: BTreeMap<String, KitReport>,
+) -> Matrix {
     let mut by_plugin: BTreeMap<String, Vec<RunResult>> = BTreeMap::new();
     for result in results {
         by_plugin.entry(result.plugin.clone()).or_default().push(result);
@@ -219,10 +241,10 @@ pub(crate) fn assemble(seed: Seed, declared: Vec<Declared>, results: Vec<RunResu
     let mut rows: Vec<Row> = Vec::new();
     for reference in seed.rows {
         let declared = reference.plugin.as_ref().and_then(|id| plugins.remove(id));
-        rows.push(row(Some(reference), declared, &mut by_plugin));
+        rows.push(row(Some(reference), declared, &mut by_plugin, &mut kits));
     }
     for declared in std::mem::take(&mut plugins).into_values() {
-        rows.push(row(None, Some(declared), &mut by_plugin));
+        rows.push(row(None, Some(declared), &mut by_plugin, &mut kits));
     }
     // Sorting is stable: within a section the order of the seed stays, other plugins follow by id.
     rows.sort_by_key(|row| row.section);
@@ -233,14 +255,15 @@ fn row(
     reference: Option<SeedRow>,
     declared: Option<Declared>,
     results: &mut BTreeMap<String, Vec<RunResult>>,
+    kits: &mut BTreeMap<String, KitReport>,
 ) -> Row {
-    let Some(Declared { manifest, source_hash }) = declared else {
+    let Some(Declared { manifest, source_hash, sha256 }) = declared else {
         let (id, name, section) = reference.as_ref().map_or_else(
             || (String::new(), String::new(), Section::Field),
             |row| (row.id.clone(), row.name.clone(), row.section),
         );
         let claim = Cell { state: State::NotBuilt, reasons: Vec::new() };
-        return Row { id, name, section, reference, plugin: None, claim, measured: Vec::new() };
+        return Row { id, name, section, reference, plugin: None, kit: None, claim, measured: Vec::new() };
     };
     let measured: Vec<Line> = results
         .remove(&manifest.id)
@@ -248,6 +271,11 @@ fn row(
         .into_iter()
         .map(|result| line(&manifest, source_hash.as_deref(), result))
         .collect();
+    let kit = kits.remove(&manifest.id).map(|report| {
+        let identity =
+            Identity { manifest: &manifest, source_hash: source_hash.as_deref(), sha256: sha256.as_deref() };
+        report.judged(&identity)
+    });
     let section = reference.as_ref().map_or(
         match manifest.kind {
             twinhub_contract::manifest::Kind::Interface => Section::Field,
@@ -260,15 +288,20 @@ fn row(
         id: reference.as_ref().map_or(short, |row| row.id.clone()),
         name: reference.as_ref().map_or_else(|| manifest.name.clone(), |row| row.name.clone()),
         section,
-        claim: claim(&measured),
+        claim: claim(&measured, kit.as_ref()),
+        kit,
         reference,
         plugin: Some(plugin(manifest)),
         measured,
     }
 }
 
-/// The worst of all cells; verified only if every scenario has a run that shows it.
-fn claim(measured: &[Line]) -> Cell {
+/// The worst of all cells; verified only if every scenario has a run that shows it. What the kit found red contradicts it.
+fn claim(measured: &[Line], kit: Option<&Kit>) -> Cell {
+    if let Some(kit) = kit.filter(|kit| kit.cell.state == State::Contradicted) {
+        let reasons = kit.cell.reasons.iter().map(|reason| format!("kit: {reason}")).collect();
+        return Cell { state: State::Contradicted, reasons };
+    }
     let cells = || measured.iter().flat_map(|line| &line.scenarios);
     let has = |state: State| cells().any(|(_, found)| found.cell.state == state);
     let state = if has(State::Contradicted) {
@@ -437,7 +470,7 @@ fn plugin(manifest: Manifest) -> Plugin {
     }
 }
 
-fn contract() -> String {
+pub(crate) fn contract() -> String {
     format!("{}.{}", twinhub_contract::ABI_MAJOR, twinhub_contract::ABI_MINOR)
 }
 

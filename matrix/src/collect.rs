@@ -7,6 +7,7 @@ use twinhub_contract::Manifest;
 
 use crate::cell::{Declared, Matrix, assemble};
 use crate::error::Error;
+use crate::kit::KitReport;
 use crate::result::RunResult;
 use crate::seed::Seed;
 use crate::source::source_hash;
@@ -46,7 +47,7 @@ pub fn collect_from(inputs: &Inputs) -> Result<Matrix, Error> {
     check_seed(&inputs.seed, &seed)?;
     let mut hashes: BTreeMap<String, String> = BTreeMap::new();
     for dir in inputs.sources.iter().chain([&inputs.plugins]) {
-        for (path, manifest) in from_sources(dir)? {
+        for (path, manifest, _) in from_sources(dir)? {
             let dir = path.parent().unwrap_or(Path::new("."));
             if dir.join("src").is_dir() {
                 hashes.insert(manifest.id.clone(), source_hash(dir)?);
@@ -61,19 +62,22 @@ pub fn collect_from(inputs: &Inputs) -> Result<Matrix, Error> {
         return Err(Error::NoPlugins { path: inputs.plugins.clone() });
     }
     let mut declared: BTreeMap<String, (PathBuf, Declared)> = BTreeMap::new();
-    for (path, manifest) in found {
+    for (path, manifest, sha256) in found {
         let id = manifest.id.clone();
         let source_hash = hashes.get(&id).cloned();
         if let Some((first, _)) = declared.get(&id) {
             return Err(Error::Twice { id, first: first.clone(), second: path });
         }
-        declared.insert(id, (path, Declared { manifest, source_hash }));
+        declared.insert(id, (path, Declared { manifest, source_hash, sha256 }));
     }
     let declared = declared.into_values().map(|(_, declared)| declared).collect();
-    Ok(assemble(seed, declared, results(&inputs.results)?))
+    Ok(assemble(seed, declared, results(&inputs.results)?, kits(&inputs.results)?))
 }
 
-fn from_libraries(dir: &Path) -> Result<Vec<(PathBuf, Manifest)>, Error> {
+/// A manifest, where it was found, and the SHA-256 of the library that it was found in.
+type Found = (PathBuf, Manifest, Option<String>);
+
+fn from_libraries(dir: &Path) -> Result<Vec<Found>, Error> {
     let is_library = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let end = path.extension().unwrap_or_default();
@@ -84,18 +88,18 @@ fn from_libraries(dir: &Path) -> Result<Vec<(PathBuf, Manifest)>, Error> {
         .into_iter()
         .filter(|path| is_library(path))
         .map(|path| match twinhub_loader::read_manifest(&path) {
-            Ok((manifest, _)) => Ok((path, manifest)),
+            Ok((manifest, sha256)) => Ok((path, manifest, Some(sha256.to_string()))),
             Err(source) => Err(Error::Library { path, source }),
         })
         .collect()
 }
 
-fn from_sources(dir: &Path) -> Result<Vec<(PathBuf, Manifest)>, Error> {
+fn from_sources(dir: &Path) -> Result<Vec<Found>, Error> {
     let mut found = Vec::new();
     for path in entries(dir)?.into_iter().map(|path| path.join("plugin.json")).filter(|path| path.is_file()) {
         let manifest = Manifest::parse(&bytes(&path)?)
             .map_err(|error| Error::Content { path: path.clone(), problem: error.to_string() })?;
-        found.push((path, manifest));
+        found.push((path, manifest, None));
     }
     Ok(found)
 }
@@ -126,6 +130,31 @@ fn results(dir: &Path) -> Result<Vec<RunResult>, Error> {
         }
     }
     Ok(newest.into_values().collect())
+}
+
+/// The reports of the kit, one for each plugin.
+fn kits(results: &Path) -> Result<BTreeMap<String, KitReport>, Error> {
+    let dir = results.join("kits");
+    let mut kits = BTreeMap::new();
+    if !dir.is_dir() {
+        return Ok(kits);
+    }
+    for path in entries(&dir)?.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")) {
+        let report: KitReport = json(&path)?;
+        let problems = report.problems();
+        if !problems.is_empty() {
+            let problem = format!(
+                "{}; reports are written only by `twinhub plugin test --report`",
+                problems.join("; ")
+            );
+            return Err(Error::Content { path, problem });
+        }
+        let is_newer = kits.get(&report.plugin).is_none_or(|other: &KitReport| other.date <= report.date);
+        if is_newer {
+            kits.insert(report.plugin.clone(), report);
+        }
+    }
+    Ok(kits)
 }
 
 fn check_seed(path: &Path, seed: &Seed) -> Result<(), Error> {

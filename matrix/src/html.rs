@@ -110,6 +110,8 @@ fn about(out: &mut String, row: &Row, plugin: &Plugin) {
         out.push_str("</tr>\n");
     }
     out.push_str("</table>\n");
+    let kit = row.kit.as_ref().map_or_else(|| "no run".to_owned(), |kit| escape(&kit.sentence()));
+    writeln!(out, "<p>Kit: {kit}.</p>").expect(STRING);
     if row.measured.is_empty() {
         out.push_str("<p>Measured: no run.</p>\n");
         return;

@@ -3,6 +3,7 @@
 //! - *Declared* comes from the manifests of plugins ([`collect`]): from built libraries, read without running code, or
 //!   from `plugins/*/plugin.json`; both give the same matrix.
 //! - *Measured* comes from `matrix/results/*.json` ([`RunResult`]), which only conformance runs write.
+//! - *Kit* comes from `matrix/results/kits/*.json` ([`KitReport`]), which `twinhub plugin test --report` writes.
 //! - The *seed* lists the interfaces and modules that an established product offers with what it claims for them, so
 //!   that rows without a plugin are visible as not built yet.
 //!
@@ -16,6 +17,7 @@ mod cell;
 mod collect;
 mod error;
 mod html;
+mod kit;
 mod markdown;
 mod output;
 mod result;
@@ -25,6 +27,7 @@ mod source;
 pub use cell::{Cell, Line, Matrix, Plugin, Row, ScenarioCell, State, Verdict};
 pub use collect::{Inputs, collect, collect_from};
 pub use error::{Contradiction, Difference, Error};
+pub use kit::{KIT_SCHEMA, Kit, KitReport, KitTest, KitVerdict};
 pub use output::{build, build_from, verify, verify_from};
 pub use result::{Fenced, Outcome, Peer, RESULT_SCHEMA, RunResult, Scenario, ScenarioName, TakeoverMs};
 pub use seed::{Section, Seed, SeedRow};

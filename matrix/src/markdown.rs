@@ -19,8 +19,8 @@ impl Matrix {
             }
             write!(out, "\n## {}\n\n", section.title()).expect(STRING);
             out.push_str(
-                "| | State | M/B relevant | M/B possible | Standby | Reference: relevant, possible | Note |\n\
-                 |---|---|---|---|---|---|---|\n",
+                "| | State | Kit | M/B relevant | M/B possible | Standby | Reference: relevant, possible | Note |\n\
+                 |---|---|---|---|---|---|---|---|\n",
             );
             for row in rows {
                 summary(&mut out, row);
@@ -64,10 +64,15 @@ fn summary(out: &mut String, row: &Row) {
     } else {
         text(&row.name)
     };
+    let kit = match (&row.kit, &row.plugin) {
+        (Some(kit), _) => kit.words(),
+        (None, Some(_)) => State::NotTested.word().to_owned(),
+        (None, None) => String::new(),
+    };
     let mark = if row.claim.state == State::Contradicted { "**" } else { "" };
     writeln!(
         out,
-        "| {name} | {mark}{}{mark} | {relevant} | {possible} | {standby} | {reference} | {} |",
+        "| {name} | {mark}{}{mark} | {kit} | {relevant} | {possible} | {standby} | {reference} | {} |",
         row.claim.state.word(),
         text(&note)
     )
@@ -98,6 +103,12 @@ fn details(out: &mut String, row: &Row, plugin: &Plugin) {
         let cells: Vec<String> = cells.iter().map(|cell| text(cell)).collect();
         writeln!(out, "| {} |", cells.join(" | ")).expect(STRING);
     }
+    writeln!(
+        out,
+        "\nKit: {}.",
+        row.kit.as_ref().map_or_else(|| "no run".to_owned(), |kit| text(&kit.sentence()))
+    )
+    .expect(STRING);
     if row.measured.is_empty() {
         out.push_str("\nMeasured: no run.\n");
         return;
@@ -296,6 +307,9 @@ real peer. A cell claims nothing that no run backs:
 | stale | the run is of another version of the plugin, of the contract, or of other sources |
 | contradicted | a run shows something else than declared |
 | not built yet | there is no plugin; the reference column is what an established product claims for itself |
+
+Kit: `twinhub plugin test` tries each library alone, its device absent, in roles, with hostile hubs and with odd input, and
+holds it to what it declares of the time in which another node acts; *red* is a contradiction.
 
 Crash: the active node is killed (kill -9). Freeze: it is stopped (SIGSTOP) and woken after the takeover. Cut: the link
 between the nodes is cut. Planned: an operator switches over. Takeover is measured from outside, from the last action of

@@ -356,6 +356,89 @@ fn compile(root: &Path, manifest: &str, to: &Path) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn what_the_kit_found_stands_beside_what_is_declared() {
+    let site = Fixture::new();
+    site.kit(&kit(&site));
+    let row = site.modbus();
+    let found = row.kit.unwrap();
+    assert_eq!(
+        (found.cell.state, found.groups["roles"], found.groups["state"]),
+        (State::Verified, [2, 2], [0, 0])
+    );
+    assert_eq!(row.claim.state, State::Declared, "a kit alone verifies no takeover");
+    let text = site.matrix().markdown();
+    assert!(text.contains("| declared | green, 2 tests |"), "{text}");
+    assert!(text.contains("Kit: green, 2 tests (2026-11-22): roles 2 of 2; 1 do not concern it."), "{text}");
+    assert!(site.matrix().html().contains("roles 2 of 2"));
+}
+
+#[test]
+fn a_red_kit_contradicts_the_claim_and_fails_the_build() {
+    let site = Fixture::new();
+    site.result("a.json", &good(&site));
+    let mut report = kit(&site);
+    report["verdict"] = "failed".into();
+    report["tests"][0]["verdict"] = "failed".into();
+    report["tests"][0]["note"] = "published a value of item 0 while COLD".into();
+    site.kit(&report);
+    let row = site.modbus();
+    assert_eq!(row.claim.state, State::Contradicted);
+    assert_eq!(row.claim.reasons, ["kit: roles.again: published a value of item 0 while COLD"]);
+    build(site.root()).unwrap();
+    let error = verify(site.root()).unwrap_err().to_string();
+    assert!(error.contains("contradicted: org.twinhub.modbus (kit): roles.again: published"), "{error}");
+}
+
+#[test]
+fn a_kit_of_other_sources_another_library_or_version_is_stale() {
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(Change, &str); 4] = [
+        (|report| report["source_hash"] = "0".repeat(64).into(), "the plugin's sources have changed since"),
+        (|report| report["source_hash"] = serde_json::Value::Null, "tried with another library"),
+        (|report| report["version"] = "0.0.9".into(), "tried with version 0.0.9, this is 0.1.0"),
+        (|report| report["contract"] = "0.9".into(), "tried with contract 0.9, this is 1.0"),
+    ];
+    for (change, reason) in cases {
+        let site = Fixture::new();
+        let mut report = kit(&site);
+        change(&mut report);
+        site.kit(&report);
+        let found = site.modbus().kit.unwrap();
+        assert_eq!((found.cell.state, found.cell.reasons), (State::Stale, vec![reason.to_owned()]));
+    }
+}
+
+#[test]
+fn a_report_that_nobody_measured_is_refused() {
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(Change, &str); 3] = [
+        (|report| report["schema"] = 7.into(), "schema is 7"),
+        (|report| report["tests"] = serde_json::json!([]), "no test was run"),
+        (|report| report["tests"][0]["verdict"] = "failed".into(), "the verdict is not that of its tests"),
+    ];
+    for (change, problem) in cases {
+        let site = Fixture::new();
+        let mut report = kit(&site);
+        change(&mut report);
+        site.kit(&report);
+        let error = site.try_matrix().unwrap_err().to_string();
+        assert!(error.contains(problem) && error.contains("twinhub plugin test --report"), "{error}");
+    }
+}
+
+fn kit(site: &Fixture) -> serde_json::Value {
+    let test = |group: &str, name: &str, verdict: &str| serde_json::json!({"group": group, "name": name, "verdict": verdict, "took_ms": 7});
+    serde_json::json!({
+        "schema": 1, "plugin": "org.twinhub.modbus", "version": "0.1.0", "sha256": "1".repeat(64),
+        "source_hash": source_hash(&site.root().join("plugins/modbus")).expect("the fixture can be read"),
+        "date": "2026-11-22", "contract": "1.0", "kit": "0.1.0", "verdict": "passed",
+        "tests": [
+            test("roles", "again", "passed"), test("roles", "every_edge", "passed"), test("state", "moves", "skipped"),
+        ]
+    })
+}
+
 struct Fixture(tempfile::TempDir);
 
 impl Fixture {
@@ -384,6 +467,12 @@ impl Fixture {
         let text = serde_json::to_string_pretty(result).expect("a result is JSON");
         std::fs::write(self.root().join("matrix/results").join(name), text)
             .expect("the fixture can be written");
+    }
+
+    fn kit(&self, report: &serde_json::Value) {
+        let dir = self.root().join("matrix/results/kits");
+        std::fs::create_dir_all(&dir).expect("the fixture can be written");
+        std::fs::write(dir.join("modbus.json"), report.to_string()).expect("the fixture can be written");
     }
 
     fn try_matrix(&self) -> Result<Matrix, Error> {

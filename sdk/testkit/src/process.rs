@@ -58,6 +58,8 @@ pub fn run(
         plugin: inspection.manifest.id,
         version: inspection.manifest.version,
         sha256: inspection.sha256.to_string(),
+        source_hash: None,
+        date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         contract: format!("{}.{}", twinhub_contract::ABI_MAJOR, twinhub_contract::ABI_MINOR),
         kit: env!("CARGO_PKG_VERSION").to_owned(),
         verdict: Verdict::of_all(&reports),

@@ -21,6 +21,11 @@ pub struct Report {
     pub version: String,
     /// SHA-256 of its file.
     pub sha256: String,
+    /// Hash of the plugin's sources, if they were at hand: `--sources`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_hash: Option<String>,
+    /// Day of the run in UTC, `2026-01-31`.
+    pub date: String,
     /// Version of the plugin contract that the kit speaks.
     pub contract: String,
     /// Version of the kit.

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Some((&"lint", [])) => test::lint(),
         Some((&"demo", rest)) => story::demo(rest),
         Some((&"conformance", rest)) => story::conformance(rest),
+        Some((&"kit", [])) => matrix::kit(),
         Some((&"matrix", [which @ ("build" | "verify")])) => matrix::build_or_verify(which),
         Some((&"bench", [name, rest @ ..])) => bench::measure(name, rest),
         Some((&"bench", [])) => {
@@ -64,6 +65,7 @@ const USAGE: &str = "cargo xtask COMMAND
   lint                                    formatting and lints only
   conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
   conformance --repeats N [--rate R] [--shared]            the same faults many times, judged by the journal
+  kit                                     tries every plugin with `twinhub plugin test`, for the matrix
   matrix build|verify                     regenerates or checks the compatibility matrix
   bench NAME                              catch-up, takeover, failover, gateway, flat-out, replication, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine

@@ -82,6 +82,9 @@ pub(crate) struct PluginTestArgs {
     /// End each test after so many seconds instead of after its own time
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) limit: Option<u64>,
+    /// The plugin's sources; their hash stands in the report, so that a matrix knows whether it is stale
+    #[arg(long, value_name = "DIR")]
+    pub(crate) sources: Option<PathBuf>,
     /// Write the report as JSON to this file, too
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

@@ -34,7 +34,10 @@ pub(super) fn run(paths: &Paths, args: &PluginTestArgs, answer: Answer) -> Outco
             writeln!(std::io::stdout(), "{}", line(test)).ok();
         }
     };
+    let source_hash = args.sources.as_deref().map(twinhub_matrix::source_hash).transpose();
+    let source_hash = source_hash.map_err(|error| Failure::of(Code::Configuration, &error))?;
     let report = twinhub_testkit::run(&kit, &launcher, &args.only, told).map_err(wrong)?;
+    let report = Report { source_hash, ..report };
     if let Some(path) = &args.report {
         let text =
             serde_json::to_string_pretty(&report).map_err(|error| Failure::of(Code::Internal, &error))?;
