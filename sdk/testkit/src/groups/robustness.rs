@@ -202,5 +202,5 @@ const WITHOUT_ROOM: Duration = Duration::from_secs(2);
 const HAMMERED: u64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(10);
 const FLOOD: Duration = Duration::from_secs(2);
-/// What one item table is made for; a single interface that gives more leaves nothing for the others.
-const RATE_MAX: u64 = 500_000;
+/// More than a whole site is made for: an interface that gives as much leaves nothing for the others.
+const RATE_MAX: u64 = 200_000;
