@@ -210,7 +210,8 @@ mod tests {
         let files =
             [c(&name), rust(&name, Path::new("/sdk")).unwrap(), common(&name, PluginLanguage::C)].concat();
         for (path, text) in files.iter().filter(|(path, _)| !path.starts_with("include/")) {
-            for word in ["org.twinhub", "Hello", "hello-c", "libhello", "@"] {
+            let placeholders = ["@NAME@", "@PLAIN@", "@PEOPLE@", "@DIR@", "@BUILD@", "@SDK@"];
+            for word in ["org.twinhub", "Hello", "hello-c", "libhello"].iter().chain(&placeholders) {
                 assert!(!text.contains(word), "{path} has {word}");
             }
         }
