@@ -25,6 +25,9 @@ pub struct KitReport {
     pub contract: String,
     /// Day of the run.
     pub date: String,
+    /// The tests and groups that were chosen; none if all were.
+    #[serde(default)]
+    pub only: Vec<String>,
     /// What came of all of it.
     pub verdict: KitVerdict,
     /// One for each test.
@@ -84,6 +87,9 @@ impl KitReport {
         let mut found = Vec::new();
         if self.schema != KIT_SCHEMA {
             found.push(format!("schema is {}, this version reads {KIT_SCHEMA}", self.schema));
+        }
+        if !self.only.is_empty() {
+            found.push(format!("only {} was run, which is not the whole kit", self.only.join(", ")));
         }
         if self.tests.iter().all(|test| test.verdict == KitVerdict::Skipped) {
             found.push("no test was run".to_owned());

@@ -412,8 +412,12 @@ fn a_kit_of_other_sources_another_library_or_version_is_stale() {
 #[test]
 fn a_report_that_nobody_measured_is_refused() {
     type Change = fn(&mut serde_json::Value);
-    let cases: [(Change, &str); 3] = [
+    let cases: [(Change, &str); 4] = [
         (|report| report["schema"] = 7.into(), "schema is 7"),
+        (
+            |report| report["only"] = serde_json::json!(["abi"]),
+            "only abi was run, which is not the whole kit",
+        ),
         (|report| report["tests"] = serde_json::json!([]), "no test was run"),
         (|report| report["tests"][0]["verdict"] = "failed".into(), "the verdict is not that of its tests"),
     ];

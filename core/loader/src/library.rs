@@ -114,9 +114,8 @@ impl Library {
         instance_id: &str,
         config_json: &str,
     ) -> Result<Instance, PluginError> {
-        let text = |text: &str| {
-            if text.is_empty() { Str::EMPTY } else { Str { ptr: text.as_ptr(), len: text.len() } }
-        };
+        // As the contract allows for a text without bytes.
+        let text = |text: &str| if text.is_empty() { Str::EMPTY } else { Str::new(text) };
         let mut plugin = ptr::null();
         // SAFETY: the entry was checked, the host lives for ever, the texts and `plugin` live for the call.
         let code = unsafe {

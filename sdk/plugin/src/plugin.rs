@@ -16,8 +16,8 @@ use crate::write::WriteBatch;
 /// instance is [`Role::Cold`].
 #[expect(async_fn_in_trait, reason = "the SDK drives the futures on the thread that made them")]
 pub trait Plugin: Sized + 'static {
-    /// The configuration of an instance, the table `[interface.<name>.config]`. Unknown keys are refused if the
-    /// type says `deny_unknown_fields`.
+    /// The configuration of an instance, `settings` of an `[[interface]]`. What the `config_schema` of the manifest
+    /// forbids is refused before the plugin sees it; unknown keys, if the type says `deny_unknown_fields`.
     type Config: DeserializeOwned + JsonSchema + Send;
 
     /// The manifest: `include_str!("../plugin.json")`.

@@ -85,13 +85,13 @@ impl Bench {
         let unit = self.create(&self.kit.config_text()).or_else(|error| {
             let hint =
                 if self.kit.config == serde_json::json!({}) { "; give it one with --settings" } else { "" };
-            skipped(format!("no instance without a configuration that it takes: {}{hint}", said(&error)))
+            failed(format!("no instance without a configuration that it takes: {}{hint}", said(&error)))
         })?;
         let specs = self.kit.specs();
         unit.host.expect_items(specs.iter().map(|spec| spec.handle));
         unit.control("items(add)", |instance, op| instance.items(op, &specs, &[]))?.or_else(|error| {
             let hint = if self.kit.is_default_items() { "; give it some with --items" } else { "" };
-            skipped(format!("no instance without items that it takes: {}{hint}", said(&error)))
+            failed(format!("no instance without items that it takes: {}{hint}", said(&error)))
         })?;
         Ok(unit)
     }

@@ -15,7 +15,7 @@
 //! | group | what is tried |
 //! |---|---|
 //! | `abi` | symbols, manifest, build flags, larger tables and elements of a newer hub, what no version knows |
-//! | `schema` | the schemas, 100 wrong configurations made from them, texts that are no JSON, odd items |
+//! | `schema` | the schemas, up to 150 wrong configurations made from them, texts that are no JSON, odd items |
 //! | `threading` | length of calls, callbacks from inside calls, calls after the end, threads and files left behind |
 //! | `robustness` | a hub without room, stale epochs, ended leases, deadlines, siblings, no device |
 //! | `roles` | every edge between roles, epochs, what the declaration says of an inactive instance |

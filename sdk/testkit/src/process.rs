@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::child::{Found, KIT, RESULT, STEP};
 use crate::error::Error;
@@ -62,6 +62,7 @@ pub fn run(
         date: jiff::Timestamp::now().strftime("%Y-%m-%d").to_string(),
         contract: format!("{}.{}", twinhub_contract::ABI_MAJOR, twinhub_contract::ABI_MINOR),
         kit: env!("CARGO_PKG_VERSION").to_owned(),
+        only: chosen.to_vec(),
         verdict: Verdict::of_all(&reports),
         tests: reports,
     })
@@ -103,7 +104,7 @@ fn run_one(kit: &Kit, launcher: &Launcher, test: &Test) -> Result<TestReport, Er
             let what = format!("nothing came back within {} s", limit.as_secs());
             lost(&what, dir.path(), &printed)
         }
-        End::TooLarge(what) => lost(&what, dir.path(), &printed),
+        End::Other(what) => lost(&what, dir.path(), &printed),
     };
     Ok(found.report(test, begun))
 }
@@ -118,39 +119,41 @@ fn read(path: &Path) -> Result<Found, Error> {
 enum End {
     Exit(ExitStatus),
     TooLong,
-    TooLarge(String),
+    /// For another reason, in words.
+    Other(String),
 }
 
 /// Waits for a process, within limits.
 fn watch(mut child: Child, limit: Duration, dir: &Path, printed: &Path) -> End {
     let begun = Instant::now();
-    let id = child.id().to_string();
+    let (id, pid) = (child.id().to_string(), Pid::from_child(&child));
+    let is_over = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     let mut ended = None;
     let end = loop {
-        if let Ok(Some(status)) = child.try_wait() {
-            break End::Exit(status);
+        // It is looked at and not reaped: until then nobody else gets its number, which is that of its group, too.
+        if !matches!(waitid(WaitId::Pid(pid), is_over), Ok(None)) {
+            break None;
         }
         if dir.join(RESULT).is_file() && ended.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS {
             // It has said all it has to say; what it does at its end is waited for a little.
-            break End::TooLong;
+            break Some(End::TooLong);
         }
         if begun.elapsed() >= limit {
-            break End::TooLong;
+            break Some(End::TooLong);
         }
         if let Some(kib) = memory_kib(&id).filter(|kib| *kib > MEMORY_KIB_MAX) {
-            break End::TooLarge(format!("it took {} MiB of memory", kib / 1024));
+            break Some(End::Other(format!("it took {} MiB of memory", kib / 1024)));
         }
         if let Some(bytes) = std::fs::metadata(printed).ok().map(|it| it.len()).filter(|it| *it > PRINTED_MAX)
         {
-            break End::TooLarge(format!("it printed {} MiB", bytes >> 20));
+            break Some(End::Other(format!("it printed {} MiB", bytes >> 20)));
         }
         std::thread::sleep(LOOK);
     };
     // Whatever it has started ends with it. It may be gone already.
-    kill_process_group(Pid::from_child(&child), Signal::KILL).ok();
-    child.kill().ok();
-    child.wait().ok();
-    end
+    kill_process_group(pid, Signal::KILL).ok();
+    let status = child.wait();
+    end.unwrap_or_else(|| status.map_or_else(|error| End::Other(format!("it was lost: {error}")), End::Exit))
 }
 
 /// What is known of a test that gave no result.

@@ -30,6 +30,9 @@ pub struct Report {
     pub contract: String,
     /// Version of the kit.
     pub kit: String,
+    /// The tests and groups that were chosen; none if all were.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
     /// Red if one test failed, green if one passed and none failed.
     pub verdict: Verdict,
     /// One for each test, in the order of the groups.

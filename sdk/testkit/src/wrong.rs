@@ -1,6 +1,5 @@
 //! Wrong configurations, made from a right one and the schema.
 
-use jsonschema::Validator;
 use serde_json::{Map, Value as Json, json};
 
 /// Configurations that the schema does not allow, each with what is wrong, `most` at most.
@@ -9,7 +8,7 @@ pub(crate) fn wrong_configs(schema: &Json, right: &Json, most: usize) -> Result<
     let mut all: Vec<(String, Json)> =
         odd().into_iter().map(|(what, value)| (format!("the whole is {what}"), value)).collect();
     let mut places = Vec::new();
-    collect(schema, schema, &mut Vec::new(), &mut places, right, DEPTH);
+    collect(schema, schema, &mut Vec::new(), &mut places, DEPTH);
     for place in &places {
         let at = place.join(".");
         for (what, value) in odd() {
@@ -27,14 +26,10 @@ pub(crate) fn wrong_configs(schema: &Json, right: &Json, most: usize) -> Result<
     all.extend(
         with(right, &["unknown".to_owned()], Some(json!(1))).map(|it| ("an unknown name".to_owned(), it)),
     );
-    all.retain(|(_, config)| !is_allowed(&validator, config));
+    all.retain(|(_, config)| !validator.is_valid(config));
     // Of many, some of each kind.
     let step = all.len().div_ceil(most.max(1)).max(1);
     Ok(all.into_iter().step_by(step).collect())
-}
-
-fn is_allowed(validator: &Validator, config: &Json) -> bool {
-    validator.is_valid(config)
 }
 
 /// Values that hardly any place can take.
@@ -58,14 +53,7 @@ fn odd() -> Vec<(&'static str, Json)> {
 }
 
 /// Every named place of a schema, as far as it can be followed.
-fn collect(
-    root: &Json,
-    schema: &Json,
-    at: &mut Vec<String>,
-    places: &mut Vec<Vec<String>>,
-    right: &Json,
-    depth: usize,
-) {
+fn collect(root: &Json, schema: &Json, at: &mut Vec<String>, places: &mut Vec<Vec<String>>, depth: usize) {
     if depth == 0 {
         return;
     }
@@ -74,12 +62,12 @@ fn collect(
     for (name, inner) in &named {
         at.push(name.clone());
         places.push(at.clone());
-        collect(root, inner, at, places, right.get(name).unwrap_or(&Json::Null), depth - 1);
+        collect(root, inner, at, places, depth - 1);
         at.pop();
     }
     for one_of in ["anyOf", "oneOf", "allOf"] {
         for inner in schema.get(one_of).and_then(Json::as_array).into_iter().flatten() {
-            collect(root, inner, at, places, right, depth - 1);
+            collect(root, inner, at, places, depth - 1);
         }
     }
 }

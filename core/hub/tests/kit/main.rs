@@ -111,6 +111,8 @@ fn what_is_no_plugin_or_no_test_is_refused_with_what_to_do() {
     assert!(said.contains("there is no test `everything`; the groups are abi, schema, threading"), "{said}");
     let said = refused(&[&library, "--settings", "/nowhere.toml"]);
     assert!(said.contains("cannot read /nowhere.toml"), "{said}");
+    let said = refused(&[&library, "--report", "/nowhere/report.json"]);
+    assert!(said.contains("there is no folder /nowhere for the report"), "{said}");
     let dir = tempfile::tempdir().unwrap();
     let items = dir.path().join("items.csv");
     std::fs::write(&items, "path,address\n").unwrap();
@@ -125,7 +127,9 @@ fn items_and_configuration_that_are_missing_are_asked_for() {
     assert_eq!(code, Some(1));
     let [config, again] = report["tests"].as_array().unwrap().as_slice() else { panic!("{report:#}") };
     assert!(config["note"].as_str().unwrap().contains("give one with --settings"), "{config:#}");
-    assert_eq!(again["verdict"], "skipped");
+    // What could not be tried is not green.
+    assert_eq!(again["verdict"], "failed");
+    assert!(again["note"].as_str().unwrap().contains("give it one with --settings"), "{again:#}");
     let (report, _) = tried(&[&library("hello"), "--only", "schema.right_items"]);
     let note = report["tests"][0]["note"].as_str().unwrap();
     assert!(note.contains("give the kit some with --items"), "{note}");

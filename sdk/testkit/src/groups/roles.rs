@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use twinhub_contract::code;
-use twinhub_contract::manifest::{Listeners, Publish, Reads, Writes};
+use twinhub_contract::manifest::{Listeners, Publish, Writes};
 use twinhub_loader::Role;
 
 use super::abi::is_done;
@@ -180,9 +180,7 @@ fn listeners(bench: &Bench) -> Outcome {
         })?;
     }
     if active == 0 {
-        return skipped(match inactive.reads {
-            Reads::None | Reads::Poll | Reads::Subscribe => "nobody connects to it",
-        });
+        return skipped("nobody connects to it");
     }
     Ok(format!("{active} ports while active"))
 }
@@ -208,11 +206,12 @@ fn down_in_flight(bench: &Bench) -> Outcome {
     let unit = bench.active()?;
     let writable = unit.writable()?;
     let mut taken = 0_u32;
-    for round in 0..50 {
+    let standby: Vec<Role> = bench.roles().into_iter().filter(|role| *role != Role::Active).collect();
+    for role in standby.iter().cycle().take(50) {
         for (item, value) in writable.iter().cycle().take(20) {
             taken += u32::from(unit.write(unit.epoch(), *item, *value).is_ok());
         }
-        unit.role(if round % 2 == 0 { Role::Cold } else { bench.roles()[0] })?;
+        unit.role(*role)?;
         let open = unit.host.record().asked.len();
         hold(open == 0, || {
             format!(

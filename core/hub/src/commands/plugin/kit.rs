@@ -36,6 +36,11 @@ pub(super) fn run(paths: &Paths, args: &PluginTestArgs, answer: Answer) -> Outco
     };
     let source_hash = args.sources.as_deref().map(twinhub_matrix::source_hash).transpose();
     let source_hash = source_hash.map_err(|error| Failure::of(Code::Configuration, &error))?;
+    let folder = args.report.as_deref().and_then(Path::parent).filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = folder.filter(|dir| !dir.is_dir()) {
+        let text = format!("there is no folder {} for the report: make it, or name another", dir.display());
+        return Err(Failure::new(Code::Configuration, text));
+    }
     let report = twinhub_testkit::run(&kit, &launcher, &args.only, told).map_err(wrong)?;
     let report = Report { source_hash, ..report };
     if let Some(path) = &args.report {
