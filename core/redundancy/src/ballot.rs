@@ -400,6 +400,7 @@ mod tests {
             position: twinhub_model::Position::START,
             drained: true,
             cause: crate::MoveCause::Shutdown,
+            counted: None,
         };
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 3, None, 0);
@@ -421,6 +422,7 @@ mod tests {
             position: twinhub_model::Position::START,
             drained: true,
             cause: crate::MoveCause::Shutdown,
+            counted: None,
         };
         let mut ballot = ballot(&StoredState::default());
         campaign(&mut ballot, A, 1, None, 0);

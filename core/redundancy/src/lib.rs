@@ -60,7 +60,7 @@ pub use health::{Health, HealthPart, InterfaceSight, SCORE_MAX, Sight};
 pub use input::{Input, Order};
 pub use machine::Machine;
 pub use members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp};
-pub use message::{Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
+pub use message::{Counted, Heartbeat, Message, MoveCause, PathId, RefusalCause, TransferToken};
 pub use output::{Action, Output};
 pub use peer::{PathView, PeerView, Peers};
 pub use policy::{Failback, Policy};

@@ -314,6 +314,21 @@ pub struct TransferToken {
     /// Why.
     #[n(5)]
     pub cause: MoveCause,
+    /// What the holder counted against the flap limit; a node of a version that does not say leaves it open.
+    #[n(6)]
+    pub counted: Option<Counted>,
+}
+
+/// How many moves that no operator ordered a node counted, the one that it tells of included. Each node hears of other
+/// moves, so the one that gives the role away tells the others what it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Counted {
+    /// The latest pause or resume it knows of: a resume begins the count anew.
+    #[n(0)]
+    pub since: Hold,
+    /// How many.
+    #[n(1)]
+    pub moves: u8,
 }
 
 /// Why a holder hands over.

@@ -8,7 +8,7 @@
 //! A voter of the version before keeps no record of the voters and never says that it does, so that a change of
 //! the voters waits until it is updated wherever its vote is needed.
 
-use crate::message::{Heartbeat, Message};
+use crate::message::{Heartbeat, Message, TransferToken};
 
 /// The protocol that brought [`Heartbeat::proven`].
 const PROVEN_SINCE: u16 = 2;
@@ -16,6 +16,8 @@ const PROVEN_SINCE: u16 = 2;
 const PROTECTED_SINCE: u16 = 2;
 /// The protocol that brought the record of the voters and what changes it.
 const MEMBERS_SINCE: u16 = 2;
+/// The protocol that brought [`TransferToken::counted`].
+const COUNTED_SINCE: u16 = 2;
 /// The protocol that brought the process that asks before it campaigns.
 const ASKER_SINCE: u16 = 2;
 
@@ -61,6 +63,7 @@ impl Message {
             }
             Message::Campaign { epoch, round, incarnation, token, members } => {
                 let members = members.filter(|_| has_members);
+                let token = token.map(|token| token.in_protocol(protocol));
                 Message::Campaign { epoch, round, incarnation, token, members }
             }
             Message::Renew { epoch, round, incarnation, members } => {
@@ -80,8 +83,8 @@ impl Message {
             {
                 return None;
             }
-            Message::Transfer { token: _ }
-            | Message::Resigned { node: _, epoch: _, incarnation: _ }
+            Message::Transfer { token } => Message::Transfer { token: token.in_protocol(protocol) },
+            Message::Resigned { node: _, epoch: _, incarnation: _ }
             | Message::RequestSwitchover { to: _, by: _ }
             | Message::SwitchoverRefused { to: _, why: _ }
             | Message::Bye { incarnation: _ }
@@ -89,6 +92,13 @@ impl Message {
             | Message::RequestMembers { change: _ }
             | Message::MembersRefused { change: _, why: _ } => self,
         })
+    }
+}
+
+impl TransferToken {
+    fn in_protocol(self, protocol: u16) -> TransferToken {
+        let TransferToken { epoch: _, from: _, to: _, position: _, drained: _, cause: _, counted } = self;
+        TransferToken { counted: counted.filter(|_| protocol >= COUNTED_SINCE), ..self }
     }
 }
 

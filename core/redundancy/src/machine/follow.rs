@@ -125,7 +125,7 @@ impl Machine {
             self.ballot.greet(node, heartbeat.incarnation, now);
         }
         view.heartbeat = Some(heartbeat.clone());
-        self.adopt_hold(hold, now);
+        self.adopt_hold(hold);
         self.note_epoch(from, promised, now);
         self.note_epoch(from, epoch, now);
         if state.holds_lease() && epoch.rank() == node && is_sane(epoch) {
@@ -336,7 +336,7 @@ impl Machine {
         }
     }
 
-    fn adopt_hold(&mut self, hold: Hold, _now: Moment) {
+    pub(super) fn adopt_hold(&mut self, hold: Hold) {
         if hold > self.pins.hold {
             self.pins.hold = hold;
             if !hold.on {

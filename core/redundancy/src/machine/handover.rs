@@ -9,7 +9,7 @@ use super::Machine;
 use crate::agenda::Timer;
 use crate::epoch::is_of;
 use crate::health::SCORE_MAX;
-use crate::message::{Message, MoveCause, TransferToken};
+use crate::message::{Counted, Message, MoveCause, TransferToken};
 use crate::output::Action;
 use crate::policy::Failback;
 use crate::reason::{Reason, millis};
@@ -184,6 +184,8 @@ impl Machine {
         // The target has the time of a lease; so do the grants that this node had.
         self.ask_after = now + timers.lease + timers.stagger;
         if let Some(to) = drain.to {
+            self.forget_moves(now);
+            let moves = u8::try_from(self.moves.len()).unwrap_or(u8::MAX);
             let token = TransferToken {
                 epoch: tenure.epoch,
                 from: self.me,
@@ -191,6 +193,7 @@ impl Machine {
                 position,
                 drained,
                 cause: drain.cause,
+                counted: Some(Counted { since: self.pins.hold, moves }),
             };
             self.handoff = Some(Handoff { token, until: now + timers.lease });
             self.agenda.set(Timer::Handoff, now + timers.heartbeat);
@@ -223,8 +226,8 @@ impl Machine {
 
     pub(super) fn on_transfer(&mut self, from: VoterId, token: TransferToken, now: Moment) {
         let is_genuine = from == VoterId::Node(token.from) && is_of(token.epoch, token.from);
-        if is_genuine && matches!(token.cause, MoveCause::Score { .. }) {
-            self.count_handover(token.epoch, now);
+        if is_genuine {
+            self.hear_of_move(&token, now);
         }
         let is_mine = is_genuine
             && token.to == self.me
@@ -334,6 +337,26 @@ impl Machine {
             self.counted = epoch;
             self.count_move(now);
             // A node that restarts in between must not begin to count anew.
+            self.persist();
+        }
+    }
+
+    /// The giver may have counted moves that this node did not hear of, or heard of before it heard that an operator
+    /// resumed. What it knows of them is not when they were, so they count from now on.
+    fn hear_of_move(&mut self, token: &TransferToken, now: Moment) {
+        if let Some(counted) = token.counted {
+            self.adopt_hold(counted.since);
+        }
+        if matches!(token.cause, MoveCause::Score { .. }) {
+            self.count_handover(token.epoch, now);
+        }
+        let counted = token.counted.filter(|counted| counted.since == self.pins.hold);
+        let moves = counted.map_or(0, |counted| counted.moves.min(self.setup.timers.flap_moves));
+        self.forget_moves(now);
+        if token.epoch >= self.followed && self.moves.len() < usize::from(moves) {
+            while self.moves.len() < usize::from(moves) {
+                self.count_move(now);
+            }
             self.persist();
         }
     }

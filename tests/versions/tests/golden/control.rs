@@ -2,8 +2,8 @@
 
 use twinhub_model::{Epoch, Incarnation, NodeRank, Position};
 use twinhub_redundancy::{
-    Absence, Ground, Heartbeat, Hold, Members, MembersChange, Message, MoveCause, NodeState, RefusalCause,
-    Stamp, TransferToken, VoterId,
+    Absence, Counted, Ground, Heartbeat, Hold, Members, MembersChange, Message, MoveCause, NodeState,
+    RefusalCause, Stamp, TransferToken, VoterId,
 };
 use twinhub_runtime::roles::GroupMessage;
 use twinhub_wire::{
@@ -166,6 +166,7 @@ fn messages() -> Vec<Message> {
         position: Position::new(Epoch::new(12, MAIN), 4_711),
         drained: true,
         cause,
+        counted: Some(Counted { since: Hold { version: 6, on: false }, moves: 2 }),
     };
     let change = MembersChange::Shrink { voter: VoterId::Node(BACKUP), fenced: true, hold: false };
     let causes = [

@@ -2,12 +2,19 @@
 
 use super::*;
 use crate::health::{InterfaceSight, Sight};
-use crate::message::MoveCause;
+use crate::message::{Counted, MoveCause};
 use crate::policy::Failback;
 
 fn score_token(from: NodeRank, counter: u64, to: NodeRank) -> Message {
     let (epoch, cause) = (epoch_of(from, counter), MoveCause::Score { mine: 60, theirs: 100 });
-    let token = TransferToken { epoch, from, to, position: Position::START, drained: true, cause };
+    let token =
+        TransferToken { epoch, from, to, position: Position::START, drained: true, cause, counted: None };
+    Message::Transfer { token }
+}
+
+fn told(token: Message, version: u64, moves: u8) -> Message {
+    let Message::Transfer { mut token } = token else { panic!("{token:?} is no token") };
+    token.counted = Some(Counted { since: Hold { version, on: false }, moves });
     Message::Transfer { token }
 }
 
@@ -102,6 +109,58 @@ fn resuming_on_any_node_ends_the_limit_on_all() {
     heartbeat.hold = hold.expect("what an operator ordered is told");
     bench.hear(NODE_A, Message::Heartbeat(heartbeat));
     assert_eq!(bench.machine.flap_moves(), 0);
+}
+
+#[test]
+fn who_gets_the_role_counts_what_the_giver_counted() {
+    let mut bench = Bench::standby();
+    bench.hear(NODE_A, told(score_token(A, 1, B), 0, 2));
+    assert_eq!(bench.machine.flap_moves(), 2, "one of them was not heard of");
+    let limit = |action: &Action| matches!(action, Action::Alarm { reason: Reason::FlapLimit { .. } });
+    assert!(!bench.actions.iter().any(limit));
+    let mut bench = Bench::standby();
+    bench.hear(NODE_A, told(score_token(A, 1, B), 0, 200));
+    assert_eq!(bench.machine.flap_moves(), 3, "no more than the limit");
+    assert_eq!(bench.actions.iter().filter(|action| limit(action)).count(), 1);
+    bench.wait(601_000);
+    bench.hear(NODE_A, score_token(A, 9, B));
+    assert_eq!(bench.machine.flap_moves(), 1, "they end like those that were seen");
+}
+
+#[test]
+fn a_resume_that_is_heard_with_the_token_ends_only_what_was_counted_before() {
+    let mut bench = Bench::standby();
+    for counter in [1, 2] {
+        bench.hear(NODE_A, told(score_token(A, counter, B), 0, 0));
+    }
+    assert_eq!(bench.machine.flap_moves(), 2);
+    bench.hear(NODE_A, told(score_token(A, 3, B), 7, 1));
+    assert_eq!(bench.machine.flap_moves(), 1, "the giver counted this one since it was resumed");
+    let mut heartbeat = bench.heartbeat(NodeState::Standby, epoch_of(A, 3));
+    heartbeat.hold = Hold { version: 7, on: false };
+    bench.hear(NODE_A, Message::Heartbeat(heartbeat));
+    assert_eq!(bench.machine.flap_moves(), 1, "what is already known ends nothing");
+    bench.hear(NODE_A, told(score_token(A, 4, B), 6, 3));
+    assert_eq!(
+        bench.machine.flap_moves(),
+        2,
+        "a giver that was not resumed yet counts what no longer counts"
+    );
+}
+
+#[test]
+fn a_token_tells_what_its_giver_counted() {
+    let stored = StoredState { flap_moves: 2, ..StoredState::default() };
+    let mut bench = Bench::with(pair_with_witness(NODE_A), stored);
+    bench.input(Input::Loaded);
+    bench.beat(B, NodeState::Joining, Epoch::NONE);
+    bench.win();
+    bench.input(Input::GatesOpen);
+    bench.beat(B, NodeState::Standby, bench.machine.epoch());
+    bench.input(Input::Operator(Order::Switchover { to: Some(B) }));
+    bench.drained();
+    let counted = bench.token().and_then(|token| token.counted);
+    assert_eq!(counted, Some(Counted { since: Hold::default(), moves: 2 }));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::health::{Health, InterfaceSight, Sight};
 use crate::members::{Absence, Ground, Members, MembersChange, SharedMembers, Stamp};
-use crate::message::{MoveCause, RefusalCause};
+use crate::message::{Counted, MoveCause, RefusalCause};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
@@ -144,13 +144,17 @@ fn unknown_interface() -> InterfaceSight {
 }
 
 fn any_token() -> impl Strategy<Value = TransferToken> {
-    (any_epoch(), any::<bool>()).prop_map(|(epoch, drained)| TransferToken {
+    let counted = (any::<u64>(), any::<bool>(), any::<u8>())
+        .prop_map(|(version, on, moves)| Counted { since: Hold { version, on }, moves });
+    let counted = proptest::option::of(counted);
+    (any_epoch(), any::<bool>(), counted).prop_map(|(epoch, drained, counted)| TransferToken {
         epoch,
         from: epoch.rank(),
         to: NodeRank(u8::from(drained)),
         position: Position::START,
         drained,
         cause: MoveCause::Operator { by: A },
+        counted,
     })
 }
 

@@ -238,6 +238,7 @@ fn a_token_needs_no_lease_to_end_and_no_guard_time() {
         position: Position::new(epoch_of(A, 1), 40),
         drained: true,
         cause: MoveCause::Operator { by: A },
+        counted: None,
     };
     bench.hear(NODE_A, Message::Transfer { token });
     bench.grant_from(VoterId::Witness);
@@ -259,6 +260,7 @@ fn a_token_of_another_or_for_another_is_nothing() {
         position: Position::START,
         drained: true,
         cause: MoveCause::Shutdown,
+        counted: None,
     };
     let cases = [
         (VoterId::Witness, token),

@@ -59,6 +59,7 @@ fn a_failed_step_gives_the_role_away_once() {
         position: Position::START,
         drained: true,
         cause: crate::message::MoveCause::StepFailed,
+        counted: None,
     };
     bench.hear(NODE_A, Message::Transfer { token });
     bench.grant_from(VoterId::Witness);
@@ -218,7 +219,7 @@ fn who_gets_the_role_for_its_health_says_what_it_lacks_itself() {
         let expected = format!("node 1 is in better health: {} against 60, {part}", health.least());
         bench.input(Input::Health(health));
         let (epoch, position) = (epoch_of(A, 1), Position::START);
-        let token = TransferToken { epoch, from: A, to: B, position, drained: true, cause };
+        let token = TransferToken { epoch, from: A, to: B, position, drained: true, cause, counted: None };
         bench.hear(NODE_A, Message::Transfer { token });
         bench.grant_from(VoterId::Witness);
         assert_eq!(bench.machine.last_reason().to_string(), expected);
@@ -265,7 +266,15 @@ fn after_a_move_for_health_the_next_one_is_held_back_and_the_third_waits_for_an_
     for round in 1..=2 {
         let epoch = epoch_of(A, round * 2 - 1);
         let cause = crate::message::MoveCause::Score { mine: 60, theirs: 100 };
-        let token = TransferToken { epoch, from: A, to: B, position: Position::START, drained: true, cause };
+        let token = TransferToken {
+            epoch,
+            from: A,
+            to: B,
+            position: Position::START,
+            drained: true,
+            cause,
+            counted: None,
+        };
         bench.input(Input::Health(Health::default()));
         bench.hear(NODE_A, Message::Transfer { token });
         bench.grant_from(VoterId::Witness);
@@ -295,7 +304,15 @@ fn a_node_that_gave_the_role_away_for_its_health_gets_it_back_when_it_has_proven
     let mut bench = Bench::standby();
     let cause = crate::message::MoveCause::Score { mine: 60, theirs: 100 };
     let epoch = epoch_of(A, 1);
-    let token = TransferToken { epoch, from: A, to: B, position: Position::START, drained: true, cause };
+    let token = TransferToken {
+        epoch,
+        from: A,
+        to: B,
+        position: Position::START,
+        drained: true,
+        cause,
+        counted: None,
+    };
     bench.hear(NODE_A, Message::Transfer { token });
     bench.grant_from(VoterId::Witness);
     bench.input(Input::GatesOpen);

@@ -230,6 +230,7 @@ impl World {
                         position: twinhub_model::Position::START,
                         drained: true,
                         cause: MoveCause::Shutdown,
+                        counted: None,
                     };
                     // It never renews this epoch again, whatever is still under way.
                     self.forget(node);
