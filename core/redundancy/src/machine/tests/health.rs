@@ -12,10 +12,10 @@ fn score_token(from: NodeRank, counter: u64, to: NodeRank) -> Message {
     Message::Transfer { token }
 }
 
-fn told(token: Message, version: u64, moves: u8) -> Message {
-    let Message::Transfer { mut token } = token else { panic!("{token:?} is no token") };
-    token.counted = Some(Counted { since: Hold { version, on: false }, moves });
-    Message::Transfer { token }
+fn told(token: &Message, version: u64, moves: u8) -> Message {
+    let Message::Transfer { token } = token else { panic!("{token:?} is no token") };
+    let counted = Some(Counted { since: Hold { version, on: false }, moves });
+    Message::Transfer { token: TransferToken { counted, ..*token } }
 }
 
 fn proven(bench: &Bench) -> Option<u8> {
@@ -114,12 +114,12 @@ fn resuming_on_any_node_ends_the_limit_on_all() {
 #[test]
 fn who_gets_the_role_counts_what_the_giver_counted() {
     let mut bench = Bench::standby();
-    bench.hear(NODE_A, told(score_token(A, 1, B), 0, 2));
+    bench.hear(NODE_A, told(&score_token(A, 1, B), 0, 2));
     assert_eq!(bench.machine.flap_moves(), 2, "one of them was not heard of");
     let limit = |action: &Action| matches!(action, Action::Alarm { reason: Reason::FlapLimit { .. } });
     assert!(!bench.actions.iter().any(limit));
     let mut bench = Bench::standby();
-    bench.hear(NODE_A, told(score_token(A, 1, B), 0, 200));
+    bench.hear(NODE_A, told(&score_token(A, 1, B), 0, 200));
     assert_eq!(bench.machine.flap_moves(), 3, "no more than the limit");
     assert_eq!(bench.actions.iter().filter(|action| limit(action)).count(), 1);
     bench.wait(601_000);
@@ -131,16 +131,16 @@ fn who_gets_the_role_counts_what_the_giver_counted() {
 fn a_resume_that_is_heard_with_the_token_ends_only_what_was_counted_before() {
     let mut bench = Bench::standby();
     for counter in [1, 2] {
-        bench.hear(NODE_A, told(score_token(A, counter, B), 0, 0));
+        bench.hear(NODE_A, told(&score_token(A, counter, B), 0, 0));
     }
     assert_eq!(bench.machine.flap_moves(), 2);
-    bench.hear(NODE_A, told(score_token(A, 3, B), 7, 1));
+    bench.hear(NODE_A, told(&score_token(A, 3, B), 7, 1));
     assert_eq!(bench.machine.flap_moves(), 1, "the giver counted this one since it was resumed");
     let mut heartbeat = bench.heartbeat(NodeState::Standby, epoch_of(A, 3));
     heartbeat.hold = Hold { version: 7, on: false };
     bench.hear(NODE_A, Message::Heartbeat(heartbeat));
     assert_eq!(bench.machine.flap_moves(), 1, "what is already known ends nothing");
-    bench.hear(NODE_A, told(score_token(A, 4, B), 6, 3));
+    bench.hear(NODE_A, told(&score_token(A, 4, B), 6, 3));
     assert_eq!(
         bench.machine.flap_moves(),
         2,
