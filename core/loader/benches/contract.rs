@@ -4,6 +4,9 @@
 //! the same code publishes through the same table without a library in between. The time is the CPU time of the
 //! plugin's thread, generation of the values included; the better of several alternating rounds counts, so that a busy
 //! machine disturbs little. The sink keeps the last value of each item: bounds and UTF-8 checked, one lock per batch.
+//!
+//! In a process of its own, the wall clock counts as well, and the CPU time is that of the hub's thread: it reads the
+//! shared memory and fills the table, while the child generates the values.
 #![expect(unsafe_code, reason = "the linked entry is a foreign static, as it is for the system's loader")]
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -16,8 +19,9 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::Entry;
+use twinhub_isolation::{HostProgram, Isolated};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteReq,
+    HostSink, Instance, ItemSpec, Lease, Library, PublishOutcome, RawBatch, Role, Status, ValueRef, WriteReq,
     WriteResult,
 };
 use twinhub_sim as _;
@@ -31,12 +35,26 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
+    if std::env::args().any(|argument| argument == HOST) {
+        twinhub_isolation::run();
+        return;
+    }
     let cache = std::env::temp_dir().join(format!("twinhub-bench-{}", std::process::id()));
-    let loaded = Library::open(build_plugin(), &cache).expect("the plugin that was built loads");
+    let plugin = build_plugin();
+    let loaded = Library::open(&plugin, &cache).expect("the plugin that was built loads");
+    let program = std::env::current_exe().expect("this program has a path");
+    let host = HostProgram { program, arguments: vec![HOST.to_owned()] };
+    let isolated = Library::elsewhere(&plugin, &cache, |copy| Arc::new(Isolated::new(host, copy)))
+        .expect("the plugin that was built is one");
     let linked = Library::linked(&twinhub_plugin_entry).expect("the linked plugin is good");
     values(&loaded, &linked);
-    round_trip(&loaded);
-    memory(&loaded);
+    beside(&loaded, &isolated);
+    println!("\nwrite -> plugin task -> publish, {ROUND_TRIPS} round trips");
+    round_trip("in process", &loaded);
+    round_trip("isolated", &isolated);
+    println!("\nmemory of the hub per instance, {INSTANCES} instances");
+    memory("in process", &loaded);
+    memory("isolated", &isolated);
     std::fs::remove_dir_all(&cache).expect("the cache of this run can be removed");
 }
 
@@ -54,6 +72,23 @@ fn values(loaded: &Library, linked: &Library) {
     let numbers = (0..ROUNDS).map(|_| stream(loaded, 64, |_| "const:21.5")).fold(f64::MAX, f64::min);
     println!("f64 only, library, batch 64: {numbers:.1}");
     println!("slot array alone, without a plugin: {:.1}", slots_alone());
+}
+
+/// In this process and in another one, in turns.
+fn beside(loaded: &Library, isolated: &Library) {
+    println!(
+        "\nplugin -> item table, ns per value (best of {ROUNDS}; wall clock, then CPU time of the hub's thread)"
+    );
+    println!("{:>7} {:>11} {:>11} {:>8} {:>13}", "batch", "in process", "isolated", "ratio", "isolated, CPU");
+    for batch in [1, 64, 1_024] {
+        let (mut here, mut there, mut cpu) = (f64::MAX, f64::MAX, f64::MAX);
+        for _ in 0..ROUNDS {
+            here = here.min(stream_timed(loaded, batch, mix).1);
+            let (of_hub, wall) = stream_timed(isolated, batch, mix);
+            (there, cpu) = (there.min(wall), cpu.min(of_hub));
+        }
+        println!("{batch:>7} {here:>11.1} {there:>11.1} {:>8.2} {cpu:>13.1}", there / here);
+    }
 }
 
 /// CPU nanoseconds per value for the same mix written into the slot array by a plain loop.
@@ -93,6 +128,11 @@ fn mix(handle: u32) -> &'static str {
 
 /// CPU nanoseconds per value while values flow as fast as they can.
 fn stream(library: &Library, batch: u64, address: fn(u32) -> &'static str) -> f64 {
+    stream_timed(library, batch, address).0
+}
+
+/// CPU nanoseconds of the thread that publishes, and of the wall clock.
+fn stream_timed(library: &Library, batch: u64, address: fn(u32) -> &'static str) -> (f64, f64) {
     let sink = Arc::new(Slots::new());
     let config = format!("{{\"interval_ms\": 0, \"batch\": {batch}}}");
     let items: Vec<_> = (0..ITEMS).map(|handle| item(handle, address(handle))).collect();
@@ -104,11 +144,12 @@ fn stream(library: &Library, batch: u64, address: fn(u32) -> &'static str) -> f6
         }
         std::thread::sleep(Duration::from_millis(1));
     };
+    let wall = sink.wall_ns.load(Ordering::Acquire);
     instance.destroy();
-    ns as f64 / MEASURED as f64
+    (ns as f64 / MEASURED as f64, wall as f64 / MEASURED as f64)
 }
 
-fn round_trip(library: &Library) {
+fn round_trip(name: &str, library: &Library) {
     let sink = Arc::new(Slots::new());
     let instance = active(library, "{}", &[item(0, "echo")], &sink);
     let mut times: Vec<Duration> = (1..=ROUND_TRIPS)
@@ -126,17 +167,16 @@ fn round_trip(library: &Library) {
         .collect();
     times.sort_unstable();
     let at = |share: usize| times[times.len() * share / 1_000].as_nanos() as f64 / 1e3;
-    println!("\nwrite -> plugin task -> publish, {ROUND_TRIPS} round trips");
-    println!("p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us", at(500), at(990), at(999));
+    println!("{name:>11}: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us", at(500), at(990), at(999));
 }
 
-fn memory(library: &Library) {
+fn memory(name: &str, library: &Library) {
     let sink = Arc::new(Slots::new());
     let before = anonymous_kib();
     let instances: Vec<_> =
         (0..INSTANCES).map(|_| active(library, "{}", &[item(0, "echo")], &sink)).collect();
     let after = anonymous_kib();
-    println!("\nmemory per instance, {INSTANCES} instances: {} KiB anonymous", (after - before) / INSTANCES);
+    println!("{name:>11}: {} KiB anonymous", (after - before) / INSTANCES);
     drop(instances);
 }
 
@@ -170,6 +210,9 @@ struct Slots {
     table: Mutex<Vec<Slot>>,
     taken: AtomicU64,
     begun_ns: AtomicU64,
+    begun: Instant,
+    wall_begun_ns: AtomicU64,
+    wall_ns: AtomicU64,
     cpu_ns: AtomicU64,
     echoes: AtomicU64,
     done: AtomicU64,
@@ -208,10 +251,19 @@ impl Slots {
             table: Mutex::new((0..ITEMS).map(|_| Slot::default()).collect()),
             taken: AtomicU64::new(0),
             begun_ns: AtomicU64::new(0),
+            begun: Instant::now(),
+            wall_begun_ns: AtomicU64::new(0),
+            wall_ns: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             echoes: AtomicU64::new(0),
             done: AtomicU64::new(0),
         }
+    }
+}
+
+impl Slots {
+    fn wall(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -229,7 +281,9 @@ impl HostSink for Slots {
         let before = self.taken.fetch_add(count, Ordering::Relaxed);
         if before < WARM_UP && before + count >= WARM_UP {
             self.begun_ns.store(thread_cpu_ns(), Ordering::Relaxed);
+            self.wall_begun_ns.store(self.wall(), Ordering::Relaxed);
         } else if before < WARM_UP + MEASURED && before + count >= WARM_UP + MEASURED {
+            self.wall_ns.store(self.wall() - self.wall_begun_ns.load(Ordering::Relaxed), Ordering::Relaxed);
             self.cpu_ns.store(thread_cpu_ns() - self.begun_ns.load(Ordering::Relaxed), Ordering::Release);
         }
         PublishOutcome::Taken
@@ -254,6 +308,10 @@ impl HostSink for Slots {
 
     fn lease_end(&self, _epoch: u64) -> i64 {
         i64::MAX
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        Lease::Free
     }
 
     fn count(&self, _name: &str, _add: u64) {}
@@ -288,6 +346,8 @@ fn build_plugin() -> PathBuf {
         .expect("cargo names the library it built")
 }
 
+/// As the child that hosts a plugin, this program has this argument.
+const HOST: &str = "--host";
 const ITEMS: u32 = 1_000;
 const ROUNDS: usize = 5;
 const WARM_UP: u64 = 200_000;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use libloading::os::unix::{Library as Handle, RTLD_LOCAL, RTLD_NOW, Symbol};
 use twinhub_contract::constants::MANIFEST_BYTES_MAX;
-use twinhub_contract::{ENTRY_SYMBOL, Entry, Manifest, Str, abi};
+use twinhub_contract::{ENTRY_SYMBOL, Entry, Manifest, Str, abi, code};
 
 use crate::cache;
 use crate::error::{LoadError, PluginError};
 use crate::host::HostCell;
 use crate::inspect::{EntryNumbers, Sha256Hex, inspect_bytes, read, refuse_entry};
 use crate::instance::Instance;
+use crate::maker::Maker;
 use crate::sink::HostSink;
 
 /// A loaded library. It stays loaded until the process ends, also when this is dropped.
@@ -27,7 +28,15 @@ struct Inner {
     sha256: Sha256Hex,
     manifest: Manifest,
     entry: EntryNumbers,
-    create: abi::CreateFn,
+    create: Create,
+}
+
+#[derive(Debug)]
+enum Create {
+    /// Of the library, loaded into this process.
+    Here(abi::CreateFn),
+    /// By somebody else, who has it loaded elsewhere.
+    Elsewhere(Arc<dyn Maker>),
 }
 
 impl Library {
@@ -52,17 +61,61 @@ impl Library {
         let entry = load(path, &copy)?;
         // SAFETY: the pointer came from the library, which is never unloaded; the first words are checked before the
         // rest is read.
-        let (entry, create) = unsafe { check(path, entry, &inspection.manifest)? };
+        let (entry, create) = unsafe { check(path, entry, &inspection.manifest, false)? };
         tracing::debug!(plugin = %inspection.manifest.id, sha256 = %inspection.sha256, "library loaded");
-        Ok(Self {
-            inner: Arc::new(Inner {
-                path: path.to_path_buf(),
-                sha256: inspection.sha256,
-                manifest: inspection.manifest,
-                entry,
-                create,
-            }),
-        })
+        Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, Create::Here(create)))
+    }
+
+    /// Loads the library at `path` itself, which nobody may change while this process lives: a copy named by its content.
+    /// A library whose panics end the process is loaded, too. For a process that hosts this library alone.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn open_in_place(path: &Path) -> Result<Self, LoadError> {
+        let inspection = inspect_bytes(path, &read(path)?)?;
+        match inspection.entry.map(|numbers| refuse_entry(path, numbers)) {
+            None => return Err(LoadError::NoEntry { path: path.to_path_buf() }),
+            Some(Ok(()) | Err(LoadError::AbortsOnPanic { .. })) => {}
+            Some(Err(error)) => return Err(error),
+        }
+        let entry = load(path, path)?;
+        // SAFETY: as in `open`.
+        let (entry, create) = unsafe { check(path, entry, &inspection.manifest, true)? };
+        Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, Create::Here(create)))
+    }
+
+    /// A library of which no code runs in this process: `maker` gets the path of the copy in `cache_dir` and makes its
+    /// instances, wherever. A library whose panics end a process is as good as any.
+    ///
+    /// # Errors
+    /// As [`Library::open`].
+    pub fn elsewhere(
+        path: impl AsRef<Path>,
+        cache_dir: impl AsRef<Path>,
+        maker: impl FnOnce(&Path) -> Arc<dyn Maker>,
+    ) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let bytes = read(path)?;
+        let inspection = inspect_bytes(path, &bytes)?;
+        let Some(entry) = inspection.entry else {
+            return Err(LoadError::NoEntry { path: path.to_path_buf() });
+        };
+        match refuse_entry(path, entry) {
+            Ok(()) | Err(LoadError::AbortsOnPanic { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let copy = cache::place(cache_dir.as_ref(), &inspection.sha256, &bytes)?;
+        let create = Create::Elsewhere(maker(&copy));
+        Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, create))
+    }
+
+    fn of(path: &Path, sha256: Sha256Hex, manifest: Manifest, entry: EntryNumbers, create: Create) -> Self {
+        Self { inner: Arc::new(Inner { path: path.to_path_buf(), sha256, manifest, entry, create }) }
+    }
+
+    /// Whether its code runs in this process.
+    pub fn is_here(&self) -> bool {
+        matches!(self.inner.create, Create::Here(_))
     }
 
     /// A plugin linked into this program instead of loaded; for measurements and tests.
@@ -76,9 +129,9 @@ impl Library {
         let manifest = Manifest::parse(manifest.as_bytes())
             .map_err(|source| LoadError::Manifest { path: path.to_path_buf(), source })?;
         // SAFETY: as above.
-        let (entry, create) = unsafe { check(path, ptr::from_ref(entry), &manifest)? };
+        let (entry, create) = unsafe { check(path, ptr::from_ref(entry), &manifest, false)? };
         let sha256 = Sha256Hex::of(&[]);
-        Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), sha256, manifest, entry, create }) })
+        Ok(Self::of(path, sha256, manifest, entry, Create::Here(create)))
     }
 
     /// Makes an instance. It is cold, in epoch 0, and has no items.
@@ -91,7 +144,7 @@ impl Library {
         config_json: &str,
         sink: Arc<dyn HostSink>,
     ) -> Result<Instance, PluginError> {
-        self.create_for(HostCell::leak(sink), instance_id, config_json)
+        self.create_for(HostCell::leak, sink, instance_id, config_json)
     }
 
     /// As [`Library::create`], by a hub with a later minor version of the contract, whose table is larger: a plugin must
@@ -105,22 +158,37 @@ impl Library {
         config_json: &str,
         sink: Arc<dyn HostSink>,
     ) -> Result<Instance, PluginError> {
-        self.create_for(HostCell::leak_newer(sink), instance_id, config_json)
+        self.create_for(HostCell::leak_newer, sink, instance_id, config_json)
     }
 
     fn create_for(
         &self,
-        host: &'static HostCell,
+        leak: fn(Arc<dyn HostSink>) -> &'static HostCell,
+        sink: Arc<dyn HostSink>,
         instance_id: &str,
         config_json: &str,
     ) -> Result<Instance, PluginError> {
+        let create = match &self.inner.create {
+            Create::Here(create) => create,
+            Create::Elsewhere(maker) => {
+                let host = leak(Arc::clone(&sink));
+                // SAFETY: the host lives for ever.
+                let made = unsafe { maker.create(host.table(), &*sink, instance_id, config_json) };
+                drop(host.created());
+                let (code, detail, plugin) = match made {
+                    Ok(plugin) => (code::OK, String::new(), plugin),
+                    Err((code, detail)) => (code, detail, ptr::null()),
+                };
+                // SAFETY: the maker gives a table that is valid until its `destroy`.
+                return unsafe { Instance::new(code, detail, plugin, host) };
+            }
+        };
+        let host = leak(sink);
         // As the contract allows for a text without bytes.
         let text = |text: &str| if text.is_empty() { Str::EMPTY } else { Str::new(text) };
         let mut plugin = ptr::null();
         // SAFETY: the entry was checked, the host lives for ever, the texts and `plugin` live for the call.
-        let code = unsafe {
-            (self.inner.create)(host.table(), text(instance_id), text(config_json), &raw mut plugin)
-        };
+        let code = unsafe { create(host.table(), text(instance_id), text(config_json), &raw mut plugin) };
         let detail = host.created();
         // SAFETY: on success the plugin gives a table that is valid until its `destroy`.
         unsafe { Instance::new(code, detail, plugin, host) }
@@ -160,7 +228,7 @@ fn load(path: &Path, copy: &Path) -> Result<*const Entry, LoadError> {
     entry.map_err(|_| LoadError::NoEntry { path: path.to_path_buf() })
 }
 
-/// Checks an entry in memory.
+/// Checks an entry in memory; one that is alone in its process may end it with its first panic.
 ///
 /// # Safety
 /// `entry` is NULL or leads to an entry that is valid for ever and as large as it says.
@@ -168,6 +236,7 @@ unsafe fn check(
     path: &Path,
     entry: *const Entry,
     manifest: &Manifest,
+    is_alone: bool,
 ) -> Result<(EntryNumbers, abi::CreateFn), LoadError> {
     let bad = |what: &str| LoadError::BadEntry { path: path.to_path_buf(), what: what.to_owned() };
     if entry.is_null() || !entry.is_aligned() {
@@ -182,7 +251,10 @@ unsafe fn check(
             build_flags: (*entry).build_flags,
         }
     };
-    refuse_entry(path, numbers)?;
+    match refuse_entry(path, numbers) {
+        Err(LoadError::AbortsOnPanic { .. }) if is_alone => {}
+        checked => checked?,
+    }
     // SAFETY: at least as large as this version knows it.
     let entry = unsafe { *entry };
     // SAFETY: constant text of the library.

@@ -1,5 +1,7 @@
 //! Where the calls of an instance arrive.
 
+use std::os::fd::BorrowedFd;
+
 use twinhub_contract::{WriteResult, code};
 
 use crate::batch::RawBatch;
@@ -30,6 +32,11 @@ pub trait HostSink: Send + Sync {
     /// `CLOCK_BOOTTIME` nanoseconds until which effects of `epoch` are permitted; 0 or less if they are not.
     fn lease_end(&self, epoch: u64) -> i64;
 
+    /// Where a process that hosts the instance reads what [`HostSink::lease_end`] says.
+    fn lease(&self) -> Lease<'_> {
+        Lease::None
+    }
+
     /// Adds to a counter of the instance.
     fn count(&self, name: &str, add: u64);
 
@@ -47,6 +54,17 @@ pub trait HostSink: Send + Sync {
     fn accepted(&self) -> u64 {
         0
     }
+}
+
+/// Where the end of the lease stands for other processes.
+#[derive(Clone, Copy, Debug)]
+pub enum Lease<'a> {
+    /// Nowhere: an instance elsewhere is never permitted an effect.
+    None,
+    /// The instance needs no lease.
+    Free,
+    /// In shared memory.
+    Words(BorrowedFd<'a>),
 }
 
 /// What became of a batch.

@@ -1,5 +1,6 @@
 //! Building plugins, and a host that records what they do.
 
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -7,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
-    WriteReq, WriteResult,
+    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, Status,
+    ValueRef, WriteReq, WriteResult,
 };
 
 /// An update as recorded.
@@ -43,6 +44,8 @@ pub(crate) struct Recorder {
     pub(crate) refuse_next: AtomicUsize,
     /// Batches with another epoch are refused, if not 0.
     pub(crate) epoch: AtomicI64,
+    /// The gate that a process of its own reads; without it, effects need no lease there.
+    pub(crate) gate: OnceLock<OwnedFd>,
 }
 
 impl Recorder {
@@ -155,6 +158,10 @@ impl HostSink for Recorder {
 
     fn lease_end(&self, _epoch: u64) -> i64 {
         self.lease_end.load(Ordering::SeqCst)
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        self.gate.get().map_or(Lease::Free, |file| Lease::Words(file.as_fd()))
     }
 
     fn count(&self, name: &str, add: u64) {
@@ -271,11 +278,14 @@ pub(crate) fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf
             "-Werror",
             "-Wno-overlength-strings",
             "-Wno-unused-function",
+            "-Wno-infinite-recursion",
         ])
         .args(["-shared", "-fPIC", "-fvisibility=hidden"])
         .args(defines.iter().map(|define| format!("-D{define}")))
         .arg("-I")
         .arg(include)
+        .arg("-I")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/c-plugin"))
         .arg("-o")
         .arg(&aside)
         .arg(source)

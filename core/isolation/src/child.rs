@@ -1,0 +1,496 @@
+//! The child's side: loads the library, makes the one instance, and does for it what a hub does.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::time::{ClockId, clock_gettime};
+use twinhub_contract::constants::{items, role};
+use twinhub_contract::{Write, WriteResult, code, extension};
+use twinhub_loader::{
+    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
+    WriteReq,
+};
+
+use crate::batch::{self, Packer};
+use crate::gate::GateWords;
+use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
+use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
+use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
+use crate::region::{Access, Region};
+use crate::ring::{Consumer, Producer, memory_of};
+
+/// Hosts one plugin instance for the hub that started this process, until the hub is gone or says so.
+///
+/// The standard input has to be the socket of [`crate::Isolated`]; a person who calls this is told so.
+pub fn run() -> ExitCode {
+    match host() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!(
+                "this command hosts a plugin for a running hub, which starts it itself: {error}"
+            ));
+            ExitCode::from(64)
+        }
+    }
+}
+
+fn host() -> io::Result<()> {
+    let input = io::stdin();
+    let files = receive(input.as_fd())?;
+    let [down, values, answers, rest @ ..] = files.as_slice() else {
+        return Err(io::Error::other("not all of its shared memory came"));
+    };
+    let ring = |file: &OwnedFd, words| {
+        Region::open(file.try_clone()?, memory_of(words), Access::Write).map(Arc::new)
+    };
+    let gate = rest.first().map(OwnedFd::try_clone).transpose()?.map(GateWords::open).transpose()?;
+    let orders = Receiver::new(Consumer::new(ring(down, DOWN_WORDS)?));
+    let values = Lane::new(Producer::new(ring(values, VALUES_WORDS)?));
+    let answers = Lane::new(Producer::new(ring(answers, ANSWERS_WORDS)?));
+    drop(files);
+    std::thread::Builder::new().name("hub-watch".to_owned()).spawn(end_with_the_hub)?;
+    Child { sink: Arc::new(Sink::new(gate, values, answers)), instance: None, control: None }.run(orders);
+    Ok(())
+}
+
+/// Waits for the end of the hub, and ends this process.
+fn end_with_the_hub() {
+    let input = io::stdin();
+    let mut byte = [0; 1];
+    loop {
+        match rustix::io::read(input.as_fd(), &mut byte) {
+            Ok(0) | Err(rustix::io::Errno::CONNRESET) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => break,
+        }
+    }
+    std::process::exit(0);
+}
+
+/// The files that the hub hands over.
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut hello = [0; 64];
+    let received =
+        recvmsg(socket, &mut [io::IoSliceMut::new(&mut hello)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if hello.get(..received.bytes) != Some(HELLO) {
+        return Err(io::Error::other("its standard input is not a hub of this version"));
+    }
+    let mut files = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            files.extend(received);
+        }
+    }
+    Ok(files)
+}
+
+/// What the hub sees, if nothing else works.
+fn complain(text: &str) {
+    _ = rustix::io::write(io::stderr().as_fd(), format!("{text}\n").as_bytes());
+}
+
+/// Reads orders. Writes are done here, so that no control call holds them up; the rest has a thread of its own.
+struct Child {
+    sink: Arc<Sink>,
+    instance: Option<Arc<Instance>>,
+    control: Option<mpsc::Sender<Order>>,
+}
+
+impl Child {
+    fn run(mut self, mut orders: Receiver) {
+        let (mut words, mut writes) = (Vec::new(), Vec::new());
+        loop {
+            match orders.next(&mut words) {
+                Ok(Some(kind::WRITES)) => self.write(&words, &mut writes),
+                Ok(Some(_)) => match unpack::<Order>(&words) {
+                    Some(order) => self.take(order),
+                    None => return complain("the hub gave an order that this version does not know"),
+                },
+                Ok(None) => orders.consumer().wait(Duration::from_secs(3600)),
+                Err(broken) => return complain(&broken.to_string()),
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Create { library, id, config, leased } => self.create(&library, &id, &config, leased),
+            Order::Destroy if self.control.is_none() => std::process::exit(0),
+            Order::Start { .. }
+            | Order::SetRole { .. }
+            | Order::Items { .. }
+            | Order::Stop { .. }
+            | Order::Snapshot { .. }
+            | Order::Apply { .. }
+            | Order::Accepted { .. }
+            | Order::Ping { .. }
+            | Order::Destroy => {
+                if matches!(order, Order::Destroy) {
+                    // Its last owner is the thread that destroys it.
+                    self.instance = None;
+                }
+                if let Some(control) = &self.control {
+                    drop(control.send(order));
+                }
+            }
+        }
+    }
+
+    fn create(&mut self, library: &str, id: &str, config: &str, leased: bool) {
+        self.sink.leased.store(u32::from(leased), Ordering::Release);
+        let sink: Arc<dyn HostSink> = Arc::clone(&self.sink) as Arc<dyn HostSink>;
+        let made = Library::open_in_place(Path::new(library))
+            .map_err(|error| PluginError::new("create", code::INVALID, chain(&error)))
+            .and_then(|library| library.create(id, config, sink));
+        let instance = match made {
+            Ok(instance) => Arc::new(instance),
+            Err(PluginError { code, detail, .. }) => {
+                self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+                return;
+            }
+        };
+        let (sender, receiver) = mpsc::channel();
+        let control = Control { sink: Arc::clone(&self.sink), instance: Arc::clone(&instance), next_op: 1 };
+        let thread = std::thread::Builder::new().name("control".to_owned());
+        if let Err(error) = thread.spawn(move || control.run(&receiver)) {
+            let detail = format!("no thread: {error}");
+            let code = code::STOPPED;
+            self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+            return;
+        }
+        let has_state = instance.has_extension(extension::STATE);
+        let has_accepted = instance.has_extension(extension::ACCEPTED);
+        (self.instance, self.control) = (Some(instance), Some(sender));
+        self.sink.report(&Report::Created { code: code::OK, detail: String::new(), has_state, has_accepted });
+    }
+
+    fn write(&self, words: &[u64], raw: &mut Vec<Write>) {
+        let Some(epoch) = batch::writes(words, raw) else {
+            return complain("the hub handed over writes that are none");
+        };
+        let mut requests = Vec::with_capacity(raw.len());
+        for write in &*raw {
+            // SAFETY: the values point into `words`, which outlive the call.
+            let value = unsafe { write.value.read() }.unwrap_or(ValueRef::Null);
+            let Write { write_id, item, flags, deadline_ns, .. } = *write;
+            requests.push(WriteReq { write_id, item, flags, deadline_ns, value });
+        }
+        let patience = Instant::now() + WRITE_PATIENCE;
+        let refused = loop {
+            let Some(instance) = &self.instance else { break code::STOPPED };
+            match instance.write(epoch, &requests) {
+                Ok(()) => return,
+                Err(error) if error.code == code::AGAIN && Instant::now() < patience => {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(error) => break error.code,
+            }
+        };
+        let answer =
+            |request: &WriteReq<'_>| WriteResult { write_id: request.write_id, code: refused, status: 0 };
+        let results: Vec<WriteResult> = requests.iter().map(answer).collect();
+        self.sink.write_done(&results);
+    }
+}
+
+/// Makes the control calls, one after the other.
+struct Control {
+    sink: Arc<Sink>,
+    instance: Arc<Instance>,
+    next_op: u64,
+}
+
+impl Control {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        while let Ok(order) = orders.recv() {
+            match order {
+                Order::Start { op } => self.call(op, None, Instance::start),
+                Order::SetRole { op, role, epoch, deadline_ns } => {
+                    self.set_role(op, role, epoch, deadline_ns);
+                }
+                Order::Items { op, add_or_remove, items } => self.items(op, add_or_remove, items),
+                Order::Stop { op } => self.call(op, None, Instance::stop),
+                Order::Snapshot { call } => {
+                    let answer = self.instance.snapshot();
+                    let code = answer.as_ref().map_or_else(|error| error.code, |_| code::OK);
+                    let (version, bytes) = answer.unwrap_or_default();
+                    self.sink.report(&Report::State1 { call, code, version, bytes });
+                }
+                Order::Apply { call, version, bytes } => {
+                    let code =
+                        self.instance.apply(version, &bytes).map_or_else(|error| error.code, |()| code::OK);
+                    self.sink.report(&Report::State1 { call, code, version: 0, bytes: Vec::new() });
+                }
+                Order::Accepted { through } => {
+                    self.sink.accepted.store(through, Ordering::Release);
+                    self.instance.accepted(through);
+                }
+                Order::Ping { number } => self.sink.report(&Report::Pong { number }),
+                Order::Destroy => break,
+                // It comes once, and first.
+                Order::Create { .. } => {}
+            }
+        }
+        let sink = self.sink;
+        let mut instance = self.instance;
+        loop {
+            match Arc::try_unwrap(instance) {
+                Ok(last) => break last.destroy(),
+                // A write call is under way.
+                Err(shared) => instance = shared,
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        sink.values.flush(FLUSH_MAX);
+        sink.answers.flush(FLUSH_MAX);
+        std::process::exit(0);
+    }
+
+    fn set_role(&mut self, op: u64, to: u32, epoch: u64, deadline_ns: i64) {
+        let Some(wanted) = Role::from_raw(to) else {
+            return self.sink.report(&Report::OpDone { op, code: code::INVALID, detail: String::new() });
+        };
+        if to == role::ACTIVE {
+            self.sink.enter(to, epoch);
+        }
+        self.call(op, Some((to, epoch)), |instance, own| instance.set_role(own, wanted, epoch, deadline_ns));
+    }
+
+    fn items(&mut self, op: u64, add_or_remove: u32, rows: Vec<ItemRow>) {
+        if add_or_remove == items::REMOVE {
+            let handles: Vec<u32> = rows.iter().map(|row| row.handle).collect();
+            return self.call(op, None, |instance, own| instance.items(own, &[], &handles));
+        }
+        let spec = |row: ItemRow| ItemSpec {
+            handle: row.handle,
+            access: row.access,
+            address_json: row.address_json,
+            type_hint: row.type_hint,
+            group: row.group,
+        };
+        let specs: Vec<ItemSpec> = rows.into_iter().map(spec).collect();
+        self.call(op, None, |instance, own| instance.items(own, &specs, &[]));
+    }
+
+    fn call(
+        &mut self,
+        op: u64,
+        role: Option<(u32, u64)>,
+        call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>,
+    ) {
+        let own = self.next_op;
+        self.next_op += 1;
+        // Before the call: it may be answered inside it.
+        self.sink.ops().insert(own, Op { op, role });
+        match call(&self.instance, own) {
+            Ok(Status::Pending) => {}
+            Ok(Status::Done) => self.sink.op_done(own, code::OK, ""),
+            Err(error) => self.sink.op_done(own, error.code, &error.detail),
+        }
+    }
+}
+
+/// A control call under way.
+#[derive(Debug, Clone, Copy)]
+struct Op {
+    /// Number at the hub.
+    op: u64,
+    /// The role and epoch it leads to.
+    role: Option<(u32, u64)>,
+}
+
+/// Where the calls of the instance arrive.
+struct Sink {
+    gate: Option<GateWords>,
+    /// Whether effects need the lease.
+    leased: AtomicU32,
+    values: Lane,
+    answers: Lane,
+    packer: Mutex<Packer>,
+    role: AtomicU32,
+    epoch: AtomicU64,
+    ops: Mutex<HashMap<u64, Op>>,
+    /// Batches that were taken.
+    batches: AtomicU64,
+    accepted: AtomicU64,
+    /// Lines for the log that found no room.
+    dropped: AtomicU64,
+}
+
+impl Sink {
+    fn new(gate: Option<GateWords>, values: Lane, answers: Lane) -> Self {
+        Self {
+            gate,
+            leased: AtomicU32::new(1),
+            values,
+            answers,
+            packer: Mutex::default(),
+            role: AtomicU32::new(role::COLD),
+            epoch: AtomicU64::new(0),
+            ops: Mutex::default(),
+            batches: AtomicU64::new(0),
+            accepted: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    fn ops(&self) -> MutexGuard<'_, HashMap<u64, Op>> {
+        self.ops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, role: u32, epoch: u64) {
+        self.epoch.store(epoch, Ordering::Release);
+        self.role.store(role, Ordering::Release);
+    }
+
+    /// A message of the lane of answers: how many of values came before it, then the rest.
+    fn answer(&self, fill: impl FnOnce(&mut Vec<u64>)) -> Vec<u64> {
+        let mut words = vec![self.values.count()];
+        fill(&mut words);
+        words
+    }
+
+    fn report(&self, report: &Report) {
+        let words = self.answer(|words| pack(report, words));
+        if self.answers.send(kind::REPORT, &words) != Sent::Taken {
+            // The hub waits for this: without it nothing goes on.
+            complain("the hub does not read what this process answers");
+            std::process::exit(70);
+        }
+    }
+
+    fn is_permitted(&self, epoch: u64) -> bool {
+        self.lease_end(epoch) > now()
+    }
+}
+
+impl HostSink for Sink {
+    fn publish(&self, epoch: u64, updates: RawBatch<'_>) -> PublishOutcome {
+        if epoch != self.epoch.load(Ordering::Acquire)
+            || (self.role.load(Ordering::Acquire) == role::ACTIVE && !self.is_permitted(epoch))
+        {
+            return PublishOutcome::StaleEpoch;
+        }
+        let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
+        packer.begin(epoch);
+        for update in updates {
+            match update {
+                Ok(update) => packer.update(&update),
+                // The hub refuses and counts it, as it would in its own process.
+                Err(error) => packer.bad(error.item),
+            }
+        }
+        if packer.bytes() > MESSAGE_WORDS_MAX * size_of::<u64>() {
+            return PublishOutcome::Invalid;
+        }
+        match self.values.try_send(kind::VALUES, &packer.finish()) {
+            Sent::Taken => {
+                self.batches.fetch_add(1, Ordering::AcqRel);
+                PublishOutcome::Taken
+            }
+            Sent::Full => PublishOutcome::Again,
+            Sent::Lost => PublishOutcome::Stopped,
+        }
+    }
+
+    fn write_done(&self, results: &[WriteResult]) {
+        for results in results.chunks(RESULTS_AT_ONCE) {
+            let words = self.answer(|words| batch::pack_results(results, words));
+            if self.answers.send(kind::RESULTS, &words) != Sent::Taken {
+                complain("the hub does not read the answers to its writes");
+                std::process::exit(70);
+            }
+        }
+    }
+
+    fn op_done(&self, op: u64, code: i32, detail: &str) {
+        let Some(Op { op, role }) = self.ops().remove(&op) else { return };
+        if let Some((to, epoch)) = role.filter(|(to, _)| *to != role::ACTIVE) {
+            self.enter(to, epoch);
+        }
+        self.report(&Report::OpDone { op, code, detail: detail.to_owned() });
+    }
+
+    fn fault(&self, code: i32, detail: &str) {
+        self.report(&Report::Fault { code, detail: detail.to_owned() });
+    }
+
+    fn log(&self, level: u32, target: &str, message: &str, fields_json: &str) {
+        let report = Report::Log {
+            level,
+            target: target.to_owned(),
+            message: message.to_owned(),
+            fields: fields_json.to_owned(),
+        };
+        let words = self.answer(|words| pack(&report, words));
+        // A flood of lines must not hold up answers.
+        if self.answers.try_send(kind::REPORT, &[&words]) == Sent::Full {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn state(&self, state: u32, cause: &str) {
+        self.report(&Report::State { state, cause: cause.to_owned() });
+    }
+
+    fn lease_end(&self, epoch: u64) -> i64 {
+        if epoch != self.epoch.load(Ordering::Acquire) || self.role.load(Ordering::Acquire) != role::ACTIVE {
+            return 0;
+        }
+        if self.leased.load(Ordering::Acquire) == 0 {
+            return i64::MAX;
+        }
+        let end = self.gate.as_ref().and_then(|gate| gate.lease_end(epoch));
+        end.map_or(0, |end| i64::try_from(end).unwrap_or(i64::MAX))
+    }
+
+    fn count(&self, name: &str, add: u64) {
+        self.report(&Report::Count { name: name.to_owned(), add });
+    }
+
+    fn use_acceptance(&self) -> bool {
+        // Where the batches come: it has to be before the first of them.
+        self.values.send(kind::ACCEPTANCE, &[]) == Sent::Taken
+    }
+
+    fn taken(&self) -> u64 {
+        self.batches.load(Ordering::Acquire)
+    }
+
+    fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Acquire)
+    }
+}
+
+/// `CLOCK_BOOTTIME` in nanoseconds.
+fn now() -> i64 {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// A plugin that says it is busy is asked again for so long; then the writes are answered.
+const WRITE_PATIENCE: Duration = Duration::from_millis(50);
+/// What waits behind the lanes at the end has this time to leave.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
+/// Answers to writes in one message.
+const RESULTS_AT_ONCE: usize = 512;

@@ -1,0 +1,58 @@
+//! Plugin instances in a process of their own.
+//!
+//! Code that is not ours may crash, hang or write where it should not. In the hub's process that ends the hub; in a
+//! process of its own it ends that process, which the hub notices and replaces while all other interfaces run on.
+//!
+//! # Shape
+//! ```text
+//!  hub                                            child: the same loader, the same library
+//!  Instance (loader)                              Instance (loader)
+//!     | C contract                                   ^ C contract
+//!  [ proxy ] ----- down: commands, writes ------> [ child ]
+//!     ^  ^ ------- values: batches <--------------- |
+//!     |    ------- answers: the rest <------------- |
+//!  pidfd, standard error, ping                    gate page, read-only
+//! ```
+//! [`Isolated`] is a [`twinhub_loader::Maker`]: what it makes has the table of the contract, so that nobody above the
+//! loader sees where a plugin runs. Each arrow is a lane: a ring in shared memory with one writing and one reading side,
+//! whose reader sleeps on a futex. What does not fit into the ring waits in order behind it; values and writes are then
+//! told `AGAIN`.
+//!
+//! # Rules
+//! - **The output gate is the hub's own.** The two words of a group's gate lie in a page of shared memory that the child
+//!   has read-only. The plugin asks it right before an effect, as in the hub's process: there is no copy that could be
+//!   older. See [`gate`].
+//! - **Nothing of the child is believed.** The reader copies each record out before it looks at it; places, lengths,
+//!   counts, kinds and texts are checked, and what breaks the format ends the child.
+//! - **What was said before the end is heard**: a child that dies leaves its rings, which are read to their end before the
+//!   fault is told.
+//! - **Answers keep their place behind values**: each answer says how many batches came before it, and waits for them,
+//!   unless the hub has no room for values.
+//! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
+//! - **A child does not outlive the hub**: its standard input is a socket whose end it waits for. A child that is frozen
+//!   then has no lease when it wakes.
+//!
+//! # Limits
+//! Linux only. A batch that the hub refuses is not told to the plugin, which has its answer already: it is counted, and
+//! where the plugin waits for acceptance, the instance is replaced, so that nothing is acknowledged that was not taken.
+#![allow(
+    unsafe_code,
+    reason = "maps shared memory and implements the C contract; every block says why it holds"
+)]
+#![warn(missing_docs)]
+
+mod batch;
+mod child;
+pub mod gate;
+mod lane;
+mod message;
+mod process;
+mod proxy;
+mod reader;
+mod region;
+mod ring;
+mod words;
+
+pub use child::run;
+pub use gate::GateWords;
+pub use proxy::{HostProgram, Isolated};

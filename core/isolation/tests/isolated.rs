@@ -1,0 +1,255 @@
+//! Plugins in processes of their own: what works as in the hub's process, and what only works there.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::process::{Pid, Signal, kill_process};
+use twinhub_contract::code;
+use twinhub_isolation::{GateWords, HostProgram, Isolated};
+use twinhub_loader::{HostSink, Instance, Library, Role, ValueRef};
+
+#[path = "../../loader/tests/loading/support.rs"]
+#[allow(dead_code, reason = "shared with the tests of the loader")]
+mod support;
+
+use support::{Recorder, c_plugin, finish, item, rust_plugin, write};
+
+fn library(path: &Path) -> Library {
+    let host = HostProgram { program: env!("CARGO_BIN_EXE_isolation-host").into(), arguments: Vec::new() };
+    Library::elsewhere(path, support::cache(), |copy| Arc::new(Isolated::new(host, copy))).unwrap()
+}
+
+fn hello() -> PathBuf {
+    c_plugin(&root().join("examples/c-plugin/hello.c"), "isolated_hello_c", &[])
+}
+
+/// The C example with one fault.
+fn drill(fault: &str) -> PathBuf {
+    let define = format!("FAULT={fault}");
+    c_plugin(&root().join("core/hub/tests/fixtures/drill.c"), &format!("isolated_{fault}"), &[&define])
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// Child processes of this one that host plugins.
+fn children() -> Vec<Pid> {
+    let own = std::process::id().to_string();
+    let is_child = |stat: &str| {
+        // proc(5): the name in parentheses may hold anything; state and parent follow it.
+        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_ascii_whitespace().nth(1)) == Some(&*own)
+    };
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    numbers
+        .filter(|number| {
+            std::fs::read_to_string(format!("/proc/{number}/stat")).is_ok_and(|stat| is_child(&stat))
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// An instance in epoch 1 with the gate open for it.
+fn active(
+    library: &Library,
+    config: &str,
+    addresses: &[&str],
+    host: &Arc<Recorder>,
+    gate: &GateWords,
+) -> Instance {
+    host.gate.set(gate.file().unwrap().try_clone_to_owned().unwrap()).unwrap();
+    gate.extend(1, u64::MAX >> 1);
+    let items: Vec<_> = (0..).zip(addresses).map(|(handle, address)| item(handle, address)).collect();
+    support::active(library, config, &items, host)
+}
+
+#[test]
+fn values_and_writes_go_through_as_in_one_process() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&rust_plugin("libtwinhub_sim")), "{}", &["echo", "const:7"], &host, &gate);
+    assert_eq!(host.value("7").item, 1);
+    instance.write(1, [write(1, 0, ValueRef::Str("grün"))]).unwrap();
+    assert_eq!(host.written(1), code::OK);
+    assert_eq!(host.value("grün").epoch, 1);
+    finish(&host, 9, instance.stop(9)).unwrap();
+    assert_eq!(children().len(), 1);
+    instance.destroy();
+    assert!(children().is_empty(), "its process has ended and is reaped");
+    assert!(host.read(|record| record.faults.is_empty()));
+}
+
+#[test]
+fn values_longer_than_the_shared_memory_go_both_ways() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&rust_plugin("libtwinhub_sim")), "{}", &["echo"], &host, &gate);
+    let long: String = ('a'..='z').cycle().take(1 << 20).collect();
+    for round in 0..3 {
+        instance.write(1, [write(round, 0, ValueRef::Str(&long))]).unwrap();
+        assert_eq!(host.written(round), code::OK);
+    }
+    assert_eq!(host.value(&long).item, 0);
+}
+
+#[test]
+fn what_the_plugin_refuses_is_told_in_its_words() {
+    let (host, library) = (Recorder::new(), library(&rust_plugin("libtwinhub_sim")));
+    let sink = || Arc::clone(&host) as Arc<dyn HostSink>;
+    let error = library.create("demo", r#"{"batch": 0}"#, sink()).unwrap_err();
+    assert_eq!(error.code, code::CONFIG, "{error}");
+    assert!(error.detail.contains("batch"), "{error}");
+    let instance = library.create("demo", "{}", sink()).unwrap();
+    let refused = finish(&host, 1, instance.items(1, &[item(0, "nonsense")], &[])).unwrap_err();
+    assert!(refused.1.contains("nonsense"), "{refused:?}");
+    assert!(instance.apply(99, b"?").is_err());
+}
+
+#[test]
+fn state_moves_from_one_process_to_another() {
+    let library = library(&rust_plugin("libtwinhub_sim"));
+    let (first, gate) = (Recorder::new(), GateWords::new());
+    let main = active(&library, r#"{"interval_ms": 1}"#, &["counter"], &first, &gate);
+    first.value("3");
+    let (version, state) = main.snapshot().unwrap();
+    assert!(!state.is_empty());
+    let (second, gate) = (Recorder::new(), GateWords::new());
+    let backup = active(&library, "{}", &["counter"], &second, &gate);
+    backup.apply(version, &state).unwrap();
+    drop((main, backup));
+}
+
+#[test]
+fn the_gate_is_closed_for_the_child_in_the_moment_it_is_closed_here() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
+    let send = |id| {
+        instance.write(1, [write(id, 0, ValueRef::U64(id))]).unwrap();
+        host.written(id)
+    };
+    for round in 0..50 {
+        assert_eq!(send(round * 2), code::OK);
+        gate.close();
+        assert_ne!(send(round * 2 + 1), code::OK, "the lease is over");
+        gate.extend(2, u64::MAX >> 1);
+        assert_ne!(send(1_000 + round), code::OK, "it is another epoch's");
+        gate.extend(1, u64::MAX >> 1);
+    }
+}
+
+#[test]
+fn without_a_gate_nothing_is_permitted_and_without_need_of_one_everything_is() {
+    let host = Recorder::new();
+    let instance = support::active(&library(&hello()), "{}", &[item(0, "a")], &host);
+    instance.write(1, [write(1, 0, ValueRef::U64(1))]).unwrap();
+    assert_eq!(host.written(1), code::OK);
+}
+
+#[test]
+fn no_value_is_lost_while_the_hub_has_no_room() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    host.refuse_next.store(100, Ordering::SeqCst);
+    let config = r#"{"interval_ms": 1, "batch": 8}"#;
+    let instance = active(&library(&rust_plugin("libtwinhub_sim")), config, &["counter"; 8], &host, &gate);
+    host.value("200");
+    assert_eq!(host.refuse_next.load(Ordering::SeqCst), 0);
+    drop(instance);
+    let gaps =
+        host.read(|record| record.updates.windows(2).filter(|two| two[1].seq != two[0].seq + 1).count());
+    assert_eq!(gaps, 0);
+}
+
+#[test]
+fn a_crash_is_a_fault_that_says_why_and_concerns_nobody_else() {
+    let (host, other, gates) = (Recorder::new(), Recorder::new(), [GateWords::new(), GateWords::new()]);
+    let broken = library(&drill("CRASHES"));
+    let instance = active(&broken, "{}", &["a"], &host, &gates[0]);
+    let sane = active(&library(&hello()), "{}", &["a"], &other, &gates[1]);
+    instance.write(1, [write(1, 0, ValueRef::U64(1))]).unwrap();
+    let (code, detail) = host.wait("the fault", |record| record.faults.first().cloned());
+    assert_eq!(code, code::STOPPED);
+    assert!(detail.contains("SIGSEGV"), "{detail}");
+    assert!(instance.is_faulted());
+    assert!(instance.write(1, [write(2, 0, ValueRef::U64(1))]).is_err());
+    assert!(instance.start(7).is_err(), "nobody is left to answer");
+    sane.write(1, [write(1, 0, ValueRef::U64(5))]).unwrap();
+    assert_eq!(other.written(1), code::OK);
+    instance.destroy();
+    let again = Recorder::new();
+    let instance = active(&broken, "{}", &["a"], &again, &gates[0]);
+    assert!(!instance.is_faulted(), "a new process takes its place");
+}
+
+#[test]
+fn whatever_ends_the_process_is_told_and_answers_what_was_asked() {
+    for (fault, word) in [("EXITS", "code 3"), ("EXHAUSTS_STACK", "stack overflow")] {
+        let host = Recorder::new();
+        let library = library(&drill(fault));
+        let instance = library.create("demo", "{}", Arc::clone(&host) as Arc<dyn HostSink>).unwrap();
+        finish(&host, 1, instance.start(1)).unwrap();
+        let (code, detail) = finish(&host, 2, instance.set_role(2, Role::Active, 1, i64::MIN)).unwrap_err();
+        assert_eq!(code, code::STOPPED);
+        assert!(detail.contains(word), "{fault}: {detail}");
+    }
+}
+
+#[test]
+fn a_process_that_is_silent_is_killed() {
+    let host = Recorder::new();
+    let library = library(&drill("BLOCKS"));
+    let instance = library.create("demo", "{}", Arc::clone(&host) as Arc<dyn HostSink>).unwrap();
+    finish(&host, 1, instance.start(1)).unwrap();
+    let (_, detail) = finish(&host, 2, instance.set_role(2, Role::Active, 1, i64::MIN)).unwrap_err();
+    assert!(detail.contains("did not answer"), "{detail}");
+
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["counter"], &host, &gate);
+    host.value("1");
+    for child in children() {
+        kill_process(child, Signal::STOP).unwrap();
+    }
+    let (_, detail) = host.wait("the fault", |record| record.faults.first().cloned());
+    assert!(detail.contains("did not answer"), "{detail}");
+    drop(instance);
+    assert!(children().is_empty());
+}
+
+#[test]
+fn what_was_published_before_a_kill_arrives_whole() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let config = r#"{"interval_ms": 1, "batch": 64}"#;
+    let instance = active(&library_of_sim(), config, &["counter"; 64], &host, &gate);
+    host.value("20");
+    for child in children() {
+        kill_process(child, Signal::KILL).unwrap();
+    }
+    host.wait("the fault", |record| record.faults.first().cloned());
+    drop(instance);
+    let (count, gaps) = host.read(|record| {
+        let gaps = record.updates.windows(2).filter(|two| two[1].seq != two[0].seq + 1).count();
+        (record.updates.len(), gaps)
+    });
+    assert!(count >= 64 * 20);
+    assert_eq!(gaps, 0, "all of {count} are in order");
+}
+
+#[test]
+fn a_library_that_is_none_is_refused_before_a_process_is_made() {
+    let missing = Library::elsewhere("/nowhere.so", support::cache(), |_| panic!("nothing to make"));
+    assert!(missing.is_err());
+}
+
+#[test]
+fn a_program_that_hosts_nothing_is_told() {
+    let host = HostProgram { program: "/bin/true".into(), arguments: Vec::new() };
+    let library =
+        Library::elsewhere(hello(), support::cache(), |copy| Arc::new(Isolated::new(host, copy))).unwrap();
+    let error = library.create("demo", "{}", Recorder::new()).unwrap_err();
+    assert_eq!(error.code, code::STOPPED);
+    assert!(error.detail.contains("code 0"), "{error}");
+}
+
+fn library_of_sim() -> Library {
+    library(&rust_plugin("libtwinhub_sim"))
+}
