@@ -355,6 +355,10 @@ impl Machine {
         let Some(epoch) = self.quorate_epoch() else { return Ok(()) };
         let next = self.members().changed(epoch, absent);
         let after = Electorate::new(&self.setup, &next.clone().settled_at_once());
+        // A holder may itself be absent, by a change of the one before: with no other node left, nobody could campaign.
+        if after.voters().iter().all(|voter| voter.node().is_none()) {
+            return Err("no node would vote then, and only a node that votes can become active".to_owned());
+        }
         if !after.wins(staying) {
             let (votes, needed) = after.tally(staying);
             return Err(format!("only {votes} of {needed} votes that are needed then answer"));
@@ -436,7 +440,7 @@ impl Machine {
     pub fn absence_waits_for(&self, absence: &Absence) -> Option<String> {
         self.quorate_epoch()?;
         let voter = absence.voter;
-        if absence.hold {
+        if self.is_held(absence) {
             return Some(format!("held until an operator orders `grow` for {voter}"));
         }
         if let Some(why) = self.unreadiness(voter, self.clock) {
@@ -461,6 +465,11 @@ impl Machine {
     /// How many votes are needed.
     pub fn votes_needed(&self) -> usize {
         self.electorate.needed()
+    }
+
+    /// Whether an operator has to order that it votes again. Not for this holder: it acts, so its service is over.
+    fn is_held(&self, absence: &Absence) -> bool {
+        absence.hold && absence.voter != self.setup.me
     }
 
     /// Whether an absent voter is back from what it was shrunk for.
@@ -494,8 +503,8 @@ impl Machine {
                 self.membership.were_away.insert(voter);
             }
             let is_paused = self.membership.paused.get(&voter).is_some_and(|until| now < *until);
-            if !absence.hold && !is_paused && self.is_back(absence) && self.unreadiness(voter, now).is_none()
-            {
+            let is_ready = self.is_back(absence) && self.unreadiness(voter, now).is_none();
+            if !self.is_held(absence) && !is_paused && is_ready {
                 self.membership.ready_since.entry(voter).or_insert(now);
             } else {
                 self.membership.ready_since.remove(&voter);

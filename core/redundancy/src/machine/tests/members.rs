@@ -334,6 +334,36 @@ fn the_next_holder_finishes_what_the_one_before_began() {
     assert_eq!((bench.machine.members().before.clone(), bench.machine.counts()), (None, (2, 3)));
 }
 
+/// Node A was shrunk by the holder before, in its maintenance, and learns it when it acts already.
+fn active_and_shrunk() -> Bench {
+    let mut bench = Bench::active();
+    let mut record = without(&[NODE_A]);
+    record.absent[0].hold = true;
+    let mut heartbeat = bench.heartbeat(NodeState::Maintenance, bench.machine.epoch());
+    heartbeat.members = Some(record.into());
+    bench.hear(NODE_B, Message::Heartbeat(heartbeat));
+    assert_eq!((bench.machine.state(), bench.machine.counts()), (NodeState::Active, (2, 3)));
+    bench
+}
+
+#[test]
+fn the_last_node_that_votes_is_not_shrunk() {
+    let mut bench = active_and_shrunk();
+    bench.order(MembersChange::Shrink { voter: NODE_B, fenced: false, hold: false });
+    assert!(bench.refusal().contains("no node would vote then"), "{}", bench.refusal());
+    bench.hear(NODE_B, Message::Leave { incarnation: Incarnation(1) });
+    assert_eq!(bench.machine.counts(), (2, 3));
+}
+
+#[test]
+fn a_node_that_acts_votes_again_whatever_it_was_shrunk_for() {
+    let mut bench = active_and_shrunk();
+    for _ in 0..30 {
+        bench.company(NodeState::Standby, Some(1));
+    }
+    assert_eq!((bench.machine.state(), bench.machine.counts()), (NodeState::Active, (3, 3)));
+}
+
 fn status(incarnation: Option<u64>) -> Message {
     Message::VoterStatus {
         promised: Epoch::NONE,
