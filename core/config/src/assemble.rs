@@ -324,6 +324,7 @@ impl Assembly<'_> {
                 settings: Json::Object(form.settings.clone().into_iter().collect()),
                 monitor,
                 probe: form.probe.clone(),
+                hosting: form.hosting.unwrap_or_default(),
                 on_unquorate: form.on_unquorate,
                 required: form.required.unwrap_or(true),
                 ack_after: form.ack_after,

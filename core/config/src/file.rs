@@ -10,9 +10,11 @@ use serde_json::Value as Json;
 
 mod alarm;
 mod historian;
+mod hosting;
 
 pub use alarm::{Alarm, AlarmWhen, Alarms, Events};
 pub use historian::{Historian, SecretPlace, Tls, Writers};
+pub use hosting::Hosting;
 
 /// A duration as text: `200ms`, `5s`, `1h30m`, `400d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -329,6 +331,9 @@ pub struct Interface {
     /// whose interface is `cold` whether it could do better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<String>,
+    /// Where its plugin runs. Default `auto`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosting: Option<Hosting>,
     /// What it does on a node that became active without a majority. Default: what the plugin declares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_unquorate: Option<OnUnquorate>,

@@ -47,6 +47,7 @@ pub use named::{Named, Place};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
     Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, Historian,
-    History, Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node, OnUnprotected,
-    OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web, Witness, Writers,
+    History, Hosting, Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node,
+    OnUnprotected, OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web,
+    Witness, Writers,
 };

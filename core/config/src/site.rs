@@ -11,7 +11,7 @@ use twinhub_model::{Convert, IntentKind, ItemKey, Value};
 
 use crate::diagnostic::nearest;
 pub use crate::file::{
-    AckAfter, Delivery, Failback, Mode, OnUnprotected, OnUnquorate, Policy, Profile, Writers,
+    AckAfter, Delivery, Failback, Hosting, Mode, OnUnprotected, OnUnquorate, Policy, Profile, Writers,
 };
 use crate::tree::Place;
 
@@ -286,6 +286,8 @@ pub struct Interface {
     pub monitor: Vec<Monitor>,
     /// `host:port` that accepts a connection where the field side is well.
     pub probe: Option<String>,
+    /// Where its plugin runs.
+    pub hosting: Hosting,
     /// What it does without a majority, if not as the plugin declares.
     pub on_unquorate: Option<OnUnquorate>,
     /// Whether a fault of it counts against the node.

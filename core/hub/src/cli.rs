@@ -112,6 +112,9 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Run a witness: the third vote, on any machine that is neither main nor backup
     Witness(WitnessArgs),
+    /// Host a plugin for a running hub, which starts this itself
+    #[command(hide = true)]
+    PluginHost,
     /// Make certificates and, if there is none, a configuration to start from
     Init(InitArgs),
     /// Become a node of a site that runs, with a code of `init --code`

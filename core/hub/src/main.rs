@@ -22,6 +22,9 @@ use crate::output::Answer;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Command::PluginHost = cli.command {
+        return twinhub_isolation::run();
+    }
     logging::start(cli.global.log_format);
     let answer = Answer::new(cli.global.output);
     match std::panic::catch_unwind(|| dispatch(&cli, answer)) {
@@ -36,6 +39,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
     let global = &cli.global;
     match &cli.command {
         Command::Run(args) => run::run(global, args),
+        Command::PluginHost => Ok(exit::Code::Usage),
         Command::Witness(args) => witness::run(global, args),
         Command::Join(args) => join::run(global, args, answer),
         Command::Init(args) => init::run(global, args, answer),

@@ -17,7 +17,8 @@ use crate::error::LoadError;
 pub struct Sha256Hex(String);
 
 impl Sha256Hex {
-    pub(crate) fn of(bytes: &[u8]) -> Self {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
         let mut text = String::with_capacity(64);
         for byte in digest::digest(&digest::SHA256, bytes).as_ref() {
             for digit in [byte >> 4, byte & 15] {

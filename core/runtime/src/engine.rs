@@ -305,6 +305,7 @@ impl Engine {
             }
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
+            Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
                 self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
             }
@@ -438,6 +439,15 @@ impl Engine {
         self.on_left(interface, role::COLD);
         self.interfaces[interface].restart();
         self.report_health(clock::now());
+    }
+
+    fn on_quarantined(&mut self, interface: usize, cause: &str) {
+        let id = self.interfaces[interface].port.setup.id.clone();
+        let text = format!(
+            "the plugin of interface `{id}` {cause}: on this node it runs in a process of its own from now on"
+        );
+        tracing::warn!(interface = %id, "{text}");
+        self.event(Severity::Warning, &id, "TH-PLUGIN-003", &text);
     }
 
     /// Orders the role that an instance should have in the present phase.

@@ -1,43 +1,41 @@
 //! The output gate: nothing leaves a node that does not hold the lease.
 //!
 //! One gate per group. The control thread alone moves it; every thread that is about to cause an effect
-//! asks it right before. A closed gate has epoch zero. Invariant: a permit for epoch `e` is given only while
-//! `now < lease_end` and the gate's epoch is `e`; both words are read after each other and the epoch is read
-//! again, so a gate that moved in between gives no permit.
+//! asks it right before, also a thread of a process that hosts a plugin: the words lie in shared memory. A closed
+//! gate has epoch zero. Invariant: a permit for epoch `e` is given only while `now < lease_end` and the gate's epoch is
+//! `e`; the end is read first and the epoch after it, so a gate that moved in between gives no permit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
+use twinhub_isolation::GateWords;
 use twinhub_model::{Epoch, Moment};
 
 /// The gate of one group.
 #[derive(Debug, Default)]
 pub struct Gate {
-    epoch: AtomicU64,
-    lease_end: AtomicU64,
+    words: GateWords,
 }
 
 impl Gate {
     /// Opens the gate for `epoch`, or extends it, until `until`.
     pub(crate) fn extend(&self, epoch: Epoch, until: Moment) {
-        if self.epoch.load(Ordering::Acquire) != epoch.0 {
-            self.lease_end.store(0, Ordering::Release);
-            self.epoch.store(epoch.0, Ordering::Release);
-        }
-        self.lease_end.store(until.0, Ordering::Release);
+        self.words.extend(epoch.0, until.0);
     }
 
     /// Closes the gate at once.
     pub(crate) fn close(&self) {
-        self.lease_end.store(0, Ordering::Release);
-        self.epoch.store(0, Ordering::Release);
+        self.words.close();
     }
 
     /// The end of the lease if `epoch` holds it, whether or not it has passed; `None` otherwise.
     pub fn lease_end(&self, epoch: Epoch) -> Option<Moment> {
-        let end = self.lease_end.load(Ordering::Acquire);
-        (epoch != Epoch::NONE && self.epoch.load(Ordering::Acquire) == epoch.0 && end != 0)
-            .then_some(Moment(end))
+        self.words.lease_end(epoch.0).map(Moment)
+    }
+
+    /// Where a process that hosts a plugin reads it.
+    pub(crate) fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.words.file()
     }
 
     /// The end of the lease if `epoch` may cause effects at `now`.
@@ -52,7 +50,7 @@ impl Gate {
 
     /// The epoch the gate is open for; [`Epoch::NONE`] when closed.
     pub fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Acquire))
+        Epoch(self.words.epoch())
     }
 }
 

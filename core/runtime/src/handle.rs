@@ -202,6 +202,7 @@ impl Handle {
                     unprotected_refused: count(&counters.unprotected_refused),
                     unaccepted: port.accepting.waiting(),
                     restriction: port.restriction().map(str::to_owned),
+                    hosting: port.hosting().to_owned(),
                 }
             })
             .collect()

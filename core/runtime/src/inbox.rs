@@ -46,6 +46,8 @@ pub(crate) enum Job {
     Ready { interface: usize, result: Result<(), String> },
     /// An instance cannot go on.
     Faulted { interface: usize, cause: String },
+    /// Its plugin faulted too often in this process and goes on in one of its own.
+    Quarantined { interface: usize, cause: String },
     /// The control thread orders a role.
     Activate { epoch: Epoch, transfer: bool, guard_until: Moment, unquorate: bool, reason: Reason },
     /// The majority behind an epoch was lost, or is back.

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
-use twinhub_loader::{
-    HostSink, Instance, Library, PublishOutcome, RawBatch, Role, Status, WriteResult, give_back_memory,
-};
+use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, WriteResult};
 use twinhub_model::{Epoch, Moment, Timestamp, Value};
 
 use crate::clock;
@@ -25,25 +23,18 @@ use crate::table::ItemTable;
 
 mod accepting;
 mod intake;
+mod lead;
 mod rows;
 mod setup;
 
 pub(crate) use accepting::Accepting;
+pub(crate) use lead::Hosted;
+use lead::Lead;
 pub(crate) use rows::Rows;
 pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
 
-/// Loading, starting and taking items may take this long together.
-const START_MAX: Duration = Duration::from_secs(10);
 /// A plugin gets this long to become active.
 pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
-/// After this a call that should have returned within a millisecond is reported.
-const CALL_WARN: Duration = Duration::from_millis(10);
-/// Items handed to a plugin in one call: rows take many times the room while they are handed over.
-const ITEMS_AT_ONCE: usize = 512;
-/// Restarts of a faulted instance within [`RESTART_WINDOW`] before it stays down.
-const RESTARTS_MAX: usize = 3;
-/// See [`RESTARTS_MAX`].
-const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
 /// Counters of one interface, for views and metrics.
 #[derive(Debug, Default)]
@@ -89,6 +80,8 @@ pub(crate) struct Port {
     /// Whether this node acts without a majority and the interface has to mind it.
     pub(crate) alone: AtomicBool,
     pub(crate) probed: Probed,
+    /// Whether its plugin runs in a process of its own.
+    pub(crate) isolated: AtomicBool,
     pub(crate) accepting: Accepting,
     state: Mutex<PortState>,
     answered: Condvar,
@@ -130,6 +123,7 @@ impl Port {
             flow: RwLock::new(()),
             alone: AtomicBool::new(false),
             probed: Probed::default(),
+            isolated: AtomicBool::new(false),
             accepting: Accepting::default(),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
@@ -159,6 +153,11 @@ impl Port {
             OnUnquorate::Off if self.is_alone() => Some("off: no majority"),
             OnUnquorate::Run | OnUnquorate::ReadOnly | OnUnquorate::Off => None,
         }
+    }
+
+    /// In whose process the plugin runs.
+    pub(crate) fn hosting(&self) -> &'static str {
+        if self.isolated.load(Ordering::Acquire) { "isolated" } else { "inproc" }
     }
 
     /// State code, cause, and when it was last ok.
@@ -338,6 +337,13 @@ impl HostSink for Port {
         self.gate.lease_end(Epoch(epoch)).map_or(0, clock::contract_deadline)
     }
 
+    fn lease(&self) -> Lease<'_> {
+        if !self.setup.relevant {
+            return Lease::Free;
+        }
+        self.gate.file().map_or(Lease::None, Lease::Words)
+    }
+
     fn count(&self, name: &str, add: u64) {
         if name == "suppressed" {
             self.counters.suppressed.fetch_add(add, Ordering::Relaxed);
@@ -364,17 +370,10 @@ pub(crate) struct Interface {
 
 impl Interface {
     /// Starts the interface's thread, which loads and starts the plugin and reports [`Job::Ready`].
-    pub(crate) fn spawn(port: Arc<Port>, library: Arc<Library>) -> Result<Interface, StartError> {
+    pub(crate) fn spawn(port: Arc<Port>, hosted: Hosted) -> Result<Interface, StartError> {
         let (steps, receiver) = mpsc::channel();
         let instance = Arc::new(Mutex::new(None));
-        let lead = Lead {
-            port: Arc::clone(&port),
-            library,
-            instance: Arc::clone(&instance),
-            next_op: 1,
-            wanted: (port.setup.standby_role, Epoch::NONE),
-            restarts: Vec::new(),
-        };
+        let lead = Lead::new(Arc::clone(&port), hosted, Arc::clone(&instance));
         let name: String = format!("if-{}", port.setup.id).chars().take(15).collect();
         let thread = std::thread::Builder::new()
             .name(name)
@@ -413,152 +412,6 @@ impl Interface {
             // A panic of the thread was reported when it happened.
             drop(thread.join());
         }
-    }
-}
-
-/// Leads one instance through its life.
-struct Lead {
-    port: Arc<Port>,
-    library: Arc<Library>,
-    instance: Arc<Mutex<Option<Arc<Instance>>>>,
-    next_op: u64,
-    wanted: (u32, Epoch),
-    restarts: Vec<Instant>,
-}
-
-impl Lead {
-    fn run(mut self, steps: &mpsc::Receiver<Step>) {
-        let result = self.bring_up();
-        // Not after a restart: everything that allocates waits meanwhile, and this node may be active then.
-        give_back_memory();
-        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
-        while let Ok(step) = steps.recv() {
-            match step {
-                Step::Role { role, epoch, deadline } => {
-                    self.wanted = (role, epoch);
-                    let result = self.move_to(role, epoch, deadline);
-                    self.port.inbox.push(Job::RoleReached {
-                        interface: self.port.number,
-                        role,
-                        epoch,
-                        result,
-                    });
-                }
-                Step::Restart => self.restart(),
-                Step::Stop => break,
-            }
-        }
-        self.take_down();
-    }
-
-    fn bring_up(&mut self) -> Result<(), String> {
-        let port = Arc::clone(&self.port);
-        let setup = &port.setup;
-        let sink: Arc<dyn HostSink> = Arc::clone(&self.port) as Arc<dyn HostSink>;
-        let instance =
-            self.library.create(&setup.id, &setup.config_json, sink).map_err(|error| error.to_string())?;
-        let instance = Arc::new(instance);
-        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&instance));
-        self.port.ready.store(true, Ordering::Release);
-        let deadline = Instant::now() + START_MAX;
-        self.call("start", deadline, |op| instance.start(op))?;
-        for begin in (0..setup.items.len()).step_by(ITEMS_AT_ONCE) {
-            let end = setup.items.len().min(begin + ITEMS_AT_ONCE);
-            let specs = setup.items.specs(begin..end, &port.table, setup.base);
-            self.call("items", deadline, |op| instance.items(op, &specs, &[]))?;
-        }
-        let (role, epoch) = if self.port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
-        self.move_to(role, epoch, clock::now() + START_MAX)
-    }
-
-    fn move_to(&mut self, to: u32, epoch: Epoch, deadline: Moment) -> Result<(), String> {
-        let Some(instance) = self.current() else { return Err("the plugin is not running".to_owned()) };
-        if to == role::ACTIVE {
-            self.port.turn_active(epoch);
-        }
-        let Some(wanted) = Role::from_raw(to) else { return Err(format!("there is no role {to}")) };
-        let patience = deadline.since(clock::now()).max(Duration::from_millis(50));
-        let result = self.call("set_role", Instant::now() + patience, |op| {
-            instance.set_role(op, wanted, epoch.0, clock::contract_deadline(deadline))
-        });
-        if to != role::ACTIVE {
-            self.port.epoch.store(epoch.0, Ordering::Release);
-            self.port.role.store(to, Ordering::Release);
-        }
-        result
-    }
-
-    fn call(
-        &mut self,
-        what: &str,
-        deadline: Instant,
-        call: impl FnOnce(u64) -> Result<Status, twinhub_loader::PluginError>,
-    ) -> Result<(), String> {
-        let op = self.next_op;
-        self.next_op += 1;
-        let begun = Instant::now();
-        let status = call(op);
-        let took = begun.elapsed();
-        if took > CALL_WARN {
-            tracing::warn!(
-                interface = %self.port.setup.id,
-                call = what,
-                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                "plugin call took longer than the contract's millisecond"
-            );
-        }
-        match status {
-            Ok(Status::Done) => Ok(()),
-            Ok(Status::Pending) => {
-                self.port.wait_answer(op, deadline).map_err(|why| format!("{what}: {why}"))
-            }
-            Err(error) => Err(format!("{what}: {error}")),
-        }
-    }
-
-    fn restart(&mut self) {
-        let now = Instant::now();
-        self.restarts.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
-        self.take_down();
-        if self.restarts.len() >= RESTARTS_MAX {
-            let cause =
-                format!("faulted {} times in {} s: stays down", RESTARTS_MAX + 1, RESTART_WINDOW.as_secs());
-            self.port.set_state(twinhub_contract::state::FAULT, &cause);
-            self.port.inbox.push(Job::Ready { interface: self.port.number, result: Err(cause) });
-            return;
-        }
-        self.restarts.push(now);
-        let result = self.bring_up();
-        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
-    }
-
-    fn take_down(&mut self) {
-        self.port.ready.store(false, Ordering::Release);
-        let Some(instance) = self.instance.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let deadline = Instant::now() + Duration::from_secs(2);
-        if let Err(error) = self.call("stop", deadline, |op| instance.stop(op)) {
-            tracing::debug!(interface = %self.port.setup.id, error, "plugin did not stop in order");
-        }
-        // The engine may hold a clone for the length of one write call.
-        let mut shared = instance;
-        for _ in 0..1000 {
-            match Arc::try_unwrap(shared) {
-                Ok(instance) => {
-                    instance.destroy();
-                    return;
-                }
-                Err(still) => shared = still,
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        tracing::warn!(interface = %self.port.setup.id, "plugin instance is still in use and is leaked");
-        std::mem::forget(shared);
-    }
-
-    fn current(&self) -> Option<Arc<Instance>> {
-        self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

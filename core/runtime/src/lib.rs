@@ -45,6 +45,7 @@ mod peer;
 pub mod pki;
 mod probe;
 mod protocol;
+pub mod quarantine;
 pub mod resign;
 mod role_history;
 mod role_writer;
@@ -66,7 +67,7 @@ pub use handle::{
     Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendFile,
     TrendQuery, UserChange,
 };
-pub use node::{NodeOptions, find_library, library_name, start};
+pub use node::{HostProgram, NodeOptions, find_library, library_name, start};
 pub use resign::Resigner;
 pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};

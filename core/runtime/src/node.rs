@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use twinhub_config::Site;
-use twinhub_loader::{Library, Manifest};
+pub use twinhub_isolation::HostProgram;
+use twinhub_loader::Manifest;
 use twinhub_model::NodeRank;
 use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
@@ -42,10 +43,12 @@ use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, membe
 use crate::shared::Shared;
 use crate::whole_file::make_secret_dir;
 
+mod libraries;
 mod plan;
 
 pub(crate) use plan::alarms_of;
 
+use libraries::Libraries;
 use plan::{Plan, Surroundings};
 
 /// How to run a node.
@@ -59,6 +62,8 @@ pub struct NodeOptions {
     pub state_dir: PathBuf,
     /// Where plugin libraries are, first match wins.
     pub plugin_dirs: Vec<PathBuf>,
+    /// What hosts a plugin in a process of its own.
+    pub plugin_host: HostProgram,
     /// Where certificates are.
     pub pki_dir: PathBuf,
     /// Where files named in settings are looked up.
@@ -76,7 +81,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         return Err(StartError::RestoreCutOff { path: options.state_dir });
     }
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
-    let libraries = load_libraries(&options.site, &options)?;
+    let libraries = Libraries::load(&options.site, &options)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;
     let wanted = Wanted::of(&options.site);
     let texts = historian::texts_of(&options.site);
@@ -117,7 +122,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         members: Arc::new(members(&site)),
         accept_any_node: false,
     };
-    let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
+    let manifests: Vec<&Manifest> = libraries.of_plugins().map(|(_, library)| library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
     let documents_dir = options.state_dir.join("documents");
@@ -223,9 +228,9 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     ));
     shared.ready.store(true, Ordering::Release);
     let loaded = libraries
-        .iter()
+        .of_plugins()
         .map(|(name, library)| Loaded {
-            name: name.clone(),
+            name: name.to_owned(),
             manifest: library.manifest().clone(),
             sha256: library.sha256().to_string(),
         })
@@ -313,41 +318,6 @@ fn open_role_file(options: &NodeOptions, cluster: u64) -> Result<(RoleFile, Role
         .map_err(|error| StartError::Config(format!("the role state cannot be encoded: {error}")))?;
     file.store_in(&payload, state.file_format())?;
     Ok((file, state))
-}
-
-fn load_libraries(site: &Site, options: &NodeOptions) -> Result<BTreeMap<String, Arc<Library>>, StartError> {
-    let cache = options.state_dir.join("cache");
-    make_dir(&cache)?;
-    let mut libraries = BTreeMap::new();
-    for interface in &site.interfaces {
-        if libraries.contains_key(&interface.plugin) {
-            continue;
-        }
-        let path = find_library(&interface.plugin, &options.plugin_dirs).ok_or_else(|| {
-            let looked: Vec<String> = options.plugin_dirs.iter().map(|dir| dir.display().to_string()).collect();
-            StartError::Plugin(format!(
-                "interface `{}` wants plugin `{}`, but {} is in none of: {}; install it there or name the directory \
-                 with --plugins",
-                interface.id,
-                interface.plugin,
-                library_name(&interface.plugin),
-                looked.join(", ")
-            ))
-        })?;
-        let library = Library::open(&path, &cache).map_err(|error| StartError::Plugin(error.to_string()))?;
-        let allowed = library.manifest().item_columns().into_iter().map(str::to_owned).collect();
-        let mut problems = Vec::new();
-        for other in site.interfaces.iter().filter(|other| other.plugin == interface.plugin) {
-            problems.extend(
-                twinhub_config::check_columns(other, &allowed).into_iter().map(|problem| problem.to_string()),
-            );
-        }
-        if !problems.is_empty() {
-            return Err(StartError::Config(problems.join("; ")));
-        }
-        libraries.insert(interface.plugin.clone(), Arc::new(library));
-    }
-    Ok(libraries)
 }
 
 /// The file name of a plugin's library on this system.

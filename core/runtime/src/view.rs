@@ -286,6 +286,9 @@ pub struct InterfaceView {
     /// `off: no majority`.
     #[serde(default)]
     pub restriction: Option<String>,
+    /// In whose process its plugin runs: `inproc` or `isolated`.
+    #[serde(default)]
+    pub hosting: String,
 }
 
 /// One item with its present value.

@@ -14,6 +14,7 @@ pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
             [
                 interface.id.clone(),
                 format!("{} {}", interface.plugin, interface.plugin_version),
+                interface.hosting.clone(),
                 interface.group.clone(),
                 interface.role.clone(),
                 interface.state.clone(),
@@ -28,6 +29,7 @@ pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
         let header = [
             "interface",
             "plugin",
+            "hosting",
             "group",
             "role",
             "state",

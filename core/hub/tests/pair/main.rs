@@ -10,6 +10,7 @@ mod etcd_secure;
 mod etcd_service;
 mod historian;
 mod history;
+mod isolation;
 mod join;
 mod log;
 mod lost_state;

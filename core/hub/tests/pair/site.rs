@@ -42,6 +42,16 @@ impl Pair {
         Pair::start_old(&[])
     }
 
+    /// A pair with more in its configuration.
+    pub(crate) fn start_with(more: &str) -> Pair {
+        Pair::start_pair(MANUAL, ITEMS, &[], more)
+    }
+
+    /// A node alone with an item that makes its plugin panic when it is written.
+    pub(crate) fn start_panicking() -> Pair {
+        Pair::start_site(&["main"], MANUAL, &format!("{ITEMS}bang,panic,int64,rw,,\n"), &[], "")
+    }
+
     /// A pair whose role goes back to the main by itself, soon.
     pub(crate) fn start_with_failback() -> Pair {
         Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[], "")

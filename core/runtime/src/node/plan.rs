@@ -9,11 +9,12 @@ use twinhub_alarms::{Alarms, Rule};
 use twinhub_config::{AckAfter, Delivery, Interface as InterfaceConfig, LinkEnd, Mode, OnUnquorate, Site};
 use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
-use twinhub_loader::{Library, Manifest};
+use twinhub_loader::Manifest;
 use twinhub_model::{ItemKey, NodeRank};
 use twinhub_redundancy::Timers;
 use twinhub_store::{Journal, JournalOptions};
 
+use super::libraries::Libraries;
 use super::{NodeOptions, make_dir};
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
@@ -52,7 +53,7 @@ struct GroupPlan {
 struct Planner<'a> {
     site: &'a Site,
     options: &'a NodeOptions,
-    libraries: &'a BTreeMap<String, Arc<Library>>,
+    libraries: &'a Libraries,
     table: &'a ItemTable,
     /// First handle of each interface, in configuration order.
     bases: Vec<u32>,
@@ -63,7 +64,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) me: NodeRank,
     pub(crate) site: &'a Site,
     pub(crate) state_dir: &'a Path,
-    pub(crate) libraries: &'a BTreeMap<String, Arc<Library>>,
+    pub(crate) libraries: &'a Libraries,
     pub(crate) control: &'a ControlSender,
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) timers: &'a Timers,
@@ -73,11 +74,7 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Plan {
-    pub(crate) fn of(
-        site: &Site,
-        options: &NodeOptions,
-        libraries: &BTreeMap<String, Arc<Library>>,
-    ) -> Result<Plan, StartError> {
+    pub(crate) fn of(site: &Site, options: &NodeOptions, libraries: &Libraries) -> Result<Plan, StartError> {
         let mut bases = Vec::new();
         let mut next = 0_u32;
         for interface in &site.interfaces {
@@ -130,8 +127,8 @@ impl Plan {
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
-            let library =
-                around.libraries.get(&setup.plugin).ok_or_else(|| not_loaded(&setup.plugin, &setup.id))?;
+            let hosted =
+                around.libraries.hosted(&setup.id).ok_or_else(|| not_loaded(&setup.plugin, &setup.id))?;
             let port = Arc::new(Port::new(
                 setup,
                 number,
@@ -140,7 +137,7 @@ impl Plan {
                 Arc::clone(inbox),
             ));
             ports.push((group.to_owned(), Arc::clone(&port)));
-            interfaces.push(Interface::spawn(port, Arc::clone(library))?);
+            interfaces.push(Interface::spawn(port, hosted.clone())?);
         }
         let setup = EngineSetup {
             group: group.to_owned(),
@@ -217,8 +214,10 @@ impl Planner<'_> {
         let mut interfaces = Vec::new();
         let mut watches = Vec::new();
         for (index, config) in members {
-            let library =
-                self.libraries.get(&config.plugin).ok_or_else(|| not_loaded(&config.plugin, &config.id))?;
+            let library = self
+                .libraries
+                .plugin(&config.plugin)
+                .ok_or_else(|| not_loaded(&config.plugin, &config.id))?;
             for monitor in &config.monitor {
                 // What the configuration names was found when it was checked.
                 let Some(item) = self.table.find(monitor.item.as_str()) else { continue };
@@ -339,7 +338,7 @@ impl Planner<'_> {
         match link.delivery {
             Some(Delivery::Stream) => true,
             Some(Delivery::Command) => false,
-            None => self.libraries.get(&target.plugin).is_some_and(|library| {
+            None => self.libraries.plugin(&target.plugin).is_some_and(|library| {
                 library.manifest().mb.delivery == twinhub_contract::manifest::Delivery::Stream
             }),
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use twinhub_peers::Port;
-use twinhub_runtime::{Handle, NodeOptions, WitnessOptions, pki, run_witness, start};
+use twinhub_runtime::{Handle, HostProgram, NodeOptions, WitnessOptions, pki, run_witness, start};
 
 /// Nothing here takes longer unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,6 +66,7 @@ pub(crate) fn start_node(dir: &Path, node: &str) -> Handle {
         node: node.to_owned(),
         state_dir: dir.join("state").join(node),
         plugin_dirs: vec![plugins()],
+        plugin_host: HostProgram::default(),
         pki_dir: dir.join("pki"),
         config_dir: dir.to_owned(),
         config_file: dir.join("twinhub.toml"),

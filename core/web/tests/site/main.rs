@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use twinhub_peers::Port;
-use twinhub_runtime::{Handle, NodeOptions, start};
+use twinhub_runtime::{Handle, HostProgram, NodeOptions, start};
 use twinhub_web::{WebOptions, serve};
 
 /// Nothing here takes longer unless it is broken.
@@ -326,6 +326,7 @@ impl Site {
             node: "main".to_owned(),
             state_dir: state.clone(),
             plugin_dirs: vec![plugins()],
+            plugin_host: HostProgram::default(),
             pki_dir: dir.path().join("pki"),
             config_dir: dir.path().to_owned(),
             config_file: dir.path().join("twinhub.toml"),

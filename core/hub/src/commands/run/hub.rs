@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use tokio::net::TcpListener;
-use twinhub_runtime::{NodeOptions, StartError};
+use twinhub_runtime::{HostProgram, NodeOptions, StartError};
 use twinhub_web::WebOptions;
 
 use super::{refuse_suspension, stop_signal};
@@ -58,6 +58,7 @@ pub(super) fn run(global: &Global, node: &str) -> Outcome {
             node: node.to_owned(),
             state_dir: paths.node_state(node),
             plugin_dirs: paths.plugins.clone(),
+            plugin_host: HostProgram::default(),
             pki_dir: paths.pki.clone(),
             config_dir: paths.config_dir(),
             config_file: paths.config.clone(),

@@ -35,8 +35,9 @@ use crate::engine::{Engine, EngineSetup};
 use crate::event_log::EventLog;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
-use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
+use crate::instance::{Guard, Hosted, Interface, InterfaceSetup, Port, Rows, Sequence};
 use crate::peer::Link;
+use crate::quarantine::Quarantine;
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -130,6 +131,8 @@ impl Bench {
             Arc::new(Shared::new(site, name, rank, dir.path().join("history"), PROTOCOL, events))
         };
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
+        let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
+        let hosted = Hosted { library, refuge: None, quarantine };
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
@@ -141,7 +144,7 @@ impl Bench {
                 Arc::clone(&table),
                 Arc::clone(&inbox),
             );
-            interfaces.push(Interface::spawn(Arc::new(port), Arc::clone(&library)).unwrap());
+            interfaces.push(Interface::spawn(Arc::new(port), hosted.clone()).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
             let (kind, origin) = (IntentKind::Set, "link:0".into());
             let way = Way {

@@ -1,0 +1,252 @@
+//! The plugin libraries of a node, and in whose process each interface has its own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use twinhub_config::{Hosting, Interface, Site};
+use twinhub_contract::manifest;
+use twinhub_isolation::Isolated;
+use twinhub_loader::{Inspection, Library, inspect};
+
+use super::{NodeOptions, find_library, library_name, make_dir};
+use crate::error::StartError;
+use crate::instance::Hosted;
+use crate::quarantine::Quarantine;
+
+/// Every library that the configuration names.
+pub(crate) struct Libraries {
+    /// By short name of the plugin.
+    plugins: BTreeMap<String, Arc<Library>>,
+    /// By interface.
+    hosted: BTreeMap<String, Hosted>,
+}
+
+impl Libraries {
+    /// Loads what is to run in this process, and looks at the rest.
+    ///
+    /// # Errors
+    /// What is missing or cannot be hosted as configured, and what to do.
+    pub(crate) fn load(site: &Site, options: &NodeOptions) -> Result<Self, StartError> {
+        let cache = options.state_dir.join("cache");
+        make_dir(&cache)?;
+        let quarantine = Arc::new(Quarantine::open(options.state_dir.join("quarantine.json")));
+        let mut opened = Opened { options, cache: &cache, here: BTreeMap::new(), elsewhere: BTreeMap::new() };
+        let (mut plugins, mut hosted) = (BTreeMap::new(), BTreeMap::new());
+        for interface in &site.interfaces {
+            let inspection = find(interface, options)?;
+            let held = quarantine.why(&inspection.sha256).map(|held| held.cause);
+            let place = place(interface.hosting, &inspection, held.as_deref()).map_err(|why| {
+                StartError::Plugin(format!(
+                    "interface `{}`: plugin `{}` {why}",
+                    interface.id, interface.plugin
+                ))
+            })?;
+            if interface.hosting == Hosting::Inproc && place == Place::Elsewhere {
+                tracing::warn!(
+                    interface = %interface.id,
+                    cause = held,
+                    "the plugin is in quarantine on this node: it runs in a process of its own, against `hosting`"
+                );
+            }
+            let library = match place {
+                Place::Here => opened.here(interface, &inspection)?,
+                Place::Elsewhere => opened.elsewhere(interface, &inspection)?,
+            };
+            let may_leave = place == Place::Here && allows(&inspection, manifest::Hosting::Isolated);
+            let refuge = may_leave.then(|| opened.elsewhere(interface, &inspection)).transpose()?;
+            let allowed = library.manifest().item_columns().into_iter().map(str::to_owned).collect();
+            let problems: Vec<String> = twinhub_config::check_columns(interface, &allowed)
+                .into_iter()
+                .map(|problem| problem.to_string())
+                .collect();
+            if !problems.is_empty() {
+                return Err(StartError::Config(problems.join("; ")));
+            }
+            plugins.entry(interface.plugin.clone()).or_insert_with(|| Arc::clone(&library));
+            let quarantine = Arc::clone(&quarantine);
+            hosted.insert(interface.id.clone(), Hosted { library, refuge, quarantine });
+        }
+        Ok(Self { plugins, hosted })
+    }
+
+    /// Each plugin once.
+    pub(crate) fn of_plugins(&self) -> impl Iterator<Item = (&str, &Arc<Library>)> {
+        self.plugins.iter().map(|(name, library)| (name.as_str(), library))
+    }
+
+    pub(crate) fn plugin(&self, name: &str) -> Option<&Arc<Library>> {
+        self.plugins.get(name)
+    }
+
+    pub(crate) fn hosted(&self, interface: &str) -> Option<&Hosted> {
+        self.hosted.get(interface)
+    }
+}
+
+/// Libraries by short name of the plugin, each opened once for each place.
+struct Opened<'a> {
+    options: &'a NodeOptions,
+    cache: &'a Path,
+    here: BTreeMap<String, Arc<Library>>,
+    elsewhere: BTreeMap<String, Arc<Library>>,
+}
+
+impl Opened<'_> {
+    fn here(&mut self, interface: &Interface, found: &Inspection) -> Result<Arc<Library>, StartError> {
+        if let Some(library) = self.here.get(&interface.plugin) {
+            return Ok(Arc::clone(library));
+        }
+        let opened = Library::open(&found.path, self.cache);
+        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?);
+        self.here.insert(interface.plugin.clone(), Arc::clone(&library));
+        Ok(library)
+    }
+
+    fn elsewhere(&mut self, interface: &Interface, found: &Inspection) -> Result<Arc<Library>, StartError> {
+        if let Some(library) = self.elsewhere.get(&interface.plugin) {
+            return Ok(Arc::clone(library));
+        }
+        let host = self.options.plugin_host.clone();
+        let opened = Library::elsewhere(&found.path, self.cache, |copy| Arc::new(Isolated::new(host, copy)));
+        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?);
+        self.elsewhere.insert(interface.plugin.clone(), Arc::clone(&library));
+        Ok(library)
+    }
+}
+
+fn find(interface: &Interface, options: &NodeOptions) -> Result<Inspection, StartError> {
+    let path = find_library(&interface.plugin, &options.plugin_dirs).ok_or_else(|| {
+        let looked: Vec<String> = options.plugin_dirs.iter().map(|dir| dir.display().to_string()).collect();
+        StartError::Plugin(format!(
+            "interface `{}` wants plugin `{}`, but {} is in none of: {}; install it there or name the directory with \
+             --plugins",
+            interface.id,
+            interface.plugin,
+            library_name(&interface.plugin),
+            looked.join(", ")
+        ))
+    })?;
+    inspect(&path).map_err(|error| StartError::Plugin(error.to_string()))
+}
+
+/// In whose process an interface has its plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In this one.
+    Here,
+    /// In one of its own.
+    Elsewhere,
+}
+
+/// What the configuration, the declaration, the build and the past of a library say about its place; if it has none, why.
+fn place(hosting: Hosting, found: &Inspection, held: Option<&str>) -> Result<Place, String> {
+    let here = allows(found, manifest::Hosting::Inproc);
+    let elsewhere = allows(found, manifest::Hosting::Isolated);
+    let unwinds = found.entry.is_none_or(|entry| entry.unwinds());
+    match hosting {
+        Hosting::Isolated if elsewhere => Ok(Place::Elsewhere),
+        Hosting::Isolated => Err("declares that it runs in the hub's process only; set `hosting` to \"inproc\"".to_owned()),
+        Hosting::Inproc if !here => {
+            Err("declares that it runs in a process of its own only; leave `hosting` away".to_owned())
+        }
+        Hosting::Inproc if !unwinds => {
+            Err("was built with panic=abort, so a panic of it would end the hub; leave `hosting` away, or build it with \
+                 panic=unwind"
+                .to_owned())
+        }
+        Hosting::Inproc if held.is_some() && elsewhere => Ok(Place::Elsewhere),
+        Hosting::Inproc => Ok(Place::Here),
+        Hosting::Auto => {
+            let is_ours = found.manifest.id.starts_with(OURS);
+            let is_recommended = found.manifest.hosting.recommended == manifest::Hosting::Inproc;
+            let may_be_here = here && unwinds && is_ours;
+            if may_be_here && (!elsewhere || (is_recommended && held.is_none())) {
+                return Ok(Place::Here);
+            }
+            if elsewhere {
+                return Ok(Place::Elsewhere);
+            }
+            Err(format!(
+                "of {} declares that it runs in the hub's process only, where a mistake in it ends the node; set `hosting` to \
+                 \"inproc\" if you trust it that much",
+                found.manifest.vendor
+            ))
+        }
+    }
+}
+
+fn allows(found: &Inspection, hosting: manifest::Hosting) -> bool {
+    found.manifest.hosting.allowed.contains(&hosting)
+}
+
+/// How the ids of this product's plugins begin.
+const OURS: &str = "org.twinhub.";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use twinhub_contract::Manifest;
+    use twinhub_loader::{EntryNumbers, Sha256Hex};
+
+    use super::*;
+
+    fn library(id: &str, allowed: &[&str], unwinds: bool) -> Inspection {
+        let text = json!({
+            "manifest": 1, "id": id, "name": "Any", "vendor": "Example", "version": "0.1.0", "license": "MIT",
+            "abi": {"min": "1.0", "max": "1.0"}, "kind": "interface", "protocols": [{"name": "none"}],
+            "config_schema": {}, "item_address_schema": {},
+            "mb": {
+                "relevant": false, "possible": "yes", "default_standby": "cold",
+                "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
+                "state": "none", "fence": "none", "recovery": "none", "parallel_input": false
+            },
+            "capabilities": [{"name": "anything"}],
+            "hosting": {"allowed": allowed, "recommended": allowed[0]}
+        });
+        let flags = if unwinds { twinhub_contract::build::UNWIND } else { 0 };
+        let sha256 = Sha256Hex::of(b"library");
+        Inspection {
+            path: "any.so".into(),
+            sha256,
+            bytes: 7,
+            manifest: Manifest::parse(text.to_string().as_bytes()).unwrap(),
+            entry: Some(EntryNumbers { magic: 0, size: 0, abi: 0, build_flags: flags }),
+        }
+    }
+
+    const BOTH: [&str; 2] = ["inproc", "isolated"];
+
+    #[test]
+    fn plugins_of_this_product_run_here_and_others_in_processes_of_their_own() {
+        let ours = library("org.twinhub.any", &BOTH, true);
+        let other = library("com.example.any", &BOTH, true);
+        assert_eq!(place(Hosting::Auto, &ours, None), Ok(Place::Here));
+        assert_eq!(place(Hosting::Auto, &other, None), Ok(Place::Elsewhere));
+        assert_eq!(place(Hosting::Isolated, &ours, None), Ok(Place::Elsewhere));
+        assert_eq!(place(Hosting::Inproc, &other, None), Ok(Place::Here));
+        let recommends = library("org.twinhub.any", &["isolated", "inproc"], true);
+        assert_eq!(place(Hosting::Auto, &recommends, None), Ok(Place::Elsewhere));
+    }
+
+    #[test]
+    fn what_would_end_the_hub_does_not_run_here() {
+        let aborts = library("org.twinhub.any", &BOTH, false);
+        assert_eq!(place(Hosting::Auto, &aborts, None), Ok(Place::Elsewhere));
+        assert!(place(Hosting::Inproc, &aborts, None).unwrap_err().contains("panic=abort"));
+        let held = library("org.twinhub.any", &BOTH, true);
+        for hosting in [Hosting::Auto, Hosting::Inproc] {
+            assert_eq!(place(hosting, &held, Some("faulted 4 times")), Ok(Place::Elsewhere));
+        }
+    }
+
+    #[test]
+    fn a_declaration_that_leaves_no_place_is_said() {
+        let only_here = library("com.example.any", &["inproc"], true);
+        assert!(place(Hosting::Auto, &only_here, None).unwrap_err().contains("Example declares"));
+        assert!(place(Hosting::Isolated, &only_here, None).unwrap_err().contains("only"));
+        assert_eq!(place(Hosting::Inproc, &only_here, None), Ok(Place::Here));
+        let only_there = library("com.example.any", &["isolated"], true);
+        assert!(place(Hosting::Inproc, &only_there, None).unwrap_err().contains("of its own only"));
+    }
+}
