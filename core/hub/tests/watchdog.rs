@@ -122,7 +122,7 @@ impl Node {
         let config = format!(
             "version = 1\nsite = \"one\"\n[cluster]\nnodes = [\"main\"]\n\
              [nodes.main]\nlinks = [\"127.0.0.1:{link}\"]\nweb = \"127.0.0.1:{web}\"\n\
-             [[interface]]\nid = \"plug1\"\nplugin = \"recorder\"\nsettings = {{ log = \"{}\"{setting} }}\n",
+             [[interface]]\nid = \"plug1\"\nplugin = \"recorder\"\nhosting = \"inproc\"\nsettings = {{ log = \"{}\"{setting} }}\n",
             calls.display()
         );
         std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
