@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::{items, role};
-use twinhub_contract::{Write, WriteResult, code, extension};
+use twinhub_contract::manifest::Need;
+use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
     HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
     WriteReq,
@@ -26,6 +28,7 @@ use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
 use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
+use crate::sandbox;
 
 /// Hosts one plugin instance for the hub that started this process, until the hub is gone or says so.
 ///
@@ -56,8 +59,13 @@ fn host() -> io::Result<()> {
     let values = Lane::new(Producer::new(ring(values, VALUES_WORDS)?));
     let answers = Lane::new(Producer::new(ring(answers, ANSWERS_WORDS)?));
     drop(files);
-    std::thread::Builder::new().name("hub-watch".to_owned()).spawn(end_with_the_hub)?;
-    Child { sink: Arc::new(Sink::new(gate, values, answers)), instance: None, control: None }.run(orders);
+    Child {
+        sink: Arc::new(Sink::new(gate, values, answers)),
+        instance: None,
+        control: None,
+        has_begun: false,
+    }
+    .run(orders);
     Ok(())
 }
 
@@ -73,6 +81,13 @@ fn end_with_the_hub() {
         }
     }
     std::process::exit(0);
+}
+
+/// Whether the hub has ended.
+fn is_hub_gone() -> bool {
+    let input = io::stdin();
+    let mut socket = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::HUP)];
+    poll(&mut socket, Some(&Timespec::default())).is_ok_and(|found| found > 0)
 }
 
 /// The files that the hub hands over.
@@ -104,6 +119,8 @@ struct Child {
     sink: Arc<Sink>,
     instance: Option<Arc<Instance>>,
     control: Option<mpsc::Sender<Order>>,
+    /// The first order has come: from here on a thread watches the hub.
+    has_begun: bool,
 }
 
 impl Child {
@@ -116,7 +133,9 @@ impl Child {
                     Some(order) => self.take(order),
                     None => return complain("the hub gave an order that this version does not know"),
                 },
-                Ok(None) => orders.consumer().wait(Duration::from_secs(3600)),
+                Ok(None) if self.has_begun => orders.consumer().wait(Duration::from_secs(3600)),
+                Ok(None) if is_hub_gone() => return,
+                Ok(None) => orders.consumer().wait(Duration::from_millis(200)),
                 Err(broken) => return complain(&broken.to_string()),
             }
         }
@@ -124,7 +143,10 @@ impl Child {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Create { library, id, config, leased } => self.create(&library, &id, &config, leased),
+            Order::Create { library, id, config, leased, needs } => {
+                self.sink.leased.store(u32::from(leased), Ordering::Release);
+                self.create(&library, &id, &config, &needs);
+            }
             Order::Destroy if self.control.is_none() => std::process::exit(0),
             Order::Start { .. }
             | Order::SetRole { .. }
@@ -146,8 +168,18 @@ impl Child {
         }
     }
 
-    fn create(&mut self, library: &str, id: &str, config: &str, leased: bool) {
-        self.sink.leased.store(u32::from(leased), Ordering::Release);
+    fn create(&mut self, library: &str, id: &str, config: &str, needs: &[String]) {
+        let need = |word: &String| serde_json::from_value(word.as_str().into()).ok();
+        let needs: Vec<Need> = needs.iter().filter_map(need).collect();
+        // Before there is another thread, and before any code of the library is mapped.
+        for missing in sandbox::enter(Path::new(library), config, &needs) {
+            self.sink.log(level::INFO, "sandbox", &missing, "");
+        }
+        let watch = std::thread::Builder::new().name("hub-watch".to_owned()).spawn(end_with_the_hub);
+        if let Err(error) = watch {
+            return complain(&format!("no thread: {error}"));
+        }
+        self.has_begun = true;
         let sink: Arc<dyn HostSink> = Arc::clone(&self.sink) as Arc<dyn HostSink>;
         let made = Library::open_in_place(Path::new(library))
             .map_err(|error| PluginError::new("create", code::INVALID, chain(&error)))

@@ -29,6 +29,8 @@
 //! - **Answers keep their place behind values**: each answer says how many batches came before it, and waits for them,
 //!   unless the hub has no room for values.
 //! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
+//! - **A child may do what its plugin declares to need**, and no more, as far as the kernel can see to that: other files,
+//!   sockets, programs and processes are out of its reach before its code is mapped (`sandbox`).
 //! - **A child does not outlive the hub**: its standard input is a socket whose end it waits for. A child that is frozen
 //!   then has no lease when it wakes.
 //!
@@ -51,6 +53,7 @@ mod proxy;
 mod reader;
 mod region;
 mod ring;
+mod sandbox;
 mod words;
 
 pub use child::run;

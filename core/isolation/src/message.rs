@@ -38,6 +38,9 @@ pub(crate) enum Order {
         /// Whether effects need the lease.
         #[n(3)]
         leased: bool,
+        /// What the plugin declares to need, in the words of the manifest.
+        #[n(4)]
+        needs: Vec<String>,
     },
     /// `start`.
     #[n(1)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use twinhub_contract::constants::{BATCH_COUNT_MAX, TEXT_BYTES_MAX};
 use twinhub_contract::extension::{self, Accepted, State};
 use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, Writer, abi, code};
-use twinhub_loader::{HostSink, Lease, Maker};
+use twinhub_loader::{HostSink, Lease, Maker, Manifest};
 
 use crate::batch::Packer;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Sent};
@@ -38,12 +38,15 @@ impl Default for HostProgram {
 pub struct Isolated {
     program: HostProgram,
     library: PathBuf,
+    needs: Vec<String>,
 }
 
 impl Isolated {
-    /// Of the library at `library`, which nobody may change: a copy named by its content.
-    pub fn new(program: HostProgram, library: impl Into<PathBuf>) -> Self {
-        Self { program, library: library.into() }
+    /// Of the library at `library`, which nobody may change: a copy named by its content. `manifest` says what its
+    /// processes may do.
+    pub fn new(program: HostProgram, library: impl Into<PathBuf>, manifest: &Manifest) -> Self {
+        let needs = manifest.hosting.needs.iter().map(ToString::to_string).collect();
+        Self { program, library: library.into(), needs }
     }
 }
 
@@ -70,7 +73,13 @@ unsafe impl Maker for Isolated {
         let remote = Arc::new(Remote::new(HostTable(host), process.handle().map_err(refused)?, lanes.down));
         let threads = reader::start(&remote, process, lanes.values, lanes.answers).map_err(refused)?;
         let library = self.library.to_string_lossy().into_owned();
-        let order = Order::Create { library, id: id.to_owned(), config: config.to_owned(), leased };
+        let order = Order::Create {
+            library,
+            id: id.to_owned(),
+            config: config.to_owned(),
+            leased,
+            needs: self.needs.clone(),
+        };
         remote.order(&order);
         let proxy = Box::new(Proxy { table: TABLE, remote, threads: Mutex::new(Some(threads)) });
         match proxy.remote.wait_created() {

@@ -18,7 +18,8 @@ use support::{Recorder, c_plugin, finish, item, rust_plugin, write};
 
 fn library(path: &Path) -> Library {
     let host = HostProgram { program: env!("CARGO_BIN_EXE_isolation-host").into(), arguments: Vec::new() };
-    Library::elsewhere(path, support::cache(), |copy| Arc::new(Isolated::new(host, copy))).unwrap()
+    Library::elsewhere(path, support::cache(), |copy, manifest| Arc::new(Isolated::new(host, copy, manifest)))
+        .unwrap()
 }
 
 fn hello() -> PathBuf {
@@ -234,17 +235,56 @@ fn what_was_published_before_a_kill_arrives_whole() {
     assert_eq!(gaps, 0, "all of {count} are in order");
 }
 
+/// A plugin that tries what it may not; its line in the log names what worked.
+fn burglar(needs: &[&str]) -> PathBuf {
+    let mut manifest: serde_json::Value = serde_json::from_str(&support::manifest()).unwrap();
+    manifest["hosting"] =
+        serde_json::json!({"allowed": ["isolated"], "recommended": "isolated", "needs": needs});
+    let source = root().join("core/isolation/tests/fixtures/burglar.c");
+    let define = format!("MANIFEST={:?}", manifest.to_string());
+    c_plugin(&source, &format!("isolated_burglar_{}", needs.len()), &[&define])
+}
+
+#[test]
+fn a_child_can_do_what_its_plugin_declares_to_need_and_no_more() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    let named = tempfile::NamedTempFile::new().unwrap();
+    let config =
+        serde_json::json!({"key_file": named.path(), "try": secret.path().to_str().unwrap().get(1..)});
+    let tried = |needs: &[&str]| {
+        let (host, gate) = (Recorder::new(), GateWords::new());
+        let _instance = active(&library(&burglar(needs)), &config.to_string(), &["a"], &host, &gate);
+        let lacks = |record: &support::Record| {
+            record.logs.iter().find(|line| line.1 == "sandbox").map(|line| line.2.clone())
+        };
+        if let Some(lacks) = host.read(lacks) {
+            println!("this kernel cannot do all of it: {lacks}");
+        }
+        host.wait("what it tried", |record| {
+            record.logs.iter().find(|line| line.1 == "burglar").map(|line| line.2.clone())
+        })
+    };
+    assert_eq!(tried(&[]), "hosts");
+    assert_eq!(tried(&["network"]), "hosts inet");
+    assert_eq!(tried(&["network", "files"]), "hosts named inet");
+    // Only root has raw sockets.
+    let raw = if rustix::process::geteuid().is_root() { "hosts inet raw" } else { "hosts inet" };
+    assert_eq!(tried(&["network", "raw-socket", "dns"]), raw);
+}
+
 #[test]
 fn a_library_that_is_none_is_refused_before_a_process_is_made() {
-    let missing = Library::elsewhere("/nowhere.so", support::cache(), |_| panic!("nothing to make"));
+    let missing = Library::elsewhere("/nowhere.so", support::cache(), |_, _| panic!("nothing to make"));
     assert!(missing.is_err());
 }
 
 #[test]
 fn a_program_that_hosts_nothing_is_told() {
     let host = HostProgram { program: "/bin/true".into(), arguments: Vec::new() };
-    let library =
-        Library::elsewhere(hello(), support::cache(), |copy| Arc::new(Isolated::new(host, copy))).unwrap();
+    let library = Library::elsewhere(hello(), support::cache(), |copy, manifest| {
+        Arc::new(Isolated::new(host, copy, manifest))
+    })
+    .unwrap();
     let error = library.create("demo", "{}", Recorder::new()).unwrap_err();
     assert_eq!(error.code, code::STOPPED);
     assert!(error.detail.contains("code 0"), "{error}");

@@ -44,8 +44,9 @@ fn main() {
     let loaded = Library::open(&plugin, &cache).expect("the plugin that was built loads");
     let program = std::env::current_exe().expect("this program has a path");
     let host = HostProgram { program, arguments: vec![HOST.to_owned()] };
-    let isolated = Library::elsewhere(&plugin, &cache, |copy| Arc::new(Isolated::new(host, copy)))
-        .expect("the plugin that was built is one");
+    let isolated =
+        Library::elsewhere(&plugin, &cache, |copy, manifest| Arc::new(Isolated::new(host, copy, manifest)))
+            .expect("the plugin that was built is one");
     let linked = Library::linked(&twinhub_plugin_entry).expect("the linked plugin is good");
     values(&loaded, &linked);
     beside(&loaded, &isolated);

@@ -92,7 +92,7 @@ impl Library {
     pub fn elsewhere(
         path: impl AsRef<Path>,
         cache_dir: impl AsRef<Path>,
-        maker: impl FnOnce(&Path) -> Arc<dyn Maker>,
+        maker: impl FnOnce(&Path, &Manifest) -> Arc<dyn Maker>,
     ) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let bytes = read(path)?;
@@ -105,7 +105,7 @@ impl Library {
             Err(error) => return Err(error),
         }
         let copy = cache::place(cache_dir.as_ref(), &inspection.sha256, &bytes)?;
-        let create = Create::Elsewhere(maker(&copy));
+        let create = Create::Elsewhere(maker(&copy, &inspection.manifest));
         Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, create))
     }
 

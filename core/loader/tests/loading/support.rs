@@ -286,6 +286,8 @@ pub(crate) fn c_plugin(source: &Path, output: &str, defines: &[&str]) -> PathBuf
         .arg(include)
         .arg("-I")
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/c-plugin"))
+        .arg("-I")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../loader/tests/fixtures"))
         .arg("-o")
         .arg(&aside)
         .arg(source)

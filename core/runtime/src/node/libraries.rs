@@ -108,7 +108,9 @@ impl Opened<'_> {
             return Ok(Arc::clone(library));
         }
         let host = self.options.plugin_host.clone();
-        let opened = Library::elsewhere(&found.path, self.cache, |copy| Arc::new(Isolated::new(host, copy)));
+        let opened = Library::elsewhere(&found.path, self.cache, |copy, manifest| {
+            Arc::new(Isolated::new(host, copy, manifest))
+        });
         let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?);
         self.elsewhere.insert(interface.plugin.clone(), Arc::clone(&library));
         Ok(library)
