@@ -9,9 +9,9 @@ use twinhub_contract::constants::MANIFEST_BYTES_MAX;
 use twinhub_contract::{ENTRY_SYMBOL, Entry, Manifest, Str, abi};
 
 use crate::cache;
-use crate::error::{LoadError, PluginError};
+use crate::error::{LoadError, PluginError, Refused};
 use crate::host::HostCell;
-use crate::inspect::{EntryNumbers, Sha256Hex, inspect_bytes, read, refuse_entry};
+use crate::inspect::{EntryNumbers, Inspection, Sha256Hex, inspect_bytes, read, refuse_entry};
 use crate::instance::Instance;
 use crate::sink::HostSink;
 
@@ -39,9 +39,23 @@ impl Library {
     /// # Errors
     /// A [`LoadError`] that says what is wrong and what to do. Other libraries are not affected.
     pub fn open(path: impl AsRef<Path>, cache_dir: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::open_checked(path, cache_dir, |_, _| Ok(())).map(|(library, ())| library)
+    }
+
+    /// As [`Library::open`], if `check` agrees. It is given what the library says of itself and its bytes: the very ones
+    /// that were hashed, and that are copied and loaded if it agrees. What it answers comes back with the library.
+    ///
+    /// # Errors
+    /// As [`Library::open`]; [`LoadError::Refused`] with what `check` says.
+    pub fn open_checked<T>(
+        path: impl AsRef<Path>,
+        cache_dir: impl AsRef<Path>,
+        check: impl FnOnce(&Inspection, &[u8]) -> Result<T, Refused>,
+    ) -> Result<(Self, T), LoadError> {
         let path = path.as_ref();
         let bytes = read(path)?;
         let inspection = inspect_bytes(path, &bytes)?;
+        let checked = check(&inspection, &bytes).map_err(LoadError::Refused)?;
         if let Some(numbers) = inspection.entry {
             refuse_entry(path, numbers)?;
         } else {
@@ -52,17 +66,16 @@ impl Library {
         let entry = load(path, &copy)?;
         // SAFETY: the pointer came from the library, which is never unloaded; the first words are checked before the
         // rest is read.
-        let (entry, create) = unsafe { check(path, entry, &inspection.manifest)? };
+        let (entry, create) = unsafe { check_entry(path, entry, &inspection.manifest)? };
         tracing::debug!(plugin = %inspection.manifest.id, sha256 = %inspection.sha256, "library loaded");
-        Ok(Self {
-            inner: Arc::new(Inner {
-                path: path.to_path_buf(),
-                sha256: inspection.sha256,
-                manifest: inspection.manifest,
-                entry,
-                create,
-            }),
-        })
+        let inner = Inner {
+            path: path.to_path_buf(),
+            sha256: inspection.sha256,
+            manifest: inspection.manifest,
+            entry,
+            create,
+        };
+        Ok((Self { inner: Arc::new(inner) }, checked))
     }
 
     /// A plugin linked into this program instead of loaded; for measurements and tests.
@@ -76,7 +89,7 @@ impl Library {
         let manifest = Manifest::parse(manifest.as_bytes())
             .map_err(|source| LoadError::Manifest { path: path.to_path_buf(), source })?;
         // SAFETY: as above.
-        let (entry, create) = unsafe { check(path, ptr::from_ref(entry), &manifest)? };
+        let (entry, create) = unsafe { check_entry(path, ptr::from_ref(entry), &manifest)? };
         let sha256 = Sha256Hex::of(&[]);
         Ok(Self { inner: Arc::new(Inner { path: path.to_path_buf(), sha256, manifest, entry, create }) })
     }
@@ -164,7 +177,7 @@ fn load(path: &Path, copy: &Path) -> Result<*const Entry, LoadError> {
 ///
 /// # Safety
 /// `entry` is NULL or leads to an entry that is valid for ever and as large as it says.
-unsafe fn check(
+unsafe fn check_entry(
     path: &Path,
     entry: *const Entry,
     manifest: &Manifest,
