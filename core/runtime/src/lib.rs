@@ -54,6 +54,7 @@ mod setup;
 mod shared;
 pub mod stream;
 pub mod table;
+pub mod trust;
 pub mod view;
 mod vouching;
 mod whole_file;

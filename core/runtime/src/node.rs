@@ -13,6 +13,7 @@ use twinhub_loader::{Library, Manifest};
 use twinhub_model::NodeRank;
 use twinhub_redundancy::Machine;
 use twinhub_store::RoleFile;
+use twinhub_trust::Verdict;
 
 use crate::backup;
 use crate::clock;
@@ -40,6 +41,7 @@ use crate::role_writer::RoleWriter;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
+use crate::trust::{self, Trust};
 use crate::whole_file::make_secret_dir;
 
 mod plan;
@@ -76,7 +78,9 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         return Err(StartError::RestoreCutOff { path: options.state_dir });
     }
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
-    let libraries = load_libraries(&options.site, &options)?;
+    let trust = Trust::open(&options.config_dir).map_err(|failure| StartError::Config(failure.render()))?;
+    let mut verdicts = BTreeMap::new();
+    let libraries = load_libraries(&options.site, &options, &trust, &mut verdicts)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;
     let wanted = Wanted::of(&options.site);
     let texts = historian::texts_of(&options.site);
@@ -106,17 +110,20 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         rank,
         options.state_dir.join("history.jsonl"),
         protocol,
+        trust::nodes::code_of(&trust, &libraries),
         EventLog::open(rank, &site.events, Some(options.state_dir.join("events.log"))),
     ));
     let endpoint = Endpoint {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
         protocol,
+        plugins: trust::nodes::told(&shared.code, protocol),
         config_hash: shared.hash_cell(),
         credentials,
         members: Arc::new(members(&site)),
         accept_any_node: false,
     };
+    trust::tell(&shared, &libraries, &verdicts);
     let manifests: Vec<&Manifest> = libraries.values().map(|library| library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
@@ -228,6 +235,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
             name: name.clone(),
             manifest: library.manifest().clone(),
             sha256: library.sha256().to_string(),
+            path: library.path().to_owned(),
+            verdict: verdicts.get(name).cloned().unwrap_or(Verdict::Unlocked),
         })
         .collect();
     let threads = Threads { data: data_thread, control, engines, history, historian };
@@ -315,7 +324,12 @@ fn open_role_file(options: &NodeOptions, cluster: u64) -> Result<(RoleFile, Role
     Ok((file, state))
 }
 
-fn load_libraries(site: &Site, options: &NodeOptions) -> Result<BTreeMap<String, Arc<Library>>, StartError> {
+fn load_libraries(
+    site: &Site,
+    options: &NodeOptions,
+    trust: &Trust,
+    verdicts: &mut BTreeMap<String, Verdict>,
+) -> Result<BTreeMap<String, Arc<Library>>, StartError> {
     let cache = options.state_dir.join("cache");
     make_dir(&cache)?;
     let mut libraries = BTreeMap::new();
@@ -334,7 +348,9 @@ fn load_libraries(site: &Site, options: &NodeOptions) -> Result<BTreeMap<String,
                 looked.join(", ")
             ))
         })?;
-        let library = Library::open(&path, &cache).map_err(|error| StartError::Plugin(error.to_string()))?;
+        let (library, verdict) =
+            trust.load(&path, &cache).map_err(|error| StartError::Plugin(error.to_string()))?;
+        verdicts.insert(interface.plugin.clone(), verdict);
         let allowed = library.manifest().item_columns().into_iter().map(str::to_owned).collect();
         let mut problems = Vec::new();
         for other in site.interfaces.iter().filter(|other| other.plugin == interface.plugin) {
