@@ -1,13 +1,15 @@
 //! `config`: check, schema, show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
 use twinhub_config::{Diagnostic, Named, Place, Severity, Site};
+use twinhub_loader::Manifest;
+use twinhub_runtime::trust::Trust;
 use twinhub_runtime::{find_library, library_name};
 
 use crate::cli::Global;
@@ -145,6 +147,15 @@ fn count(number: usize, word: &str) -> String {
 pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut manifests = Vec::new();
+    let trust = match Trust::open(&paths.config_dir()) {
+        Ok(trust) => Some(trust),
+        Err(failure) => {
+            found.extend(failure.diagnostics);
+            None
+        }
+    };
+    // A library is read, and its signature checked, once.
+    let mut read: BTreeMap<PathBuf, Result<Manifest, String>> = BTreeMap::new();
     for interface in &site.interfaces {
         let Some(file) = find_library(&interface.plugin, &paths.plugins) else {
             let dirs: Vec<String> = paths.plugins.iter().map(|dir| dir.display().to_string()).collect();
@@ -154,8 +165,15 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
             found.push(at(paths, Diagnostic::error(message).help(help), interface.origin.line));
             continue;
         };
-        match twinhub_loader::read_manifest(&file) {
-            Ok((manifest, _)) => {
+        let manifest = read.entry(file).or_insert_with_key(|file| {
+            let inspected = match &trust {
+                Some(trust) => trust.inspect(file).map(|(inspection, _)| inspection.manifest),
+                None => twinhub_loader::read_manifest(file).map(|(manifest, _)| manifest),
+            };
+            inspected.map_err(|error| chain(&error))
+        });
+        match manifest.clone() {
+            Ok(manifest) => {
                 let columns: BTreeSet<String> =
                     manifest.item_columns().into_iter().map(ToOwned::to_owned).collect();
                 found.extend(twinhub_config::check_columns(interface, &columns));
@@ -164,7 +182,7 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
                 manifests.push(manifest);
             }
             Err(error) => {
-                found.push(at(paths, Diagnostic::error(chain(&error)), interface.origin.line));
+                found.push(at(paths, Diagnostic::error(error), interface.origin.line));
             }
         }
     }
