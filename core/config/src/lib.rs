@@ -42,7 +42,7 @@ pub use diagnostic::{Diagnostic, Failure, Severity, Source, nearest};
 pub use difference::{Difference, differences};
 pub use document::Document;
 pub use duration::{duration_text, parse_duration};
-pub use files::{Files, MAIN_FILE};
+pub use files::{Files, LOCK_FILE, MAIN_FILE};
 pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
 pub use named::{Named, Place};

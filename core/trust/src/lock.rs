@@ -10,8 +10,6 @@ use crate::form;
 use crate::hosting::Hosting;
 use crate::signature::PublicKey;
 
-/// Its name, beside `twinhub.toml`.
-pub const LOCK_FILE: &str = "plugins.lock";
 /// The largest file that is read, so that it comes along to a new node and into a backup; an entry has about 200 bytes.
 pub const LOCK_BYTES_MAX: usize = 64 << 10;
 
