@@ -8,7 +8,8 @@
 //! - [`Library::create`] makes an [`Instance`], which calls back into a [`HostSink`].
 //!
 //! # Trust
-//! Who opens a library may look at it first ([`Library::open_checked`]): what is judged is what is loaded. Code in this process is trusted with the whole process: a wild pointer or a stack overflow in it takes the hub down.
+//! Code in this process is trusted with the whole process: a wild pointer or a stack overflow in it takes the hub down.
+//! Who opens a library may judge its bytes first ([`Library::open_checked`]): what is judged is what is loaded.
 //! What can be checked is checked: entries, tables, sizes, strides, counts, kinds, lengths, UTF-8. Whatever breaks the
 //! contract becomes an error value and never a panic.
 //!
