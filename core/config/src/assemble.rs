@@ -1,7 +1,7 @@
 //! From the form of the file to a checked site.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::describe::{cached, size_bytes};
 use crate::diagnostic::{Diagnostic, Failure, Source, with_nearest};
 use crate::duration::parse_duration;
 use crate::file::{self, File};
+use crate::files::LOCK_FILE;
 use crate::hash::Fnv;
 use crate::item_source::{ItemSource, ItemSourceError};
 use crate::link::Linker;
@@ -347,6 +348,11 @@ impl Assembly<'_> {
         name: &str,
         source: &dyn ItemSource,
     ) -> Vec<Item> {
+        if Path::new(name).file_name().is_some_and(|name| name == LOCK_FILE) {
+            let message = format!("`{LOCK_FILE}` says which plugins may run, and holds no items");
+            self.error(place, message, "no items file", "give the items file another name");
+            return Vec::new();
+        }
         match source.read(name) {
             Ok(bytes) => crate::items::read(interface, name, &bytes, &mut self.found),
             Err(error) => {

@@ -26,7 +26,7 @@ pub(crate) fn cached() -> &'static Json {
 
 /// Unknown keys are errors in every table that names its keys. Formats and numbers that only mean something to
 /// Rust are left out.
-fn close(schema: &mut Json) {
+pub(crate) fn close(schema: &mut Json) {
     match schema {
         Json::Object(map) => {
             if map.get("properties").is_some_and(|keys| keys.get("type").is_none_or(|key| !key.is_string()))

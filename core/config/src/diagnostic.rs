@@ -201,7 +201,8 @@ impl Failure {
     /// The most diagnostics that are kept.
     pub const SHOWN_MAX: usize = 100;
 
-    pub(crate) fn new(mut diagnostics: Vec<Diagnostic>) -> Failure {
+    /// With everything that was found; the worst first, in the order of places.
+    pub fn new(mut diagnostics: Vec<Diagnostic>) -> Failure {
         diagnostics.sort_by(|a, b| a.place().cmp(&b.place()));
         let left_out = diagnostics.len().saturating_sub(Failure::SHOWN_MAX);
         diagnostics.truncate(Failure::SHOWN_MAX);

@@ -12,6 +12,10 @@ use crate::load::{Directory, parse, read_text};
 /// The name of the main file in a set.
 pub const MAIN_FILE: &str = "twinhub.toml";
 
+/// The name of the file beside it that says which plugins may run. It never is one of a set: who may change what a site
+/// does may not thereby say whose code it runs.
+pub const LOCK_FILE: &str = "plugins.lock";
+
 /// The files of a configuration by name, with `/`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files(pub BTreeMap<String, Vec<u8>>);
@@ -102,6 +106,11 @@ mod tests {
         assert!(
             strange.check().unwrap_err().render().contains("`pki/main.key` is no file of this configuration")
         );
+        let mut trusting = files.clone();
+        let text = TEXT.replace("items/sim1.csv", LOCK_FILE);
+        trusting.0.insert(MAIN_FILE.to_owned(), text.into_bytes());
+        trusting.0.insert(LOCK_FILE.to_owned(), items.as_bytes().to_vec());
+        assert!(trusting.check().unwrap_err().render().contains("says which plugins may run"));
         let mut lacking = files;
         lacking.0.remove("items/sim1.csv");
         assert!(lacking.check().unwrap_err().render().contains("items/sim1.csv"));

@@ -16,6 +16,7 @@ mod check;
 mod describe;
 mod diagnostic;
 mod difference;
+mod document;
 mod duration;
 mod etcd;
 pub mod file;
@@ -39,8 +40,9 @@ pub use check::{check_columns, check_settings};
 pub use describe::{reference, schema};
 pub use diagnostic::{Diagnostic, Failure, Severity, Source, nearest};
 pub use difference::{Difference, differences};
+pub use document::Document;
 pub use duration::{duration_text, parse_duration};
-pub use files::{Files, MAIN_FILE};
+pub use files::{Files, LOCK_FILE, MAIN_FILE};
 pub use item_source::{ItemSource, ItemSourceError};
 pub use load::{Directory, load, load_cluster, parse};
 pub use named::{Named, Place};
@@ -51,3 +53,4 @@ pub use site::{
     OnUnprotected, OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web,
     Witness, Writers,
 };
+pub use tree::Step;

@@ -43,10 +43,12 @@ pub(crate) struct Place {
     pub(crate) tree: Arc<Tree>,
 }
 
-/// One step down.
+/// One step down from a table or list.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Step<'a> {
+pub enum Step<'a> {
+    /// Of a table.
     Key(&'a str),
+    /// Of a list, from 0.
     Index(usize),
 }
 

@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use twinhub_contract::{ABI_MAJOR, ABI_MINOR, ManifestError, code};
 
+/// Why whoever opens a library does not want it loaded.
+pub type Refused = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why a library is not loaded. The message is one sentence that says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,6 +79,9 @@ pub enum LoadError {
         /// The file.
         path: PathBuf,
     },
+    /// Whoever opens it does not want it loaded.
+    #[error(transparent)]
+    Refused(Refused),
     /// The library does not export its entry.
     #[error("plugin {} does not export `{}`", path.display(), twinhub_contract::ENTRY_SYMBOL)]
     NoEntry {

@@ -10,7 +10,7 @@ use ring::digest;
 use twinhub_contract::constants::{MANIFEST_SECTION_MACHO, MANIFEST_SECTION_PE};
 use twinhub_contract::{ENTRY_SYMBOL, MAGIC, MANIFEST_SECTION, Manifest, build};
 
-use crate::error::LoadError;
+use crate::error::{LoadError, Refused};
 
 /// SHA-256 of a file as 64 lower-case hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +106,21 @@ pub fn read_manifest(path: impl AsRef<Path>) -> Result<(Manifest, Sha256Hex), Lo
 pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, LoadError> {
     let path = path.as_ref();
     inspect_bytes(path, &read(path)?)
+}
+
+/// As [`inspect`], with what `check` says of it, which is given the bytes that were hashed, too.
+///
+/// # Errors
+/// As [`inspect`]; [`LoadError::Refused`] with what `check` says.
+pub fn inspect_checked<T>(
+    path: impl AsRef<Path>,
+    check: impl FnOnce(&Inspection, &[u8]) -> Result<T, Refused>,
+) -> Result<(Inspection, T), LoadError> {
+    let path = path.as_ref();
+    let bytes = read(path)?;
+    let inspection = inspect_bytes(path, &bytes)?;
+    let checked = check(&inspection, &bytes).map_err(LoadError::Refused)?;
+    Ok((inspection, checked))
 }
 
 /// The whole file, once: what is hashed, checked and copied is the same.

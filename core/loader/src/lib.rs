@@ -9,6 +9,7 @@
 //!
 //! # Trust
 //! Code in this process is trusted with the whole process: a wild pointer or a stack overflow in it takes the hub down.
+//! Who opens a library may judge its bytes first ([`Library::open_checked`]): what is judged is what is loaded.
 //! What can be checked is checked: entries, tables, sizes, strides, counts, kinds, lengths, UTF-8. Whatever breaks the
 //! contract becomes an error value and never a panic.
 //!
@@ -35,9 +36,11 @@ mod ops;
 mod sink;
 
 pub use batch::{RawBatch, UpdateError, UpdateIter, UpdateRef};
-pub use error::{LoadError, PluginError};
+pub use error::{LoadError, PluginError, Refused};
 pub use host::late_calls;
-pub use inspect::{EntryNumbers, Inspection, Sha256Hex, exported_symbols, inspect, read_manifest};
+pub use inspect::{
+    EntryNumbers, Inspection, Sha256Hex, exported_symbols, inspect, inspect_checked, read_manifest,
+};
 pub use instance::{Instance, ItemSpec, Status, ValueOut, WriteReq};
 pub use library::Library;
 pub use maker::Maker;

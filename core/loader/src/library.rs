@@ -9,9 +9,9 @@ use twinhub_contract::constants::MANIFEST_BYTES_MAX;
 use twinhub_contract::{ENTRY_SYMBOL, Entry, Manifest, Str, abi, code};
 
 use crate::cache;
-use crate::error::{LoadError, PluginError};
+use crate::error::{LoadError, PluginError, Refused};
 use crate::host::HostCell;
-use crate::inspect::{EntryNumbers, Sha256Hex, inspect_bytes, read, refuse_entry};
+use crate::inspect::{EntryNumbers, Inspection, Sha256Hex, inspect_bytes, read, refuse_entry};
 use crate::instance::Instance;
 use crate::maker::Maker;
 use crate::sink::HostSink;
@@ -48,9 +48,23 @@ impl Library {
     /// # Errors
     /// A [`LoadError`] that says what is wrong and what to do. Other libraries are not affected.
     pub fn open(path: impl AsRef<Path>, cache_dir: impl AsRef<Path>) -> Result<Self, LoadError> {
+        Self::open_checked(path, cache_dir, |_, _| Ok(())).map(|(library, ())| library)
+    }
+
+    /// As [`Library::open`], if `check` agrees. It is given what the library says of itself and its bytes: the very ones
+    /// that were hashed, and that are copied and loaded if it agrees. What it answers comes back with the library.
+    ///
+    /// # Errors
+    /// As [`Library::open`]; [`LoadError::Refused`] with what `check` says.
+    pub fn open_checked<T>(
+        path: impl AsRef<Path>,
+        cache_dir: impl AsRef<Path>,
+        check: impl FnOnce(&Inspection, &[u8]) -> Result<T, Refused>,
+    ) -> Result<(Self, T), LoadError> {
         let path = path.as_ref();
         let bytes = read(path)?;
         let inspection = inspect_bytes(path, &bytes)?;
+        let checked = check(&inspection, &bytes).map_err(LoadError::Refused)?;
         if let Some(numbers) = inspection.entry {
             refuse_entry(path, numbers)?;
         } else {
@@ -61,9 +75,9 @@ impl Library {
         let entry = load(path, &copy)?;
         // SAFETY: the pointer came from the library, which is never unloaded; the first words are checked before the
         // rest is read.
-        let (entry, create) = unsafe { check(path, entry, &inspection.manifest, false)? };
+        let (entry, create) = unsafe { check_entry(path, entry, &inspection.manifest, false)? };
         tracing::debug!(plugin = %inspection.manifest.id, sha256 = %inspection.sha256, "library loaded");
-        Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, Create::Here(create)))
+        Ok((Self::of(path, inspection.sha256, inspection.manifest, entry, Create::Here(create)), checked))
     }
 
     /// Loads the library at `path` itself, which nobody may change while this process lives: a copy named by its content.
@@ -80,7 +94,7 @@ impl Library {
         }
         let entry = load(path, path)?;
         // SAFETY: as in `open`.
-        let (entry, create) = unsafe { check(path, entry, &inspection.manifest, true)? };
+        let (entry, create) = unsafe { check_entry(path, entry, &inspection.manifest, true)? };
         Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, Create::Here(create)))
     }
 
@@ -94,9 +108,23 @@ impl Library {
         cache_dir: impl AsRef<Path>,
         maker: impl FnOnce(&Path, &Manifest) -> Arc<dyn Maker>,
     ) -> Result<Self, LoadError> {
+        Self::elsewhere_checked(path, cache_dir, |_, _| Ok(()), maker).map(|(library, ())| library)
+    }
+
+    /// As [`Library::elsewhere`], if `check` agrees, as in [`Library::open_checked`].
+    ///
+    /// # Errors
+    /// As [`Library::open_checked`].
+    pub fn elsewhere_checked<T>(
+        path: impl AsRef<Path>,
+        cache_dir: impl AsRef<Path>,
+        check: impl FnOnce(&Inspection, &[u8]) -> Result<T, Refused>,
+        maker: impl FnOnce(&Path, &Manifest) -> Arc<dyn Maker>,
+    ) -> Result<(Self, T), LoadError> {
         let path = path.as_ref();
         let bytes = read(path)?;
         let inspection = inspect_bytes(path, &bytes)?;
+        let checked = check(&inspection, &bytes).map_err(LoadError::Refused)?;
         let Some(entry) = inspection.entry else {
             return Err(LoadError::NoEntry { path: path.to_path_buf() });
         };
@@ -106,7 +134,7 @@ impl Library {
         }
         let copy = cache::place(cache_dir.as_ref(), &inspection.sha256, &bytes)?;
         let create = Create::Elsewhere(maker(&copy, &inspection.manifest));
-        Ok(Self::of(path, inspection.sha256, inspection.manifest, entry, create))
+        Ok((Self::of(path, inspection.sha256, inspection.manifest, entry, create), checked))
     }
 
     fn of(path: &Path, sha256: Sha256Hex, manifest: Manifest, entry: EntryNumbers, create: Create) -> Self {
@@ -129,7 +157,7 @@ impl Library {
         let manifest = Manifest::parse(manifest.as_bytes())
             .map_err(|source| LoadError::Manifest { path: path.to_path_buf(), source })?;
         // SAFETY: as above.
-        let (entry, create) = unsafe { check(path, ptr::from_ref(entry), &manifest, false)? };
+        let (entry, create) = unsafe { check_entry(path, ptr::from_ref(entry), &manifest, false)? };
         let sha256 = Sha256Hex::of(&[]);
         Ok(Self::of(path, sha256, manifest, entry, Create::Here(create)))
     }
@@ -232,7 +260,7 @@ fn load(path: &Path, copy: &Path) -> Result<*const Entry, LoadError> {
 ///
 /// # Safety
 /// `entry` is NULL or leads to an entry that is valid for ever and as large as it says.
-unsafe fn check(
+unsafe fn check_entry(
     path: &Path,
     entry: *const Entry,
     manifest: &Manifest,

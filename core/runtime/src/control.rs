@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use twinhub_floating::Keeper;
 use twinhub_model::{Moment, Position};
 use twinhub_redundancy::{Action, Input, Machine, Message, NodeState, Order, Output, PathId, VoterId};
+use twinhub_trust::Agreement;
 use twinhub_wire::{Channel, Kind};
 
 use crate::clock;
@@ -148,6 +149,8 @@ struct Control {
     groups: BTreeMap<String, Group>,
     links: BTreeMap<(VoterId, u8), Link>,
     neighbors: Neighbors,
+    /// How the plugins of other nodes compare with those of this one.
+    agreements: BTreeMap<VoterId, Agreement>,
     shared: Arc<Shared>,
     documents: DocumentStore,
     role_writer: RoleWriter,
@@ -189,6 +192,7 @@ impl Control {
             groups: setup.groups,
             links: BTreeMap::new(),
             neighbors: Neighbors::new(),
+            agreements: BTreeMap::new(),
             shared: setup.shared,
             documents: setup.documents,
             role_writer: setup.role_writer,
@@ -267,6 +271,7 @@ impl Control {
                     status.up = true;
                     status.loss = None;
                 });
+                self.compare_plugins(peer, &info);
                 self.shared.set_info(peer, info);
                 self.links.insert((peer, path), link);
                 self.tell_all(&Input::PathUp { peer, path: PathId(path) });

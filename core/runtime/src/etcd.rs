@@ -110,6 +110,7 @@ pub(crate) async fn attend(attendance: Attendance, mut client: Client, events: m
                         config_hash: 0,
                         protocol: PROTOCOL,
                         is_newer: false,
+                        plugins: None,
                     },
                 };
                 if events.send(up).await.is_err() {

@@ -1,6 +1,7 @@
 //! A running node as the web interface and the command line see it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use twinhub_config::{Site, Witness};
 use twinhub_loader::Manifest;
 use twinhub_model::{ItemId, NodeRank};
 use twinhub_redundancy::{NodeState, VoterId};
+use twinhub_trust::Verdict;
 
 use crate::clock;
 use crate::control::{ControlSender, Told};
@@ -64,6 +66,9 @@ pub(crate) struct Loaded {
     pub(crate) name: String,
     pub(crate) manifest: Manifest,
     pub(crate) sha256: String,
+    /// Where it came from.
+    pub(crate) path: PathBuf,
+    pub(crate) verdict: Verdict,
 }
 
 /// What must be waited for at the end.
@@ -220,6 +225,8 @@ impl Handle {
                 vendor: plugin.manifest.vendor.clone(),
                 abi: plugin.manifest.abi.max.clone(),
                 sha256: plugin.sha256.clone(),
+                trust: plugin.verdict.word().to_owned(),
+                publisher: plugin.verdict.publisher().map(str::to_owned),
                 interfaces: self
                     .0
                     .ports

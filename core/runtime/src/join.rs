@@ -153,6 +153,9 @@ pub struct PluginFile {
     pub file: String,
     /// Its SHA-256, hexadecimal.
     pub sha256: String,
+    /// The signature of its publisher, if the node has one.
+    #[serde(default)]
+    pub signature: Option<String>,
 }
 
 impl JoinCode {

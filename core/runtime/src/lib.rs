@@ -55,6 +55,7 @@ mod setup;
 mod shared;
 pub mod stream;
 pub mod table;
+pub mod trust;
 pub mod view;
 mod vouching;
 mod whole_file;
@@ -67,7 +68,7 @@ pub use handle::{
     Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendFile,
     TrendQuery, UserChange,
 };
-pub use node::{HostProgram, NodeOptions, find_library, library_name, start};
+pub use node::{HostProgram, NodeOptions, check_hosting, find_library, library_name, start};
 pub use resign::Resigner;
 pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};

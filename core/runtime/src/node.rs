@@ -41,12 +41,16 @@ use crate::role_writer::RoleWriter;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
+use crate::trust::{self, Trust};
 use crate::whole_file::make_secret_dir;
 
 mod libraries;
 mod plan;
 
 pub(crate) use plan::alarms_of;
+
+pub(crate) use libraries::PluginLibrary;
+pub use libraries::check_hosting;
 
 use libraries::Libraries;
 use plan::{Plan, Surroundings};
@@ -81,7 +85,8 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         return Err(StartError::RestoreCutOff { path: options.state_dir });
     }
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
-    let libraries = Libraries::load(&options.site, &options)?;
+    let trust = Trust::open(&options.config_dir).map_err(|failure| StartError::Config(failure.render()))?;
+    let libraries = Libraries::load(&options.site, &options, &trust)?;
     let mut plan = Plan::of(&options.site, &options, &libraries)?;
     let wanted = Wanted::of(&options.site);
     let texts = historian::texts_of(&options.site);
@@ -111,18 +116,22 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         rank,
         options.state_dir.join("history.jsonl"),
         protocol,
+        trust::nodes::code_of(&trust, libraries.of_plugins().map(|(_, found)| &found.library)),
         EventLog::open(rank, &site.events, Some(options.state_dir.join("events.log"))),
     ));
     let endpoint = Endpoint {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
         protocol,
+        plugins: trust::nodes::told(&shared.code, protocol),
         config_hash: shared.hash_cell(),
         credentials,
         members: Arc::new(members(&site)),
         accept_any_node: false,
     };
-    let manifests: Vec<&Manifest> = libraries.of_plugins().map(|(_, library)| library.manifest()).collect();
+    trust::tell(&shared, libraries.of_plugins());
+    let manifests: Vec<&Manifest> =
+        libraries.of_plugins().map(|(_, found)| found.library.manifest()).collect();
     let timers = timers(&site, &manifests)?;
     let data_thread = DataThread::start()?;
     let documents_dir = options.state_dir.join("documents");
@@ -229,10 +238,12 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     shared.ready.store(true, Ordering::Release);
     let loaded = libraries
         .of_plugins()
-        .map(|(name, library)| Loaded {
+        .map(|(name, PluginLibrary { library, verdict })| Loaded {
             name: name.to_owned(),
             manifest: library.manifest().clone(),
             sha256: library.sha256().to_string(),
+            path: library.path().to_owned(),
+            verdict: verdict.clone(),
         })
         .collect();
     let threads = Threads { data: data_thread, control, engines, history, historian };

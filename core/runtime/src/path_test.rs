@@ -64,7 +64,7 @@ async fn test(endpoint: Endpoint, target: Target) -> (u8, PathTestView) {
     }
     let begun = Instant::now();
     match timeout(TEST_MAX, word::test(&endpoint, &target)).await {
-        Ok(Ok(PeerInfo { version, config_hash, protocol, name: _, is_newer: _ })) => {
+        Ok(Ok(PeerInfo { version, config_hash, protocol, name: _, is_newer: _, plugins: _ })) => {
             view.tls = true;
             view.handshake_us = Some(micros(begun));
             view.version = version;

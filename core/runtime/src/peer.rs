@@ -23,12 +23,14 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::VoterId;
+use twinhub_trust::Code;
 use twinhub_wire::{
-    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured, negotiate,
-    write_frame,
+    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured, PluginCode,
+    negotiate, write_frame,
 };
 
 use crate::pki::{Credentials, server_name};
+use crate::trust;
 
 mod conversation;
 pub(crate) mod word;
@@ -51,6 +53,8 @@ pub(crate) struct Endpoint {
     pub(crate) config_hash: Arc<AtomicU64>,
     /// The newest protocol it speaks.
     pub(crate) protocol: u16,
+    /// The code of plugins that it runs, if it tells that.
+    pub(crate) plugins: Option<Arc<PluginCode>>,
     pub(crate) credentials: Credentials,
     /// Everyone who may speak here; the witness under its name.
     pub(crate) members: Arc<BTreeMap<String, VoterId>>,
@@ -78,6 +82,8 @@ pub(crate) struct PeerInfo {
     pub(crate) protocol: u16,
     /// Whether it speaks a newer protocol than this process knows.
     pub(crate) is_newer: bool,
+    /// The code of plugins that it runs, if it said so.
+    pub(crate) plugins: Option<Code>,
 }
 
 /// What happens on connections.
@@ -389,9 +395,12 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> io::Result<(Hello, PeerInfo)> {
     let rank = endpoint.members.get(&endpoint.name).and_then(|voter| voter.node()).map_or(0, |node| node.0);
     let version = env!("CARGO_PKG_VERSION");
-    let mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster)
+    let mut mine = Hello::new(&endpoint.name, to, channel, endpoint.credentials.cluster)
         .with_protocol(endpoint.protocol)
         .with_process(rank, endpoint.incarnation, version, endpoint.config_hash.load(Ordering::Acquire));
+    if let Some(plugins) = &endpoint.plugins {
+        mine = mine.with_plugins(plugins.as_ref().clone());
+    }
     let mut bytes = Vec::new();
     write_frame(Kind::Hello, &mine.encode(), &mut bytes);
     stream.write_all(&bytes).await?;
@@ -425,6 +434,7 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
         config_hash: theirs.config_hash,
         protocol,
         is_newer: theirs.protocol > mine.protocol,
+        plugins: theirs.plugins.as_ref().map(trust::nodes::heard),
     };
     Ok((theirs, info))
 }

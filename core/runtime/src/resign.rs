@@ -48,6 +48,7 @@ impl Resigner {
             name: node.to_owned(),
             incarnation: Incarnation::default(),
             protocol: protocol::newest()?,
+            plugins: None,
             config_hash: Arc::new(site.hash.into()),
             credentials: pki::load(pki_dir, node)?,
             members: Arc::new(members),

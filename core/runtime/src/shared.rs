@@ -11,6 +11,7 @@ use twinhub_alarms::Rule;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
 use twinhub_redundancy::{Health, Members, NodeState, VoterId};
+use twinhub_trust::Code;
 use twinhub_wire::Measured;
 
 use crate::clock;
@@ -54,6 +55,8 @@ pub(crate) struct Shared {
     pub(crate) rank: NodeRank,
     /// The newest protocol this process speaks.
     pub(crate) protocol: u16,
+    /// The code of plugins that this process runs.
+    pub(crate) code: Code,
     pub(crate) ready: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) panics: AtomicU64,
@@ -209,6 +212,7 @@ impl Shared {
         rank: NodeRank,
         history_file: PathBuf,
         protocol: u16,
+        code: Code,
         events: EventLog,
     ) -> Shared {
         let roles = RoleHistory::open(&node, history_file);
@@ -220,6 +224,7 @@ impl Shared {
             node,
             rank,
             protocol,
+            code,
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             panics: AtomicU64::new(0),

@@ -45,7 +45,7 @@ pub struct ClusterView {
     pub profile: String,
     /// Hash of the effective configuration, hexadecimal.
     pub config_hash: String,
-    /// What an operator has to do about the configuration.
+    /// What an operator has to do about the configuration, or about plugins that differ.
     #[serde(default)]
     pub notes: Vec<String>,
     /// Every group.
@@ -136,6 +136,16 @@ pub struct NodeView {
     /// Hash of the configuration that it runs, hexadecimal; empty if not known.
     #[serde(default)]
     pub config_hash: String,
+    /// SHA-256 over what its `plugins.lock` says, hexadecimal; absent if it has none or is not known.
+    #[serde(default)]
+    pub plugins_lock: Option<String>,
+    /// How the plugins that it trusts and runs compare with those of the answering node: `same`, `skew` for neighboring
+    /// versions as in a rolling upgrade, or `differ`; absent if not known.
+    #[serde(default)]
+    pub plugins: Option<String>,
+    /// What differs.
+    #[serde(default)]
+    pub plugins_differ: Vec<String>,
     /// Every path to it.
     pub paths: Vec<PathView>,
     /// Its health, 0 to 100: 100 less what it knows to be wrong; absent if not known.
@@ -378,6 +388,13 @@ pub struct PluginView {
     pub abi: String,
     /// SHA-256 of the library file.
     pub sha256: String,
+    /// Why it was loaded: `trusted` by its publisher's signature, `allowed` unsigned by its hash, or `unlocked`, as there
+    /// is no `plugins.lock` and nothing was checked.
+    #[serde(default)]
+    pub trust: String,
+    /// Who signed it, if that was checked.
+    #[serde(default)]
+    pub publisher: Option<String>,
     /// Interfaces that use it.
     pub interfaces: Vec<String>,
     /// The whole manifest.

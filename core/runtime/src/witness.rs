@@ -94,6 +94,7 @@ pub async fn run_witness(
         name: "witness".to_owned(),
         incarnation: state.incarnation,
         protocol: protocol::newest()?,
+        plugins: None,
         config_hash: Arc::default(),
         credentials,
         members: Arc::new(members),

@@ -10,7 +10,7 @@ use crate::WireError;
 /// | Protocol | Adds |
 /// |---|---|
 /// | 1 | |
-/// | 2 | proven health and protection in the heartbeat; the record of the voters, `Leave`, changes of the voters; the process that asks before it campaigns; records of parts in the journal |
+/// | 2 | proven health and protection in the heartbeat; the record of the voters, `Leave`, changes of the voters; the process that asks before it campaigns; records of parts in the journal; the code of plugins in the hello |
 pub const PROTOCOL: u16 = 2;
 /// The oldest protocol this version speaks: that of the version before it.
 pub const PROTOCOL_MIN: u16 = 1;
@@ -90,6 +90,47 @@ pub struct Hello {
     /// Version of its plugin contract.
     #[n(11)]
     pub contract: u32,
+    /// The code of plugins that it runs; absent if it does not say.
+    #[n(12)]
+    pub plugins: Option<PluginCode>,
+}
+
+/// The code of plugins that a node runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PluginCode {
+    /// Hash of its `plugins.lock`; absent if it has none.
+    #[n(0)]
+    pub lock: Option<String>,
+    /// What it loaded.
+    #[n(1)]
+    pub libraries: Vec<PluginLibrary>,
+}
+
+/// A plugin library that a node loaded.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PluginLibrary {
+    /// The plugin's id.
+    #[n(0)]
+    pub id: String,
+    /// Its version.
+    #[n(1)]
+    pub version: String,
+    /// SHA-256 of its file, hexadecimal.
+    #[n(2)]
+    pub sha256: String,
+}
+
+impl PluginCode {
+    /// The most libraries that are told; their texts have a limit, too, so that a hello stays below that of a
+    /// frame.
+    pub const LIBRARIES_MAX: usize = 64;
+
+    fn texts(&self) -> impl Iterator<Item = &String> {
+        let libraries = self.libraries.iter();
+        self.lock.iter().chain(libraries.flat_map(|library| [&library.id, &library.version, &library.sha256]))
+    }
 }
 
 impl Hello {
@@ -108,6 +149,7 @@ impl Hello {
             version: String::new(),
             config_hash: 0,
             contract: 0,
+            plugins: None,
         }
     }
 
@@ -148,6 +190,18 @@ impl Hello {
         self
     }
 
+    /// With the code of plugins that it runs. What would not be taken at the other end is left out.
+    #[must_use]
+    pub fn with_plugins(mut self, mut plugins: PluginCode) -> Hello {
+        let is_short = |text: &String| text.len() <= TEXT_BYTES_MAX;
+        plugins
+            .libraries
+            .retain(|library| [&library.id, &library.version, &library.sha256].into_iter().all(is_short));
+        plugins.libraries.truncate(PluginCode::LIBRARIES_MAX);
+        self.plugins = Some(plugins);
+        self
+    }
+
     /// The body of its frame.
     pub fn encode(&self) -> Vec<u8> {
         minicbor::to_vec(self).expect("a vector takes every byte and the fields have no fallible encoder")
@@ -156,17 +210,25 @@ impl Hello {
     /// Reads the body of a frame. Fields of a newer version are skipped.
     ///
     /// # Errors
-    /// [`WireError::Message`] if it is no hello, [`WireError::Invalid`] if a text is too long.
+    /// [`WireError::Message`] if it is no hello, [`WireError::Invalid`] if a text or a list is too long.
     pub fn decode(body: &[u8]) -> Result<Hello, WireError> {
         let hello: Hello = minicbor::decode(body)
             .map_err(|error| WireError::Message { what: "a hello", detail: error.to_string() })?;
-        for text in [&hello.from, &hello.to, &hello.version] {
+        let told = hello.plugins.iter().flat_map(PluginCode::texts);
+        for text in [&hello.from, &hello.to, &hello.version].into_iter().chain(told) {
             if text.len() > TEXT_BYTES_MAX {
                 return Err(WireError::Invalid {
                     what: "the length of a text in a hello",
                     got: text.len() as u64,
                 });
             }
+        }
+        let libraries = hello.plugins.as_ref().map_or(0, |plugins| plugins.libraries.len());
+        if libraries > PluginCode::LIBRARIES_MAX {
+            return Err(WireError::Invalid {
+                what: "the number of plugins in a hello",
+                got: libraries as u64,
+            });
         }
         Ok(hello)
     }
@@ -263,6 +325,36 @@ mod tests {
         bytes[0] = 0xad;
         bytes.extend_from_slice(&[0x18, 99, 0x82, 1, 2]);
         assert_eq!(Hello::decode(&bytes), Ok(mine));
+    }
+
+    #[test]
+    fn a_hello_says_which_plugin_code_a_node_runs_and_an_older_one_says_nothing() {
+        let library = |id: &str| PluginLibrary {
+            id: id.to_owned(),
+            version: "1.2.0".to_owned(),
+            sha256: "ab".repeat(32),
+        };
+        let plugins = PluginCode {
+            lock: Some("cd".repeat(32)),
+            libraries: vec![library("a"), library(&"x".repeat(300)), library("b")],
+        };
+        let mine = hello("main", "backup", (1, 2)).with_plugins(plugins);
+        let theirs = Hello::decode(&mine.encode()).unwrap();
+        assert_eq!(theirs, mine);
+        let told = theirs.plugins.unwrap();
+        assert_eq!(told.libraries, [library("a"), library("b")], "what nobody would take is left out");
+        assert_eq!(Hello::decode(&hello("main", "backup", (1, 1)).encode()).unwrap().plugins, None);
+
+        let many = PluginCode { lock: None, libraries: vec![library("a"); PluginCode::LIBRARIES_MAX + 1] };
+        let mut hello = hello("main", "backup", (1, 2)).with_plugins(many.clone());
+        assert!(Hello::decode(&hello.encode()).is_ok());
+        hello.plugins = Some(many);
+        assert!(matches!(Hello::decode(&hello.encode()), Err(WireError::Invalid { got: 65, .. })));
+        let longest =
+            PluginLibrary { id: "x".repeat(256), version: "x".repeat(256), sha256: "x".repeat(256) };
+        let largest = PluginCode { lock: None, libraries: vec![longest; PluginCode::LIBRARIES_MAX] };
+        let bytes = hello.with_plugins(largest).encode();
+        assert!(bytes.len() < crate::FRAME_CONTROL_MAX, "{}", bytes.len());
     }
 
     proptest! {

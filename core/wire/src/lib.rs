@@ -31,6 +31,6 @@ pub use error::WireError;
 pub use frame::{
     FRAME_BODY_MAX, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, FrameRef, Kind, write_frame,
 };
-pub use hello::{Channel, Hello, PROTOCOL, PROTOCOL_MIN, PeerKind, negotiate};
+pub use hello::{Channel, Hello, PROTOCOL, PROTOCOL_MIN, PeerKind, PluginCode, PluginLibrary, negotiate};
 pub use probe::{Measured, Probe};
 pub use record::{RECORD_BYTES_MAX, RecordKind};

@@ -98,6 +98,7 @@ fn lower_crates_of_core_do_not_see_upper_ones() {
         "replica",
         "documents",
         "config",
+        "trust",
         "store",
         "history",
         "historian",

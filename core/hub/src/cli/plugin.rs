@@ -19,6 +19,14 @@ pub(crate) enum PluginCommand {
         #[arg(value_name = "PLUGIN")]
         names: Vec<String>,
     },
+    /// Check libraries against `plugins.lock`, as the hub does before it loads them
+    Verify {
+        /// Short names or files; those of the configuration if left out
+        #[arg(value_name = "PLUGIN")]
+        names: Vec<String>,
+    },
+    /// Put libraries into `plugins.lock`, with their hashes and who signed them
+    Lock(PluginLockArgs),
     /// Make a project for a plugin of your own, which builds, passes `plugin test` and runs in a pair
     New(PluginNewArgs),
     /// Try a plugin as a hub would, and worse; fails if one test fails
@@ -31,6 +39,25 @@ pub(crate) enum PluginCommand {
         /// `group.name`
         test: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginLockArgs {
+    /// Short names or files; those of the configuration if left out
+    #[arg(value_name = "PLUGIN")]
+    pub(crate) names: Vec<String>,
+    /// Take over other content of a plugin that is there already
+    #[arg(long, conflicts_with = "add")]
+    pub(crate) update: bool,
+    /// Add other content of a plugin beside what is there: for nodes of two versions or two kinds of machines
+    #[arg(long)]
+    pub(crate) add: bool,
+    /// Let libraries run isolated that no known publisher signed
+    #[arg(long)]
+    pub(crate) allow_unsigned: bool,
+    /// Trust this publisher; its key is the second line of its `minisign.pub`. May be given several times
+    #[arg(long, value_name = "NAME=KEY")]
+    pub(crate) publisher: Vec<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,14 +1,18 @@
 //! `config`: check, schema, show.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::json;
 use twinhub_config::{Diagnostic, Named, Place, Severity, Site};
+
+use twinhub_loader::Inspection;
+use twinhub_runtime::trust::Trust;
 use twinhub_runtime::{find_library, library_name};
+use twinhub_trust::Verdict;
 
 use crate::cli::Global;
 use crate::exit::{Code, Failure, Outcome, chain};
@@ -145,6 +149,15 @@ fn count(number: usize, word: &str) -> String {
 pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mut manifests = Vec::new();
+    let trust = match Trust::open(&paths.config_dir()) {
+        Ok(trust) => Some(trust),
+        Err(failure) => {
+            found.extend(failure.diagnostics);
+            None
+        }
+    };
+    // A library is read, and its signature checked, once.
+    let mut read: BTreeMap<PathBuf, Result<(Inspection, Option<Verdict>), String>> = BTreeMap::new();
     for interface in &site.interfaces {
         let Some(file) = find_library(&interface.plugin, &paths.plugins) else {
             let dirs: Vec<String> = paths.plugins.iter().map(|dir| dir.display().to_string()).collect();
@@ -154,8 +167,21 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
             found.push(at(paths, Diagnostic::error(message).help(help), interface.origin.line));
             continue;
         };
-        match twinhub_loader::read_manifest(&file) {
-            Ok((manifest, _)) => {
+        let inspected = read.entry(file).or_insert_with_key(|file| {
+            let inspected = match &trust {
+                Some(trust) => trust.inspect(file).map(|(inspection, verdict)| (inspection, Some(verdict))),
+                None => twinhub_loader::inspect(file).map(|inspection| (inspection, None)),
+            };
+            inspected.map_err(|error| chain(&error))
+        });
+        match inspected.clone() {
+            Ok((inspection, verdict)) => {
+                if let Some(verdict) = verdict
+                    && let Err(why) = twinhub_runtime::check_hosting(interface, &inspection, &verdict)
+                {
+                    found.push(at(paths, Diagnostic::error(why), interface.origin.line));
+                }
+                let manifest = inspection.manifest;
                 let columns: BTreeSet<String> =
                     manifest.item_columns().into_iter().map(ToOwned::to_owned).collect();
                 found.extend(twinhub_config::check_columns(interface, &columns));
@@ -164,7 +190,7 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
                 manifests.push(manifest);
             }
             Err(error) => {
-                found.push(at(paths, Diagnostic::error(chain(&error)), interface.origin.line));
+                found.push(at(paths, Diagnostic::error(error), interface.origin.line));
             }
         }
     }

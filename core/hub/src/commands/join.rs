@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use twinhub_config::MAIN_FILE;
-use twinhub_runtime::join::{JoinAnswer, JoinCode, JoinError, Joining, Welcome};
+use twinhub_runtime::join::{JoinAnswer, JoinCode, JoinError, Joining, PluginFile, Welcome};
 use twinhub_runtime::{find_library, sha256_of, write_whole};
+use twinhub_trust::signature_path;
 
 use crate::cli::{Global, InitArgs, JoinArgs};
 use crate::client::{Client, escape};
@@ -148,8 +149,12 @@ fn fetch_plugins(client: &Client, paths: &Paths, welcome: &Welcome) -> Result<Ve
     let mut fetched = Vec::new();
     for plugin in &welcome.plugins {
         let here = find_library(&plugin.name, &paths.plugins);
-        if here.is_some_and(|path| std::fs::read(path).is_ok_and(|bytes| sha256_of(&bytes) == plugin.sha256))
-        {
+        let here =
+            here.filter(|path| std::fs::read(path).is_ok_and(|bytes| sha256_of(&bytes) == plugin.sha256));
+        if let Some(here) = here {
+            if !signature_path(&here).exists() {
+                write_signature(&here, plugin)?;
+            }
             continue;
         }
         let is_name = plugin.file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -179,9 +184,16 @@ fn fetch_plugins(client: &Client, paths: &Paths, welcome: &Welcome) -> Result<Ve
         }
         let dir = paths.plugins.first().cloned().unwrap_or_else(|| PathBuf::from("."));
         write(&dir.join(&plugin.file), &bytes, 0o755)?;
+        write_signature(&dir.join(&plugin.file), plugin)?;
         fetched.push(plugin.name.clone());
     }
     Ok(fetched)
+}
+
+/// Puts the signature of its publisher beside a plugin.
+fn write_signature(library: &Path, plugin: &PluginFile) -> Result<(), Failure> {
+    let signature = plugin.signature.as_ref();
+    signature.map_or(Ok(()), |text| write(&signature_path(library), text.as_bytes(), 0o644))
 }
 
 /// Writes certificates, secrets and configuration; `twinhub.toml` last, so that a part is no site.

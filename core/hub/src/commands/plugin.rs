@@ -1,14 +1,16 @@
-//! `plugin`: ls, info, check, new, test. None of a library's code runs, except that `check` lets the system load it and
-//! `test` tries it, in processes of their own.
+//! `plugin`: ls, info, check, verify, lock, new, test. None of a library's code runs, except that `check` lets the system
+//! load it and `test` tries it, in processes of their own.
 
 mod kit;
 mod new;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
+use twinhub_runtime::trust::Trust;
 use twinhub_runtime::{find_library, library_name};
 
 use crate::cli::{Global, PluginCommand};
@@ -22,6 +24,8 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> O
         PluginCommand::Ls => ls(&paths, answer),
         PluginCommand::Info { plugin } => info(&paths, plugin, answer),
         PluginCommand::Check { names } => check(&paths, names, answer),
+        PluginCommand::Verify { names } => trust::verify(&paths, names, answer),
+        PluginCommand::Lock(args) => trust::lock(&paths, args, answer),
         PluginCommand::New(args) => new::run(args),
         PluginCommand::Test(args) => kit::run(&paths, args, answer),
         PluginCommand::TestOne { dir, test } => kit::run_one(dir, test),
@@ -199,13 +203,15 @@ fn check(paths: &Paths, plugins: &[String], answer: Answer) -> Outcome {
     if files.is_empty() {
         return Err(Failure::new(Code::Configuration, nothing(paths)));
     }
+    let trust = Trust::open(&paths.config_dir())
+        .map_err(|failure| Failure::new(Code::Configuration, failure.render()))?;
     let cache = std::env::temp_dir().join(format!("twinhub-check-{}", std::process::id()));
     let rows: Vec<Row> = files
         .iter()
         .map(|(name, file)| {
             let mut row = row(name, file);
             if row.error.is_none() {
-                row.error = twinhub_loader::Library::open(file, &cache).err().map(|error| chain(&error));
+                row.error = trust.try_out(file, &cache).err().map(|error| chain(&error));
             }
             row
         })

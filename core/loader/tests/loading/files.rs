@@ -23,6 +23,30 @@ fn a_manifest_is_read_without_running_code() {
     assert!(has_run("TWINHUB_MISFIT_RAN"), "the constructor does run when the library is loaded");
 }
 
+/// Who refuses it has seen the bytes that would have been loaded, and none of its code has run, nor is there a copy of it.
+#[test]
+fn what_is_refused_by_its_opener_is_neither_copied_nor_mapped() {
+    let path = misfit("unwanted", &["CONSTRUCTOR"]);
+    let dir = tempfile::tempdir().unwrap();
+    let refuse = |inspection: &twinhub_loader::Inspection, bytes: &[u8]| {
+        assert_eq!(bytes, fs::read(&path).unwrap());
+        assert_eq!(inspection.bytes, bytes.len() as u64);
+        Err::<(), _>(format!("{} is not wanted", inspection.manifest.id).into())
+    };
+    let error = Library::open_checked(&path, dir.path(), refuse).unwrap_err();
+    assert_eq!(error.to_string(), "org.example.misfit is not wanted");
+    assert_eq!(fs::read_dir(dir.path()).map_or(0, Iterator::count), 0);
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let sha256 = inspect(&path).unwrap().sha256;
+    assert!(!maps.contains(sha256.as_str()), "it is mapped");
+    assert!(!has_run("TWINHUB_MISFIT_RAN"));
+
+    let (library, answer) = Library::open_checked(&path, dir.path(), |_, _| Ok("wanted")).unwrap();
+    assert_eq!((library.sha256(), answer), (&sha256, "wanted"));
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(maps.contains(sha256.as_str()), "that it is mapped would be seen");
+}
+
 #[test]
 fn the_plugins_of_this_workspace_declare_themselves() {
     for (name, id) in [("libtwinhub_hello", "org.twinhub.hello"), ("libtwinhub_sim", "org.twinhub.sim")] {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use twinhub_model::{Event, Moment, Severity};
 use twinhub_redundancy::{PeerView, VoterId};
+use twinhub_trust::agreement;
 
 use super::Control;
 use crate::clock;
+use crate::peer::PeerInfo;
+use crate::trust::nodes;
 
 /// What was told of each.
 pub(super) type Neighbors = BTreeMap<VoterId, Told>;
@@ -65,16 +68,27 @@ impl Control {
                     (Severity::Warning, "TH-PEER-103", text)
                 }
             };
-            let event = Event {
-                severity,
-                source: who.into(),
-                code: code.into(),
-                text: text.into(),
-                at: clock::utc(),
-            };
-            if let Some(group) = self.groups.get(name) {
-                group.inbox.push(event.into());
-            }
+            self.tell_of(&who, severity, code, &text);
+        }
+    }
+
+    /// A node that is heard says which plugins it trusts and runs.
+    pub(super) fn compare_plugins(&mut self, peer: VoterId, info: &PeerInfo) {
+        let Some(theirs) = &info.plugins else { return };
+        let now = agreement(&self.shared.code, theirs);
+        let before = self.agreements.insert(peer, now.clone());
+        let who = self.shared.name_of_voter(peer);
+        if let Some((severity, code, text)) = nodes::news(&who, before.as_ref(), &now) {
+            self.tell_of(&who, severity, code, &text);
+        }
+    }
+
+    /// An event about another node; an engine writes it.
+    fn tell_of(&self, who: &str, severity: Severity, code: &str, text: &str) {
+        let event =
+            Event { severity, source: who.into(), code: code.into(), text: text.into(), at: clock::utc() };
+        if let Some(group) = self.groups.get(self.shared.first_group()) {
+            group.inbox.push(event.into());
         }
     }
 }

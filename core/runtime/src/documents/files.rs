@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use twinhub_config::{Files, MAIN_FILE};
+use twinhub_config::{Files, LOCK_FILE, MAIN_FILE};
 use twinhub_documents::{Body, Configuration, Digest, Document, limits};
 
 use super::{DocumentStore, Watched, configuration_of, secret};
@@ -70,6 +70,11 @@ fn write_newest(store: &DocumentStore, config_file: &Path, marker: &Path) -> io:
     let dir = config_file.parent().unwrap_or(Path::new("."));
     let (main, others): (Vec<_>, Vec<_>) = files.0.iter().partition(|(name, _)| *name == MAIN_FILE);
     for (name, bytes) in others.into_iter().chain(main) {
+        // A revision that another version took says nothing about whose code runs here.
+        if name == LOCK_FILE {
+            tracing::error!(revision = document.revision, "it has a {LOCK_FILE}, which is not written");
+            continue;
+        }
         let path = if name == MAIN_FILE { config_file.to_owned() } else { dir.join(name) };
         let before = match fs::read(&path) {
             Ok(before) => Some(before),
@@ -130,18 +135,36 @@ mod tests {
     use super::*;
 
     fn apply(store: &DocumentStore, seq: u64, text: &str) {
+        apply_as(store, seq, text, &[MAIN_FILE]);
+    }
+
+    /// Each file of the revision has the same text.
+    fn apply_as(store: &DocumentStore, seq: u64, text: &str, names: &[&str]) {
         let mut part = store.part();
         let digest = secret::digest(text.as_bytes());
         let at = |seq| Position::new(Epoch::new(1, NodeRank(0)), seq);
         part.apply(at(seq), &Entry::Piece(digest, text.as_bytes().to_vec().into()).encode()).unwrap();
         let size = text.len() as u64;
-        let file = ConfigurationFile { name: MAIN_FILE.into(), size, pieces: vec![digest] };
-        let configuration =
-            Configuration { message: String::new(), hash: seq, files: vec![file], rolled_back_to: None };
+        let file = |name: &&str| ConfigurationFile { name: (*name).into(), size, pieces: vec![digest] };
+        let files = names.iter().map(file).collect();
+        let configuration = Configuration { message: String::new(), hash: seq, files, rolled_back_to: None };
         let action =
             Action::Put { name: "site".into(), body: Body::Configuration(configuration), base: None };
         let change = Change { author: "ada".into(), origin: "here".into(), time: 1, action, alone: false };
         part.apply(at(seq), &Entry::Change(change).encode()).unwrap();
+    }
+
+    #[test]
+    fn no_revision_says_which_plugins_may_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = DocumentStore::open(&dir.path().join("pieces")).unwrap();
+        let (file, marker) = (dir.path().join(MAIN_FILE), dir.path().join("written"));
+        fs::write(dir.path().join(LOCK_FILE), "trusted").unwrap();
+        apply_as(&store, 1, "one", &[MAIN_FILE, "items.csv", LOCK_FILE]);
+        write_newest(&store, &file, &marker).unwrap();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!((read(MAIN_FILE), read("items.csv")), ("one".to_owned(), "one".to_owned()));
+        assert_eq!(read(LOCK_FILE), "trusted");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use twinhub_config::Witness;
 use twinhub_model::{NodeRank, Position};
 use twinhub_redundancy::{Health, NodeState, VoterId};
+use twinhub_trust::{Agreement, agreement};
 
 use super::Handle;
 use crate::clock;
@@ -38,12 +39,30 @@ impl Handle {
             protocol: shared.protocol,
             profile: format!("{:?}", site.cluster.profile).to_lowercase(),
             config_hash: format!("{:016x}", shared.config_hash()),
-            notes: self.configuration_notes(),
+            notes: self.configuration_notes().into_iter().chain(self.plugin_notes()).collect(),
             groups: site.groups.iter().map(|group| self.group_view(group)).collect(),
             witness,
             history: self.0.shelf.view(&self.0.shared),
             historian: self.0.shelf.historian_view(),
         }
+    }
+
+    /// What an operator has to know of nodes that trust or run other plugins than this one.
+    fn plugin_notes(&self) -> Vec<String> {
+        let shared = &self.0.shared;
+        let others = shared.site.nodes.iter().filter(|node| NodeRank(node.rank) != shared.rank);
+        let notes = others.filter_map(|node| {
+            let theirs = shared.info(VoterId::Node(NodeRank(node.rank)))?.plugins?;
+            let name = &node.name;
+            match agreement(&shared.code, &theirs) {
+                Agreement::Same => None,
+                skew @ Agreement::Skew(_) => Some(format!("{name} is being upgraded, or to be: {skew}")),
+                differ @ Agreement::Differ(_) => Some(format!(
+                    "{name} trusts or runs other plugins: {differ}; `twinhub plugin verify` there"
+                )),
+            }
+        });
+        notes.collect()
     }
 
     fn group_view(&self, group: &twinhub_config::Group) -> GroupView {
@@ -121,6 +140,9 @@ impl Handle {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 protocol: Some(shared.protocol),
                 config_hash: format!("{:016x}", shared.config_hash()),
+                plugins_lock: shared.code.lock.clone(),
+                plugins: Some(Agreement::Same.word().to_owned()),
+                plugins_differ: Vec::new(),
                 paths: Vec::new(),
                 score: status.health.as_ref().map(Health::score),
                 proven: status.health.as_ref().map(Health::least),
@@ -134,6 +156,8 @@ impl Handle {
         let word = if reachable { state.map_or("joining", NodeState::name) } else { "unreachable" };
         let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
         let info = shared.info(VoterId::Node(rank));
+        let code = info.as_ref().and_then(|info| info.plugins.as_ref());
+        let agreement = code.map(|theirs| agreement(&shared.code, theirs));
         NodeView {
             name: node.name.clone(),
             rank: node.rank,
@@ -146,6 +170,9 @@ impl Handle {
             web,
             protocol: info.as_ref().map(|info| info.protocol),
             config_hash: info.as_ref().map(|info| format!("{:016x}", info.config_hash)).unwrap_or_default(),
+            plugins_lock: code.and_then(|code| code.lock.clone()),
+            plugins: agreement.as_ref().map(|agreement| agreement.word().to_owned()),
+            plugins_differ: agreement.map(|agreement| agreement.differences().to_vec()).unwrap_or_default(),
             version: info.map(|info| info.version).unwrap_or_default(),
             paths,
             score: score.filter(|_| reachable),

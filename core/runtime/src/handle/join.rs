@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use twinhub_config::{Files, Place, Site};
 use twinhub_documents::Action;
 use twinhub_model::Severity;
+use twinhub_trust::{LOCK_FILE, signature_path};
 
 use super::Handle;
 use super::accounts::{Author, Need};
@@ -17,6 +18,7 @@ use crate::documents::secret;
 use crate::error::CommandError;
 use crate::join::{Codes, JoinAnswer, JoinCode, JoinRequest, PluginFile, Welcome};
 use crate::pki;
+use crate::trust::read_signature;
 
 /// A file with a secret is shorter.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -148,6 +150,11 @@ impl Handle {
             name: plugin.name.clone(),
             file: crate::node::library_name(&plugin.name),
             sha256: plugin.sha256.clone(),
+            // One that cannot be read does not hold a join up: the new node says what it lacks.
+            signature: read_signature(&signature_path(&plugin.path))
+                .ok()
+                .flatten()
+                .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         });
         Ok(Welcome {
             site: site.site.clone(),
@@ -174,14 +181,15 @@ impl Handle {
     }
 }
 
-/// Files with secrets, and others that plugins read, that a configuration names.
+/// Files with secrets, and others that plugins read, that a configuration names; and which plugins the site trusts.
 pub(super) fn secret_files(site: &Site) -> Vec<String> {
     let files = site.named().into_iter().filter_map(|named| match named.place {
         Place::File(name) => Some(name),
         Place::Variable(_) => None,
     });
     // None that leads out of the folder.
-    files.filter(|name| !name.split('/').any(|part| part == "..")).collect()
+    let files = files.filter(|name| !name.split('/').any(|part| part == ".."));
+    files.chain([LOCK_FILE.to_owned()]).collect()
 }
 
 #[cfg(test)]
@@ -212,6 +220,7 @@ mod tests {
                 "etcd-ca.pem",
                 "etcd.secret",
                 "historian.secret",
+                "plugins.lock",
                 "sim-ca.pem",
                 "sim.secret",
                 "web.secret"

@@ -7,17 +7,25 @@ use std::sync::Arc;
 use twinhub_config::{Hosting, Interface, Site};
 use twinhub_contract::manifest;
 use twinhub_isolation::Isolated;
-use twinhub_loader::{Inspection, Library, inspect};
+use twinhub_loader::{Inspection, Library, Maker, Manifest, Refused};
+use twinhub_trust::{LOCK_FILE, Verdict};
 
 use super::{NodeOptions, find_library, library_name, make_dir};
 use crate::error::StartError;
 use crate::instance::Hosted;
 use crate::quarantine::Quarantine;
+use crate::trust::Trust;
+
+/// The library of a plugin, and why it may run.
+pub(crate) struct PluginLibrary {
+    pub(crate) library: Arc<Library>,
+    pub(crate) verdict: Verdict,
+}
 
 /// Every library that the configuration names.
 pub(crate) struct Libraries {
     /// By short name of the plugin.
-    plugins: BTreeMap<String, Arc<Library>>,
+    plugins: BTreeMap<String, PluginLibrary>,
     /// By interface.
     hosted: BTreeMap<String, Hosted>,
 }
@@ -27,16 +35,16 @@ impl Libraries {
     ///
     /// # Errors
     /// What is missing or cannot be hosted as configured, and what to do.
-    pub(crate) fn load(site: &Site, options: &NodeOptions) -> Result<Self, StartError> {
+    pub(crate) fn load(site: &Site, options: &NodeOptions, trust: &Trust) -> Result<Self, StartError> {
         let cache = options.state_dir.join("cache");
         make_dir(&cache)?;
         let quarantine = Arc::new(Quarantine::open(options.state_dir.join("quarantine.json")));
         let mut opened = Opened { options, cache: &cache, here: BTreeMap::new(), elsewhere: BTreeMap::new() };
         let (mut plugins, mut hosted) = (BTreeMap::new(), BTreeMap::new());
         for interface in &site.interfaces {
-            let inspection = find(interface, options)?;
+            let (inspection, verdict) = find(interface, options, trust)?;
             let held = quarantine.why(&inspection.sha256).map(|held| held.cause);
-            let place = place(interface.hosting, &inspection, held.as_deref()).map_err(|why| {
+            let place = place(interface.hosting, &inspection, &verdict, held.as_deref()).map_err(|why| {
                 StartError::Plugin(format!(
                     "interface `{}`: plugin `{}` {why}",
                     interface.id, interface.plugin
@@ -63,7 +71,8 @@ impl Libraries {
             if !problems.is_empty() {
                 return Err(StartError::Config(problems.join("; ")));
             }
-            plugins.entry(interface.plugin.clone()).or_insert_with(|| Arc::clone(&library));
+            let found = || PluginLibrary { library: Arc::clone(&library), verdict };
+            plugins.entry(interface.plugin.clone()).or_insert_with(found);
             let quarantine = Arc::clone(&quarantine);
             hosted.insert(interface.id.clone(), Hosted { library, refuge, quarantine });
         }
@@ -71,12 +80,12 @@ impl Libraries {
     }
 
     /// Each plugin once.
-    pub(crate) fn of_plugins(&self) -> impl Iterator<Item = (&str, &Arc<Library>)> {
-        self.plugins.iter().map(|(name, library)| (name.as_str(), library))
+    pub(crate) fn of_plugins(&self) -> impl Iterator<Item = (&str, &PluginLibrary)> {
+        self.plugins.iter().map(|(name, found)| (name.as_str(), found))
     }
 
     pub(crate) fn plugin(&self, name: &str) -> Option<&Arc<Library>> {
-        self.plugins.get(name)
+        self.plugins.get(name).map(|found| &found.library)
     }
 
     pub(crate) fn hosted(&self, interface: &str) -> Option<&Hosted> {
@@ -97,8 +106,8 @@ impl Opened<'_> {
         if let Some(library) = self.here.get(&interface.plugin) {
             return Ok(Arc::clone(library));
         }
-        let opened = Library::open(&found.path, self.cache);
-        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?);
+        let opened = Library::open_checked(&found.path, self.cache, |now, _| is_same(found, now));
+        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?.0);
         self.here.insert(interface.plugin.clone(), Arc::clone(&library));
         Ok(library)
     }
@@ -108,16 +117,29 @@ impl Opened<'_> {
             return Ok(Arc::clone(library));
         }
         let host = self.options.plugin_host.clone();
-        let opened = Library::elsewhere(&found.path, self.cache, |copy, manifest| {
+        let maker = |copy: &Path, manifest: &Manifest| -> Arc<dyn Maker> {
             Arc::new(Isolated::new(host, copy, manifest))
-        });
-        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?);
+        };
+        let opened = Library::elsewhere_checked(&found.path, self.cache, |now, _| is_same(found, now), maker);
+        let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?.0);
         self.elsewhere.insert(interface.plugin.clone(), Arc::clone(&library));
         Ok(library)
     }
 }
 
-fn find(interface: &Interface, options: &NodeOptions) -> Result<Inspection, StartError> {
+/// The very bytes that were judged are the ones that are loaded.
+fn is_same(judged: &Inspection, now: &Inspection) -> Result<(), Refused> {
+    if judged.sha256 == now.sha256 {
+        return Ok(());
+    }
+    Err(format!("plugin {} was replaced while the node started: start it again", now.path.display()).into())
+}
+
+fn find(
+    interface: &Interface,
+    options: &NodeOptions,
+    trust: &Trust,
+) -> Result<(Inspection, Verdict), StartError> {
     let path = find_library(&interface.plugin, &options.plugin_dirs).ok_or_else(|| {
         let looked: Vec<String> = options.plugin_dirs.iter().map(|dir| dir.display().to_string()).collect();
         StartError::Plugin(format!(
@@ -129,7 +151,7 @@ fn find(interface: &Interface, options: &NodeOptions) -> Result<Inspection, Star
             looked.join(", ")
         ))
     })?;
-    inspect(&path).map_err(|error| StartError::Plugin(error.to_string()))
+    trust.inspect(&path).map_err(|error| StartError::Plugin(error.to_string()))
 }
 
 /// In whose process an interface has its plugin.
@@ -141,11 +163,47 @@ enum Place {
     Elsewhere,
 }
 
+/// Whether an interface can have its plugin where the configuration says. None of its code runs.
+///
+/// # Errors
+/// Why not, and what to do.
+pub fn check_hosting(interface: &Interface, found: &Inspection, verdict: &Verdict) -> Result<(), String> {
+    placed(interface, found, verdict, None).map(|_| ())
+}
+
+fn placed(
+    interface: &Interface,
+    found: &Inspection,
+    verdict: &Verdict,
+    held: Option<&str>,
+) -> Result<Place, String> {
+    place(interface.hosting, found, verdict, held)
+        .map_err(|why| format!("interface `{}`: plugin `{}` {why}", interface.id, interface.plugin))
+}
+
 /// What the configuration, the declaration, the build and the past of a library say about its place; if it has none, why.
-fn place(hosting: Hosting, found: &Inspection, held: Option<&str>) -> Result<Place, String> {
+fn place(
+    hosting: Hosting,
+    found: &Inspection,
+    verdict: &Verdict,
+    held: Option<&str>,
+) -> Result<Place, String> {
     let here = allows(found, manifest::Hosting::Inproc);
     let elsewhere = allows(found, manifest::Hosting::Isolated);
     let unwinds = found.entry.is_none_or(|entry| entry.unwinds());
+    if !verdict.allows_inproc() {
+        return match hosting {
+            Hosting::Auto | Hosting::Isolated if elsewhere => Ok(Place::Elsewhere),
+            Hosting::Auto | Hosting::Isolated => Err(format!(
+                "is {verdict}, and declares that it runs in the hub's process only: have it signed, and name its publisher and \
+                 hosting \"inproc\" in {LOCK_FILE}"
+            )),
+            Hosting::Inproc => Err(format!(
+                "is {verdict}, which is no leave to run in the hub's process; leave `hosting` away"
+            )),
+        };
+    }
+    let is_vouched = matches!(verdict, Verdict::Trusted { hosting: twinhub_trust::Hosting::Inproc, .. });
     match hosting {
         Hosting::Isolated if elsewhere => Ok(Place::Elsewhere),
         Hosting::Isolated => Err("declares that it runs in the hub's process only; set `hosting` to \"inproc\"".to_owned()),
@@ -162,8 +220,8 @@ fn place(hosting: Hosting, found: &Inspection, held: Option<&str>) -> Result<Pla
         Hosting::Auto => {
             let is_ours = found.manifest.id.starts_with(OURS);
             let is_recommended = found.manifest.hosting.recommended == manifest::Hosting::Inproc;
-            let may_be_here = here && unwinds && is_ours;
-            if may_be_here && (!elsewhere || (is_recommended && held.is_none())) {
+            let may_be_here = here && unwinds && (is_ours || is_vouched);
+            if may_be_here && (!elsewhere || ((is_recommended || is_vouched) && held.is_none())) {
                 return Ok(Place::Here);
             }
             if elsewhere {
@@ -192,6 +250,10 @@ mod tests {
     use twinhub_loader::{EntryNumbers, Sha256Hex};
 
     use super::*;
+
+    fn unlocked(hosting: Hosting, found: &Inspection, held: Option<&str>) -> Result<Place, String> {
+        place(hosting, found, &Verdict::Unlocked, held)
+    }
 
     fn library(id: &str, allowed: &[&str], unwinds: bool) -> Inspection {
         let text = json!({
@@ -223,32 +285,50 @@ mod tests {
     fn plugins_of_this_product_run_here_and_others_in_processes_of_their_own() {
         let ours = library("org.twinhub.any", &BOTH, true);
         let other = library("com.example.any", &BOTH, true);
-        assert_eq!(place(Hosting::Auto, &ours, None), Ok(Place::Here));
-        assert_eq!(place(Hosting::Auto, &other, None), Ok(Place::Elsewhere));
-        assert_eq!(place(Hosting::Isolated, &ours, None), Ok(Place::Elsewhere));
-        assert_eq!(place(Hosting::Inproc, &other, None), Ok(Place::Here));
+        assert_eq!(unlocked(Hosting::Auto, &ours, None), Ok(Place::Here));
+        assert_eq!(unlocked(Hosting::Auto, &other, None), Ok(Place::Elsewhere));
+        assert_eq!(unlocked(Hosting::Isolated, &ours, None), Ok(Place::Elsewhere));
+        assert_eq!(unlocked(Hosting::Inproc, &other, None), Ok(Place::Here));
         let recommends = library("org.twinhub.any", &["isolated", "inproc"], true);
-        assert_eq!(place(Hosting::Auto, &recommends, None), Ok(Place::Elsewhere));
+        assert_eq!(unlocked(Hosting::Auto, &recommends, None), Ok(Place::Elsewhere));
     }
 
     #[test]
     fn what_would_end_the_hub_does_not_run_here() {
         let aborts = library("org.twinhub.any", &BOTH, false);
-        assert_eq!(place(Hosting::Auto, &aborts, None), Ok(Place::Elsewhere));
-        assert!(place(Hosting::Inproc, &aborts, None).unwrap_err().contains("panic=abort"));
+        assert_eq!(unlocked(Hosting::Auto, &aborts, None), Ok(Place::Elsewhere));
+        assert!(unlocked(Hosting::Inproc, &aborts, None).unwrap_err().contains("panic=abort"));
         let held = library("org.twinhub.any", &BOTH, true);
         for hosting in [Hosting::Auto, Hosting::Inproc] {
-            assert_eq!(place(hosting, &held, Some("faulted 4 times")), Ok(Place::Elsewhere));
+            assert_eq!(unlocked(hosting, &held, Some("faulted 4 times")), Ok(Place::Elsewhere));
         }
     }
 
     #[test]
     fn a_declaration_that_leaves_no_place_is_said() {
         let only_here = library("com.example.any", &["inproc"], true);
-        assert!(place(Hosting::Auto, &only_here, None).unwrap_err().contains("Example declares"));
-        assert!(place(Hosting::Isolated, &only_here, None).unwrap_err().contains("only"));
-        assert_eq!(place(Hosting::Inproc, &only_here, None), Ok(Place::Here));
+        assert!(unlocked(Hosting::Auto, &only_here, None).unwrap_err().contains("Example declares"));
+        assert!(unlocked(Hosting::Isolated, &only_here, None).unwrap_err().contains("only"));
+        assert_eq!(unlocked(Hosting::Inproc, &only_here, None), Ok(Place::Here));
         let only_there = library("com.example.any", &["isolated"], true);
-        assert!(place(Hosting::Inproc, &only_there, None).unwrap_err().contains("of its own only"));
+        assert!(unlocked(Hosting::Inproc, &only_there, None).unwrap_err().contains("of its own only"));
+    }
+
+    #[test]
+    fn what_the_lock_says_of_a_library_counts_more_than_its_id() {
+        let other = library("com.example.any", &BOTH, true);
+        let by = |hosting| Verdict::Trusted { publisher: "acme".to_owned(), hosting };
+        assert_eq!(place(Hosting::Auto, &other, &by(twinhub_trust::Hosting::Inproc), None), Ok(Place::Here));
+        assert_eq!(
+            place(Hosting::Auto, &other, &by(twinhub_trust::Hosting::Auto), None),
+            Ok(Place::Elsewhere)
+        );
+        let ours = library("org.twinhub.any", &BOTH, true);
+        for verdict in [by(twinhub_trust::Hosting::Isolated), Verdict::Allowed] {
+            assert_eq!(place(Hosting::Auto, &ours, &verdict, None), Ok(Place::Elsewhere));
+            assert!(place(Hosting::Inproc, &ours, &verdict, None).unwrap_err().contains("no leave"));
+            let only_here = library("org.twinhub.any", &["inproc"], true);
+            assert!(place(Hosting::Auto, &only_here, &verdict, None).unwrap_err().contains("have it signed"));
+        }
     }
 }

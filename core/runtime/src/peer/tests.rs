@@ -80,6 +80,7 @@ fn a_data_connection_without_data_is_not_taken_for_dead() {
             config_hash: 1,
             protocol: twinhub_wire::PROTOCOL,
             is_newer: false,
+            plugins: None,
         };
         let mut links = Vec::new();
         let keep = async {
@@ -110,5 +111,6 @@ fn endpoint(pki: &std::path::Path, name: &str) -> Endpoint {
         members: Arc::new(BTreeMap::from(members)),
         accept_any_node: false,
         protocol: twinhub_wire::PROTOCOL,
+        plugins: None,
     }
 }

@@ -7,8 +7,8 @@ use twinhub_redundancy::{
 };
 use twinhub_runtime::roles::GroupMessage;
 use twinhub_wire::{
-    Channel, FRAME_CONTROL_MAX, FrameReader, Hello, Kind, PROTOCOL, PROTOCOL_MIN, PeerKind, Probe,
-    write_frame,
+    Channel, FRAME_CONTROL_MAX, FrameReader, Hello, Kind, PROTOCOL, PROTOCOL_MIN, PeerKind, PluginCode,
+    PluginLibrary, Probe, write_frame,
 };
 
 use crate::protocol::{check, goldens, versions};
@@ -54,6 +54,24 @@ fn the_hello_and_the_probe_have_the_same_bytes_and_meaning_in_each_version() {
             check(version, name, frame, |bytes| Probe::decode(&only_frame(Kind::Probe, bytes)).unwrap());
         }
     }
+}
+
+/// Nodes of protocol 1 do not say it, and skip it.
+#[test]
+fn what_a_hello_says_of_plugins_has_the_same_bytes_and_meaning() {
+    let library = |id: &str| PluginLibrary {
+        id: id.to_owned(),
+        version: "1.2.3".to_owned(),
+        sha256: "0123456789abcdef".repeat(4),
+    };
+    let plugins = PluginCode {
+        lock: Some("fedcba9876543210".repeat(4)),
+        libraries: vec![library("org.twinhub.modbus"), library("org.twinhub.mqtt")],
+    };
+    let hello = Hello::new("backup", "main", Channel::Control, 0x0123_4567_89ab_cdef).with_plugins(plugins);
+    let mut frame = Vec::new();
+    write_frame(Kind::Hello, &hello.encode(), &mut frame);
+    check(2, "hello-plugins", frame, |bytes| Hello::decode(&only_frame(Kind::Hello, bytes)).unwrap());
 }
 
 /// A node of the version before is told exactly what a node of that version would have said, and what this

@@ -18,6 +18,7 @@ use twinhub_model::{
 use twinhub_redundancy::{Input, Reason, VoterId};
 use twinhub_replica::Message;
 use twinhub_store::{Journal, JournalOptions};
+use twinhub_trust::Code;
 use twinhub_wire::{FRAME_BODY_MAX, FrameReader, PROTOCOL};
 
 use crate::bundle::Bundle;
@@ -128,7 +129,15 @@ impl Bench {
         let name = site.nodes[usize::from(rank.0)].name.clone();
         let shared = {
             let events = EventLog::open(rank, &site.events, Some(dir.path().join("events.log")));
-            Arc::new(Shared::new(site, name, rank, dir.path().join("history"), PROTOCOL, events))
+            Arc::new(Shared::new(
+                site,
+                name,
+                rank,
+                dir.path().join("history"),
+                PROTOCOL,
+                Code::default(),
+                events,
+            ))
         };
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
