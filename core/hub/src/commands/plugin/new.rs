@@ -31,7 +31,11 @@ pub(super) fn run(args: &PluginNewArgs) -> Outcome {
             Failure::new(Code::Error, format!("cannot write {}: {error}", path.display()))
         })?;
     }
-    print(&format!("{} is a plugin in {}; its README.md says how to go on", dir.display(), args.lang.word()))
+    print(&format!(
+        "{} is a plugin in {}; its README.md says how to go on, and the guide, sdk/guide/README.md beside Twinhub, all the rest",
+        dir.display(),
+        args.lang.word()
+    ))
 }
 
 /// A name in the forms that files need.
