@@ -26,7 +26,7 @@ impl Matrix {
             write!(out, "<dt>{}</dt><dd>{}</dd>", name.word(), escape(meaning)).expect(STRING);
         }
         out.push_str("</dl>\n");
-        for section in [Section::Field, Section::Module, Section::Client] {
+        for section in Section::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.section == section).collect();
             if rows.is_empty() {
                 continue;

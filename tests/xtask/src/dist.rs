@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 42] = [
+const CONTENT: [&str; 45] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -31,7 +31,10 @@ const CONTENT: [&str; 42] = [
     "sdk/testkit/README.md",
     "examples/c-plugin/README.md",
     "examples/c-plugin/hello.c",
+    "examples/c-plugin/kit/items.csv",
+    "examples/c-plugin/plugin.json",
     "examples/hello-plugin/README.md",
+    "examples/hello-plugin/kit/items.csv",
     "examples/hello-plugin/plugin.json",
     "examples/hello-plugin/src/lib.rs",
     "examples/load-balancer/README.md",
