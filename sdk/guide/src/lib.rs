@@ -10,7 +10,8 @@
 //! 5. [`items`]: settings, items, values, quality, time
 //! 6. [`testing`]: the kit, simulators, takeovers
 //! 7. [`versions`]: what stays as it is
-//! 8. [`c`]: a whole plugin in C
+//! 8. [`device`]: a whole plugin in Rust for a device on the network
+//! 9. [`c`]: a whole plugin in C
 #![warn(missing_docs)]
 
 /// Where the links between chapters lead here; in the files they lead from file to file.
@@ -23,6 +24,7 @@ macro_rules! links {
          [items]: crate::items\n\
          [testing]: crate::testing\n\
          [versions]: crate::versions\n\
+         [device]: crate::device\n\
          [c]: crate::c\n"
     };
 }
@@ -58,6 +60,14 @@ pub mod testing {}
 #[doc = links!()]
 #[doc = include_str!("../chapters/versions.md")]
 pub mod versions {}
+
+#[doc = links!()]
+#[doc = include_str!("../chapters/device.md")]
+#[expect(
+    clippy::test_attr_in_doctest,
+    reason = "it is a whole project's source, which runs in the tests of `plugin new`"
+)]
+pub mod device {}
 
 #[doc = links!()]
 #[doc = include_str!("../chapters/c.md")]

@@ -110,8 +110,9 @@ fn root() -> PathBuf {
 }
 
 /// In the order of their names.
-const CHAPTERS: [&str; 8] = [
+const CHAPTERS: [&str; 9] = [
     "c.md",
+    "device.md",
     "inactive.md",
     "items.md",
     "lifecycle.md",

@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 45] = [
+const CONTENT: [&str; 46] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -21,6 +21,7 @@ const CONTENT: [&str; 45] = [
     "sdk/guide/README.md",
     "sdk/guide/plugin.json",
     "sdk/guide/chapters/c.md",
+    "sdk/guide/chapters/device.md",
     "sdk/guide/chapters/inactive.md",
     "sdk/guide/chapters/items.md",
     "sdk/guide/chapters/lifecycle.md",

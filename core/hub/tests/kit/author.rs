@@ -1,8 +1,12 @@
 //! The way of an author: from nothing to a plugin that is green and survives the death of a main, by the commands that stand
 //! in the guide.
 
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use twinhub_peers::Port;
 
@@ -33,6 +37,40 @@ fn the_commands_of_the_guide_make_a_plugin_in_rust_that_survives_a_main() {
     let (written, kept) =
         (manifest(project.join("plugin.json")), manifest(root().join("sdk/guide/plugin.json")));
     assert_eq!(written["config_schema"], kept["config_schema"]);
+}
+
+/// The device is the judge: what it was asked, and on which link, does not depend on what the hub believes.
+#[test]
+fn the_plugin_of_the_guide_for_a_device_asks_from_the_active_node_only() {
+    let (author, device) = (Author::new(), Device::start());
+    author.runs("twinhub plugin new gauge", author.dir.path());
+    let project = author.dir.path().join("gauge");
+    for (language, path) in [
+        ("json", "plugin.json"),
+        ("rust,standalone_crate", "src/lib.rs"),
+        ("csv", "kit/items.csv"),
+        ("toml", "kit/settings.toml"),
+    ] {
+        let [text] = blocks("device.md", "# A device on the network", language).try_into().unwrap();
+        std::fs::write(project.join(path), text.replace("127.0.0.1:7777", &device.address)).unwrap();
+    }
+    let [commands] = blocks("device.md", "# A device on the network", "sh").try_into().unwrap();
+    let shown = author.runs(&commands, &project);
+    assert!(shown.contains(": green ("), "{shown}");
+    let asked = device.take_log();
+    for word in ["READ 1", "READ 2", "SET 2 1"] {
+        assert!(asked.iter().any(|(_, line)| line == word), "the kit made it {word}");
+    }
+
+    let site = project.join("site/twinhub.toml");
+    let text = std::fs::read_to_string(&site).unwrap();
+    let settings = format!("settings = {{ address = \"{}\", poll_ms = 20 }}\n", device.address);
+    std::fs::write(site, text + &settings).unwrap();
+    author.runs_a_pair(&project);
+    let mut asked: Vec<usize> = device.take_log().into_iter().map(|(link, _)| link).collect();
+    assert!(asked.len() > 20, "{} requests", asked.len());
+    asked.dedup();
+    assert_eq!(asked.len(), 2, "first the one node, then the other one: links {asked:?}");
 }
 
 #[test]
@@ -109,8 +147,13 @@ impl Author {
         let before = commands.strip_suffix(pair).unwrap_or_else(|| panic!("{commands}"));
         let shown = self.runs(before, self.dir.path());
         assert!(shown.contains(": green ("), "{shown}");
+        let after = self.runs_a_pair(&self.dir.path().join(name));
+        let items = after.lines().filter(|line| line.starts_with("mine/")).collect::<Vec<_>>();
+        assert!(items.len() == 2 && items.iter().all(|line| !line.contains("uncertain")), "{after}");
+    }
 
-        let project = self.dir.path().join(name);
+    /// What `site/pair.sh` shows after the main was killed.
+    fn runs_a_pair(&self, project: &Path) -> String {
         let ports: [u16; 5] = Port::hold();
         for file in ["site/twinhub.toml", "site/pair.sh"] {
             let path = project.join(file);
@@ -120,12 +163,62 @@ impl Author {
             }
             std::fs::write(&path, text).unwrap();
         }
-        let shown = self.runs(pair, &project);
+        let shown = self.runs("sh site/pair.sh", project);
         let (before, after) = shown.split_once("== the main is killed").unwrap_or_else(|| panic!("{shown}"));
         assert!(before.contains("active main") && before.contains("· protected"), "{shown}");
         assert!(after.contains("active backup"), "{shown}");
-        let items = after.lines().filter(|line| line.starts_with("mine/")).collect::<Vec<_>>();
-        assert!(items.len() == 2 && items.iter().all(|line| !line.contains("uncertain")), "{shown}");
+        after.to_owned()
+    }
+}
+
+/// A device with lines of text: `READ 1` is answered with a number, `SET 1 21.5` with `OK`.
+struct Device {
+    address: String,
+    /// What it was asked, with the number of the link.
+    log: Arc<Mutex<Vec<(usize, String)>>>,
+}
+
+impl Device {
+    fn start() -> Device {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let log = Arc::<Mutex<Vec<(usize, String)>>>::default();
+        let registers = Arc::<Mutex<BTreeMap<String, String>>>::default();
+        let asked = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for (number, link) in listener.incoming().flatten().enumerate() {
+                let (asked, registers) = (Arc::clone(&asked), Arc::clone(&registers));
+                std::thread::spawn(move || answer(&link, number, &asked, &registers));
+            }
+        });
+        Device { address, log }
+    }
+
+    fn take_log(&self) -> Vec<(usize, String)> {
+        std::mem::take(&mut self.log.lock().unwrap())
+    }
+}
+
+fn answer(
+    link: &TcpStream,
+    number: usize,
+    asked: &Mutex<Vec<(usize, String)>>,
+    registers: &Mutex<BTreeMap<String, String>>,
+) {
+    for line in BufReader::new(link).lines().map_while(Result::ok) {
+        let said = match line.split(' ').collect::<Vec<_>>()[..] {
+            ["READ", at] => registers.lock().unwrap().get(at).cloned().unwrap_or_else(|| "0".to_owned()),
+            ["SET", at, value] => {
+                registers.lock().unwrap().insert(at.to_owned(), value.to_owned());
+                "OK".to_owned()
+            }
+            _ => "WHAT".to_owned(),
+        };
+        asked.lock().unwrap().push((number, line));
+        let mut link = link;
+        if link.write_all(format!("{said}\n").as_bytes()).is_err() {
+            return;
+        }
     }
 }
 
