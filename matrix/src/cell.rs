@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use twinhub_contract::Manifest;
 use twinhub_contract::manifest::{
-    AckAfter, Capability, Delivery, Fence, Inactive, Mode, OnUnquorate, Order, Possible, Recovery,
+    AckAfter, Capability, Delivery, Fence, Inactive, Mode, OnUnquorate, Order, Possible, Protocol, Recovery,
 };
 
 use crate::error::Contradiction;
@@ -19,6 +19,8 @@ pub(crate) struct Declared {
     pub(crate) source_hash: Option<String>,
     /// SHA-256 of the library, if it was read from one.
     pub(crate) sha256: Option<String>,
+    /// Whether it is one to learn from.
+    pub(crate) is_example: bool,
 }
 
 /// The whole matrix; the file `compatibility.json` is exactly this.
@@ -65,6 +67,7 @@ pub struct Plugin {
     pub id: String,
     pub vendor: String,
     pub version: String,
+    pub protocols: Vec<Protocol>,
     pub relevant: bool,
     pub possible: Possible,
     pub why: String,
@@ -257,7 +260,7 @@ fn row(
     results: &mut BTreeMap<String, Vec<RunResult>>,
     kits: &mut BTreeMap<String, KitReport>,
 ) -> Row {
-    let Some(Declared { manifest, source_hash, sha256 }) = declared else {
+    let Some(Declared { manifest, source_hash, sha256, is_example }) = declared else {
         let (id, name, section) = reference.as_ref().map_or_else(
             || (String::new(), String::new(), Section::Field),
             |row| (row.id.clone(), row.name.clone(), row.section),
@@ -278,6 +281,7 @@ fn row(
     });
     let section = reference.as_ref().map_or(
         match manifest.kind {
+            _ if is_example => Section::Example,
             twinhub_contract::manifest::Kind::Interface => Section::Field,
             twinhub_contract::manifest::Kind::Module => Section::Module,
         },
@@ -448,6 +452,7 @@ fn plugin(manifest: Manifest) -> Plugin {
         id: manifest.id,
         vendor: manifest.vendor,
         version: manifest.version,
+        protocols: manifest.protocols,
         relevant: mb.relevant,
         possible: mb.possible,
         why: mb.why,

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::kit::KitReport;
 use crate::result::RunResult;
 use crate::seed::Seed;
-use crate::source::source_hash;
+use crate::source::{has_sources, source_hash};
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct Inputs {
     pub plugins: PathBuf,
     /// Directory of plugin sources, to tell whether a result is stale. If `plugins` holds sources, those count.
     pub sources: Option<PathBuf>,
+    /// Directory of plugins to learn from, as sources.
+    pub examples: Option<PathBuf>,
     /// Directory of result files.
     pub results: PathBuf,
     /// The seed file.
@@ -33,6 +35,7 @@ pub fn collect(plugin_dir: &Path, results_dir: &Path, seed: &Path) -> Result<Mat
     collect_from(&Inputs {
         plugins: plugin_dir.to_path_buf(),
         sources: None,
+        examples: None,
         results: results_dir.to_path_buf(),
         seed: seed.to_path_buf(),
     })
@@ -46,10 +49,10 @@ pub fn collect_from(inputs: &Inputs) -> Result<Matrix, Error> {
     let seed: Seed = json(&inputs.seed)?;
     check_seed(&inputs.seed, &seed)?;
     let mut hashes: BTreeMap<String, String> = BTreeMap::new();
-    for dir in inputs.sources.iter().chain([&inputs.plugins]) {
+    for dir in inputs.sources.iter().chain(&inputs.examples).chain([&inputs.plugins]) {
         for (path, manifest, _) in from_sources(dir)? {
             let dir = path.parent().unwrap_or(Path::new("."));
-            if dir.join("src").is_dir() {
+            if has_sources(dir)? {
                 hashes.insert(manifest.id.clone(), source_hash(dir)?);
             }
         }
@@ -68,7 +71,16 @@ pub fn collect_from(inputs: &Inputs) -> Result<Matrix, Error> {
         if let Some((first, _)) = declared.get(&id) {
             return Err(Error::Twice { id, first: first.clone(), second: path });
         }
-        declared.insert(id, (path, Declared { manifest, source_hash, sha256 }));
+        declared.insert(id, (path, Declared { manifest, source_hash, sha256, is_example: false }));
+    }
+    if let Some(dir) = &inputs.examples {
+        for (path, manifest, sha256) in from_sources(dir)? {
+            let source_hash = hashes.get(&manifest.id).cloned();
+            // Its library may lie among those of plugins.
+            let found = declared.entry(manifest.id.clone());
+            let found = found.or_insert((path, Declared { manifest, source_hash, sha256, is_example: true }));
+            found.1.is_example = true;
+        }
     }
     let declared = declared.into_values().map(|(_, declared)| declared).collect();
     Ok(assemble(seed, declared, results(&inputs.results)?, kits(&inputs.results)?))

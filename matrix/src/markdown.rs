@@ -12,7 +12,11 @@ impl Matrix {
     /// The file `COMPATIBILITY.md`.
     pub fn markdown(&self) -> String {
         let mut out = String::from(INTRO);
-        for section in [Section::Field, Section::Module, Section::Client] {
+        for (state, meaning) in STATES {
+            writeln!(out, "| {} | {meaning} |", state.word()).expect(STRING);
+        }
+        out.push_str(MEASURED);
+        for section in Section::ALL {
             let rows: Vec<&Row> = self.rows.iter().filter(|row| row.section == section).collect();
             if rows.is_empty() {
                 continue;
@@ -146,7 +150,16 @@ pub(crate) fn declared(plugin: &Plugin) -> Vec<(&'static str, String)> {
         .map_or_else(|| plugin.fence.to_string(), |ms| format!("{} ({ms} ms in flight)", plugin.fence));
     let exclusive =
         if plugin.exclusive.is_empty() { "nothing".to_owned() } else { plugin.exclusive.join(", ") };
+    let protocols: Vec<String> = plugin
+        .protocols
+        .iter()
+        .map(|protocol| match protocol.versions.as_slice() {
+            [] => protocol.name.clone(),
+            versions => format!("{} ({})", protocol.name, versions.join(", ")),
+        })
+        .collect();
     vec![
+        ("Protocols", protocols.join(", ")),
         ("While inactive", inactive(plugin.inactive)),
         ("Takeover, after detection", targets.join(", ")),
         ("Loss window", plugin.loss_window.clone()),
@@ -282,6 +295,19 @@ fn anchor(heading: &str) -> String {
         .collect()
 }
 
+/// What is known of a claim, with its meaning.
+pub(crate) const STATES: [(State, &str); 6] = [
+    (State::Verified, "runs of crash, freeze, cut and planned show what is declared"),
+    (State::Declared, "the plugin says so; runs are missing"),
+    (State::NotTested, "there is no run of this scenario"),
+    (State::Stale, "the run is of another version of the plugin, of the contract, or of other sources"),
+    (State::Contradicted, "a run shows something else than declared"),
+    (
+        State::NotBuilt,
+        "there is no plugin; the reference column is what an established product claims for itself",
+    ),
+];
+
 /// Names of the scenarios with their meaning.
 pub(crate) const SCENARIOS: [(ScenarioName, &str); 4] = [
     (ScenarioName::Crash, "the active node is killed (kill -9)"),
@@ -301,13 +327,9 @@ real peer. A cell claims nothing that no run backs:
 
 | State | Meaning |
 |---|---|
-| verified | runs of crash, freeze, cut and planned show what is declared |
-| declared | the plugin says so; runs are missing |
-| not tested | there is no run of this scenario |
-| stale | the run is of another version of the plugin, of the contract, or of other sources |
-| contradicted | a run shows something else than declared |
-| not built yet | there is no plugin; the reference column is what an established product claims for itself |
+";
 
+const MEASURED: &str = "
 Kit: `twinhub plugin test` tries each library alone, its device absent, in roles, with hostile hubs and with odd input, and
 holds it to what it declares of the time in which another node acts; *red* is a contradiction.
 

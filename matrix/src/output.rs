@@ -7,7 +7,7 @@ use crate::collect::{Inputs, collect_from};
 use crate::error::{Difference, Error};
 
 /// Writes `COMPATIBILITY.md`, `compatibility.json` and `compatibility.html` into `root/matrix` from the sources in
-/// `root/plugins`, the results in `root/matrix/results` and `root/matrix/seed.json`. Answers with their paths.
+/// `root/plugins` and `root/examples`, the results in `root/matrix/results` and `root/matrix/seed.json`. Answers with their paths.
 ///
 /// # Errors
 /// [`Error`] that names the file.
@@ -73,6 +73,7 @@ fn layout(root: &Path) -> Inputs {
     Inputs {
         plugins: root.join("plugins"),
         sources: None,
+        examples: Some(root.join("examples")).filter(|dir| dir.is_dir()),
         results: root.join("matrix/results"),
         seed: root.join("matrix/seed.json"),
     }

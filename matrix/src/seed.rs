@@ -45,15 +45,21 @@ pub enum Section {
     Field,
     /// Modules that work on values.
     Module,
+    /// Plugins to learn from. They have no row in the seed.
+    Example,
 }
 
 impl Section {
+    /// All of them, in the order of a page.
+    pub const ALL: [Section; 4] = [Section::Field, Section::Module, Section::Client, Section::Example];
+
     /// Heading.
     pub const fn title(self) -> &'static str {
         match self {
             Section::Client => "Clients",
             Section::Field => "Interfaces",
             Section::Module => "Modules",
+            Section::Example => "Examples",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 28] = [
+const CONTENT: [&str; 46] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -16,10 +16,28 @@ const CONTENT: [&str; 28] = [
     "plugins/modbus/README.md",
     "plugins/mqtt/README.md",
     "plugins/sim/README.md",
+    "sdk/contract/README.md",
     "sdk/contract/include/twinhub_plugin.h",
+    "sdk/guide/README.md",
+    "sdk/guide/plugin.json",
+    "sdk/guide/chapters/c.md",
+    "sdk/guide/chapters/device.md",
+    "sdk/guide/chapters/inactive.md",
+    "sdk/guide/chapters/items.md",
+    "sdk/guide/chapters/lifecycle.md",
+    "sdk/guide/chapters/redundancy.md",
+    "sdk/guide/chapters/start.md",
+    "sdk/guide/chapters/testing.md",
+    "sdk/guide/chapters/versions.md",
     "sdk/testkit/README.md",
     "examples/c-plugin/README.md",
     "examples/c-plugin/hello.c",
+    "examples/c-plugin/kit/items.csv",
+    "examples/c-plugin/plugin.json",
+    "examples/hello-plugin/README.md",
+    "examples/hello-plugin/kit/items.csv",
+    "examples/hello-plugin/plugin.json",
+    "examples/hello-plugin/src/lib.rs",
     "examples/load-balancer/README.md",
     "examples/load-balancer/haproxy.cfg",
     "examples/load-balancer/keepalived.conf",
@@ -72,12 +90,11 @@ pub(crate) fn archive() -> Result<()> {
     for file in CONTENT {
         copy(&root().join(file), &folder.join(file))?;
     }
-    // `matrix show` reads what was measured.
-    let results = root().join("matrix/results");
-    let failure = |error: std::io::Error| Failure::failed(format!("{}: {error}", results.display()));
-    for entry in fs::read_dir(&results).map_err(failure)? {
-        let entry = entry.map_err(failure)?;
-        copy(&entry.path(), &folder.join("matrix/results").join(entry.file_name()))?;
+    // `matrix show` reads what was measured, and what the kit found.
+    for results in RESULTS {
+        for file in files(&root().join(results))? {
+            copy(&file, &folder.join(results).join(file.file_name().unwrap_or_default()))?;
+        }
     }
     let archive = format!("{name}.tar.gz");
     run(command("tar", &built).args(["--sort=name", "--owner=0", "--group=0", "-czf", &archive, &name]))?;
@@ -88,6 +105,20 @@ pub(crate) fn archive() -> Result<()> {
     println!("{}", built.join(archive).display());
     println!("{}", sum_file.display());
     Ok(())
+}
+
+/// Folders that are copied with every file in them.
+const RESULTS: [&str; 2] = ["matrix/results", "matrix/results/kits"];
+
+/// The files of a folder, without those of folders in it.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failure = |error: std::io::Error| Failure::failed(format!("{}: {error}", folder.display()));
+    let entries = fs::read_dir(folder).map_err(failure)?;
+    let paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()
+        .map_err(failure)?;
+    Ok(paths.into_iter().filter(|path| path.is_file()).collect())
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -116,6 +147,18 @@ mod tests {
             let is_there =
                 CONTENT.iter().any(|file| *file == place || file.starts_with(&format!("{place}/")));
             assert!(is_there, "{link} is not in the archive");
+        }
+    }
+
+    #[test]
+    fn no_result_is_left_out() {
+        let found: Vec<PathBuf> =
+            RESULTS.iter().flat_map(|folder| files(&root().join(folder)).unwrap()).collect();
+        assert!(found.iter().any(|file| file.ends_with("matrix/results/modbus-normal.json")), "{found:?}");
+        assert!(found.iter().any(|file| file.ends_with("matrix/results/kits/modbus.json")), "{found:?}");
+        let listed = output(command("git", &root()).args(["ls-files", "matrix/results"])).unwrap();
+        for file in listed.lines() {
+            assert!(found.contains(&root().join(file)), "{file}");
         }
     }
 

@@ -65,7 +65,7 @@ const USAGE: &str = "cargo xtask COMMAND
   lint                                    formatting and lints only
   conformance [--record] [--profile P] [--scenario S]   measured failover against real peers
   conformance --repeats N [--rate R] [--shared]            the same faults many times, judged by the journal
-  kit                                     tries every plugin with `twinhub plugin test`, for the matrix
+  kit                                     tries every plugin and example with `twinhub plugin test`, for the matrix
   matrix build|verify                     regenerates or checks the compatibility matrix
   bench NAME                              catch-up, takeover, failover, gateway, flat-out, replication, standby, start, write, or a crate's
   sim [SEED]                              seeded simulation of the redundancy machine

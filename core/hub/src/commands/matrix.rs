@@ -54,7 +54,9 @@ fn inputs(global: &Global, args: &MatrixArgs) -> Result<Inputs, Failure> {
     // A folder with libraries is not one with sources; the release archive has the former at the same place.
     let is_source = |root: &Path| root.join("Cargo.toml").is_file() && root.join("plugins").is_dir();
     let roots = args.dir.parent().into_iter().chain([Path::new("")]);
-    let sources = roots.into_iter().find(|root| is_source(root)).map(|root| root.join("plugins"));
+    let root = roots.into_iter().find(|root| is_source(root));
+    let sources = root.map(|root| root.join("plugins"));
+    let examples = root.map(|root| root.join("examples")).filter(|dir| dir.is_dir());
     let installed = global
         .plugins
         .first()
@@ -69,7 +71,7 @@ fn inputs(global: &Global, args: &MatrixArgs) -> Result<Inputs, Failure> {
             return Err(Failure::new(Code::Configuration, text));
         }
     };
-    Ok(Inputs { plugins, sources, results: args.dir.join("results"), seed })
+    Ok(Inputs { plugins, sources, examples, results: args.dir.join("results"), seed })
 }
 
 fn has_libraries(dir: &Path) -> bool {

@@ -12,7 +12,14 @@ use serde_json::Value;
 #[test]
 fn the_example_in_c_is_green() {
     let dir = tempfile::tempdir().unwrap();
-    is_green(&[compiled(dir.path(), &root().join("examples/c-plugin/hello.c"), None).to_str().unwrap()]);
+    let example = root().join("examples/c-plugin");
+    let library = compiled(dir.path(), &example.join("hello.c"), None);
+    // For whoever reads sources only, the manifest lies beside it, too.
+    let beside = std::fs::read(example.join("plugin.json")).unwrap();
+    let (manifest, _) = twinhub_loader::read_manifest(&library).unwrap();
+    assert_eq!(twinhub_loader::Manifest::parse(&beside).unwrap(), manifest);
+    let items = example.join("kit/items.csv");
+    is_green(&[library.to_str().unwrap(), "--items", items.to_str().unwrap()]);
 }
 
 /// It is never built anew: plugins of authors out there are not, either.

@@ -31,7 +31,11 @@ pub(super) fn run(args: &PluginNewArgs) -> Outcome {
             Failure::new(Code::Error, format!("cannot write {}: {error}", path.display()))
         })?;
     }
-    print(&format!("{} is a plugin in {}; its README.md says how to go on", dir.display(), args.lang.word()))
+    print(&format!(
+        "{} is a plugin in {}; its README.md says how to go on, and the guide, sdk/guide/README.md beside Twinhub, all the rest",
+        dir.display(),
+        args.lang.word()
+    ))
 }
 
 /// A name in the forms that files need.
@@ -113,7 +117,7 @@ fn rust(name: &Name, sdk: &Path) -> Result<Files, Failure> {
         .replace("@SDK@", &sdk.join("plugin").display().to_string());
     Ok(vec![
         ("Cargo.toml".to_owned(), cargo),
-        (".gitignore".to_owned(), "/target\n/site/run\n".to_owned()),
+        (".gitignore".to_owned(), "/target\n/site/pki\n/site/run\n".to_owned()),
         ("plugin.json".to_owned(), manifest + "\n"),
         ("src/lib.rs".to_owned(), source),
         ("kit/items.csv".to_owned(), RUST_ITEMS.to_owned()),
@@ -136,7 +140,7 @@ fn c(name: &Name) -> Files {
         (format!("{}.c", name.plain), source),
         ("include/twinhub_plugin.h".to_owned(), C_HEADER.to_owned()),
         ("Makefile".to_owned(), make),
-        (".gitignore".to_owned(), "*.so\n/site/run\n".to_owned()),
+        (".gitignore".to_owned(), "*.so\n/site/pki\n/site/run\n".to_owned()),
         ("kit/items.csv".to_owned(), C_ITEMS.to_owned()),
     ]
 }
@@ -182,7 +186,7 @@ const RUST_CARGO: &str = include_str!("new/rust-cargo.toml");
 const RUST_README: &str = include_str!("new/rust-readme.md");
 const C_MAKE: &str = include_str!("new/c-makefile");
 const C_README: &str = include_str!("new/c-readme.md");
-const C_ITEMS: &str = include_str!("new/c-items.csv");
+const C_ITEMS: &str = include_str!("../../../../../examples/c-plugin/kit/items.csv");
 const README: &str = include_str!("new/readme.md");
 const SITE: &str = include_str!("new/site.toml");
 const PAIR: &str = include_str!("new/pair.sh");
@@ -201,6 +205,16 @@ mod tests {
         );
         for wrong in ["", "My", "2my", "my_plugin", "my-", "a--b", "../x", "é", &"a".repeat(41)] {
             assert!(Name::of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    /// `site/pair.sh` makes certificates, and the key of their authority.
+    #[test]
+    fn keys_stay_out_of_version_control() {
+        let name = Name::of("mine").unwrap();
+        for files in [c(&name), rust(&name, Path::new("/sdk")).unwrap()] {
+            let ignored = files.iter().find(|(path, _)| path == ".gitignore").map(|(_, text)| text.as_str());
+            assert!(ignored.is_some_and(|text| text.contains("/site/pki\n")), "{ignored:?}");
         }
     }
 

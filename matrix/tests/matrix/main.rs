@@ -1,13 +1,18 @@
 //! What the matrix says for plugins and runs made for it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod fixture;
+mod kit;
+mod page;
+mod reference;
 
-use twinhub_contract::manifest::Mode;
+use std::path::Path;
+
 use twinhub_matrix::{
-    Error, Fenced, Inputs, Matrix, Outcome, Peer, RESULT_SCHEMA, RunResult, Scenario, ScenarioName, State,
-    TakeoverMs, build, collect, collect_from, source_hash, verify,
+    Error, Fenced, Inputs, Outcome, RunResult, Scenario, ScenarioName, State, TakeoverMs, build, collect,
+    collect_from, source_hash, verify,
 };
+
+use fixture::{Fixture, compile, crash, good, manifest};
 
 #[test]
 fn a_plugin_without_runs_is_only_declared() {
@@ -201,6 +206,29 @@ fn the_source_hash_does_not_depend_on_line_ends_or_notes() {
 }
 
 #[test]
+fn the_sources_of_a_plugin_in_c_are_beside_its_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    file("plugin.json", "{}");
+    let error = source_hash(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("there are no sources of a plugin in it"), "{error}");
+    file("mine.c", "int a;\n");
+    let first = source_hash(dir.path()).unwrap();
+    for (name, text) in
+        [("mine.c", "int b;\n"), ("mine.h", ""), ("Makefile", "all:\n"), ("plugin.json", "[]")]
+    {
+        let before = source_hash(dir.path()).unwrap();
+        file(name, text);
+        assert_ne!(source_hash(dir.path()).unwrap(), before, "{name}");
+    }
+    assert_ne!(source_hash(dir.path()).unwrap(), first);
+    let before = source_hash(dir.path()).unwrap();
+    file("README.md", "a note");
+    file("mine.so", "a library");
+    assert_eq!(source_hash(dir.path()).unwrap(), before);
+}
+
+#[test]
 fn the_newest_of_two_results_for_the_same_counts() {
     let site = Fixture::new();
     let mut old = good(&site);
@@ -283,17 +311,6 @@ fn missing_plugins_and_broken_manifests_are_named() {
 }
 
 #[test]
-fn text_of_plugins_cannot_break_out_of_the_page() {
-    let site = Fixture::new();
-    site.manifest("<script>alert(1)</script>|");
-    let matrix = site.matrix();
-    assert!(!matrix.html().contains("<script>alert"));
-    assert!(matrix.html().contains("&lt;script&gt;alert(1)&lt;/script&gt;|"));
-    assert!(matrix.markdown().contains("&lt;script&gt;alert(1)&lt;/script&gt;\\|"));
-    assert!(!matrix.html().contains("http"), "the page needs nothing from elsewhere");
-}
-
-#[test]
 fn the_same_inputs_give_the_same_files() {
     let site = Fixture::new();
     site.result("a.json", &good(&site));
@@ -318,6 +335,7 @@ fn libraries_and_sources_give_the_same_matrix() {
     let inputs = |plugins: &Path| Inputs {
         plugins: plugins.to_path_buf(),
         sources: Some(sources.path().to_path_buf()),
+        examples: None,
         results: site.root().join("matrix/results"),
         seed: site.root().join("matrix/seed.json"),
     };
@@ -325,229 +343,3 @@ fn libraries_and_sources_give_the_same_matrix() {
         (collect_from(&inputs(libraries.path())).unwrap(), collect_from(&inputs(sources.path())).unwrap());
     assert_eq!(from_library.json(), from_source.json());
 }
-
-fn crash(run: &mut RunResult) -> &mut Scenario {
-    run.scenarios.get_mut(&ScenarioName::Crash).expect("the fixture has a crash")
-}
-
-/// A library with nothing but the manifest and an entry that refuses, made by the C compiler.
-fn compile(root: &Path, manifest: &str, to: &Path) {
-    let bytes: Vec<String> = manifest.bytes().map(|byte| byte.to_string()).collect();
-    let code = format!(
-        "#include \"twinhub_plugin.h\"\n\
-         __attribute__((section(\"{}\"), used)) static const unsigned char manifest[] = {{ {} }};\n\
-         static int32_t create(const twinhub_host *host, twinhub_str id, twinhub_str config, const twinhub_plugin **out) {{\n\
-         (void)host, (void)id, (void)config, (void)out; return TWINHUB_E_CONFIG; }}\n\
-         __attribute__((visibility(\"default\"))) const twinhub_entry twinhub_plugin_entry = {{\n\
-         TWINHUB_MAGIC, sizeof(twinhub_entry), ((uint32_t)TWINHUB_ABI_MAJOR << 16) | TWINHUB_ABI_MINOR, TWINHUB_BUILD_UNWIND, 0,\n\
-         {{manifest, sizeof manifest}}, create}};\n",
-        twinhub_contract::MANIFEST_SECTION,
-        bytes.join(",")
-    );
-    let source = to.with_extension("c");
-    std::fs::write(&source, code).expect("the temporary directory can be written");
-    let output = std::process::Command::new("cc")
-        .args(["-std=c11", "-shared", "-fPIC", "-fvisibility=hidden", "-I"])
-        .arg(root.join("sdk/contract/include"))
-        .arg("-o")
-        .args([to, &source])
-        .output()
-        .expect("the C compiler `cc` is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn what_the_kit_found_stands_beside_what_is_declared() {
-    let site = Fixture::new();
-    site.kit(&kit(&site));
-    let row = site.modbus();
-    let found = row.kit.unwrap();
-    assert_eq!(
-        (found.cell.state, found.groups["roles"], found.groups["state"]),
-        (State::Verified, [2, 2], [0, 0])
-    );
-    assert_eq!(row.claim.state, State::Declared, "a kit alone verifies no takeover");
-    let text = site.matrix().markdown();
-    assert!(text.contains("| declared | green, 2 tests |"), "{text}");
-    assert!(text.contains("Kit: green, 2 tests (2026-11-22): roles 2 of 2; 1 do not concern it."), "{text}");
-    assert!(site.matrix().html().contains("roles 2 of 2"));
-}
-
-#[test]
-fn a_red_kit_contradicts_the_claim_and_fails_the_build() {
-    let site = Fixture::new();
-    site.result("a.json", &good(&site));
-    let mut report = kit(&site);
-    report["verdict"] = "failed".into();
-    report["tests"][0]["verdict"] = "failed".into();
-    report["tests"][0]["note"] = "published a value of item 0 while COLD".into();
-    site.kit(&report);
-    let row = site.modbus();
-    assert_eq!(row.claim.state, State::Contradicted);
-    assert_eq!(row.claim.reasons, ["kit: roles.again: published a value of item 0 while COLD"]);
-    build(site.root()).unwrap();
-    let error = verify(site.root()).unwrap_err().to_string();
-    assert!(error.contains("contradicted: org.twinhub.modbus (kit): roles.again: published"), "{error}");
-}
-
-#[test]
-fn a_kit_of_other_sources_another_library_or_version_is_stale() {
-    type Change = fn(&mut serde_json::Value);
-    let cases: [(Change, &str); 4] = [
-        (|report| report["source_hash"] = "0".repeat(64).into(), "the plugin's sources have changed since"),
-        (|report| report["source_hash"] = serde_json::Value::Null, "tried with another library"),
-        (|report| report["version"] = "0.0.9".into(), "tried with version 0.0.9, this is 0.1.0"),
-        (|report| report["contract"] = "0.9".into(), "tried with contract 0.9, this is 1.0"),
-    ];
-    for (change, reason) in cases {
-        let site = Fixture::new();
-        let mut report = kit(&site);
-        change(&mut report);
-        site.kit(&report);
-        let found = site.modbus().kit.unwrap();
-        assert_eq!((found.cell.state, found.cell.reasons), (State::Stale, vec![reason.to_owned()]));
-    }
-}
-
-#[test]
-fn a_report_that_nobody_measured_is_refused() {
-    type Change = fn(&mut serde_json::Value);
-    let cases: [(Change, &str); 4] = [
-        (|report| report["schema"] = 7.into(), "schema is 7"),
-        (
-            |report| report["only"] = serde_json::json!(["abi"]),
-            "only abi was run, which is not the whole kit",
-        ),
-        (|report| report["tests"] = serde_json::json!([]), "no test was run"),
-        (|report| report["tests"][0]["verdict"] = "failed".into(), "the verdict is not that of its tests"),
-    ];
-    for (change, problem) in cases {
-        let site = Fixture::new();
-        let mut report = kit(&site);
-        change(&mut report);
-        site.kit(&report);
-        let error = site.try_matrix().unwrap_err().to_string();
-        assert!(error.contains(problem) && error.contains("twinhub plugin test --report"), "{error}");
-    }
-}
-
-fn kit(site: &Fixture) -> serde_json::Value {
-    let test = |group: &str, name: &str, verdict: &str| serde_json::json!({"group": group, "name": name, "verdict": verdict, "took_ms": 7});
-    serde_json::json!({
-        "schema": 1, "plugin": "org.twinhub.modbus", "version": "0.1.0", "sha256": "1".repeat(64),
-        "source_hash": source_hash(&site.root().join("plugins/modbus")).expect("the fixture can be read"),
-        "date": "2026-11-22", "contract": "1.0", "kit": "0.1.0", "verdict": "passed",
-        "tests": [
-            test("roles", "again", "passed"), test("roles", "every_edge", "passed"), test("state", "moves", "skipped"),
-        ]
-    })
-}
-
-struct Fixture(tempfile::TempDir);
-
-impl Fixture {
-    fn new() -> Fixture {
-        let fixture = Fixture(tempfile::tempdir().expect("a temporary directory"));
-        for dir in ["plugins/modbus/src", "matrix/results"] {
-            std::fs::create_dir_all(fixture.root().join(dir)).expect("the fixture can be written");
-        }
-        std::fs::write(fixture.root().join("plugins/modbus/src/lib.rs"), "//! source\n").expect("as above");
-        std::fs::write(fixture.root().join("matrix/seed.json"), SEED).expect("as above");
-        fixture.manifest("Twinhub");
-        fixture
-    }
-
-    fn root(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn manifest(&self, vendor: &str) {
-        let text = serde_json::to_string(&manifest(vendor)).expect("a manifest is JSON");
-        std::fs::write(self.root().join("plugins/modbus/plugin.json"), text)
-            .expect("the fixture can be written");
-    }
-
-    fn result(&self, name: &str, result: &RunResult) {
-        let text = serde_json::to_string_pretty(result).expect("a result is JSON");
-        std::fs::write(self.root().join("matrix/results").join(name), text)
-            .expect("the fixture can be written");
-    }
-
-    fn kit(&self, report: &serde_json::Value) {
-        let dir = self.root().join("matrix/results/kits");
-        std::fs::create_dir_all(&dir).expect("the fixture can be written");
-        std::fs::write(dir.join("modbus.json"), report.to_string()).expect("the fixture can be written");
-    }
-
-    fn try_matrix(&self) -> Result<Matrix, Error> {
-        let at = |path: &str| -> PathBuf { self.root().join(path) };
-        collect(&at("plugins"), &at("matrix/results"), &at("matrix/seed.json"))
-    }
-
-    fn matrix(&self) -> Matrix {
-        self.try_matrix().expect("the fixture is good")
-    }
-
-    fn modbus(&self) -> twinhub_matrix::Row {
-        self.matrix().rows.into_iter().find(|row| row.id == "modbus").expect("the fixture has a row for it")
-    }
-}
-
-fn good(site: &Fixture) -> RunResult {
-    let run = Scenario {
-        runs: 3,
-        takeover_ms: TakeoverMs::of(vec![1500.0, 1700.5, 1600.0]),
-        resolution_ms: None,
-        detection_ms_max: 2000.0,
-        values_lost: 0,
-        values_lost_allowed: 0,
-        values_lost_because: String::new(),
-        values_doubled: 0,
-        commands_doubled: 0,
-        writes_by_two_nodes: 0,
-        stray_packets: 0,
-        fenced: Some(Fenced::Count(4)),
-        verdict: Outcome::Pass,
-        note: String::new(),
-    };
-    RunResult {
-        schema: RESULT_SCHEMA,
-        plugin: "org.twinhub.modbus".to_owned(),
-        plugin_version: "0.1.0".to_owned(),
-        plugin_sha256: "00".repeat(32),
-        source_hash: source_hash(&site.root().join("plugins/modbus")).expect("the fixture has sources"),
-        contract: "1.0".to_owned(),
-        product_version: "0.1.0".to_owned(),
-        profile: "normal".to_owned(),
-        standby: Mode::Warm,
-        peer: Peer { name: "pymodbus".to_owned(), version: "3.6.9".to_owned() },
-        date: "2026-01-31".to_owned(),
-        machine: "2 cores".to_owned(),
-        scenarios: ScenarioName::ALL.into_iter().map(|name| (name, run.clone())).collect::<BTreeMap<_, _>>(),
-        command: "cargo xtask conformance modbus".to_owned(),
-    }
-}
-
-fn manifest(vendor: &str) -> serde_json::Value {
-    serde_json::json!({
-        "manifest": 1, "id": "org.twinhub.modbus", "name": "Modbus", "vendor": vendor, "version": "0.1.0",
-        "license": "MIT OR Apache-2.0", "abi": { "min": "1.0", "max": "1.0" }, "kind": "interface",
-        "protocols": [{ "name": "Modbus", "versions": ["TCP"] }],
-        "config_schema": { "type": "object" }, "item_address_schema": { "type": "object" },
-        "mb": {
-            "relevant": true, "possible": "yes", "why": "", "modes": ["cold", "warm"], "default_standby": "warm",
-            "takeover_target_ms": { "cold": 1000, "warm": 200 },
-            "inactive": { "reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress" },
-            "state": "none", "fence": "bounded", "in_flight_max_ms": 300, "recovery": "resync",
-            "parallel_input": false, "loss_window": "changes between two polls"
-        },
-        "capabilities": [{ "name": "read", "mb": "by the active node", "inactive": "nothing", "limits": "" }],
-        "hosting": { "allowed": ["inproc"], "recommended": "inproc" }
-    })
-}
-
-const SEED: &str = r#"{ "source": "an example", "rows": [
-    { "id": "knx", "name": "KNX", "section": "field", "relevant": true, "possible": "yes", "plugin": "org.twinhub.knx" },
-    { "id": "modbus", "name": "Modbus", "section": "field", "relevant": true, "possible": "yes", "plugin": "org.twinhub.modbus" },
-    { "id": "meter", "name": "Metering", "section": "module", "relevant": true, "possible": "yes", "note": "A | B" }
-] }"#;
