@@ -147,4 +147,5 @@ pub(crate) const VALUES_WORDS: usize = 32 * 1024;
 /// Words of the lane of answers.
 pub(crate) const ANSWERS_WORDS: usize = 8 * 1024;
 /// What a child keeps of the hub's environment, which may hold secrets.
-const ENVIRONMENT: [&str; 7] = ["PATH", "TZ", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR"];
+const ENVIRONMENT: [&str; 8] =
+    ["PATH", "TZ", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "TMPDIR", "TWINHUB_PLUGIN_LOG"];

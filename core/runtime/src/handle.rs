@@ -208,6 +208,7 @@ impl Handle {
                     unaccepted: port.accepting.waiting(),
                     restriction: port.restriction().map(str::to_owned),
                     hosting: port.hosting().to_owned(),
+                    counts: port.tallies.all(),
                 }
             })
             .collect()

@@ -26,12 +26,14 @@ mod intake;
 mod lead;
 mod rows;
 mod setup;
+mod tallies;
 
 pub(crate) use accepting::Accepting;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
 pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
+pub(crate) use tallies::Tallies;
 
 /// A plugin gets this long to become active.
 pub(crate) const ROLE_MAX: Duration = Duration::from_secs(5);
@@ -83,6 +85,7 @@ pub(crate) struct Port {
     /// Whether its plugin runs in a process of its own.
     pub(crate) isolated: AtomicBool,
     pub(crate) accepting: Accepting,
+    pub(crate) tallies: Tallies,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -125,6 +128,7 @@ impl Port {
             probed: Probed::default(),
             isolated: AtomicBool::new(false),
             accepting: Accepting::default(),
+            tallies: Tallies::default(),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,
@@ -345,9 +349,11 @@ impl HostSink for Port {
     }
 
     fn count(&self, name: &str, add: u64) {
-        if name == "suppressed" {
+        // The name goes on with the reason.
+        if name.split('.').next() == Some("suppressed") {
             self.counters.suppressed.fetch_add(add, Ordering::Relaxed);
         }
+        self.tallies.add(name, add);
     }
 }
 

@@ -299,6 +299,9 @@ pub struct InterfaceView {
     /// In whose process its plugin runs: `inproc` or `isolated`.
     #[serde(default)]
     pub hosting: String,
+    /// What its plugin counts, by the plugin's names.
+    #[serde(default)]
+    pub counts: BTreeMap<String, u64>,
 }
 
 /// One item with its present value.

@@ -381,6 +381,14 @@ impl Page {
         faults.counter(encoder)?;
         unprotected.counter(encoder)?;
         unaccepted.gauge(encoder)?;
+        let mut counts =
+            Family::new(node, "twinhub_plugin_counts", "What plugins count, by the names they chose");
+        for interface in &self.view.interfaces {
+            for (name, count) in &interface.counts {
+                counts.row(&[("interface", &interface.id), ("name", name)], *count);
+            }
+        }
+        counts.counter(encoder)?;
         let mut writes = Family::new(node, "twinhub_interface_writes", "Commands by their result");
         for ((interface, result), count) in &self.view.writes {
             writes.row(&[("interface", interface), ("result", result)], *count);
@@ -508,6 +516,7 @@ mod tests {
             group: "site".into(),
             state: "ok".into(),
             suppressed: 4,
+            counts: [("outbox.fenced".to_owned(), 3)].into(),
             ..InterfaceView::default()
         };
         MetricsView {
@@ -554,6 +563,7 @@ mod tests {
             "twinhub_history_rows_total{node=\"main\"} 12",
             "twinhub_history_lost_records_total{node=\"main\"} 0",
             "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",
+            "twinhub_plugin_counts_total{node=\"main\",interface=\"plc1\",name=\"outbox.fenced\"} 3",
             "twinhub_interface_suppressed_total{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\"} 4",
             "twinhub_interface_writes_total{node=\"main\",interface=\"plc1\",result=\"done\"} 5",
             "twinhub_items{node=\"main\",quality=\"good\"} 9",
