@@ -2,17 +2,19 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use twinhub_contract::constants::TIME_NONE;
-use twinhub_contract::manifest::{Delivery, Mode};
+use twinhub_contract::manifest::{Delivery, Hosting, Mode};
 use twinhub_contract::{ValueRef, access, code};
+use twinhub_isolation::{HostProgram, Isolated};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, Manifest, PluginError, Role, Status, WriteReq, WriteResult,
+    HostSink, Instance, ItemSpec, Library, Maker, Manifest, PluginError, Role, Status, WriteReq, WriteResult,
 };
 
+use crate::child::{CACHE, STEP};
 use crate::groups::{Stop, failed, skipped};
 use crate::host::{Declared, Recorder};
 use crate::kit::Kit;
@@ -22,6 +24,8 @@ use crate::kit::Kit;
 pub(crate) struct Bench {
     pub(crate) kit: Kit,
     pub(crate) library: Library,
+    /// The folder of this test.
+    dir: PathBuf,
     /// The file that says what is about to be done.
     steps: PathBuf,
     /// The hub's side of every instance ever made.
@@ -43,8 +47,34 @@ pub(crate) struct Unit<'a> {
 }
 
 impl Bench {
-    pub(crate) fn new(kit: Kit, library: Library, steps: PathBuf) -> Self {
-        Self { kit, library, steps, hosts: RefCell::default(), calls: RefCell::default() }
+    pub(crate) fn new(kit: Kit, library: Library, dir: PathBuf) -> Self {
+        let steps = dir.join(STEP);
+        Self { kit, library, dir, steps, hosts: RefCell::default(), calls: RefCell::default() }
+    }
+
+    /// The same with instances in processes of their own, under what the plugin declares to need.
+    pub(crate) fn apart(&self) -> Result<Self, Stop> {
+        if !self.manifest().hosting.allowed.contains(&Hosting::Isolated) {
+            return skipped("it declares that it runs in the hub's process only");
+        }
+        let maker = |copy: &Path, manifest: &Manifest| -> Arc<dyn Maker> {
+            Arc::new(Isolated::new(HostProgram::default(), copy, manifest))
+        };
+        match Library::elsewhere(&self.kit.library, self.dir.join(CACHE), maker) {
+            Ok(library) => Ok(Self::new(self.kit.clone(), library, self.dir.clone())),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    /// Faults that were told, and what breaks the contract.
+    pub(crate) fn faults_and_violations(&self) -> (Vec<String>, Vec<String>) {
+        let (mut faults, mut violations) = (Vec::new(), BTreeSet::new());
+        for host in self.hosts.borrow().iter() {
+            let record = host.record();
+            faults.extend(record.faults.iter().cloned());
+            violations.extend(record.violations.iter().cloned());
+        }
+        (faults, violations.into_iter().take(OFFENSES).collect())
     }
 
     pub(crate) fn manifest(&self) -> &Manifest {
@@ -196,6 +226,10 @@ impl Unit<'_> {
         self.done(&what, |instance, op| instance.set_role(op, role, epoch, TIME_NONE))
     }
 
+    pub(crate) fn delivery(&self) -> Delivery {
+        self.bench.manifest().mb.delivery
+    }
+
     pub(crate) fn epoch(&self) -> u64 {
         self.epoch.get()
     }
@@ -251,9 +285,17 @@ impl Unit<'_> {
         self.bench.step("waiting for write_done");
         let is_stream = self.bench.manifest().mb.delivery == Delivery::Stream;
         let limit = if is_stream { STREAM_ANSWER } else { ANSWER };
-        match self.host.wait(limit, |record| record.writes.get(&write_id).copied()) {
+        let answer = self.host.wait(limit, |record| {
+            let answer = record.writes.get(&write_id).copied();
+            (answer.is_some() || !record.faults.is_empty()).then_some(answer)
+        });
+        match answer {
+            Some(Some(result)) => Ok(Some(result)),
+            Some(None) => {
+                let why = self.host.record().faults.join("; ");
+                failed(format!("write {write_id} was taken and not answered: {why}"))
+            }
             None if is_stream => Ok(None),
-            Some(result) => Ok(Some(result)),
             None => {
                 failed(format!("write {write_id} was taken and not answered within {} s", ANSWER.as_secs()))
             }
@@ -293,7 +335,7 @@ impl Unit<'_> {
     }
 }
 
-fn role_of(mode: Mode) -> Role {
+pub(crate) fn role_of(mode: Mode) -> Role {
     match mode {
         Mode::Cold => Role::Cold,
         Mode::Warm => Role::Warm,

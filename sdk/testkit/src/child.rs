@@ -16,7 +16,7 @@ use crate::report::{TestReport, Verdict};
 pub(crate) const KIT: &str = "kit.json";
 pub(crate) const RESULT: &str = "result.json";
 pub(crate) const STEP: &str = "step";
-const CACHE: &str = "cache";
+pub(crate) const CACHE: &str = "cache";
 
 /// What the child found out.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ fn try_one(kit: Kit, dir: &Path, id: &str) -> Result<Found, Error> {
     let steps = dir.join(STEP);
     std::fs::write(&steps, "loading the library").map_err(Error::file("write", &steps))?;
     let library = Library::open(&kit.library, dir.join(CACHE))?;
-    let bench = Bench::new(kit, library, steps);
+    let bench = Bench::new(kit, library, dir.to_path_buf());
     let mut found = match (test.run)(&bench) {
         Ok(note) => Found { verdict: Verdict::Passed, note },
         Err(Stop::Failed(note)) => Found { verdict: Verdict::Failed, note },

@@ -1,6 +1,7 @@
 //! The tests, in groups.
 
 mod abi;
+mod failover;
 mod robustness;
 mod roles;
 mod schema;
@@ -42,19 +43,22 @@ pub enum Group {
     Roles,
     /// State that moves to the other node.
     State,
+    /// Two processes, and faults between them.
+    Failover,
     /// For long.
     Soak,
 }
 
 impl Group {
     /// All of them.
-    pub const ALL: [Group; 7] = [
+    pub const ALL: [Group; 8] = [
         Group::Abi,
         Group::Schema,
         Group::Threading,
         Group::Robustness,
         Group::Roles,
         Group::State,
+        Group::Failover,
         Group::Soak,
     ];
 
@@ -67,6 +71,7 @@ impl Group {
             Group::Robustness => "robustness",
             Group::Roles => "roles",
             Group::State => "state",
+            Group::Failover => "failover",
             Group::Soak => "soak",
         }
     }
@@ -104,8 +109,17 @@ impl Test {
 
 /// Every test, in the order of the groups.
 pub fn tests() -> Vec<Test> {
-    [abi::TESTS, schema::TESTS, threading::TESTS, robustness::TESTS, roles::TESTS, state::TESTS, soak::TESTS]
-        .concat()
+    [
+        abi::TESTS,
+        schema::TESTS,
+        threading::TESTS,
+        robustness::TESTS,
+        roles::TESTS,
+        state::TESTS,
+        failover::TESTS,
+        soak::TESTS,
+    ]
+    .concat()
 }
 
 pub(crate) fn failed<T>(why: impl Into<String>) -> Result<T, Stop> {

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant as Clock};
 
 use twinhub_contract::manifest::Publish;
 use twinhub_contract::{code, flag};
-use twinhub_loader::{HostSink, Instance, PublishOutcome, RawBatch, Role, WriteResult};
+use twinhub_isolation::GateWords;
+use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, WriteResult};
 
 /// What an instance did.
 #[derive(Debug, Default)]
@@ -66,6 +67,8 @@ pub(crate) struct Recorder {
     refusal: AtomicI64,
     lease_end: AtomicI64,
     epoch: AtomicU64,
+    /// The same, for an instance in a process of its own.
+    gate: GateWords,
     /// Whether each callback calls the instance back.
     calls_back: AtomicBool,
     instance: Mutex<Weak<Instance>>,
@@ -80,6 +83,7 @@ impl Recorder {
             refusal: AtomicI64::new(0),
             lease_end: AtomicI64::new(i64::MAX),
             epoch: AtomicU64::new(0),
+            gate: GateWords::new(),
             calls_back: AtomicBool::new(false),
             instance: Mutex::default(),
         }
@@ -116,6 +120,7 @@ impl Recorder {
         record.roles.insert(epoch, (role, now));
         drop(record);
         self.epoch.store(epoch, Ordering::SeqCst);
+        self.move_gate();
     }
 
     pub(crate) fn expect_items(&self, handles: impl IntoIterator<Item = u32>) {
@@ -138,6 +143,12 @@ impl Recorder {
 
     pub(crate) fn set_lease_end(&self, end: i64) {
         self.lease_end.store(end, Ordering::SeqCst);
+        self.move_gate();
+    }
+
+    fn move_gate(&self) {
+        let end = u64::try_from(self.lease_end.load(Ordering::SeqCst)).unwrap_or(0);
+        self.gate.extend(self.epoch.load(Ordering::SeqCst), end);
     }
 
     /// Each callback calls the instance back from inside.
@@ -242,6 +253,10 @@ impl HostSink for Recorder {
 
     fn lease_end(&self, epoch: u64) -> i64 {
         if epoch == self.epoch.load(Ordering::SeqCst) { self.lease_end.load(Ordering::SeqCst) } else { 0 }
+    }
+
+    fn lease(&self) -> Lease<'_> {
+        self.gate.file().map_or(Lease::None, Lease::Words)
     }
 
     fn count(&self, name: &str, add: u64) {

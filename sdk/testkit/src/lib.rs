@@ -20,9 +20,11 @@
 //! | `robustness` | a hub without room, stale epochs, ended leases, deadlines, siblings, no device |
 //! | `roles` | every edge between roles, epochs, what the declaration says of an inactive instance |
 //! | `state` | snapshot and apply |
+//! | `failover` | two instances in processes of their own: planned moves, kill -9, a freeze while the lease ends |
 //! | `soak` | a thousand role changes under writes |
 //!
-//! What needs a simulated device or an older version of the plugin (`failover`, `upgrade`) is not part of it yet.
+//! What needs a simulated device (the device's own log of a takeover) or an older version of the plugin (`upgrade`) is not
+//! part of it yet.
 #![warn(missing_docs)]
 
 mod bench;
