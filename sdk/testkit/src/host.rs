@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant as Clock};
 
 use twinhub_contract::manifest::Publish;
@@ -67,8 +67,8 @@ pub(crate) struct Recorder {
     refusal: AtomicI64,
     lease_end: AtomicI64,
     epoch: AtomicU64,
-    /// The same, for an instance in a process of its own.
-    gate: GateWords,
+    /// The same, for an instance in a process of its own, once there is one.
+    gate: OnceLock<GateWords>,
     /// Whether each callback calls the instance back.
     calls_back: AtomicBool,
     instance: Mutex<Weak<Instance>>,
@@ -83,7 +83,7 @@ impl Recorder {
             refusal: AtomicI64::new(0),
             lease_end: AtomicI64::new(i64::MAX),
             epoch: AtomicU64::new(0),
-            gate: GateWords::new(),
+            gate: OnceLock::new(),
             calls_back: AtomicBool::new(false),
             instance: Mutex::default(),
         }
@@ -147,8 +147,9 @@ impl Recorder {
     }
 
     fn move_gate(&self) {
+        let Some(gate) = self.gate.get() else { return };
         let end = u64::try_from(self.lease_end.load(Ordering::SeqCst)).unwrap_or(0);
-        self.gate.extend(self.epoch.load(Ordering::SeqCst), end);
+        gate.extend(self.epoch.load(Ordering::SeqCst), end);
     }
 
     /// Each callback calls the instance back from inside.
@@ -256,7 +257,9 @@ impl HostSink for Recorder {
     }
 
     fn lease(&self) -> Lease<'_> {
-        self.gate.file().map_or(Lease::None, Lease::Words)
+        let gate = self.gate.get_or_init(GateWords::new);
+        self.move_gate();
+        gate.file().map_or(Lease::None, Lease::Words)
     }
 
     fn count(&self, name: &str, add: u64) {
