@@ -52,8 +52,9 @@ fn plugins_see_only_the_author_api_of_this_workspace() {
             // What the code of the guide needs is needed by its tests only.
             "sdk/contract" | "sdk/guide" => &[],
             "sdk/plugin" => &["twinhub-contract"],
-            // The kit loads libraries with the very loader of the hub, and knows nothing else of it.
-            "sdk/testkit" => &["twinhub-contract", "twinhub-loader"],
+            // The kit loads libraries with the very loader of the hub, in its process and in others, and knows nothing else
+            // of it.
+            "sdk/testkit" => &["twinhub-contract", "twinhub-isolation", "twinhub-loader"],
             place if place.starts_with("plugins/") || place.starts_with("examples/") => &["twinhub-plugin"],
             _ => continue,
         };
