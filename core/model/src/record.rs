@@ -223,6 +223,8 @@ impl Part {
     pub const MERGES: Part = Part(5);
     /// Which of a group's journals it is, of those that it ever had.
     pub const LIFE: Part = Part(6);
+    /// What plugins keep for their successors.
+    pub const PLUGINS: Part = Part(7);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
@@ -232,6 +234,7 @@ impl Part {
             Part::EVENTS => Cow::Borrowed("events"),
             Part::MERGES => Cow::Borrowed("merges"),
             Part::LIFE => Cow::Borrowed("life"),
+            Part::PLUGINS => Cow::Borrowed("plugins"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }

@@ -43,6 +43,7 @@ use health::HealthLook;
 use journaling::spawn_syncer;
 use merging::Merging;
 use outputs::Carried;
+use parts::plugins::StateKeeping;
 use parts::{PartState, Parts};
 use proposals::Proposals;
 use quorum::Majority;
@@ -161,6 +162,7 @@ pub(crate) struct Engine {
     starting: BTreeSet<usize>,
     tracker: Tracker,
     parts: Parts,
+    states: StateKeeping,
     proposals: Proposals,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
@@ -230,6 +232,7 @@ impl Engine {
             starting,
             tracker,
             parts,
+            states: StateKeeping::default(),
             proposals: Proposals::new(setup.documents, setup.has_documents),
             commands: Commands::default(),
             streams,
@@ -305,6 +308,8 @@ impl Engine {
             }
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
+            Job::State { interface, state } => self.on_state(interface, state),
+            Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
                 self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
@@ -354,6 +359,7 @@ impl Engine {
         self.journal_cursors(now, false);
         self.flush(now);
         self.advance_events(now);
+        self.tend_states(now);
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
@@ -437,6 +443,7 @@ impl Engine {
         let text = format!("the plugin of interface `{id}` faulted: {cause}");
         self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
         self.on_left(interface, role::COLD);
+        self.forget_state(interface);
         self.interfaces[interface].restart();
         self.report_health(clock::now());
     }
@@ -458,6 +465,7 @@ impl Engine {
         }
         match self.acting_epoch() {
             Some(epoch) if !self.is_off(interface) => {
+                self.give_state(interface);
                 target.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
             }
             Some(_) | None => {

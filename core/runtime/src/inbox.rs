@@ -46,6 +46,10 @@ pub(crate) enum Job {
     Ready { interface: usize, result: Result<(), String> },
     /// An instance cannot go on.
     Faulted { interface: usize, cause: String },
+    /// The state of its plugin, if it keeps one.
+    State { interface: usize, state: Option<(u32, Vec<u8>)> },
+    /// Its plugin did not take over a state.
+    StateRefused { interface: usize, cause: String },
     /// Its plugin faulted too often in this process and goes on in one of its own.
     Quarantined { interface: usize, cause: String },
     /// The control thread orders a role.

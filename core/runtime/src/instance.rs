@@ -32,7 +32,7 @@ pub(crate) use accepting::Accepting;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
-pub(crate) use setup::{Guard, InterfaceSetup, Sequence};
+pub(crate) use setup::{Guard, InterfaceSetup, Moves, Sequence};
 pub(crate) use tallies::Tallies;
 
 /// A plugin gets this long to become active.
@@ -361,6 +361,8 @@ impl HostSink for Port {
 #[derive(Debug)]
 enum Step {
     Role { role: u32, epoch: Epoch, deadline: Moment },
+    AskState,
+    GiveState { version: u32, bytes: Arc<[u8]> },
     Restart,
     Stop,
 }
@@ -399,6 +401,16 @@ impl Interface {
     pub(crate) fn close(&self) {
         self.port.role.store(self.port.setup.standby_role, Ordering::Release);
         self.port.epoch.store(0, Ordering::Release);
+    }
+
+    /// Asks for the plugin's state; [`Job::State`] answers.
+    pub(crate) fn ask_state(&self) {
+        drop(self.steps.send(Step::AskState));
+    }
+
+    /// Gives the plugin a state; only a refusal is answered, by [`Job::StateRefused`].
+    pub(crate) fn give_state(&self, version: u32, bytes: Arc<[u8]>) {
+        drop(self.steps.send(Step::GiveState { version, bytes }));
     }
 
     /// Makes a new instance in place of a faulted one.

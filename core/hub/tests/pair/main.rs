@@ -15,6 +15,7 @@ mod join;
 mod log;
 mod lost_state;
 mod pins;
+mod plugin_state;
 mod site;
 mod upgrade;
 mod voters;

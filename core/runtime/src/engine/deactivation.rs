@@ -49,7 +49,9 @@ enum Stage {
     Outputs,
     /// What is in the journal reaches the node that takes over; inputs still run.
     Tail { upto: Position },
-    /// Inputs are closed; the end of the journal follows.
+    /// Inputs are closed; plugins say what their successors have to know.
+    States,
+    /// The end of the journal follows.
     End,
     /// Interfaces let go of their links.
     Leaving { left: BTreeSet<usize> },
@@ -68,11 +70,16 @@ pub(crate) struct Closing {
 }
 
 impl Draining {
+    /// Whether what plugins keep still goes to the journal.
+    pub(crate) fn takes_states(&self) -> bool {
+        self.takes_inputs() || matches!(self.stage, Stage::States)
+    }
+
     /// Whether inputs still go to the journal.
     pub(crate) fn takes_inputs(&self) -> bool {
         match self.stage {
             Stage::Outputs | Stage::Tail { .. } => true,
-            Stage::End | Stage::Leaving { .. } | Stage::Over => false,
+            Stage::States | Stage::End | Stage::Leaving { .. } | Stage::Over => false,
         }
     }
 }
@@ -136,6 +143,14 @@ impl Engine {
                 }
                 self.step(Step::InputsClosed);
                 self.journal_cursors(now, true);
+                let stage = if self.ask_states() { Stage::States } else { Stage::End };
+                self.push_journal(now);
+                self.set_drain_stage(stage, in_doubt)
+            }
+            Stage::States => {
+                if !self.has_all_states() && !is_late {
+                    return false;
+                }
                 self.push_journal(now);
                 self.set_drain_stage(Stage::End, in_doubt)
             }

@@ -30,7 +30,8 @@ pub(crate) fn to_contract(value: &Value) -> ValueOut<'_> {
 pub(crate) fn outcome_of(result: i32) -> Outcome {
     match result {
         code::OK => Outcome::Done,
-        code::TIMEOUT => Outcome::InDoubt,
+        // Who panicked does not know how far it had come.
+        code::TIMEOUT | code::PANIC => Outcome::InDoubt,
         code::NOT_ACTIVE | code::STALE_EPOCH => Outcome::Fenced,
         other => Outcome::Refused(other),
     }

@@ -10,6 +10,7 @@
 //! on a thread of its own once the journal has that change on disk.
 
 pub(crate) mod life;
+pub(crate) mod plugins;
 
 use std::any::Any;
 use std::fmt;

@@ -218,6 +218,7 @@ impl Engine {
                 self.doubt_inputs();
             }
             for number in stage {
+                self.give_state(number);
                 self.interfaces[number].set_role(role::ACTIVE, epoch, now + ROLE_MAX);
             }
             if !claims && !is_last {

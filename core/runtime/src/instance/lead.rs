@@ -68,6 +68,8 @@ impl Lead {
                         result,
                     });
                 }
+                Step::AskState => self.take_state(),
+                Step::GiveState { version, bytes } => self.give_state(version, &bytes),
                 Step::Restart => self.restart(),
                 Step::Stop => break,
             }
@@ -156,6 +158,25 @@ impl Lead {
         self.restarts.push(now);
         let result = self.bring_up();
         self.port.inbox.push(Job::Ready { interface: self.port.number, result });
+    }
+
+    fn take_state(&self) {
+        let state = self.current().and_then(|instance| match instance.snapshot() {
+            Ok(state) => Some(state),
+            Err(error) => {
+                tracing::debug!(interface = %self.port.setup.id, %error, "no state of the plugin");
+                None
+            }
+        });
+        self.port.inbox.push(Job::State { interface: self.port.number, state });
+    }
+
+    fn give_state(&self, version: u32, bytes: &[u8]) {
+        let Some(instance) = self.current() else { return };
+        if let Err(error) = instance.apply(version, bytes) {
+            let cause = error.to_string();
+            self.port.inbox.push(Job::StateRefused { interface: self.port.number, cause });
+        }
     }
 
     /// From here on this library has no place in the hub's process, on this node: the next fault might end it.

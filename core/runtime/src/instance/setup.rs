@@ -18,6 +18,15 @@ pub(crate) enum Guard {
     Whole,
 }
 
+/// What of an instance moves to the other node beside its items.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// Nothing.
+    Nothing,
+    /// What the plugin gives as its state.
+    State,
+}
+
 /// Its place when roles change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Sequence {
@@ -50,6 +59,8 @@ pub(crate) struct InterfaceSetup {
     pub(crate) sequence: Sequence,
     /// Whether it reads everything anew when its role becomes active, so that the first it says is an image.
     pub(crate) resyncs: bool,
+    /// What moves to the other node beside items.
+    pub(crate) moves: Moves,
     /// What it does without a majority.
     pub(crate) on_unquorate: OnUnquorate,
     /// When its inputs are acknowledged, if they are.

@@ -23,6 +23,7 @@ use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
 use crate::engine::parts::life::LifeState;
+use crate::engine::parts::plugins::PluginStates;
 use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
@@ -31,7 +32,7 @@ use crate::gate::Gate;
 use crate::history::OpenHistory;
 use crate::history::lines::Lines;
 use crate::inbox::Inbox;
-use crate::instance::{Guard, Interface, InterfaceSetup, Port, Rows, Sequence};
+use crate::instance::{Guard, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -122,6 +123,7 @@ impl Plan {
             Box::new(AlarmState::new(alarms_of(around.site, group, &self.table))),
             Box::new(MergeState::default()),
             Box::new(LifeState::default()),
+            Box::new(PluginStates::default()),
         ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut interfaces = Vec::new();
@@ -268,6 +270,11 @@ impl Planner<'_> {
             config_json: settings.to_string(),
             standby_role: standby,
             relevant: mb.relevant,
+            moves: if mb.state == twinhub_contract::manifest::State::None {
+                Moves::Nothing
+            } else {
+                Moves::State
+            },
             guard: match (mb.fence, mb.in_flight_max_ms) {
                 (Fence::Token | Fence::Exclusive, _) => Guard::None,
                 (Fence::Bounded, Some(in_flight_ms)) => {

@@ -36,7 +36,7 @@ use crate::engine::{Engine, EngineSetup};
 use crate::event_log::EventLog;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
-use crate::instance::{Guard, Hosted, Interface, InterfaceSetup, Port, Rows, Sequence};
+use crate::instance::{Guard, Hosted, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
 use crate::peer::Link;
 use crate::quarantine::Quarantine;
 use crate::shared::Shared;
@@ -517,6 +517,7 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         items: Rows::of(&items).unwrap(),
         config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
         standby_role: spec.standby,
+        moves: Moves::Nothing,
         relevant: true,
         guard: spec.guard,
         required: spec.required,
