@@ -286,7 +286,7 @@ fn prepare(sink: Sink) -> Result<Pair> {
     let items = "path,address,type,access,unit,description\necho,echo,int64,w,,Takes what was read\n";
     fs::write(pair.root().join("etc/twinhub/items/late1.csv"), items).map_err(Error::io("items"))?;
     let interface = format!(
-        "[[interface]]\nid = \"late1\"\nplugin = \"late\"\nitems = \"items/late1.csv\"\n\
+        "[[interface]]\nid = \"late1\"\nplugin = \"late\"\nhosting = \"inproc\"\nitems = \"items/late1.csv\"\n\
          settings = {{ address = \"{DEVICE}\", port = {} }}\n\n[[link]]",
         sink.port()
     );
