@@ -378,7 +378,9 @@ impl Watch {
 
     fn run(mut self, readers: Readers) {
         let (mut pings, mut next) = (0, Instant::now() + PING);
-        let mut answered = Instant::now();
+        // How often in a row it was looked for an answer in vain. A hub that was stopped itself looks once and asks on: the
+        // time that has passed would accuse a child that it did not hear.
+        let mut missed = 0;
         let mut is_printing = true;
         loop {
             let now = Instant::now();
@@ -387,17 +389,17 @@ impl Watch {
                 self.lines = 0;
                 match self.remote.last_pong() {
                     Some(pong) if pong == pings => {
-                        answered = now;
+                        missed = 0;
                         pings += 1;
                         self.remote.order(&Order::Ping { number: pings });
                     }
-                    Some(_) if now > answered + SILENCE_MAX && !self.remote.is_leaving() => {
-                        let limit_s = SILENCE_MAX.as_secs();
+                    Some(_) if missed == MISSED_MAX && !self.remote.is_leaving() => {
+                        let limit_s = (PING * MISSED_MAX).as_secs();
                         self.remote.condemn(&format!("it did not answer for {limit_s} s and was killed"));
                     }
-                    Some(_) => {}
+                    Some(_) => missed += 1,
                     // Until the instance is made, `create` counts the time.
-                    None => answered = now,
+                    None => {}
                 }
             }
             let patience = next.saturating_duration_since(Instant::now());
@@ -482,8 +484,8 @@ const STREAM: usize = 1_000;
 const NAP: Duration = Duration::from_micros(20);
 /// How often the child has to answer.
 const PING: Duration = Duration::from_millis(500);
-/// A child that is silent for longer is killed. Longer than the contract allows any call to take.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+/// A child that is silent for so many times of [`PING`] is killed. Longer than the contract allows any call to take.
+const MISSED_MAX: u32 = 6;
 /// Between two tries to publish.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long a hub without room is waited for after the child has ended.

@@ -2,8 +2,9 @@
 //!
 //! It begins before any code of the library is mapped, and holds for everything the process does from then on:
 //! - **Files** (Landlock): the shared libraries of the system and what name resolution, certificates and time zones need
-//!   can be read. `files` adds the absolute paths in the configuration, `serial` the devices below `/dev`. Nothing can be
-//!   written but a device, and nothing executed.
+//!   can be read. `files` adds what settings name whose key ends with `_file`, as they are when the process begins: one
+//!   that another takes the place of is read again by the next process only. `serial` adds the devices below `/dev`.
+//!   Nothing can be written but a device, and nothing executed.
 //! - **Network** (Landlock and a filter): without `network` there are neither internet sockets nor connections; `raw-socket`
 //!   is needed for raw and packet sockets. Signals and abstract sockets do not reach other processes.
 //! - **System calls** (filter): no new programs and processes, no look into others, no mounts, namespaces, keys, clocks,
@@ -91,15 +92,24 @@ fn allow(
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// Absolute paths in a configuration, wherever they stand.
+/// The files that a configuration names for the plugin to read: by the key, as the hub knows them. Any other text may look
+/// like a path, and be a topic or a password.
 fn paths_of(config: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut rest = vec![serde_json::from_str::<serde_json::Value>(config).unwrap_or_default()];
     while let Some(value) = rest.pop() {
         match value {
-            serde_json::Value::String(text) if text.starts_with('/') => found.push(PathBuf::from(text)),
             serde_json::Value::Array(list) => rest.extend(list),
-            serde_json::Value::Object(map) => rest.extend(map.into_iter().map(|(_, value)| value)),
+            serde_json::Value::Object(map) => {
+                for (key, value) in map {
+                    let name = value.as_str().filter(|name| key.ends_with("_file") && !name.is_empty());
+                    if let Some(name) = name {
+                        found.push(PathBuf::from(name));
+                    } else {
+                        rest.push(value);
+                    }
+                }
+            }
             serde_json::Value::Null
             | serde_json::Value::Bool(_)
             | serde_json::Value::Number(_)
@@ -235,12 +245,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_a_configuration_are_its_absolute_paths() {
-        let config =
-            r#"{"ca_file": "/etc/a.pem", "broker": "mqtt://x/y", "deep": [{"key": "/etc/b.pem"}], "n": 1}"#;
+    fn files_of_a_configuration_are_those_that_a_key_calls_so() {
+        let config = r#"{"ca_file": "/etc/a.pem", "topic": "/", "deep": [{"key_file": "site/b.pem"}], "n_file": 1, "o_file": ""}"#;
         let mut found = paths_of(config);
         found.sort();
-        assert_eq!(found, [Path::new("/etc/a.pem"), Path::new("/etc/b.pem")]);
+        assert_eq!(found, [Path::new("/etc/a.pem"), Path::new("site/b.pem")]);
         assert!(paths_of("no json").is_empty());
     }
 }

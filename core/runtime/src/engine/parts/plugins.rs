@@ -201,7 +201,9 @@ impl Engine {
         let Some((version, bytes)) = state.filter(|_| self.takes_states() && self.journal_ok) else { return };
         let id = self.interfaces[interface].port.setup.id.clone();
         let known = self.parts.get::<PluginStates>().and_then(|states| states.of(&id));
-        if known.is_some_and(|known| known.version == version && *known.bytes == *bytes) {
+        if let Some(known) = known.filter(|known| known.version == version && *known.bytes == *bytes) {
+            // It has what it was given, and goes on from there: it must not be thrown back to it later.
+            self.states.own.insert(interface, known.serial);
             return;
         }
         let serial = u64::try_from(clock::utc().0).unwrap_or(0);
