@@ -1,7 +1,8 @@
 //! Libraries that faulted too often in this node's process: they run in processes of their own from then on.
 //!
 //! A library is named by the hash of its file, so a mended one is free. The file is `quarantine.json` in the state
-//! directory; `twinhub plugin ls` shows what it holds, and who deletes an entry, or the file, ends it.
+//! directory; `twinhub interfaces ls` shows what runs in a process of its own. Who deletes an entry, or the file, and starts
+//! the node again, ends it.
 
 use std::collections::BTreeMap;
 use std::io;

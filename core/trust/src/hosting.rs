@@ -14,7 +14,7 @@ pub enum Hosting {
     Inproc,
     /// In a process of their own.
     Isolated,
-    /// In the process of the hub if the library is trusted, in one of their own otherwise.
+    /// As the hub does by itself: plugins of this product in its process, others in one of their own.
     #[default]
     Auto,
 }
