@@ -16,7 +16,9 @@ pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
 pub(crate) use configuration::{
     ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
 };
-pub(crate) use plugin::{PluginCommand, PluginLanguage, PluginLockArgs, PluginNewArgs, PluginTestArgs};
+pub(crate) use plugin::{
+    PluginCommand, PluginLanguage, PluginLockArgs, PluginNewArgs, PluginTestArgs, PluginTrialArgs, PluginUpgradeArgs,
+};
 
 /// Integration hub for building automation with main/backup redundancy.
 #[derive(Debug, Parser)]

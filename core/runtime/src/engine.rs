@@ -53,6 +53,7 @@ use steps::{Step, Timeline};
 use streams::Stream;
 use takeover::Activation;
 use tracker::Tracker;
+use upgrade::Upgrades;
 use watch::Watch;
 
 pub(crate) mod acceptance;
@@ -83,6 +84,7 @@ pub(crate) mod takeover;
 mod tests;
 pub(crate) mod tracker;
 pub(crate) mod translation;
+pub(crate) mod upgrade;
 pub(crate) mod watch;
 
 /// Journal bytes reach the disk at least this often.
@@ -164,6 +166,7 @@ pub(crate) struct Engine {
     parts: Parts,
     states: StateKeeping,
     proposals: Proposals,
+    upgrades: Upgrades,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
     /// Of interfaces that want to know when their inputs are accepted.
@@ -234,6 +237,7 @@ impl Engine {
             parts,
             states: StateKeeping::default(),
             proposals: Proposals::new(setup.documents, setup.has_documents),
+            upgrades: Upgrades::default(),
             commands: Commands::default(),
             streams,
             acceptance,
@@ -311,6 +315,10 @@ impl Engine {
             Job::State { interface, state } => self.on_state(interface, state),
             Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
+            Job::Prepared { interface, result } => self.on_prepared(interface, result),
+            Job::Swapped { interface, result } => self.on_swapped(interface, result),
+            Job::FellBack { interface, cause } => self.on_fell_back(interface, &cause),
+            Job::Upgrade(order) => self.on_upgrade(*order),
             Job::Activate { epoch, transfer, guard_until, unquorate, reason } => {
                 self.on_activate(epoch, transfer, guard_until, unquorate, &reason);
             }
@@ -360,6 +368,7 @@ impl Engine {
         self.flush(now);
         self.advance_events(now);
         self.tend_states(now);
+        self.advance_upgrade(now);
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
@@ -385,6 +394,7 @@ impl Engine {
             self.acceptance_due(),
             self.alarms_due(),
             self.merge_due(),
+            self.upgrade_due(),
         ]
         .into_iter()
         .flatten()
@@ -444,7 +454,7 @@ impl Engine {
         self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
         self.on_left(interface, role::COLD);
         self.forget_state(interface);
-        self.interfaces[interface].restart();
+        self.interfaces[interface].restart(Some(cause));
         self.report_health(clock::now());
     }
 

@@ -93,6 +93,28 @@ pub enum CommandError {
         /// The id.
         group: String,
     },
+    /// No interface uses such a plugin.
+    #[error("no interface here uses a plugin `{plugin}`; used are: {}", .known.join(", "))]
+    UnknownPlugin {
+        /// Its short name.
+        plugin: String,
+        /// Those that are used.
+        known: Vec<String>,
+    },
+    /// The library is what runs.
+    #[error("{} is what runs already ({version}): put the file of the other version there first", .path.display())]
+    PluginSame {
+        /// The library.
+        path: PathBuf,
+        /// Its version.
+        version: String,
+    },
+    /// A library cannot take the place of another one.
+    #[error("{why}")]
+    PluginUnfit {
+        /// Why, and what to do.
+        why: String,
+    },
     /// No such node.
     #[error(transparent)]
     UnknownNode(#[from] UnknownNode),
@@ -209,6 +231,9 @@ impl CommandError {
             CommandError::NotActive { .. } => "TH-NODE-001",
             CommandError::UnknownNode(_) => "TH-NODE-002",
             CommandError::UnknownGroup { .. } => "TH-NODE-003",
+            CommandError::UnknownPlugin { .. } => "TH-PLUGIN-001",
+            CommandError::PluginUnfit { .. } => "TH-PLUGIN-008",
+            CommandError::PluginSame { .. } => "TH-PLUGIN-009",
             CommandError::OrderRefused { .. } => "TH-NODE-004",
             CommandError::Stopping => "TH-NODE-005",
             CommandError::Document(Refusal::Unknown { .. }) => "TH-DOC-001",

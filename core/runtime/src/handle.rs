@@ -1,17 +1,14 @@
 //! A running node as the web interface and the command line see it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 use twinhub_config::{Site, Witness};
-use twinhub_loader::Manifest;
 use twinhub_model::{ItemId, NodeRank};
 use twinhub_redundancy::{NodeState, VoterId};
-use twinhub_trust::Verdict;
 
 use crate::clock;
 use crate::control::{ControlSender, Told};
@@ -23,12 +20,13 @@ use crate::history::{HistoryThread, Shelf};
 use crate::inbox::{Command, Inbox, Job};
 use crate::instance::Port;
 use crate::json::{from_json, to_json};
+use crate::node::Staging;
 use crate::path_test::PathTests;
 use crate::shared::{GroupStatus, LATENCY_BOUNDS, Shared};
 use crate::stream::{Cursor, Feed, Stream, StreamFilter};
 use crate::table::ItemTable;
 use crate::view::{
-    InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, PluginView, RoleChangeView, WriteView,
+    InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, RoleChangeView, WriteView,
 };
 use crate::words;
 
@@ -50,6 +48,7 @@ mod events;
 mod join;
 mod merges;
 mod orders;
+mod plugins;
 mod reload;
 mod trend;
 
@@ -58,18 +57,8 @@ pub use configuration::Draft;
 pub use events::{EventsNewest, EventsNext};
 pub(crate) use join::Places;
 pub use orders::Order;
+pub use plugins::{TRIAL, TRIAL_MAX, TrialEnd};
 pub use trend::{TrendCursor, TrendError, TrendFile, TrendQuery};
-
-/// A plugin library that is in use.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) name: String,
-    pub(crate) manifest: Manifest,
-    pub(crate) sha256: String,
-    /// Where it came from.
-    pub(crate) path: PathBuf,
-    pub(crate) verdict: Verdict,
-}
 
 /// What must be waited for at the end.
 #[derive(Debug)]
@@ -95,7 +84,7 @@ struct Inner {
     places: Places,
     restart: Notify,
     control: ControlSender,
-    plugins: Vec<Loaded>,
+    staging: Staging,
     path_tests: PathTests,
     shelf: Arc<Shelf>,
     threads: Mutex<Option<Threads>>,
@@ -111,7 +100,7 @@ impl Handle {
         documents: DocumentStore,
         places: Places,
         control: ControlSender,
-        plugins: Vec<Loaded>,
+        staging: Staging,
         path_tests: PathTests,
         shelf: Arc<Shelf>,
         threads: Threads,
@@ -126,7 +115,7 @@ impl Handle {
             places,
             restart: Notify::new(),
             control,
-            plugins,
+            staging,
             path_tests,
             shelf,
             threads,
@@ -180,12 +169,9 @@ impl Handle {
                 InterfaceView {
                     id: port.setup.id.clone(),
                     plugin: port.setup.plugin.clone(),
-                    plugin_version: self
-                        .0
-                        .plugins
-                        .iter()
-                        .find(|plugin| plugin.name == port.setup.plugin)
-                        .map(|plugin| plugin.manifest.version.clone())
+                    plugin_version: port
+                        .code()
+                        .map(|code| code.library.manifest().version.clone())
                         .unwrap_or_default(),
                     group: group.clone(),
                     state: words::interface_state(state).to_owned(),
@@ -210,32 +196,6 @@ impl Handle {
                     hosting: port.hosting().to_owned(),
                     counts: port.tallies.all(),
                 }
-            })
-            .collect()
-    }
-
-    /// Every plugin library in use.
-    pub fn plugins(&self) -> Vec<PluginView> {
-        self.0
-            .plugins
-            .iter()
-            .map(|plugin| PluginView {
-                name: plugin.name.clone(),
-                id: plugin.manifest.id.clone(),
-                version: plugin.manifest.version.clone(),
-                vendor: plugin.manifest.vendor.clone(),
-                abi: plugin.manifest.abi.max.clone(),
-                sha256: plugin.sha256.clone(),
-                trust: plugin.verdict.word().to_owned(),
-                publisher: plugin.verdict.publisher().map(str::to_owned),
-                interfaces: self
-                    .0
-                    .ports
-                    .iter()
-                    .filter(|(_, port)| port.setup.plugin == plugin.name)
-                    .map(|(_, port)| port.setup.id.clone())
-                    .collect(),
-                manifest: serde_json::to_value(&plugin.manifest).unwrap_or_default(),
             })
             .collect()
     }

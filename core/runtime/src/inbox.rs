@@ -17,6 +17,7 @@ use twinhub_replica::Message;
 use crate::bundle::Bundle;
 use crate::engine::alarms::AlarmJob;
 use crate::engine::merging::MergesAsk;
+use crate::engine::upgrade::UpgradeOrder;
 use crate::error::CommandError;
 use crate::history::{JournalAsk, Twins};
 use crate::peer::Link;
@@ -52,6 +53,14 @@ pub(crate) enum Job {
     StateRefused { interface: usize, cause: String },
     /// Its plugin faulted too often in this process and goes on in one of its own.
     Quarantined { interface: usize, cause: String },
+    /// An instance of another version of its plugin is ready to take its place, or cannot be.
+    Prepared { interface: usize, result: Result<(), String> },
+    /// That one has taken its place, or has not and the one before runs on.
+    Swapped { interface: usize, result: Result<(), String> },
+    /// The version on trial faulted, and the one before has its place again.
+    FellBack { interface: usize, cause: String },
+    /// The plugin of some interfaces is to be changed.
+    Upgrade(Box<UpgradeOrder>),
     /// The control thread orders a role.
     Activate { epoch: Epoch, transfer: bool, guard_until: Moment, unquorate: bool, reason: Reason },
     /// The majority behind an epoch was lost, or is back.

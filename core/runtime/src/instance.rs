@@ -11,24 +11,28 @@ use std::time::{Duration, Instant};
 
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
-use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, WriteResult};
+use twinhub_loader::{Instance, Library};
 use twinhub_model::{Epoch, Moment, Timestamp, Value};
+use twinhub_trust::Verdict;
 
 use crate::clock;
 use crate::error::StartError;
 use crate::gate::Gate;
-use crate::inbox::{Inbox, Job, Written, is_stream};
+use crate::inbox::{Inbox, Job};
 use crate::probe::Probed;
 use crate::table::ItemTable;
 
 mod accepting;
+mod change;
 mod intake;
 mod lead;
 mod rows;
+mod seat;
 mod setup;
 mod tallies;
 
 pub(crate) use accepting::Accepting;
+use change::Spare;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
@@ -70,7 +74,6 @@ pub(crate) struct Port {
     inbox: Arc<Inbox>,
     role: AtomicU32,
     epoch: AtomicU64,
-    ready: AtomicBool,
     /// Whether it ever heard anything while it was not active. That never ends: an activation that fails leaves in the
     /// ring what it did not come to.
     heard: AtomicBool,
@@ -89,6 +92,16 @@ pub(crate) struct Port {
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
+    /// Numbers the operations of its instances.
+    next_op: AtomicU64,
+    code: Mutex<Option<RunningCode>>,
+}
+
+/// The library that an interface has in charge.
+#[derive(Debug, Clone)]
+pub(crate) struct RunningCode {
+    pub(crate) library: Arc<Library>,
+    pub(crate) verdict: Verdict,
 }
 
 #[derive(Debug)]
@@ -119,7 +132,6 @@ impl Port {
             inbox,
             role: AtomicU32::new(role::COLD),
             epoch: AtomicU64::new(0),
-            ready: AtomicBool::new(false),
             heard: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             begun: AtomicU64::new(0),
@@ -137,6 +149,8 @@ impl Port {
             }),
             answered: Condvar::new(),
             mirror: Mutex::new(HashMap::new()),
+            next_op: AtomicU64::new(1),
+            code: Mutex::default(),
         }
     }
 
@@ -162,6 +176,16 @@ impl Port {
     /// In whose process the plugin runs.
     pub(crate) fn hosting(&self) -> &'static str {
         if self.isolated.load(Ordering::Acquire) { "isolated" } else { "inproc" }
+    }
+
+    /// The library that it has in charge; `None` before its thread has begun.
+    pub(crate) fn code(&self) -> Option<RunningCode> {
+        self.code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_code(&self, hosted: &Hosted) {
+        let code = RunningCode { library: Arc::clone(&hosted.library), verdict: hosted.verdict.clone() };
+        *self.code.lock().unwrap_or_else(PoisonError::into_inner) = Some(code);
     }
 
     /// State code, cause, and when it was last ok.
@@ -235,135 +259,19 @@ impl Port {
     }
 }
 
-impl HostSink for Port {
-    fn publish(&self, epoch: u64, batch: RawBatch<'_>) -> PublishOutcome {
-        if !self.ready.load(Ordering::Acquire) {
-            return PublishOutcome::Stopped;
-        }
-        let count = batch.len();
-        let _flow = self.flow.read().unwrap_or_else(PoisonError::into_inner);
-        if epoch != self.epoch.load(Ordering::Acquire) {
-            self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
-            return PublishOutcome::StaleEpoch;
-        }
-        let server = clock::utc();
-        let active = self.role() == role::ACTIVE;
-        if active && self.setup.relevant && self.gate.permit(Epoch(epoch), clock::now()).is_none() {
-            self.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
-            return PublishOutcome::StaleEpoch;
-        }
-        // Before the table takes the values: an equal one that is tried again would count as no change.
-        let held = active && self.turns.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire);
-        if held || self.accepting.is_stalled() || !self.inbox.reserve(count) {
-            self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
-            return PublishOutcome::Again;
-        }
-        self.counters.values.fetch_add(count as u64, Ordering::Relaxed);
-        let samples = self.samples(batch, server, active);
-        if samples.is_empty() {
-            self.inbox.push_reserved(count, None);
-            return PublishOutcome::Taken;
-        }
-        let fresh = samples.len();
-        let from = self.accepting.take().then_some(self.number);
-        let job = if active {
-            Job::Published { samples, from }
-        } else {
-            self.heard.store(true, Ordering::Release);
-            Job::Received { samples, from }
-        };
-        self.inbox.push_reserved(count, Some((job, fresh)));
-        PublishOutcome::Taken
-    }
-
-    fn use_acceptance(&self) -> bool {
-        self.accepting.begin();
-        true
-    }
-
-    fn taken(&self) -> u64 {
-        self.accepting.taken()
-    }
-
-    fn accepted(&self) -> u64 {
-        self.accepting.accepted()
-    }
-
-    fn write_done(&self, results: &[WriteResult]) {
-        let results = Written::gather(results.iter().map(|result| (result.write_id, result.code)));
-        if results.iter().all(|written| is_stream(written.id)) {
-            self.inbox.push_later(Job::Written { results });
-        } else {
-            self.inbox.push(Job::Written { results });
-        }
-    }
-
-    fn op_done(&self, op: u64, code: i32, detail: &str) {
-        let mut state = self.lock();
-        if state.answers.len() >= ANSWERS_MAX {
-            state.answers.clear();
-        }
-        state.answers.insert(op, (code, detail.to_owned()));
-        drop(state);
-        self.answered.notify_all();
-    }
-
-    fn fault(&self, code: i32, detail: &str) {
-        self.counters.faults.fetch_add(1, Ordering::Relaxed);
-        self.ready.store(false, Ordering::Release);
-        let cause = explain(code, detail);
-        self.set_state(twinhub_contract::state::FAULT, &cause);
-        self.inbox.push(Job::Faulted { interface: self.number, cause });
-    }
-
-    fn log(&self, level: u32, target: &str, message: &str, fields: &str) {
-        let interface = self.setup.id.as_str();
-        match level {
-            0 | 1 => tracing::error!(interface, target, fields, "{message}"),
-            2 => tracing::warn!(interface, target, fields, "{message}"),
-            3 => tracing::info!(interface, target, fields, "{message}"),
-            4 => tracing::debug!(interface, target, fields, "{message}"),
-            _ => tracing::trace!(interface, target, fields, "{message}"),
-        }
-    }
-
-    fn state(&self, state: u32, cause: &str) {
-        self.set_state(state, cause);
-    }
-
-    fn lease_end(&self, epoch: u64) -> i64 {
-        if epoch != self.epoch.load(Ordering::Acquire) || self.role() != role::ACTIVE {
-            return 0;
-        }
-        if !self.setup.relevant {
-            return i64::MAX;
-        }
-        self.gate.lease_end(Epoch(epoch)).map_or(0, clock::contract_deadline)
-    }
-
-    fn lease(&self) -> Lease<'_> {
-        if !self.setup.relevant {
-            return Lease::Free;
-        }
-        self.gate.file().map_or(Lease::None, Lease::Words)
-    }
-
-    fn count(&self, name: &str, add: u64) {
-        // The name goes on with the reason.
-        if name.split('.').next() == Some("suppressed") {
-            self.counters.suppressed.fetch_add(add, Ordering::Relaxed);
-        }
-        self.tallies.add(name, add);
-    }
-}
-
 /// What an instance's thread is asked to do.
 #[derive(Debug)]
 enum Step {
     Role { role: u32, epoch: Epoch, deadline: Moment },
     AskState,
     GiveState { version: u32, bytes: Arc<[u8]> },
-    Restart,
+    Restart { fault: Option<String> },
+    /// An instance of another version was made, or could not be.
+    Prepared(Result<Box<Spare>, String>),
+    /// That one takes the place of the one in charge, or the other way round.
+    Swap,
+    /// What is not in charge ends.
+    Discard,
     Stop,
 }
 
@@ -413,9 +321,25 @@ impl Interface {
         drop(self.steps.send(Step::GiveState { version, bytes }));
     }
 
-    /// Makes a new instance in place of a faulted one.
-    pub(crate) fn restart(&self) {
-        drop(self.steps.send(Step::Restart));
+    /// Makes a new instance in place of this one. If that faulted, and its version is on trial, the one before is in charge
+    /// again.
+    pub(crate) fn restart(&self, fault: Option<&str>) {
+        drop(self.steps.send(Step::Restart { fault: fault.map(str::to_owned) }));
+    }
+
+    /// Makes an instance of another version, which is not in charge; [`Job::Prepared`] answers.
+    pub(crate) fn prepare(&self, hosted: Hosted) {
+        change::prepare(&self.port, hosted, self.steps.clone());
+    }
+
+    /// That instance takes the place of the one in charge, or gives it back; [`Job::Swapped`] answers.
+    pub(crate) fn swap(&self) {
+        drop(self.steps.send(Step::Swap));
+    }
+
+    /// Ends the instance that is not in charge.
+    pub(crate) fn discard(&self) {
+        drop(self.steps.send(Step::Discard));
     }
 
     /// The instance to write to, if there is one.

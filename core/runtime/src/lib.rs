@@ -56,6 +56,7 @@ mod shared;
 pub mod stream;
 pub mod table;
 pub mod trust;
+mod versions;
 pub mod view;
 mod vouching;
 mod whole_file;
@@ -65,8 +66,8 @@ mod words;
 pub use documents::sha256_of;
 pub use error::{CommandError, StartError};
 pub use handle::{
-    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendFile,
-    TrendQuery, UserChange,
+    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TRIAL, TRIAL_MAX, TrendCursor, TrendError,
+    TrendFile, TrendQuery, TrialEnd, UserChange,
 };
 pub use node::{HostProgram, NodeOptions, check_hosting, find_library, library_name, start};
 pub use resign::Resigner;

@@ -28,7 +28,7 @@ use crate::event_log::EventLog;
 use crate::evidence;
 use crate::floating;
 use crate::gate::Gate;
-use crate::handle::{Handle, Loaded, Places, Threads};
+use crate::handle::{Handle, Places, Threads};
 use crate::historian;
 use crate::history::{self, Wanted};
 use crate::inbox::Inbox;
@@ -46,13 +46,16 @@ use crate::whole_file::make_secret_dir;
 
 mod libraries;
 mod plan;
+mod settings;
+mod staging;
 
 pub(crate) use plan::alarms_of;
 
 pub(crate) use libraries::PluginLibrary;
+pub(crate) use staging::{Staged, Staging};
 pub use libraries::check_hosting;
 
-use libraries::Libraries;
+use libraries::{Libraries, Records};
 use plan::{Plan, Surroundings};
 
 /// How to run a node.
@@ -86,8 +89,9 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
     }
     options.site.apply_node(&options.node).map_err(|error| StartError::Config(error.to_string()))?;
     let trust = Trust::open(&options.config_dir).map_err(|failure| StartError::Config(failure.render()))?;
-    let libraries = Libraries::load(&options.site, &options, &trust)?;
-    let mut plan = Plan::of(&options.site, &options, &libraries)?;
+    let records = Records::open(&options.state_dir);
+    let libraries = Libraries::load(&options.site, &options, &trust, &records)?;
+    let mut plan = Plan::of(&options.site, &libraries)?;
     let wanted = Wanted::of(&options.site);
     let texts = historian::texts_of(&options.site);
     // Ten thousands of items would be held twice from here on.
@@ -123,7 +127,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
         protocol,
-        plugins: trust::nodes::told(&shared.code, protocol),
+        plugins: trust::nodes::told(&shared.code(), protocol),
         config_hash: shared.hash_cell(),
         credentials,
         members: Arc::new(members(&site)),
@@ -236,20 +240,10 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         timers.evidence_age / 3,
     ));
     shared.ready.store(true, Ordering::Release);
-    let loaded = libraries
-        .of_plugins()
-        .map(|(name, PluginLibrary { library, verdict })| Loaded {
-            name: name.to_owned(),
-            manifest: library.manifest().clone(),
-            sha256: library.sha256().to_string(),
-            path: library.path().to_owned(),
-            verdict: verdict.clone(),
-        })
-        .collect();
     let threads = Threads { data: data_thread, control, engines, history, historian };
     let places = Places {
-        config_file: options.config_file,
-        pki: options.pki_dir,
+        config_file: options.config_file.clone(),
+        pki: options.pki_dir.clone(),
         libraries: options.state_dir.join("cache"),
         backups: options.state_dir.join("backups"),
         codes: Codes::open(&options.state_dir.join("join-codes")),
@@ -262,7 +256,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         documents,
         places,
         control_sender,
-        loaded,
+        Staging::new(options, records),
         tests,
         shelf,
         threads,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::broadcast;
@@ -11,11 +11,12 @@ use twinhub_alarms::Rule;
 use twinhub_config::Site;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Sample};
 use twinhub_redundancy::{Health, Members, NodeState, VoterId};
-use twinhub_trust::Code;
+use twinhub_trust::{Code, LibraryCode};
 use twinhub_wire::Measured;
 
 use crate::clock;
 use crate::error::CommandError;
+use crate::engine::upgrade::Trial;
 use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};
@@ -56,7 +57,7 @@ pub(crate) struct Shared {
     /// The newest protocol this process speaks.
     pub(crate) protocol: u16,
     /// The code of plugins that this process runs.
-    pub(crate) code: Code,
+    code: RwLock<Arc<Code>>,
     pub(crate) ready: AtomicBool,
     pub(crate) stopping: AtomicBool,
     pub(crate) panics: AtomicU64,
@@ -135,6 +136,8 @@ pub(crate) struct GroupStatus {
     pub(crate) since: String,
     pub(crate) lease_end: Option<Moment>,
     pub(crate) peers: BTreeMap<NodeRank, PeerStatus>,
+    /// Versions of plugins that may still be taken back.
+    pub(crate) trials: Vec<Trial>,
     /// This node's health.
     pub(crate) health: Option<Health>,
     pub(crate) position: Position,
@@ -224,7 +227,7 @@ impl Shared {
             node,
             rank,
             protocol,
-            code,
+            code: RwLock::new(Arc::new(code)),
             ready: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             panics: AtomicU64::new(0),
@@ -264,6 +267,30 @@ impl Shared {
     /// The rules of all groups.
     pub(crate) fn alarm_rules(&self) -> Arc<[Rule]> {
         Arc::clone(&self.changeable.lock().unwrap_or_else(PoisonError::into_inner).alarms)
+    }
+
+    /// The code of plugins that this process runs.
+    pub(crate) fn code(&self) -> Arc<Code> {
+        Arc::clone(&self.code.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Interfaces have another version of a plugin.
+    pub(crate) fn change_code(&self, from: &LibraryCode, to: &LibraryCode) {
+        self.edit_code(|code| {
+            for library in code.libraries.iter_mut().filter(|library| *library == from) {
+                library.clone_from(to);
+            }
+        });
+    }
+
+    /// The site trusts other plugins.
+    pub(crate) fn change_lock(&self, hash: Option<String>) {
+        self.edit_code(|code| code.lock = hash);
+    }
+
+    fn edit_code(&self, edit: impl FnOnce(&mut Code)) {
+        let mut code = self.code.write().unwrap_or_else(PoisonError::into_inner);
+        edit(Arc::make_mut(&mut code));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

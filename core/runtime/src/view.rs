@@ -403,6 +403,20 @@ pub struct PluginView {
     /// The whole manifest.
     #[schema(value_type = Object)]
     pub manifest: serde_json::Value,
+    /// Set while the version before can come back.
+    #[serde(default)]
+    pub trial: Option<TrialView>,
+}
+
+/// A version of a plugin that is on trial.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct TrialView {
+    /// The version before.
+    pub from: String,
+    /// SHA-256 of its library.
+    pub from_sha256: String,
+    /// Seconds until the new one is kept by itself.
+    pub ends_in_s: u64,
 }
 
 /// A running or finished order.

@@ -186,7 +186,7 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
         return Role::Viewer;
     }
     let is_grave =
-        ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config"].into_iter().any(is_below);
+        ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config", "/plugins"].into_iter().any(is_below);
     if is_grave { Role::Engineer } else { Role::Operator }
 }
 
@@ -295,6 +295,8 @@ mod tests {
             (Method::POST, "/api/v1/cluster/switchover", Role::Operator),
             (Method::POST, "/api/v1/cluster/failover", Role::Engineer),
             (Method::POST, "/api/v1/config", Role::Engineer),
+            (Method::POST, "/api/v1/plugins/modbus/upgrade", Role::Engineer),
+            (Method::GET, "/api/v1/plugins/modbus", Role::Viewer),
             (Method::GET, "/api/v1/config", Role::Viewer),
             (Method::GET, "/api/v1/config/revisions/3", Role::Engineer),
             (Method::GET, "/api/v1/config/files", Role::Engineer),

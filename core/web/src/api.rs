@@ -14,6 +14,7 @@ pub(crate) mod items;
 pub(crate) mod join;
 pub(crate) mod merges;
 pub(crate) mod page;
+pub(crate) mod plugins;
 mod query;
 pub(crate) mod records;
 pub(crate) mod stream;
@@ -67,9 +68,12 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/events", get(events::list))
         .route("/events/stream", get(events::stream))
         .route("/stream", get(stream::values))
-        .route("/plugins", get(interfaces::plugins))
-        .route("/plugins/{name}", get(interfaces::plugin))
-        .route("/plugins/{name}/schema", get(interfaces::plugin_schema))
+        .route("/plugins", get(plugins::list))
+        .route("/plugins/{name}", get(plugins::one))
+        .route("/plugins/{name}/schema", get(plugins::schema))
+        .route("/plugins/{name}/upgrade", post(plugins::upgrade))
+        .route("/plugins/{name}/rollback", post(plugins::rollback))
+        .route("/plugins/{name}/keep", post(plugins::keep))
         .route("/matrix", get(interfaces::matrix))
         .route("/config", get(configuration::show).post(configuration::apply).layer(large))
         .route("/config/files", get(configuration::files))

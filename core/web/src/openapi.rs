@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 
 use crate::api::{
     accounts, alarms, backups, cluster, configuration, events, history, interfaces, items, join, merges,
-    records, stream,
+    plugins, records, stream,
 };
 
 #[derive(OpenApi)]
@@ -29,10 +29,13 @@ use crate::api::{
         cluster::test_node,
         interfaces::list,
         interfaces::one,
-        interfaces::plugins,
-        interfaces::plugin,
-        interfaces::plugin_schema,
         interfaces::matrix,
+        plugins::list,
+        plugins::one,
+        plugins::schema,
+        plugins::upgrade,
+        plugins::rollback,
+        plugins::keep,
         items::list,
         items::read,
         items::write,

@@ -1,8 +1,11 @@
 //! `plugin`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+
+use super::seconds;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
@@ -31,6 +34,12 @@ pub(crate) enum PluginCommand {
     New(PluginNewArgs),
     /// Try a plugin as a hub would, and worse; fails if one test fails
     Test(PluginTestArgs),
+    /// Bring the version into service whose file is where plugins are: on all nodes, those first that do not act
+    Upgrade(PluginUpgradeArgs),
+    /// Run the version again that ran before the last upgrade, while it is still at hand
+    Rollback(PluginTrialArgs),
+    /// Keep the version of the last upgrade: the one before goes
+    Keep(PluginTrialArgs),
     /// What `plugin test` starts for each test
     #[command(hide = true)]
     TestOne {
@@ -58,6 +67,36 @@ pub(crate) struct PluginLockArgs {
     /// Trust this publisher; its key is the second line of its `minisign.pub`. May be given several times
     #[arg(long, value_name = "NAME=KEY")]
     pub(crate) publisher: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginUpgradeArgs {
+    /// Short name
+    pub(crate) plugin: String,
+    /// Only on this node, whether it acts or not
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// Leave roles where they are: a node that acts changes while it acts
+    #[arg(long)]
+    pub(crate) in_place: bool,
+    /// How long the version before can come back
+    #[arg(long, value_name = "TIME", default_value = "10m")]
+    pub(crate) trial: String,
+    /// How long to wait for each step
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PluginTrialArgs {
+    /// Short name
+    pub(crate) plugin: String,
+    /// Only on this node; on all of them if left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// How long to wait for each node
+    #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]

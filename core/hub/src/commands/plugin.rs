@@ -1,9 +1,10 @@
-//! `plugin`: ls, info, check, verify, lock, new, test. None of a library's code runs, except that `check` lets the system
-//! load it and `test` tries it, in processes of their own.
+//! `plugin`: ls, info, check, verify, lock, new, test, upgrade, rollback, keep. None of a library's code runs here, except
+//! that `check` lets the system load it and `test` tries it, in processes of their own.
 
 mod kit;
 mod new;
 mod trust;
+mod upgrade;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,9 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> O
         PluginCommand::Lock(args) => trust::lock(&paths, args, answer),
         PluginCommand::New(args) => new::run(args),
         PluginCommand::Test(args) => kit::run(&paths, args, answer),
+        PluginCommand::Upgrade(args) => upgrade::run(global, args, answer),
+        PluginCommand::Rollback(args) => upgrade::end_trial(global, args, upgrade::End::Rollback, answer),
+        PluginCommand::Keep(args) => upgrade::end_trial(global, args, upgrade::End::Keep, answer),
         PluginCommand::TestOne { dir, test } => kit::run_one(dir, test),
     }
 }

@@ -75,7 +75,7 @@ impl Control {
     /// A node that is heard says which plugins it trusts and runs.
     pub(super) fn compare_plugins(&mut self, peer: VoterId, info: &PeerInfo) {
         let Some(theirs) = &info.plugins else { return };
-        let now = agreement(&self.shared.code, theirs);
+        let now = agreement(&self.shared.code(), theirs);
         let before = self.agreements.insert(peer, now.clone());
         let who = self.shared.name_of_voter(peer);
         if let Some((severity, code, text)) = nodes::news(&who, before.as_ref(), &now) {

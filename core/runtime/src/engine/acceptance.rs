@@ -252,7 +252,7 @@ impl Engine {
             if line.waiting.iter().any(|waiting| waiting.placed == Placed::Lost) {
                 // Its source gives a new instance again what it has no acknowledgment for.
                 line.waiting.retain(|waiting| waiting.placed != Placed::Lost);
-                self.interfaces[*number].restart();
+                self.interfaces[*number].restart(None);
             }
         }
     }

@@ -181,7 +181,9 @@ impl Engine {
                     && self.is_turn_of(target, activation)
                     && self.guard_is_over(target, now)
             }
-            Phase::Active { .. } => !self.down.contains(&target) && self.guard_is_over(target, now),
+            Phase::Active { .. } => {
+                !self.down.contains(&target) && !self.is_changing(target) && self.guard_is_over(target, now)
+            }
             Phase::Standby | Phase::Draining(_) | Phase::Closing(_) => false,
         };
         open && interface.port.restriction().is_none()

@@ -54,7 +54,7 @@ impl Handle {
         let notes = others.filter_map(|node| {
             let theirs = shared.info(VoterId::Node(NodeRank(node.rank)))?.plugins?;
             let name = &node.name;
-            match agreement(&shared.code, &theirs) {
+            match agreement(&shared.code(), &theirs) {
                 Agreement::Same => None,
                 skew @ Agreement::Skew(_) => Some(format!("{name} is being upgraded, or to be: {skew}")),
                 differ @ Agreement::Differ(_) => Some(format!(
@@ -62,7 +62,7 @@ impl Handle {
                 )),
             }
         });
-        notes.collect()
+        notes.chain(self.trial_notes()).collect()
     }
 
     fn group_view(&self, group: &twinhub_config::Group) -> GroupView {
@@ -140,7 +140,7 @@ impl Handle {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 protocol: Some(shared.protocol),
                 config_hash: format!("{:016x}", shared.config_hash()),
-                plugins_lock: shared.code.lock.clone(),
+                plugins_lock: shared.code().lock.clone(),
                 plugins: Some(Agreement::Same.word().to_owned()),
                 plugins_differ: Vec::new(),
                 paths: Vec::new(),
@@ -157,7 +157,7 @@ impl Handle {
         let paths = shared.paths(VoterId::Node(rank)).into_iter().map(path_view).collect();
         let info = shared.info(VoterId::Node(rank));
         let code = info.as_ref().and_then(|info| info.plugins.as_ref());
-        let agreement = code.map(|theirs| agreement(&shared.code, theirs));
+        let agreement = code.map(|theirs| agreement(&shared.code(), theirs));
         NodeView {
             name: node.name.clone(),
             rank: node.rank,

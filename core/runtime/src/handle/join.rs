@@ -92,7 +92,7 @@ impl Handle {
     /// The plugin library with this content, for who has a ticket.
     pub fn plugin_library(&self, ticket: &str, sha256: &str) -> Option<PathBuf> {
         let places = &self.0.places;
-        let is_used = self.0.plugins.iter().any(|plugin| plugin.sha256 == sha256);
+        let is_used = self.loaded().iter().any(|plugin| plugin.sha256 == sha256);
         (places.codes.is_ticket(ticket, clock::utc()) && is_used)
             .then(|| places.libraries.join(format!("{sha256}.so")))
     }
@@ -146,7 +146,7 @@ impl Handle {
                 secrets.insert(name, BASE64.encode(read(&path)?));
             }
         }
-        let plugins = self.0.plugins.iter().map(|plugin| PluginFile {
+        let plugins = self.loaded().into_iter().map(|plugin| PluginFile {
             name: plugin.name.clone(),
             file: crate::node::library_name(&plugin.name),
             sha256: plugin.sha256.clone(),

@@ -7,11 +7,15 @@ use std::time::{Duration, Instant};
 use twinhub_contract::role;
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, give_back_memory};
 use twinhub_model::{Epoch, Moment};
+use twinhub_trust::Verdict;
 
+use super::change::{Spare, end};
+use super::seat::Seat;
 use super::{Port, Step};
 use crate::clock;
 use crate::inbox::Job;
 use crate::quarantine::Quarantine;
+use crate::versions::Versions;
 
 /// Loading, starting and taking items may take this long together.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -29,84 +33,135 @@ const RESTART_WINDOW: Duration = Duration::from_secs(60);
 pub(crate) struct Hosted {
     /// Where its code runs.
     pub(crate) library: Arc<Library>,
+    /// Why it may.
+    pub(crate) verdict: Verdict,
     /// The same library in a process of its own, for the case that it faults too often in this one.
     pub(crate) refuge: Option<Arc<Library>>,
     /// Where it is noted that it did.
     pub(crate) quarantine: Arc<Quarantine>,
+    /// Where it is noted that a version was taken back.
+    pub(crate) versions: Arc<Versions>,
+    /// What its instances get as settings.
+    pub(crate) config_json: Arc<str>,
 }
 
 /// Leads one instance through its life.
 pub(super) struct Lead {
-    port: Arc<Port>,
-    hosted: Hosted,
-    instance: Arc<Mutex<Option<Arc<Instance>>>>,
-    next_op: u64,
-    wanted: (u32, Epoch),
-    restarts: Vec<Instant>,
+    pub(super) port: Arc<Port>,
+    /// What a new instance is made of.
+    pub(super) hosted: Hosted,
+    /// The instance in charge, for the engine.
+    pub(super) instance: Arc<Mutex<Option<Arc<Instance>>>>,
+    /// Where that one calls back to.
+    pub(super) seat: Option<Arc<Seat>>,
+    pub(super) spare: Option<Spare>,
+    pub(super) wanted: (u32, Epoch),
+    pub(super) restarts: Vec<Instant>,
+}
+
+/// Calls an instance and waits for the end of what it begins.
+pub(super) fn call(
+    port: &Port,
+    what: &str,
+    deadline: Instant,
+    call: impl FnOnce(u64) -> Result<Status, twinhub_loader::PluginError>,
+) -> Result<(), String> {
+    let op = port.next_op.fetch_add(1, Ordering::Relaxed);
+    let begun = Instant::now();
+    let status = call(op);
+    let took = begun.elapsed();
+    if took > CALL_WARN {
+        tracing::warn!(
+            interface = %port.setup.id,
+            call = what,
+            took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "plugin call took longer than the contract's millisecond"
+        );
+    }
+    match status {
+        Ok(Status::Done) => Ok(()),
+        Ok(Status::Pending) => port.wait_answer(op, deadline).map_err(|why| format!("{what}: {why}")),
+        Err(error) => Err(format!("{what}: {error}")),
+    }
+}
+
+/// Starts a new instance and gives it its items; it is cold.
+pub(super) fn equip(port: &Port, instance: &Instance) -> Result<(), String> {
+    let setup = &port.setup;
+    let deadline = Instant::now() + START_MAX;
+    call(port, "start", deadline, |op| instance.start(op))?;
+    for begin in (0..setup.items.len()).step_by(ITEMS_AT_ONCE) {
+        let end = setup.items.len().min(begin + ITEMS_AT_ONCE);
+        let specs = setup.items.specs(begin..end, &port.table, setup.base);
+        call(port, "items", deadline, |op| instance.items(op, &specs, &[]))?;
+    }
+    Ok(())
 }
 
 impl Lead {
     pub(super) fn new(port: Arc<Port>, hosted: Hosted, instance: Arc<Mutex<Option<Arc<Instance>>>>) -> Self {
         let wanted = (port.setup.standby_role, Epoch::NONE);
-        Self { port, hosted, instance, next_op: 1, wanted, restarts: Vec::new() }
+        Self { port, hosted, instance, seat: None, spare: None, wanted, restarts: Vec::new() }
     }
 
     pub(super) fn run(mut self, steps: &mpsc::Receiver<Step>) {
         let result = self.bring_up();
         // Not after a restart: everything that allocates waits meanwhile, and this node may be active then.
         give_back_memory();
-        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
+        let interface = self.port.number;
+        self.port.inbox.push(Job::Ready { interface, result });
         while let Ok(step) = steps.recv() {
             match step {
                 Step::Role { role, epoch, deadline } => {
                     self.wanted = (role, epoch);
                     let result = self.move_to(role, epoch, deadline);
-                    self.port.inbox.push(Job::RoleReached {
-                        interface: self.port.number,
-                        role,
-                        epoch,
-                        result,
-                    });
+                    self.port.inbox.push(Job::RoleReached { interface, role, epoch, result });
                 }
                 Step::AskState => self.take_state(),
                 Step::GiveState { version, bytes } => self.give_state(version, &bytes),
-                Step::Restart => self.restart(),
+                Step::Restart { fault } => self.restart(fault),
+                Step::Prepared(made) => self.take_spare(made),
+                Step::Swap => {
+                    let result = self.swap();
+                    self.port.inbox.push(Job::Swapped { interface, result });
+                }
+                Step::Discard => self.discard(),
                 Step::Stop => break,
             }
         }
         self.take_down();
+        if let Some(spare) = self.spare.take() {
+            spare.seat.close();
+            end(&self.port, spare.instance);
+        }
     }
 
     fn bring_up(&mut self) -> Result<(), String> {
         let port = Arc::clone(&self.port);
-        let setup = &port.setup;
-        let sink: Arc<dyn HostSink> = Arc::clone(&self.port) as Arc<dyn HostSink>;
+        let seat = Seat::new(&port, true);
+        let sink: Arc<dyn HostSink> = Arc::clone(&seat) as Arc<dyn HostSink>;
         let library = &self.hosted.library;
         port.isolated.store(!library.is_here(), Ordering::Release);
-        let instance =
-            library.create(&setup.id, &setup.config_json, sink).map_err(|error| error.to_string())?;
+        port.note_code(&self.hosted);
+        let instance = library
+            .create(&port.setup.id, &self.hosted.config_json, sink)
+            .map_err(|error| error.to_string())?;
         let instance = Arc::new(instance);
+        self.seat = Some(seat);
         *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&instance));
-        self.port.ready.store(true, Ordering::Release);
-        let deadline = Instant::now() + START_MAX;
-        self.call("start", deadline, |op| instance.start(op))?;
-        for begin in (0..setup.items.len()).step_by(ITEMS_AT_ONCE) {
-            let end = setup.items.len().min(begin + ITEMS_AT_ONCE);
-            let specs = setup.items.specs(begin..end, &port.table, setup.base);
-            self.call("items", deadline, |op| instance.items(op, &specs, &[]))?;
-        }
-        let (role, epoch) = if self.port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
+        equip(&port, &instance)?;
+        let (role, epoch) = if port.setup.relevant { self.wanted } else { (role::ACTIVE, Epoch(1)) };
         self.move_to(role, epoch, clock::now() + START_MAX)
     }
 
-    fn move_to(&mut self, to: u32, epoch: Epoch, deadline: Moment) -> Result<(), String> {
+    pub(super) fn move_to(&self, to: u32, epoch: Epoch, deadline: Moment) -> Result<(), String> {
         let Some(instance) = self.current() else { return Err("the plugin is not running".to_owned()) };
         if to == role::ACTIVE {
             self.port.turn_active(epoch);
         }
         let Some(wanted) = Role::from_raw(to) else { return Err(format!("there is no role {to}")) };
         let patience = deadline.since(clock::now()).max(Duration::from_millis(50));
-        let result = self.call("set_role", Instant::now() + patience, |op| {
+        let result = call(&self.port, "set_role", Instant::now() + patience, |op| {
             instance.set_role(op, wanted, epoch.0, clock::contract_deadline(deadline))
         });
         if to != role::ACTIVE {
@@ -116,35 +171,17 @@ impl Lead {
         result
     }
 
-    fn call(
-        &mut self,
-        what: &str,
-        deadline: Instant,
-        call: impl FnOnce(u64) -> Result<Status, twinhub_loader::PluginError>,
-    ) -> Result<(), String> {
-        let op = self.next_op;
-        self.next_op += 1;
-        let begun = Instant::now();
-        let status = call(op);
-        let took = begun.elapsed();
-        if took > CALL_WARN {
-            tracing::warn!(
-                interface = %self.port.setup.id,
-                call = what,
-                took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-                "plugin call took longer than the contract's millisecond"
-            );
+    fn restart(&mut self, fault: Option<String>) {
+        let interface = self.port.number;
+        if let Some(cause) = fault
+            && self.falls_back()
+        {
+            self.port.inbox.push(Job::FellBack { interface, cause });
+            let (role, epoch) = self.wanted_role();
+            let result = self.move_to(role, epoch, clock::now() + START_MAX);
+            self.port.inbox.push(Job::Ready { interface, result });
+            return;
         }
-        match status {
-            Ok(Status::Done) => Ok(()),
-            Ok(Status::Pending) => {
-                self.port.wait_answer(op, deadline).map_err(|why| format!("{what}: {why}"))
-            }
-            Err(error) => Err(format!("{what}: {error}")),
-        }
-    }
-
-    fn restart(&mut self) {
         let now = Instant::now();
         self.restarts.retain(|at| now.duration_since(*at) < RESTART_WINDOW);
         self.take_down();
@@ -152,12 +189,12 @@ impl Lead {
             let cause =
                 format!("faulted {} times in {} s: stays down", RESTARTS_MAX + 1, RESTART_WINDOW.as_secs());
             self.port.set_state(twinhub_contract::state::FAULT, &cause);
-            self.port.inbox.push(Job::Ready { interface: self.port.number, result: Err(cause) });
+            self.port.inbox.push(Job::Ready { interface, result: Err(cause) });
             return;
         }
         self.restarts.push(now);
         let result = self.bring_up();
-        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
+        self.port.inbox.push(Job::Ready { interface, result });
     }
 
     fn take_state(&self) {
@@ -191,32 +228,17 @@ impl Lead {
         true
     }
 
-    fn take_down(&mut self) {
-        self.port.ready.store(false, Ordering::Release);
-        let Some(instance) = self.instance.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let deadline = Instant::now() + Duration::from_secs(2);
-        if let Err(error) = self.call("stop", deadline, |op| instance.stop(op)) {
-            tracing::debug!(interface = %self.port.setup.id, error, "plugin did not stop in order");
+    pub(super) fn take_down(&mut self) {
+        if let Some(seat) = self.seat.take() {
+            seat.close();
         }
-        // The engine may hold a clone for the length of one write call.
-        let mut shared = instance;
-        for _ in 0..1000 {
-            match Arc::try_unwrap(shared) {
-                Ok(instance) => {
-                    instance.destroy();
-                    return;
-                }
-                Err(still) => shared = still,
-            }
-            std::thread::sleep(Duration::from_millis(1));
+        let instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(instance) = instance {
+            end(&self.port, instance);
         }
-        tracing::warn!(interface = %self.port.setup.id, "plugin instance is still in use and is leaked");
-        std::mem::forget(shared);
     }
 
-    fn current(&self) -> Option<Arc<Instance>> {
+    pub(super) fn current(&self) -> Option<Arc<Instance>> {
         self.instance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

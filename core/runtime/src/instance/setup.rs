@@ -46,7 +46,6 @@ pub(crate) struct InterfaceSetup {
     /// Handle of its first item; the others follow.
     pub(crate) base: u32,
     pub(crate) items: Rows,
-    pub(crate) config_json: String,
     /// Role code while inactive.
     pub(crate) standby_role: u32,
     /// Whether it switches with the group; if not it is always active.

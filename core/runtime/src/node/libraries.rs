@@ -1,20 +1,23 @@
 //! The plugin libraries of a node, and in whose process each interface has its own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use twinhub_config::{Hosting, Interface, Site};
 use twinhub_contract::manifest;
 use twinhub_isolation::Isolated;
 use twinhub_loader::{Inspection, Library, Maker, Manifest, Refused};
-use twinhub_trust::{LOCK_FILE, Verdict};
+use twinhub_trust::{LOCK_FILE, Verdict, signature_path};
 
+use super::settings::settings_of;
 use super::{NodeOptions, find_library, library_name, make_dir};
 use crate::error::StartError;
 use crate::instance::Hosted;
 use crate::quarantine::Quarantine;
-use crate::trust::Trust;
+use crate::trust::{Trust, read_signature};
+use crate::versions::Versions;
+use crate::whole_file::write_whole;
 
 /// The library of a plugin, and why it may run.
 pub(crate) struct PluginLibrary {
@@ -35,34 +38,17 @@ impl Libraries {
     ///
     /// # Errors
     /// What is missing or cannot be hosted as configured, and what to do.
-    pub(crate) fn load(site: &Site, options: &NodeOptions, trust: &Trust) -> Result<Self, StartError> {
-        let cache = options.state_dir.join("cache");
-        make_dir(&cache)?;
-        let quarantine = Arc::new(Quarantine::open(options.state_dir.join("quarantine.json")));
-        let mut opened = Opened { options, cache: &cache, here: BTreeMap::new(), elsewhere: BTreeMap::new() };
+    pub(crate) fn load(
+        site: &Site,
+        options: &NodeOptions,
+        trust: &Trust,
+        records: &Records,
+    ) -> Result<Self, StartError> {
+        let mut opener = Opener::new(options, trust, records)?;
         let (mut plugins, mut hosted) = (BTreeMap::new(), BTreeMap::new());
         for interface in &site.interfaces {
-            let (inspection, verdict) = find(interface, options, trust)?;
-            let held = quarantine.why(&inspection.sha256).map(|held| held.cause);
-            let place = place(interface.hosting, &inspection, &verdict, held.as_deref()).map_err(|why| {
-                StartError::Plugin(format!(
-                    "interface `{}`: plugin `{}` {why}",
-                    interface.id, interface.plugin
-                ))
-            })?;
-            if interface.hosting == Hosting::Inproc && place == Place::Elsewhere {
-                tracing::warn!(
-                    interface = %interface.id,
-                    cause = held,
-                    "the plugin is in quarantine on this node: it runs in a process of its own, against `hosting`"
-                );
-            }
-            let library = match place {
-                Place::Here => opened.here(interface, &inspection)?,
-                Place::Elsewhere => opened.elsewhere(interface, &inspection)?,
-            };
-            let may_leave = place == Place::Here && allows(&inspection, manifest::Hosting::Isolated);
-            let refuge = may_leave.then(|| opened.elsewhere(interface, &inspection)).transpose()?;
+            let hosts = opener.host(interface, Choice::OfRestart)?;
+            let (library, verdict) = (&hosts.library, &hosts.verdict);
             let allowed = library.manifest().item_columns().into_iter().map(str::to_owned).collect();
             let problems: Vec<String> = twinhub_config::check_columns(interface, &allowed)
                 .into_iter()
@@ -71,10 +57,9 @@ impl Libraries {
             if !problems.is_empty() {
                 return Err(StartError::Config(problems.join("; ")));
             }
-            let found = || PluginLibrary { library: Arc::clone(&library), verdict };
+            let found = || PluginLibrary { library: Arc::clone(library), verdict: verdict.clone() };
             plugins.entry(interface.plugin.clone()).or_insert_with(found);
-            let quarantine = Arc::clone(&quarantine);
-            hosted.insert(interface.id.clone(), Hosted { library, refuge, quarantine });
+            hosted.insert(interface.id.clone(), hosts);
         }
         Ok(Self { plugins, hosted })
     }
@@ -93,21 +78,111 @@ impl Libraries {
     }
 }
 
-/// Libraries by short name of the plugin, each opened once for each place.
-struct Opened<'a> {
+/// What this node remembers of libraries.
+#[derive(Debug, Clone)]
+pub(crate) struct Records {
+    pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) versions: Arc<Versions>,
+}
+
+impl Records {
+    pub(crate) fn open(state_dir: &Path) -> Records {
+        Records {
+            quarantine: Arc::new(Quarantine::open(state_dir.join("quarantine.json"))),
+            versions: Arc::new(Versions::open(state_dir.join("plugin-versions.json"))),
+        }
+    }
+}
+
+/// Which file of a plugin is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    /// The one where plugins are, unless it was taken back.
+    OfRestart,
+    /// The one where plugins are.
+    OfOperator,
+}
+
+/// Opens libraries, each once for each place.
+pub(super) struct Opener<'a> {
     options: &'a NodeOptions,
-    cache: &'a Path,
+    trust: &'a Trust,
+    records: &'a Records,
+    cache: PathBuf,
     here: BTreeMap<String, Arc<Library>>,
     elsewhere: BTreeMap<String, Arc<Library>>,
 }
 
-impl Opened<'_> {
+impl<'a> Opener<'a> {
+    pub(super) fn new(
+        options: &'a NodeOptions,
+        trust: &'a Trust,
+        records: &'a Records,
+    ) -> Result<Self, StartError> {
+        let cache = options.state_dir.join("cache");
+        make_dir(&cache)?;
+        Ok(Opener { options, trust, records, cache, here: BTreeMap::new(), elsewhere: BTreeMap::new() })
+    }
+
+    /// The library of an interface, in the place where it is to run.
+    pub(super) fn host(&mut self, interface: &Interface, choice: Choice) -> Result<Hosted, StartError> {
+        let (found, verdict) = self.find(interface, choice)?;
+        let held = self.records.quarantine.why(&found.sha256).map(|held| held.cause);
+        let place = place(interface.hosting, &found, &verdict, held.as_deref()).map_err(|why| {
+            StartError::Plugin(format!("interface `{}`: plugin `{}` {why}", interface.id, interface.plugin))
+        })?;
+        if interface.hosting == Hosting::Inproc && place == Place::Elsewhere {
+            tracing::warn!(
+                interface = %interface.id,
+                cause = held,
+                "the plugin is in quarantine on this node: it runs in a process of its own, against `hosting`"
+            );
+        }
+        let library = match place {
+            Place::Here => self.here(interface, &found)?,
+            Place::Elsewhere => self.elsewhere(interface, &found)?,
+        };
+        let may_leave = place == Place::Here && allows(&found, manifest::Hosting::Isolated);
+        let refuge = may_leave.then(|| self.elsewhere(interface, &found)).transpose()?;
+        let config_json = settings_of(interface, library.manifest(), self.options)?;
+        let Records { quarantine, versions } = self.records.clone();
+        Ok(Hosted { library, verdict, refuge, quarantine, versions, config_json })
+    }
+
+    fn find(&self, interface: &Interface, choice: Choice) -> Result<(Inspection, Verdict), StartError> {
+        let wrong = |error: twinhub_loader::LoadError| StartError::Plugin(error.to_string());
+        let plugin = &interface.plugin;
+        let path = locate(interface, self.options)?;
+        if choice == Choice::OfRestart
+            && let Ok(installed) = twinhub_loader::inspect(&path)
+            && let Some(held) = self.records.versions.instead_of(plugin, installed.sha256.as_str())
+        {
+            let cached = self.cache.join(format!("{}.so", held.runs));
+            match self.trust.inspect(&cached) {
+                Ok(found) => {
+                    tracing::warn!(
+                        plugin,
+                        runs = held.version,
+                        refused = installed.manifest.version,
+                        "an upgrade was taken back: the version before is loaded"
+                    );
+                    return Ok(found);
+                }
+                Err(error) => {
+                    tracing::error!(plugin, %error, "the version before an upgrade that was taken back cannot be loaded");
+                }
+            }
+        }
+        self.trust.inspect(&path).map_err(wrong)
+    }
+
     fn here(&mut self, interface: &Interface, found: &Inspection) -> Result<Arc<Library>, StartError> {
         if let Some(library) = self.here.get(&interface.plugin) {
             return Ok(Arc::clone(library));
         }
-        let opened = Library::open_checked(&found.path, self.cache, |now, _| is_same(found, now));
+        let opened = Library::open_checked(&found.path, &self.cache, |now, _| is_same(found, now));
         let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?.0);
+        self.keep_signature(found);
         self.here.insert(interface.plugin.clone(), Arc::clone(&library));
         Ok(library)
     }
@@ -120,10 +195,28 @@ impl Opened<'_> {
         let maker = |copy: &Path, manifest: &Manifest| -> Arc<dyn Maker> {
             Arc::new(Isolated::new(host, copy, manifest))
         };
-        let opened = Library::elsewhere_checked(&found.path, self.cache, |now, _| is_same(found, now), maker);
+        let opened = Library::elsewhere_checked(&found.path, &self.cache, |now, _| is_same(found, now), maker);
         let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?.0);
+        self.keep_signature(found);
         self.elsewhere.insert(interface.plugin.clone(), Arc::clone(&library));
         Ok(library)
+    }
+
+    /// Beside the copy, so that it can be trusted when its file has been replaced.
+    fn keep_signature(&self, found: &Inspection) {
+        let copy = self.cache.join(format!("{}.so", found.sha256));
+        if copy == found.path {
+            return;
+        }
+        let (from, to) = (signature_path(&found.path), signature_path(&copy));
+        let kept = match read_signature(&from) {
+            Ok(Some(bytes)) => write_whole(&to, &bytes, None),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = kept {
+            tracing::warn!(file = %from.display(), %error, "the signature of a plugin is not kept");
+        }
     }
 }
 
@@ -135,12 +228,8 @@ fn is_same(judged: &Inspection, now: &Inspection) -> Result<(), Refused> {
     Err(format!("plugin {} was replaced while the node started: start it again", now.path.display()).into())
 }
 
-fn find(
-    interface: &Interface,
-    options: &NodeOptions,
-    trust: &Trust,
-) -> Result<(Inspection, Verdict), StartError> {
-    let path = find_library(&interface.plugin, &options.plugin_dirs).ok_or_else(|| {
+fn locate(interface: &Interface, options: &NodeOptions) -> Result<PathBuf, StartError> {
+    find_library(&interface.plugin, &options.plugin_dirs).ok_or_else(|| {
         let looked: Vec<String> = options.plugin_dirs.iter().map(|dir| dir.display().to_string()).collect();
         StartError::Plugin(format!(
             "interface `{}` wants plugin `{}`, but {} is in none of: {}; install it there or name the directory with \
@@ -150,8 +239,7 @@ fn find(
             library_name(&interface.plugin),
             looked.join(", ")
         ))
-    })?;
-    trust.inspect(&path).map_err(|error| StartError::Plugin(error.to_string()))
+    })
 }
 
 /// In whose process an interface has its plugin.

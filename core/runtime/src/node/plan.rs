@@ -15,7 +15,7 @@ use twinhub_redundancy::Timers;
 use twinhub_store::{Journal, JournalOptions};
 
 use super::libraries::Libraries;
-use super::{NodeOptions, make_dir};
+use super::make_dir;
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
@@ -53,7 +53,6 @@ struct GroupPlan {
 
 struct Planner<'a> {
     site: &'a Site,
-    options: &'a NodeOptions,
     libraries: &'a Libraries,
     table: &'a ItemTable,
     /// First handle of each interface, in configuration order.
@@ -75,7 +74,7 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Plan {
-    pub(crate) fn of(site: &Site, options: &NodeOptions, libraries: &Libraries) -> Result<Plan, StartError> {
+    pub(crate) fn of(site: &Site, libraries: &Libraries) -> Result<Plan, StartError> {
         let mut bases = Vec::new();
         let mut next = 0_u32;
         for interface in &site.interfaces {
@@ -95,7 +94,7 @@ impl Plan {
             };
             (item.key.clone(), meta)
         }));
-        let planner = Planner { site, options, libraries, table: &table, bases };
+        let planner = Planner { site, libraries, table: &table, bases };
         let mut groups = BTreeMap::new();
         for group in &site.groups {
             groups.insert(group.id.clone(), planner.group(&group.id)?);
@@ -236,19 +235,6 @@ impl Planner<'_> {
         config: &InterfaceConfig,
         manifest: &Manifest,
     ) -> Result<InterfaceSetup, StartError> {
-        let mut settings = config.settings.clone();
-        twinhub_config::resolve_secrets(&mut settings, &self.options.config_dir)
-            .map_err(|error| StartError::Config(format!("interface `{}`: {error}", config.id)))?;
-        let wants_context = manifest.config_schema.pointer("/properties/twinhub").is_some();
-        if let Some(settings) = settings.as_object_mut().filter(|_| wants_context) {
-            let context = serde_json::json!({
-                "node": self.options.node,
-                "site": self.site.site,
-                "interface": config.id,
-                "cluster": self.site.site,
-            });
-            settings.insert("twinhub".to_owned(), context);
-        }
         let items = Rows::of(&config.items).ok_or_else(|| {
             StartError::Config(format!("interface `{}`: its items have more than 4 GiB of text", config.id))
         })?;
@@ -267,7 +253,6 @@ impl Planner<'_> {
             plugin: config.plugin.clone(),
             base,
             items,
-            config_json: settings.to_string(),
             standby_role: standby,
             relevant: mb.relevant,
             moves: if mb.state == twinhub_contract::manifest::State::None {

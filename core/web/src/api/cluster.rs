@@ -149,7 +149,7 @@ fn unknown_node(web: &Web, name: &str) -> Problem {
 }
 
 /// Where the web interface of `node` is, if it is another one than this.
-fn elsewhere(web: &Web, node: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn elsewhere(web: &Web, node: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(node) = node.filter(|node| *node != web.handle.node_name()) else { return Ok(None) };
     let unknown = || unknown_node(web, node);
     let url = web.handle.web_url(node).ok_or_else(unknown)?;
@@ -213,13 +213,18 @@ fn give(web: &Web, peer: &Peer, body: &OrderBody, order: &Order) -> Result<Respo
         .handle
         .order(body.group.as_deref(), order, &by)
         .map_err(|error| Problem::of_command(&error, "/api/v1/cluster"))?;
+    Ok(accept(web, operation))
+}
+
+/// An order is on its way: where to watch it.
+pub(super) fn accept(web: &Web, operation: u64) -> Response {
     let mut response =
         (StatusCode::ACCEPTED, Json(Accepted { operation, node: web.handle.node_name().to_owned() }))
             .into_response();
     if let Ok(place) = HeaderValue::from_str(&format!("/api/v1/operations/{operation}")) {
         response.headers_mut().insert(header::LOCATION, place);
     }
-    Ok(response)
+    response
 }
 
 /// Which node carries an operation out.

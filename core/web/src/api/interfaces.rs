@@ -1,8 +1,8 @@
-//! Interfaces, plugins and what they declare.
+//! Interfaces, and the compatibility matrix.
 
 use axum::Json;
 use axum::extract::{Path, State};
-use twinhub_runtime::view::{InterfaceView, PluginView};
+use twinhub_runtime::view::InterfaceView;
 
 use crate::problem::Problem;
 use crate::web::Web;
@@ -26,34 +26,6 @@ pub(crate) async fn one(
         .ok_or_else(|| Problem::not_found("TH-INTERFACE-001", format!("there is no interface `{id}`")))
 }
 
-/// Every plugin library in use.
-#[utoipa::path(get, path = "/api/v1/plugins", responses((status = 200, body = [PluginView])))]
-pub(crate) async fn plugins(State(web): State<Web>) -> Json<Vec<PluginView>> {
-    Json(web.handle.plugins())
-}
-
-/// One plugin.
-#[utoipa::path(get, path = "/api/v1/plugins/{name}", params(("name" = String, Path)),
-    responses((status = 200, body = PluginView), (status = 404, body = Problem)))]
-pub(crate) async fn plugin(
-    State(web): State<Web>,
-    Path(name): Path<String>,
-) -> Result<Json<PluginView>, Problem> {
-    find(&web, &name).map(Json)
-}
-
-/// JSON Schema of a plugin's settings (`config`) and of the columns of its items file (`items`).
-#[utoipa::path(get, path = "/api/v1/plugins/{name}/schema", params(("name" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, body = Problem)))]
-pub(crate) async fn plugin_schema(
-    State(web): State<Web>,
-    Path(name): Path<String>,
-) -> Result<Json<serde_json::Value>, Problem> {
-    let plugin = find(&web, &name)?;
-    let part = |key: &str| plugin.manifest.get(key).cloned().unwrap_or_default();
-    Ok(Json(serde_json::json!({ "config": part("config_schema"), "items": part("item_address_schema") })))
-}
-
 /// The compatibility matrix: declared and measured.
 #[utoipa::path(get, path = "/api/v1/matrix", responses((status = 200, body = Object)))]
 pub(crate) async fn matrix(State(web): State<Web>) -> Json<serde_json::Value> {
@@ -70,10 +42,4 @@ pub(crate) async fn matrix(State(web): State<Web>) -> Json<serde_json::Value> {
         })
         .collect();
     Json(serde_json::json!({ "declared": declared, "rows": web.matrix }))
-}
-
-fn find(web: &Web, name: &str) -> Result<PluginView, Problem> {
-    web.handle.plugins().into_iter().find(|plugin| plugin.name == name).ok_or_else(|| {
-        Problem::not_found("TH-PLUGIN-001", format!("no interface here uses a plugin `{name}`"))
-    })
 }

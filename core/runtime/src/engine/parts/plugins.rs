@@ -237,6 +237,17 @@ impl Engine {
         self.states.rests.remove(&interface);
     }
 
+    /// There is another instance, which was given what the one before knew: where this node acts, that is newer than what
+    /// the journal has.
+    pub(crate) fn adopt_state(&mut self, interface: usize) {
+        self.forget_state(interface);
+        let id = &self.interfaces[interface].port.setup.id;
+        let serial = self.parts.get::<PluginStates>().and_then(|states| states.of(id)).map(|state| state.serial);
+        if let Some(serial) = serial.filter(|_| self.is_acting()) {
+            self.states.own.insert(interface, serial);
+        }
+    }
+
     pub(crate) fn on_state_refused(&mut self, interface: usize, cause: &str) {
         let id = self.interfaces[interface].port.setup.id.clone();
         let text = format!(

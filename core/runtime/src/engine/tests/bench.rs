@@ -18,7 +18,7 @@ use twinhub_model::{
 use twinhub_redundancy::{Input, Reason, VoterId};
 use twinhub_replica::Message;
 use twinhub_store::{Journal, JournalOptions};
-use twinhub_trust::Code;
+use twinhub_trust::{Code, Verdict};
 use twinhub_wire::{FRAME_BODY_MAX, FrameReader, PROTOCOL};
 
 use crate::bundle::Bundle;
@@ -41,6 +41,7 @@ use crate::peer::Link;
 use crate::quarantine::Quarantine;
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
+use crate::versions::Versions;
 
 use super::parts::Words;
 
@@ -109,6 +110,30 @@ impl Bench {
         Bench::open(tempfile::tempdir().unwrap(), rank, specs)
     }
 
+    /// What hosts an interface with more of a configuration.
+    pub(crate) fn hosted(&self, config: &str) -> Hosted {
+        let path = |name: &str| self.dir.path().join(name);
+        Hosted {
+            library: Arc::new(Library::open(recorder(), path("cache")).unwrap()),
+            verdict: Verdict::Unlocked,
+            refuge: None,
+            quarantine: Arc::new(Quarantine::open(path("quarantine.json"))),
+            versions: Arc::new(Versions::open(path("plugin-versions.json"))),
+            config_json: format!("{{\"log\":\"{}\"{config}}}", self.log.display()).into(),
+        }
+    }
+
+    /// The instance of an interface cannot go on.
+    pub(crate) fn fault(&mut self, interface: usize, cause: &str) {
+        self.job(Job::Faulted { interface, cause: cause.to_owned() });
+    }
+
+    /// What became of an operation: `running`, `done` or `failed`, and what was said.
+    pub(crate) fn operation(&self, id: u64) -> (String, String) {
+        let view = self.engine.shared.operation(id).unwrap();
+        (view.state, view.detail)
+    }
+
     /// The same node as a new process: what was in memory is gone.
     pub(crate) fn restarted(self, specs: &[Spec]) -> Bench {
         let Bench { engine, rank, dir, .. } = self;
@@ -141,19 +166,27 @@ impl Bench {
         };
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
-        let hosted = Hosted { library, refuge: None, quarantine };
+        let versions = Arc::new(Versions::open(dir.path().join("plugin-versions.json")));
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
             let base = u32::try_from(number * 2).unwrap();
             let port = Port::new(
-                setup(spec, base, &log),
+                setup(spec, base),
                 number,
                 Arc::clone(&gate),
                 Arc::clone(&table),
                 Arc::clone(&inbox),
             );
-            interfaces.push(Interface::spawn(Arc::new(port), hosted.clone()).unwrap());
+            let hosted = Hosted {
+                library: Arc::clone(&library),
+                verdict: Verdict::Unlocked,
+                refuge: None,
+                quarantine: Arc::clone(&quarantine),
+                versions: Arc::clone(&versions),
+                config_json: config(spec, &log).into(),
+            };
+            interfaces.push(Interface::spawn(Arc::new(port), hosted).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
             let (kind, origin) = (IntentKind::Set, "link:0".into());
             let way = Way {
@@ -507,7 +540,11 @@ fn meta() -> ItemMeta {
     ItemMeta { access: "rw", type_name: "int64".to_owned(), unit: String::new(), description: String::new() }
 }
 
-fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
+fn config(spec: &Spec, log: &Path) -> String {
+    format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config)
+}
+
+fn setup(spec: &Spec, base: u32) -> InterfaceSetup {
     let file = "path,address,type,access,unit,description\nin,,,rw,,\nout,,,rw,,\n";
     let items = twinhub_config::items::parse_csv(spec.id, "items.csv", file.as_bytes()).unwrap();
     InterfaceSetup {
@@ -515,7 +552,6 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         plugin: "recorder".to_owned(),
         base,
         items: Rows::of(&items).unwrap(),
-        config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
         standby_role: spec.standby,
         moves: Moves::Nothing,
         relevant: true,

@@ -1,0 +1,128 @@
+//! Another version of a plugin, looked at before it is brought into the running node.
+
+use twinhub_config::{Interface, Site};
+use twinhub_contract::manifest::{MainBackup, State};
+use twinhub_loader::Manifest;
+
+use super::NodeOptions;
+use super::libraries::{Choice, Opener, Records};
+use crate::error::CommandError;
+use crate::instance::Hosted;
+use crate::trust::Trust;
+
+/// What it takes to load libraries into a node that runs.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    options: NodeOptions,
+    records: Records,
+}
+
+/// What a file of a plugin would change.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    /// By group: interfaces, and what hosts each.
+    pub(crate) groups: Vec<(String, Vec<(String, Hosted)>)>,
+    /// Of `plugins.lock`, as it is now.
+    pub(crate) lock: Option<String>,
+}
+
+impl Staging {
+    pub(super) const fn new(options: NodeOptions, records: Records) -> Staging {
+        Staging { options, records }
+    }
+
+    fn site(&self) -> &Site {
+        &self.options.site
+    }
+
+    /// Loads the file of a plugin that is where plugins are now. It may wait for a disk.
+    ///
+    /// # Errors
+    /// Why it cannot take the place of `running`, and what to do; nothing has changed then.
+    pub(crate) fn stage(
+        &self,
+        plugin: &str,
+        running: &Manifest,
+        sha256: &str,
+    ) -> Result<Staged, CommandError> {
+        let unfit = |why: String| CommandError::PluginUnfit { why };
+        let trust = Trust::open(&self.options.config_dir).map_err(|failure| unfit(failure.render()))?;
+        let mut opener = Opener::new(&self.options, &trust, &self.records)
+            .map_err(|error| unfit(error.to_string()))?;
+        let mut groups: Vec<(String, Vec<(String, Hosted)>)> = Vec::new();
+        for interface in self.site().interfaces.iter().filter(|interface| interface.plugin == plugin) {
+            let hosted = opener
+                .host(interface, Choice::OfOperator)
+                .map_err(|error| unfit(error.to_string()))?;
+            let found = &hosted.library;
+            if found.sha256().as_str() == sha256 {
+                return Err(CommandError::PluginSame {
+                    path: found.path().to_owned(),
+                    version: running.version.clone(),
+                });
+            }
+            check(interface, running, found.manifest()).map_err(|why| {
+                unfit(format!("interface `{}`: plugin `{plugin}` {why}", interface.id))
+            })?;
+            let entry = (interface.id.clone(), hosted);
+            match groups.iter_mut().find(|(group, _)| *group == interface.group) {
+                Some((_, hosted)) => hosted.push(entry),
+                None => groups.push((interface.group.clone(), vec![entry])),
+            }
+        }
+        let lock = trust.lock().map(twinhub_trust::Lock::hash);
+        Ok(Staged { groups, lock })
+    }
+}
+
+/// What is built into the order of a running node cannot change without a restart of it.
+fn check(interface: &Interface, from: &Manifest, to: &Manifest) -> Result<(), String> {
+    if from.id != to.id {
+        return Err(format!("is `{}` in the new file and `{}` now: it is another plugin", to.id, from.id));
+    }
+    let differing = differing(&from.mb, &to.mb, interface);
+    if !differing.is_empty() {
+        return Err(format!(
+            "declares another {} in version {} than in {}, which a running node cannot take over: restart the node \
+             (`twinhub drain` first)",
+            differing.join(", "),
+            to.version,
+            from.version
+        ));
+    }
+    let columns = to.item_columns();
+    let lost: Vec<&str> =
+        from.item_columns().into_iter().filter(|column| !columns.contains(column)).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "of version {} does not know the item columns {} any more: restart the node, which checks the items against \
+         them",
+        to.version,
+        lost.join(", ")
+    ))
+}
+
+fn differing(from: &MainBackup, to: &MainBackup, interface: &Interface) -> Vec<&'static str> {
+    let standby_is_configured = interface.standby.is_some();
+    let keeps = |declaration: &MainBackup| declaration.state != State::None;
+    let facts = [
+        ("mb.relevant", from.relevant != to.relevant),
+        ("mb.modes", from.modes.iter().any(|mode| !to.modes.contains(mode))),
+        ("mb.default_standby", !standby_is_configured && from.default_standby != to.default_standby),
+        ("mb.fence", from.fence != to.fence),
+        ("mb.in_flight_max_ms", from.in_flight_max_ms != to.in_flight_max_ms),
+        ("mb.exclusive", from.exclusive.is_empty() != to.exclusive.is_empty()),
+        ("mb.order", from.order != to.order),
+        ("mb.delivery", from.delivery != to.delivery),
+        ("mb.recovery", from.recovery != to.recovery),
+        ("mb.state", keeps(from) != keeps(to)),
+        (
+            "mb.on_unquorate",
+            interface.on_unquorate.is_none() && from.on_unquorate != to.on_unquorate,
+        ),
+        ("mb.ack_after", from.ack_after != to.ack_after),
+    ];
+    facts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
