@@ -419,6 +419,17 @@ pub struct TrialView {
     pub ends_in_s: u64,
 }
 
+/// What an upgrade of a plugin would bring.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct UpgradeView {
+    /// The version that runs.
+    pub from: String,
+    /// The version that is where plugins are.
+    pub to: String,
+    /// Interfaces that would change.
+    pub interfaces: Vec<String>,
+}
+
 /// A running or finished order.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct OperationView {

@@ -79,6 +79,9 @@ pub(crate) struct PluginUpgradeArgs {
     /// Leave roles where they are: a node that acts changes while it acts
     #[arg(long)]
     pub(crate) in_place: bool,
+    /// Only look whether the file fits on every node, and what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     /// How long the version before can come back
     #[arg(long, value_name = "TIME", default_value = "10m")]
     pub(crate) trial: String,

@@ -16,6 +16,7 @@ mod log;
 mod lost_state;
 mod pins;
 mod plugin_state;
+mod plugin_upgrade;
 mod site;
 mod upgrade;
 mod voters;

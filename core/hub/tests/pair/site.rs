@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const MANUAL: &str = "failback = \"manual\"";
 const ITEMS: &str =
     "path,address,type,access,unit,description\ncount,counter,int64,r,,\necho,echo,int64,rw,,\n";
+/// A comment that begins the configuration of a pair with plugins of its own.
+const OWN_PLUGINS: &str = "# plugins of its own\n";
 const HISTORIZED: &str = "path,address,type,access,unit,description,historize\ncount,counter,int64,r,,,yes\n\
                           echo,echo,int64,rw,,,no\nnote,echo,string,rw,,,yes\n";
 
@@ -35,6 +37,8 @@ pub(crate) struct Pair {
     pub(crate) nodes: Vec<Node>,
     /// Who is run as a process of the version before.
     pub(crate) old: BTreeSet<&'static str>,
+    /// Where plugins are.
+    plugins: PathBuf,
 }
 
 impl Pair {
@@ -45,6 +49,11 @@ impl Pair {
     /// A pair with more in its configuration.
     pub(crate) fn start_with(more: &str) -> Pair {
         Pair::start_pair(MANUAL, ITEMS, &[], more)
+    }
+
+    /// A pair that looks for plugins in a folder of its own, where their files can be replaced.
+    pub(crate) fn start_with_own_plugins(items: &str, more: &str) -> Pair {
+        Pair::start_pair(MANUAL, &format!("{ITEMS}{items}"), &[], &format!("{OWN_PLUGINS}{more}"))
     }
 
     /// A node alone with an item that makes its plugin panic when it is written.
@@ -149,7 +158,33 @@ impl Pair {
         std::fs::write(dir.path().join("twinhub.toml"), config).unwrap();
         std::fs::write(dir.path().join("token"), "0123456789abcdef0123456789abcdef").unwrap();
         std::fs::write(dir.path().join("sim1.csv"), items).unwrap();
-        (Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect() }, webs)
+        let own = dir.path().join("plugins");
+        let mut pair = Pair { dir, nodes: Vec::new(), old: old.iter().copied().collect(), plugins: own };
+        if more.starts_with(OWN_PLUGINS) {
+            pair.install("0.1.0");
+        } else {
+            pair.plugins = plugins().to_owned();
+        }
+        (pair, webs)
+    }
+
+    /// Puts a version of the simulation where plugins are, as an installer does.
+    pub(crate) fn install(&self, version: &str) {
+        let file = "libtwinhub_sim.so";
+        let bytes = std::fs::read(plugins().join(file)).unwrap();
+        let written = format!("\"version\": \"{version}\"");
+        let declared = b"\"version\": \"0.1.0\"";
+        assert_eq!(written.len(), declared.len());
+        let mut patched = bytes.clone();
+        for at in 0..bytes.len() - declared.len() {
+            if bytes[at..].starts_with(declared) {
+                patched[at..at + declared.len()].copy_from_slice(written.as_bytes());
+            }
+        }
+        std::fs::create_dir_all(&self.plugins).unwrap();
+        let aside = self.plugins.join("aside");
+        std::fs::write(&aside, patched).unwrap();
+        std::fs::rename(aside, self.plugins.join(file)).unwrap();
     }
 
     /// Kills a node's supervisor and hub process together, as if its machine died.
@@ -202,7 +237,7 @@ impl Pair {
 
     fn command_of(&self, executable: &Path) -> Command {
         let mut command = Command::new(executable);
-        command.arg("--root").arg(self.dir.path()).arg("--plugins").arg(plugins());
+        command.arg("--root").arg(self.dir.path()).arg("--plugins").arg(&self.plugins);
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL", "TWINHUB_LOG"] {
             command.env_remove(variable);
         }

@@ -13,7 +13,7 @@ use crate::engine::upgrade::{Trial, UpgradeOrder, UpgradeWhat};
 use crate::error::CommandError;
 use crate::inbox::Job;
 use crate::node::Staged;
-use crate::view::{PluginView, TrialView};
+use crate::view::{PluginView, TrialView, UpgradeView};
 
 /// How long the version before stays at hand unless it is said otherwise.
 pub const TRIAL: Duration = Duration::from_secs(600);
@@ -85,6 +85,29 @@ impl Handle {
         self.loaded().into_iter().map(view).collect()
     }
 
+    /// Looks at the file of a plugin that is where plugins are now: what an upgrade would bring. Nothing changes.
+    ///
+    /// # Errors
+    /// As [`Handle::upgrade_plugin`].
+    pub async fn check_upgrade(&self, plugin: &str) -> Result<UpgradeView, CommandError> {
+        let from = self.loaded_one(plugin)?.manifest.version;
+        let staged = self.stage(plugin).await?;
+        let interfaces: Vec<String> =
+            staged.groups.iter().flat_map(|(_, hosted)| hosted).map(|(id, _)| id.clone()).collect();
+        let to = staged.groups.first().and_then(|(_, hosted)| hosted.first());
+        let to = to.map(|(_, hosted)| hosted.library.manifest().version.clone()).unwrap_or_default();
+        Ok(UpgradeView { from, to, interfaces })
+    }
+
+    async fn stage(&self, plugin: &str) -> Result<Staged, CommandError> {
+        let running = self.loaded_one(plugin)?;
+        let (handle, name) = (self.clone(), plugin.to_owned());
+        let staged = tokio::task::spawn_blocking(move || {
+            handle.0.staging.stage(&name, &running.manifest, &running.sha256)
+        });
+        staged.await.map_err(|error| CommandError::Internal { why: error.to_string() })?
+    }
+
     /// Brings the version of a plugin into service whose file is where plugins are now; the answer is an operation to
     /// watch. For `trial` the version before can come back.
     ///
@@ -96,13 +119,7 @@ impl Handle {
         trial: Option<Duration>,
         by: &str,
     ) -> Result<u64, CommandError> {
-        let running = self.loaded_one(plugin)?;
-        let (handle, name) = (self.clone(), plugin.to_owned());
-        let staged = tokio::task::spawn_blocking(move || {
-            handle.0.staging.stage(&name, &running.manifest, &running.sha256)
-        });
-        let staged = staged.await.map_err(|error| CommandError::Internal { why: error.to_string() })?;
-        let Staged { groups, lock } = staged?;
+        let Staged { groups, lock } = self.stage(plugin).await?;
         self.0.shared.change_lock(lock);
         let names: Vec<String> = groups.iter().map(|(group, _)| group.clone()).collect();
         let shared = &self.0.shared;

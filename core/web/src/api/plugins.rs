@@ -3,10 +3,10 @@
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use twinhub_runtime::view::PluginView;
+use twinhub_runtime::view::{PluginView, UpgradeView};
 use twinhub_runtime::{CommandError, TRIAL_MAX, TrialEnd};
 use utoipa::ToSchema;
 
@@ -27,6 +27,9 @@ pub(crate) struct UpgradeBody {
     /// How long the version before can come back, such as `10m`, which is the default.
     #[serde(default)]
     trial: Option<String>,
+    /// Only look: answers what would change, with status 200.
+    #[serde(default)]
+    dry_run: bool,
 }
 
 /// The end of a trial.
@@ -70,7 +73,8 @@ pub(crate) async fn schema(
 /// does so by itself if the new one faults.
 #[utoipa::path(post, path = "/api/v1/plugins/{name}/upgrade", params(("name" = String, Path)),
     request_body = UpgradeBody,
-    responses((status = 202, body = Accepted), (status = 404, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = UpgradeView), (status = 202, body = Accepted), (status = 404, body = Problem),
+        (status = 409, body = Problem)))]
 pub(crate) async fn upgrade(
     State(web): State<Web>,
     Extension(peer): Extension<Peer>,
@@ -82,6 +86,10 @@ pub(crate) async fn upgrade(
     if let Some(url) = elsewhere(&web, body.node.as_deref(), &headers)? {
         let path = format!("/api/v1/plugins/{}/upgrade", forward::escape(&name));
         return forward::send(&web, "POST", &url, &path, &headers, bytes).await;
+    }
+    if body.dry_run {
+        let found = web.handle.check_upgrade(&name).await.map_err(|error| refused(&error))?;
+        return Ok(Json(found).into_response());
     }
     let trial = body.trial.map(|text| {
         let wrong = format!("`{text}` is no time of at most {} days; write for example \"10m\"", TRIAL_MAX.as_secs() / 86_400);

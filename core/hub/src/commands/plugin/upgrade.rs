@@ -1,6 +1,7 @@
 //! `plugin upgrade`, `rollback` and `keep`: another version of a plugin, node by node.
 //!
 //! ```text
+//! all nodes:     does the file fit? -> else nothing changes anywhere
 //! each standby:  upgrade -> as well as before? -> next
 //! active node:   its roles go to an upgraded node -> upgrade -> as well as before?
 //! ```
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView, NodeView, OperationView};
+use twinhub_runtime::view::{ClusterView, GroupView, NodeView, OperationView, UpgradeView};
 
 use crate::cli::{Global, PluginTrialArgs, PluginUpgradeArgs};
 use crate::client::{Client, escape};
@@ -74,6 +75,16 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
         Some(node) => vec![node.clone()],
         None => order(&cluster)?,
     };
+    let nodes = match walk.check(&nodes)? {
+        Some(nodes) => nodes,
+        None => {
+            give(answer, &walk.rows)?;
+            return Ok(Code::Error);
+        }
+    };
+    if args.dry_run {
+        return give(answer, &walk.rows);
+    }
     let stays = args.in_place || args.node.is_some();
     let mut changed: Vec<String> = Vec::new();
     let mut has_failed = false;
@@ -122,6 +133,31 @@ fn give(answer: Answer, rows: &Vec<Row>) -> Outcome {
 }
 
 impl Walk<'_> {
+    /// The nodes that have something to change; none if the file does not fit on one of them.
+    fn check(&mut self, nodes: &[String]) -> Result<Option<Vec<String>>, Failure> {
+        let (mut to_change, mut fits) = (Vec::new(), true);
+        for node in nodes {
+            let path = format!("/api/v1/plugins/{}/upgrade", escape(self.plugin));
+            let found: Result<UpgradeView, Failure> =
+                self.client.send("POST", &path, &json!({ "node": node, "dry_run": true }));
+            let (state, detail) = match found {
+                Ok(found) => {
+                    to_change.push(node.clone());
+                    let interfaces = found.interfaces.join(", ");
+                    ("done", format!("{} to {} at {interfaces}", found.from, found.to))
+                }
+                Err(failure) if failure.text.contains(SAME) => ("done", "it runs this file already".to_owned()),
+                Err(failure) if failure.code == Code::Error => {
+                    fits = false;
+                    ("failed", failure.text)
+                }
+                Err(failure) => return Err(failure),
+            };
+            self.rows.push(Row { node: node.clone(), what: "check", state: state.to_owned(), detail });
+        }
+        Ok(fits.then_some(to_change))
+    }
+
     fn cluster(&self) -> Result<ClusterView, Failure> {
         self.client.get(CLUSTER)
     }
@@ -139,11 +175,6 @@ impl Walk<'_> {
         match self.order(node, "upgrade", &json!({ "node": node, "trial": trial })) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
-            Err(failure) if failure.text.contains(SAME) => {
-                let detail = "it runs this file already".to_owned();
-                self.rows.push(Row { node: node.to_owned(), what: "upgrade", state: "done".to_owned(), detail });
-                return Ok(true);
-            }
             Err(failure) => {
                 let detail = failure.text;
                 self.rows.push(Row { node: node.to_owned(), what: "upgrade", state: "failed".to_owned(), detail });
@@ -153,7 +184,7 @@ impl Walk<'_> {
         let Some(worse) = self.worse_than(&before, node)? else { return Ok(true) };
         self.rows.push(Row {
             node: node.to_owned(),
-            what: "check",
+            what: "health",
             state: "failed".to_owned(),
             detail: worse,
         });
