@@ -29,6 +29,7 @@ use crate::role_writer::{RoleWriter, Written};
 use crate::roles::{GroupMessage, RoleState};
 use crate::scheduling;
 use crate::shared::{DropCause, Shared};
+use crate::trust::nodes::ToldCode;
 use neighbors::Neighbors;
 
 mod neighbors;
@@ -47,6 +48,8 @@ pub(crate) enum Told {
     Engine { group: String, input: Input },
     Order { group: String, order: Order, by: String, operation: u64 },
     Persisted(Written),
+    /// This node runs or trusts other plugins now.
+    Plugins,
     Shutdown,
 }
 
@@ -152,6 +155,8 @@ struct Control {
     /// How the plugins of other nodes compare with those of this one.
     agreements: BTreeMap<VoterId, Agreement>,
     shared: Arc<Shared>,
+    /// What others are told of this node's plugins.
+    code: Option<ToldCode>,
     documents: DocumentStore,
     role_writer: RoleWriter,
     sender: ControlSender,
@@ -194,6 +199,7 @@ impl Control {
             neighbors: Neighbors::new(),
             agreements: BTreeMap::new(),
             shared: setup.shared,
+            code: setup.endpoint.plugins,
             documents: setup.documents,
             role_writer: setup.role_writer,
             sender: setup.sender,
@@ -293,6 +299,9 @@ impl Control {
                 self.tell_all(&Input::PathDown { peer, path: PathId(path) });
             }
             LinkEvent::Frame { peer, path, kind, body } => {
+                if kind == Kind::Plugins {
+                    return self.hear_plugins(peer, &body);
+                }
                 if kind != Kind::Control {
                     return;
                 }
@@ -370,6 +379,7 @@ impl Control {
                 self.turn(&group, Some(Input::Operator(order)));
             }
             Told::Persisted(Written { tickets, result }) => self.on_written(tickets, &result),
+            Told::Plugins => self.tell_plugins(),
             Told::Shutdown => {
                 self.tell_all(&Input::Shutdown);
             }

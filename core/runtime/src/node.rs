@@ -41,6 +41,7 @@ use crate::role_writer::RoleWriter;
 use crate::roles::RoleState;
 use crate::setup::{data_manner, data_targets, everyone_but, machine_setup, members, targets, timers};
 use crate::shared::Shared;
+use crate::trust::nodes::ToldCode;
 use crate::trust::{self, Trust};
 use crate::whole_file::make_secret_dir;
 
@@ -127,7 +128,7 @@ pub fn start(mut options: NodeOptions) -> Result<Handle, StartError> {
         name: options.node.clone(),
         incarnation: role_state.incarnation,
         protocol,
-        plugins: trust::nodes::told(&shared.code(), protocol),
+        plugins: ToldCode::new(&shared.code(), protocol),
         config_hash: shared.hash_cell(),
         credentials,
         members: Arc::new(members(&site)),

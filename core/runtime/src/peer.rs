@@ -25,12 +25,12 @@ use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::VoterId;
 use twinhub_trust::Code;
 use twinhub_wire::{
-    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured, PluginCode,
+    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured,
     negotiate, write_frame,
 };
 
 use crate::pki::{Credentials, server_name};
-use crate::trust;
+use crate::trust::nodes::{self, ToldCode};
 
 mod conversation;
 pub(crate) mod word;
@@ -54,7 +54,7 @@ pub(crate) struct Endpoint {
     /// The newest protocol it speaks.
     pub(crate) protocol: u16,
     /// The code of plugins that it runs, if it tells that.
-    pub(crate) plugins: Option<Arc<PluginCode>>,
+    pub(crate) plugins: Option<ToldCode>,
     pub(crate) credentials: Credentials,
     /// Everyone who may speak here; the witness under its name.
     pub(crate) members: Arc<BTreeMap<String, VoterId>>,
@@ -399,7 +399,7 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
         .with_protocol(endpoint.protocol)
         .with_process(rank, endpoint.incarnation, version, endpoint.config_hash.load(Ordering::Acquire));
     if let Some(plugins) = &endpoint.plugins {
-        mine = mine.with_plugins(plugins.as_ref().clone());
+        mine = mine.with_plugins(plugins.get());
     }
     let mut bytes = Vec::new();
     write_frame(Kind::Hello, &mine.encode(), &mut bytes);
@@ -434,7 +434,7 @@ async fn exchange_hello<S: AsyncRead + AsyncWrite + Unpin>(
         config_hash: theirs.config_hash,
         protocol,
         is_newer: theirs.protocol > mine.protocol,
-        plugins: theirs.plugins.as_ref().map(trust::nodes::heard),
+        plugins: theirs.plugins.as_ref().map(nodes::heard),
     };
     Ok((theirs, info))
 }

@@ -399,6 +399,13 @@ impl Shared {
         }
     }
 
+    /// A peer runs other plugins now.
+    pub(crate) fn hear_plugins(&self, peer: VoterId, code: Code) {
+        if let Some(info) = self.lock().infos.get_mut(&peer) {
+            info.plugins = Some(code);
+        }
+    }
+
     /// What a peer said of itself when it was last connected.
     pub(crate) fn info(&self, peer: VoterId) -> Option<PeerInfo> {
         self.lock().infos.get(&peer).cloned()

@@ -95,3 +95,32 @@ impl Versions {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(refused: &str) -> HeldBack {
+        let text = |text: &str| text.to_owned();
+        HeldBack { refused: text(refused), runs: text("aa"), version: text("0.1.0"), since: text("now") }
+    }
+
+    #[test]
+    fn what_was_taken_back_is_known_after_a_restart_until_it_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plugin-versions.json");
+        let versions = Versions::open(path.clone());
+        let mut all = versions.lock();
+        all.insert("modbus".to_owned(), held("bb"));
+        versions.write(&all);
+        drop(all);
+        let again = Versions::open(path.clone());
+        assert_eq!(again.instead_of("modbus", "bb"), Some(held("bb")));
+        assert_eq!(again.instead_of("modbus", "cc"), None, "another file is free");
+        assert_eq!(again.instead_of("mqtt", "bb"), None);
+        again.release("modbus");
+        assert_eq!(Versions::open(path.clone()).instead_of("modbus", "bb"), None);
+        std::fs::write(&path, b"{\"modbus\":").unwrap();
+        assert_eq!(Versions::open(path).instead_of("modbus", "bb"), None, "a damaged list holds nothing back");
+    }
+}

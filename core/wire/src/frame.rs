@@ -32,6 +32,8 @@ pub enum Kind {
     Probe,
     /// A message about values of the past, see `twinhub_history::Exchange`.
     History,
+    /// [`PluginCode`](crate::PluginCode): the sender runs other plugins now than its hello said.
+    Plugins,
 }
 
 impl Kind {
@@ -44,6 +46,7 @@ impl Kind {
             Kind::Bye => 5,
             Kind::Probe => 6,
             Kind::History => 9,
+            Kind::Plugins => 10,
         }
     }
 
@@ -51,7 +54,7 @@ impl Kind {
     pub const fn since(self) -> u16 {
         match self {
             Kind::Hello | Kind::Control | Kind::Replica | Kind::Forward | Kind::Bye | Kind::Probe => 1,
-            Kind::History => 2,
+            Kind::History | Kind::Plugins => 2,
         }
     }
 
@@ -64,6 +67,7 @@ impl Kind {
             5 => Some(Kind::Bye),
             6 => Some(Kind::Probe),
             9 => Some(Kind::History),
+            10 => Some(Kind::Plugins),
             _ => None,
         }
     }

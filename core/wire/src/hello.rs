@@ -127,9 +127,46 @@ impl PluginCode {
     /// frame.
     pub const LIBRARIES_MAX: usize = 64;
 
-    fn texts(&self) -> impl Iterator<Item = &String> {
-        let libraries = self.libraries.iter();
-        self.lock.iter().chain(libraries.flat_map(|library| [&library.id, &library.version, &library.sha256]))
+    /// Without what would not be taken at the other end.
+    #[must_use]
+    pub fn fitted(mut self) -> PluginCode {
+        let is_short = |text: &String| text.len() <= TEXT_BYTES_MAX;
+        self.libraries
+            .retain(|library| [&library.id, &library.version, &library.sha256].into_iter().all(is_short));
+        self.libraries.truncate(PluginCode::LIBRARIES_MAX);
+        self
+    }
+
+    /// The body of its frame.
+    pub fn encode(&self) -> Vec<u8> {
+        minicbor::to_vec(self).expect("a vector takes every byte and the fields have no fallible encoder")
+    }
+
+    /// Reads the body of a frame. Fields of a newer version are skipped.
+    ///
+    /// # Errors
+    /// [`WireError::Message`] if it is none, [`WireError::Invalid`] if a text or the list is too long.
+    pub fn decode(body: &[u8]) -> Result<PluginCode, WireError> {
+        let code: PluginCode = minicbor::decode(body)
+            .map_err(|error| WireError::Message { what: "code of plugins", detail: error.to_string() })?;
+        code.check()?;
+        Ok(code)
+    }
+
+    fn check(&self) -> Result<(), WireError> {
+        let texts = self
+            .libraries
+            .iter()
+            .flat_map(|library| [&library.id, &library.version, &library.sha256])
+            .chain(&self.lock);
+        for text in texts {
+            check_text(text)?;
+        }
+        let got = self.libraries.len();
+        if got > PluginCode::LIBRARIES_MAX {
+            return Err(WireError::Invalid { what: "the number of plugins in a hello", got: got as u64 });
+        }
+        Ok(())
     }
 }
 
@@ -192,13 +229,8 @@ impl Hello {
 
     /// With the code of plugins that it runs. What would not be taken at the other end is left out.
     #[must_use]
-    pub fn with_plugins(mut self, mut plugins: PluginCode) -> Hello {
-        let is_short = |text: &String| text.len() <= TEXT_BYTES_MAX;
-        plugins
-            .libraries
-            .retain(|library| [&library.id, &library.version, &library.sha256].into_iter().all(is_short));
-        plugins.libraries.truncate(PluginCode::LIBRARIES_MAX);
-        self.plugins = Some(plugins);
+    pub fn with_plugins(mut self, plugins: PluginCode) -> Hello {
+        self.plugins = Some(plugins.fitted());
         self
     }
 
@@ -214,24 +246,19 @@ impl Hello {
     pub fn decode(body: &[u8]) -> Result<Hello, WireError> {
         let hello: Hello = minicbor::decode(body)
             .map_err(|error| WireError::Message { what: "a hello", detail: error.to_string() })?;
-        let told = hello.plugins.iter().flat_map(PluginCode::texts);
-        for text in [&hello.from, &hello.to, &hello.version].into_iter().chain(told) {
-            if text.len() > TEXT_BYTES_MAX {
-                return Err(WireError::Invalid {
-                    what: "the length of a text in a hello",
-                    got: text.len() as u64,
-                });
-            }
+        for text in [&hello.from, &hello.to, &hello.version] {
+            check_text(text)?;
         }
-        let libraries = hello.plugins.as_ref().map_or(0, |plugins| plugins.libraries.len());
-        if libraries > PluginCode::LIBRARIES_MAX {
-            return Err(WireError::Invalid {
-                what: "the number of plugins in a hello",
-                got: libraries as u64,
-            });
-        }
+        hello.plugins.as_ref().map_or(Ok(()), PluginCode::check)?;
         Ok(hello)
     }
+}
+
+fn check_text(text: &str) -> Result<(), WireError> {
+    if text.len() <= TEXT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(WireError::Invalid { what: "the length of a text in a hello", got: text.len() as u64 })
 }
 
 /// The protocol both sides speak: the newest they have in common.
@@ -358,6 +385,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn code_of_plugins_is_read_back_and_hostile_bytes_are_refused(bytes: Vec<u8>, ids: Vec<String>) {
+            let library = |id: &String| PluginLibrary {
+                id: id.clone(),
+                version: "1.2.0".to_owned(),
+                sha256: "ab".repeat(32),
+            };
+            let code = PluginCode { lock: None, libraries: ids.iter().map(library).collect() }.fitted();
+            prop_assert_eq!(PluginCode::decode(&code.encode()).unwrap(), code);
+            if let Ok(read) = PluginCode::decode(&bytes) {
+                prop_assert!(read.libraries.len() <= PluginCode::LIBRARIES_MAX);
+            }
+        }
+
         #[test]
         fn hostile_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             if let Ok(hello) = Hello::decode(&bytes) {

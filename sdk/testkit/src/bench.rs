@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
 use twinhub_contract::constants::TIME_NONE;
-use twinhub_contract::manifest::{Delivery, Hosting, Mode};
+use twinhub_contract::manifest::{Delivery, Hosting, Mode, State};
 use twinhub_contract::{ValueRef, access, code};
 use twinhub_isolation::{HostProgram, Isolated};
 use twinhub_loader::{
@@ -62,6 +62,24 @@ impl Bench {
         };
         match Library::elsewhere(&self.kit.library, self.dir.join(CACHE), maker) {
             Ok(library) => Ok(Self::new(self.kit.clone(), library, self.dir.clone())),
+            Err(error) => failed(error.to_string()),
+        }
+    }
+
+    /// The version before: the one that the kit was given, or this one.
+    pub(crate) fn before(&self) -> Result<Self, Stop> {
+        let Some(path) = &self.kit.before else {
+            return Ok(Self::new(self.kit.clone(), self.library.clone(), self.dir.clone()));
+        };
+        match Library::open(path, self.dir.join(CACHE)) {
+            Ok(library) if library.manifest().id == self.manifest().id => {
+                Ok(Self::new(self.kit.clone(), library, self.dir.clone()))
+            }
+            Ok(library) => failed(format!(
+                "the version before is plugin {}, and this is {}",
+                library.manifest().id,
+                self.manifest().id
+            )),
             Err(error) => failed(error.to_string()),
         }
     }
@@ -228,6 +246,10 @@ impl Unit<'_> {
 
     pub(crate) fn delivery(&self) -> Delivery {
         self.bench.manifest().mb.delivery
+    }
+
+    pub(crate) fn keeps(&self) -> State {
+        self.bench.manifest().mb.state
     }
 
     pub(crate) fn epoch(&self) -> u64 {

@@ -8,6 +8,7 @@ mod schema;
 mod soak;
 mod state;
 mod threading;
+mod upgrade;
 
 use std::time::Duration;
 
@@ -45,13 +46,15 @@ pub enum Group {
     State,
     /// Two processes, and faults between them.
     Failover,
+    /// Another version in the place of one that runs.
+    Upgrade,
     /// For long.
     Soak,
 }
 
 impl Group {
     /// All of them.
-    pub const ALL: [Group; 8] = [
+    pub const ALL: [Group; 9] = [
         Group::Abi,
         Group::Schema,
         Group::Threading,
@@ -59,6 +62,7 @@ impl Group {
         Group::Roles,
         Group::State,
         Group::Failover,
+        Group::Upgrade,
         Group::Soak,
     ];
 
@@ -72,6 +76,7 @@ impl Group {
             Group::Roles => "roles",
             Group::State => "state",
             Group::Failover => "failover",
+            Group::Upgrade => "upgrade",
             Group::Soak => "soak",
         }
     }
@@ -117,6 +122,7 @@ pub fn tests() -> Vec<Test> {
         roles::TESTS,
         state::TESTS,
         failover::TESTS,
+        upgrade::TESTS,
         soak::TESTS,
     ]
     .concat()

@@ -19,12 +19,20 @@ pub struct Kit {
     pub config: Json,
     /// Rows of its items, a text for each column.
     pub items: Vec<BTreeMap<String, String>>,
+    /// The library of the version before.
+    #[serde(default)]
+    pub before: Option<PathBuf>,
 }
 
 impl Kit {
     /// A kit for the library with an empty configuration and one item that can be read and written.
     pub fn new(library: impl Into<PathBuf>) -> Self {
-        Self { library: library.into(), config: Json::Object(serde_json::Map::new()), items: default_items() }
+        Self {
+            library: library.into(),
+            config: Json::Object(serde_json::Map::new()),
+            items: default_items(),
+            before: None,
+        }
     }
 
     pub(crate) fn is_default_items(&self) -> bool {
@@ -43,6 +51,15 @@ impl Kit {
         } else {
             serde_json::from_str(&text).map_err(|error| form(error.to_string()))?
         };
+        Ok(self)
+    }
+
+    /// Takes the library of the version before.
+    ///
+    /// # Errors
+    /// If it is not there.
+    pub fn with_before(mut self, path: &Path) -> Result<Self, Error> {
+        self.before = Some(std::path::absolute(path).map_err(Error::file("find", path))?);
         Ok(self)
     }
 

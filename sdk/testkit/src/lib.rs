@@ -21,10 +21,10 @@
 //! | `roles` | every edge between roles, epochs, what the declaration says of an inactive instance |
 //! | `state` | snapshot and apply |
 //! | `failover` | two instances in processes of their own: planned moves, kill -9, a freeze while the lease ends |
+//! | `upgrade` | another version in the place of one that acts: made beside it, swapped there and back, thrown away |
 //! | `soak` | a thousand role changes under writes |
 //!
-//! What needs a simulated device (the device's own log of a takeover) or an older version of the plugin (`upgrade`) is not
-//! part of it yet.
+//! What needs a simulated device (the device's own log of a takeover) is not part of it yet.
 #![warn(missing_docs)]
 
 mod bench;

@@ -145,6 +145,9 @@ pub(crate) struct PluginTestArgs {
     /// Items of its instances: CSV, as an interface has it
     #[arg(long, value_name = "FILE")]
     pub(crate) items: Option<PathBuf>,
+    /// The library of the version before, from which the group `upgrade` takes over; the plugin itself if left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) before: Option<PathBuf>,
     /// Only this group, or this test, as `group.name`; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,

@@ -77,6 +77,8 @@ fn each_fault_makes_its_test_red_and_says_what_it_was() {
         ("IGNORES_LEASE", "failover.frozen", "read after its lease had ended, was carried out"),
         ("IGNORES_LEASE", "failover.planned", "a write was carried out while the other instance is ACTIVE"),
         ("CRASHES", "failover.isolated", "SIGSEGV"),
+        ("ONE_ONLY", "upgrade.beside", "STOPPED"),
+        ("ONE_ONLY", "upgrade.swapped", "STOPPED"),
         ("IGNORES_STRIDE", "abi.newer_elements", "which nobody gave it"),
         ("LEAKS", "threading.nothing_left", "KiB of memory behind"),
         ("LIES", "roles.again", "published a value of item 0 while COLD, and declares"),

@@ -30,6 +30,9 @@ fn a_pair_changes_a_plugin_node_by_node_and_goes_back_and_no_counter_is_lost() {
     assert_eq!(what, wanted, "{said:?}");
     assert_eq!((versions(&pair, "main"), versions(&pair, "backup")), (both("0.2.0"), both("0.2.0")));
     settled(&pair, "backup", "main");
+    pair.wait("each knows what the other runs", |pair| agree(pair, "main") && agree(pair, "backup"));
+    let skew = pair.json("main", &["events", "ls", "--code", "TH-TRUST-003"]).to_string();
+    assert!(skew.contains("neighboring versions"), "{skew}");
     pair.wait("it counts on", |pair| goes_on(pair, "backup"));
     let after = [count(&pair, "backup", "sim1"), count(&pair, "backup", "alone")];
     assert!(after[0] > before[0] && after[1] > before[1], "{before:?} {after:?}");
@@ -115,6 +118,13 @@ fn versions(pair: &Pair, node: &str) -> Vec<String> {
     let list = pair.json(node, &["interfaces", "ls"]);
     let list = list.as_array().cloned().unwrap_or_default();
     list.iter().map(|one| one["plugin_version"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+/// Whether a node knows of all that they run the same.
+fn agree(pair: &Pair, node: &str) -> bool {
+    let status = pair.json(node, &["status"]);
+    let nodes = status["groups"][0]["nodes"].as_array().cloned().unwrap_or_default();
+    nodes.len() == 2 && nodes.iter().all(|node| node["plugins"] == "same")
 }
 
 fn count(pair: &Pair, node: &str, interface: &str) -> i64 {

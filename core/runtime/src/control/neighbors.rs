@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use twinhub_model::{Event, Moment, Severity};
 use twinhub_redundancy::{PeerView, VoterId};
-use twinhub_trust::agreement;
+use twinhub_trust::{Code, agreement};
+use twinhub_wire::{Kind, PluginCode};
 
 use super::Control;
 use crate::clock;
@@ -72,9 +73,49 @@ impl Control {
         }
     }
 
+    /// This node runs other plugins: those are told who are connected; who comes later finds it in the hello.
+    pub(super) fn tell_plugins(&mut self) {
+        let Some(code) = &self.code else { return };
+        let frame = code.set(&self.shared.code());
+        let nodes = self.links.iter().filter(|((peer, _), _)| peer.node().is_some());
+        for (_, link) in nodes.filter(|(_, link)| link.protocol >= Kind::Plugins.since()) {
+            // A full queue is a dead path, and the next one begins with a hello.
+            drop(link.sender.try_send(frame.clone()));
+        }
+        let known: Vec<(VoterId, Code)> = self
+            .agreements
+            .keys()
+            .filter_map(|peer| Some((*peer, self.shared.info(*peer)?.plugins?)))
+            .collect();
+        for (peer, theirs) in known {
+            self.compare_code(peer, &theirs);
+        }
+    }
+
+    /// Another node runs other plugins now.
+    pub(super) fn hear_plugins(&mut self, peer: VoterId, body: &[u8]) {
+        match PluginCode::decode(body) {
+            Ok(told) => {
+                let theirs = nodes::heard(&told);
+                self.compare_code(peer, &theirs);
+                self.shared.hear_plugins(peer, theirs);
+            }
+            Err(error) => {
+                self.shared.count_unreadable(peer);
+                let peer = self.shared.say(&peer);
+                tracing::debug!(peer, %error, "unreadable code of plugins");
+            }
+        }
+    }
+
     /// A node that is heard says which plugins it trusts and runs.
     pub(super) fn compare_plugins(&mut self, peer: VoterId, info: &PeerInfo) {
-        let Some(theirs) = &info.plugins else { return };
+        if let Some(theirs) = &info.plugins {
+            self.compare_code(peer, theirs);
+        }
+    }
+
+    fn compare_code(&mut self, peer: VoterId, theirs: &Code) {
         let now = agreement(&self.shared.code(), theirs);
         let before = self.agreements.insert(peer, now.clone());
         let who = self.shared.name_of_voter(peer);

@@ -18,6 +18,7 @@ use twinhub_trust::LibraryCode;
 
 use super::{Engine, Phase};
 use crate::clock;
+use crate::control::Told;
 use crate::instance::Hosted;
 
 /// Instances of the other version are all there within this time.
@@ -395,7 +396,7 @@ impl Engine {
                     on_trial.versions,
                     trial.as_secs()
                 );
-                self.shared.change_code(&on_trial.versions.from, &on_trial.versions.to);
+                self.change_code(&on_trial.versions.from, &on_trial.versions.to);
                 self.event(Severity::Info, &plugin, "TH-PLUGIN-005", &text);
                 if trial.is_zero() {
                     self.discard_all(&on_trial.interfaces);
@@ -407,7 +408,7 @@ impl Engine {
             Goal::Back(why) => {
                 self.discard_all(&changed);
                 let text = format!("the upgrade of plugin `{plugin}` from {versions} was taken back: {why}");
-                self.shared.change_code(&versions.to, &versions.from);
+                self.change_code(&versions.to, &versions.from);
                 self.event(Severity::Warning, &plugin, "TH-PLUGIN-007", &text);
                 self.end_upgrade(operation, true, &text);
             }
@@ -420,6 +421,11 @@ impl Engine {
             }
         }
         self.show_trials();
+    }
+
+    fn change_code(&self, from: &LibraryCode, to: &LibraryCode) {
+        self.shared.change_code(from, to);
+        self.control.tell(Told::Plugins);
     }
 
     fn keep(&mut self, trial: &Trial) -> String {

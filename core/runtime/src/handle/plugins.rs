@@ -9,6 +9,7 @@ use twinhub_trust::Verdict;
 
 use super::Handle;
 use crate::clock;
+use crate::control::Told;
 use crate::engine::upgrade::{Trial, UpgradeOrder, UpgradeWhat};
 use crate::error::CommandError;
 use crate::inbox::Job;
@@ -121,6 +122,7 @@ impl Handle {
     ) -> Result<u64, CommandError> {
         let Staged { groups, lock } = self.stage(plugin).await?;
         self.0.shared.change_lock(lock);
+        self.0.control.tell(Told::Plugins);
         let names: Vec<String> = groups.iter().map(|(group, _)| group.clone()).collect();
         let shared = &self.0.shared;
         tracing::info!(plugin, by, "upgrade of a plugin");

@@ -126,3 +126,73 @@ fn differing(from: &MainBackup, to: &MainBackup, interface: &Interface) -> Vec<&
     ];
     facts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn manifest(change: impl FnOnce(&mut Value)) -> Manifest {
+        let mut text = json!({
+            "manifest": 1, "id": "org.example.any", "name": "Any", "vendor": "Example", "version": "0.1.0",
+            "license": "MIT", "abi": {"min": "1.0", "max": "1.0"}, "kind": "interface",
+            "protocols": [{"name": "none"}], "config_schema": {},
+            "item_address_schema": {"properties": {"address": {"type": "string"}, "poll": {"type": "string"}}},
+            "mb": {
+                "relevant": true, "possible": "yes", "default_standby": "cold", "modes": ["cold"],
+                "takeover_target_ms": {"cold": 50}, "loss_window": "none",
+                "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
+                "state": "none", "fence": "none", "recovery": "none", "parallel_input": false
+            },
+            "capabilities": [{"name": "anything"}],
+            "hosting": {"allowed": ["inproc"], "recommended": "inproc"}
+        });
+        change(&mut text);
+        Manifest::parse(text.to_string().as_bytes()).unwrap()
+    }
+
+    fn interface() -> Interface {
+        let text = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\"]\n[nodes.main]\nlinks = [\"127.0.0.1:1\"]\n\
+                    [[interface]]\nid = \"one\"\nplugin = \"any\"\n";
+        let site = twinhub_config::parse(text, "twinhub.toml", &NoItems).unwrap().site;
+        site.interfaces[0].clone()
+    }
+
+    struct NoItems;
+
+    impl twinhub_config::ItemSource for NoItems {
+        fn read(&self, _path: &str) -> Result<Vec<u8>, twinhub_config::ItemSourceError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn refusal(change: impl FnOnce(&mut Value)) -> Option<String> {
+        check(&interface(), &manifest(|_| {}), &manifest(change)).err()
+    }
+
+    #[test]
+    fn another_version_with_the_same_order_of_things_fits() {
+        assert_eq!(refusal(|text| text["version"] = json!("0.2.0")), None);
+        assert_eq!(refusal(|text| text["item_address_schema"]["properties"]["new"] = json!({"type": "string"})), None);
+        let warm = refusal(|text| {
+        text["mb"]["modes"] = json!(["cold", "warm"]);
+        text["mb"]["takeover_target_ms"] = json!({"cold": 50, "warm": 50});
+    });
+    assert_eq!(warm, None);
+    }
+
+    #[test]
+    fn what_a_running_node_cannot_take_over_is_named() {
+        let other = refusal(|text| text["id"] = json!("org.example.other")).unwrap();
+        assert!(other.contains("another plugin"), "{other}");
+        let fence = refusal(|text| {
+            text["mb"]["fence"] = json!("exclusive");
+            text["mb"]["relevant"] = json!(false);
+        });
+        let fence = fence.unwrap();
+        assert!(fence.contains("mb.relevant, mb.fence") && fence.contains("restart the node"), "{fence}");
+        let lost = refusal(|text| text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}})).unwrap();
+        assert!(lost.contains("item columns poll"), "{lost}");
+    }
+}

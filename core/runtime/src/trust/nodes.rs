@@ -1,16 +1,37 @@
 //! What nodes say to each other of the plugin code that they run.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use twinhub_loader::Library;
 use twinhub_model::Severity;
 use twinhub_trust::{Agreement, Code, LibraryCode, Lock};
-use twinhub_wire::{PluginCode, PluginLibrary};
+use twinhub_wire::{Kind, PluginCode, PluginLibrary, write_frame};
 
 use super::Trust;
 
-/// Nodes that speak an older protocol do not say it.
-const SINCE_PROTOCOL: u16 = 2;
+/// What others are told of it, as it is at present.
+#[derive(Debug, Clone)]
+pub(crate) struct ToldCode(Arc<RwLock<PluginCode>>);
+
+impl ToldCode {
+    /// `None` in a protocol that does not tell it.
+    pub(crate) fn new(code: &Code, protocol: u16) -> Option<ToldCode> {
+        (protocol >= Kind::Plugins.since()).then(|| ToldCode(Arc::new(RwLock::new(told(code)))))
+    }
+
+    pub(crate) fn get(&self) -> PluginCode {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// It has changed: what those are told who are connected.
+    pub(crate) fn set(&self, code: &Code) -> Vec<u8> {
+        let told = told(code);
+        let mut frame = Vec::new();
+        write_frame(Kind::Plugins, &told.clone().fitted().encode(), &mut frame);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = told;
+        frame
+    }
+}
 
 /// What this node runs.
 pub(crate) fn code_of<'a>(trust: &Trust, libraries: impl Iterator<Item = &'a Arc<Library>>) -> Code {
@@ -23,14 +44,14 @@ pub(crate) fn code_of<'a>(trust: &Trust, libraries: impl Iterator<Item = &'a Arc
 }
 
 /// As others are told.
-pub(crate) fn told(code: &Code, protocol: u16) -> Option<Arc<PluginCode>> {
+fn told(code: &Code) -> PluginCode {
     let library = |library: &LibraryCode| PluginLibrary {
         id: library.id.clone(),
         version: library.version.clone(),
         sha256: library.sha256.clone(),
     };
     let libraries = code.libraries.iter().map(library).collect();
-    (protocol >= SINCE_PROTOCOL).then(|| Arc::new(PluginCode { lock: code.lock.clone(), libraries }))
+    PluginCode { lock: code.lock.clone(), libraries }
 }
 
 /// As another node told.
@@ -82,8 +103,8 @@ mod tests {
         let library =
             LibraryCode { id: "a".to_owned(), version: "1.0.0".to_owned(), sha256: "00".to_owned() };
         let code = Code { lock: Some("11".to_owned()), libraries: vec![library] };
-        assert_eq!(heard(&told(&code, SINCE_PROTOCOL).unwrap()), code);
-        assert_eq!(told(&code, SINCE_PROTOCOL - 1), None);
+        assert_eq!(heard(&ToldCode::new(&code, 2).unwrap().get()), code);
+        assert!(ToldCode::new(&code, 1).is_none());
     }
 
     #[test]

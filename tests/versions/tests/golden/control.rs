@@ -74,6 +74,21 @@ fn what_a_hello_says_of_plugins_has_the_same_bytes_and_meaning() {
     check(2, "hello-plugins", frame, |bytes| Hello::decode(&only_frame(Kind::Hello, bytes)).unwrap());
 }
 
+/// Nodes of protocol 1 are not told.
+#[test]
+fn what_a_node_says_of_plugins_that_changed_has_the_same_bytes_and_meaning() {
+    let library = PluginLibrary {
+        id: "org.twinhub.modbus".to_owned(),
+        version: "1.2.4".to_owned(),
+        sha256: "0123456789abcdef".repeat(4),
+    };
+    let code = PluginCode { lock: None, libraries: vec![library] };
+    let mut frame = Vec::new();
+    write_frame(Kind::Plugins, &code.encode(), &mut frame);
+    assert_eq!(Kind::Plugins.since(), 2);
+    check(2, "plugins", frame, |bytes| PluginCode::decode(&only_frame(Kind::Plugins, bytes)).unwrap());
+}
+
 /// A node of the version before is told exactly what a node of that version would have said, and what this
 /// version reads from it is the message without what that version does not have.
 #[test]

@@ -23,6 +23,9 @@ pub(super) fn run(paths: &Paths, args: &PluginTestArgs, answer: Answer) -> Outco
     if let Some(path) = &args.items {
         kit = kit.with_items(path).map_err(wrong)?;
     }
+    if let Some(path) = &args.before {
+        kit = kit.with_before(path).map_err(wrong)?;
+    }
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(Code::Error, format!("cannot find this program: {error}")))?;
     let limit = args.limit.map(Duration::from_secs);
