@@ -71,8 +71,11 @@ pub(crate) fn folder() -> PathBuf {
     target_dir().join("dist")
 }
 
-/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs.
-pub(crate) fn archive() -> Result<()> {
+/// `cargo xtask dist`: hub and plugins, optimized as a whole, in one archive with all that a site needs. With a secret key of
+/// minisign each plugin is signed, as `plugins.lock` wants it, and the archive, too.
+pub(crate) fn archive(key: Option<&Path>) -> Result<()> {
+    // Before what takes minutes.
+    let key = key.map(secret_key).transpose()?;
     build()?;
     let triple = output(command("rustc", &root()).args(["-vV"]))
         .and_then(|text| text.lines().find_map(|line| line.strip_prefix("host: ").map(str::to_owned)))
@@ -85,7 +88,12 @@ pub(crate) fn archive() -> Result<()> {
     copy(&built.join("twinhub"), &folder.join("bin/twinhub"))?;
     for package in &PRODUCT[1..] {
         let library = format!("lib{}.so", package.replace('-', "_"));
-        copy(&built.join(&library), &folder.join("plugins").join(&library))?;
+        let place = folder.join("plugins").join(&library);
+        copy(&built.join(&library), &place)?;
+        if let Some(key) = &key {
+            let comment = format!("{package} {}", env!("CARGO_PKG_VERSION"));
+            sign(key, &place, &comment)?;
+        }
     }
     for file in CONTENT {
         copy(&root().join(file), &folder.join(file))?;
@@ -102,9 +110,28 @@ pub(crate) fn archive() -> Result<()> {
         .ok_or_else(|| Failure::failed("sha256sum says nothing"))?;
     let sum_file = built.join(format!("{archive}.sha256"));
     fs::write(&sum_file, sum).map_err(|error| Failure::failed(format!("{}: {error}", sum_file.display())))?;
+    if let Some(key) = &key {
+        sign(key, &built.join(&archive), &name)?;
+        println!("{}", built.join(format!("{archive}.minisig")).display());
+    }
     println!("{}", built.join(archive).display());
     println!("{}", sum_file.display());
     Ok(())
+}
+
+/// A file that minisign signs with.
+fn secret_key(path: &Path) -> Result<PathBuf> {
+    let found = fs::canonicalize(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    if output(command("minisign", &root()).arg("-v")).is_none() {
+        return Err(Failure::failed("minisign is not installed, and signs what is released: `apt install minisign`"));
+    }
+    Ok(found)
+}
+
+/// Puts the signature beside a file. A key with a password is asked for it each time.
+fn sign(key: &Path, file: &Path, comment: &str) -> Result<()> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    run(command("minisign", folder).arg("-S").arg("-s").arg(key).arg("-m").arg(file).args(["-t", comment]))
 }
 
 /// Folders that are copied with every file in them.
@@ -160,6 +187,26 @@ mod tests {
         for file in listed.lines() {
             assert!(found.contains(&root().join(file)), "{file}");
         }
+    }
+
+    #[test]
+    fn what_is_signed_is_what_the_public_key_verifies() {
+        let dir = target_dir().join("tmp").join(format!("signed-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = |name: &str| dir.join(name);
+        let minisign = |arguments: &[&str]| output(command("minisign", &dir).args(arguments));
+        if minisign(&["-v"]).is_none() {
+            println!("skipped: minisign is not installed");
+            return;
+        }
+        minisign(&["-G", "-W", "-p", "site.pub", "-s", "site.key"]).unwrap();
+        fs::write(path("library.so"), b"code").unwrap();
+        let key = secret_key(&path("site.key")).unwrap();
+        sign(&key, &path("library.so"), "twinhub-any 1.2.3").unwrap();
+        let said = minisign(&["-V", "-p", "site.pub", "-m", "library.so"]).unwrap();
+        assert!(said.contains("Trusted comment: twinhub-any 1.2.3"), "{said}");
+        assert!(secret_key(&path("nowhere.key")).is_err());
+        fs::remove_dir_all(&dir).unwrap();
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod story;
 mod test;
 mod workspace;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use crate::steps::Failure;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
             Err(Failure::usage(format!("bench needs a name: {}", bench::names().join(", "))))
         }
         Some((&"sim", rest)) => test::simulation(rest),
-        Some((&"dist", [])) => dist::archive(),
+        Some((&"dist", [])) => dist::archive(None),
+        Some((&"dist", ["--sign", key])) => dist::archive(Some(Path::new(key))),
         Some((command, _)) => {
             Err(Failure::usage(format!("unknown command or argument: {}\n\n{USAGE}", join(command, &words))))
         }
@@ -71,4 +73,4 @@ const USAGE: &str = "cargo xtask COMMAND
   sim [SEED]                              seeded simulation of the redundancy machine
   sim --seeds N [--hours H] [--from SEED] the same for N seeds of H hours each, on all cores
   sim --sabotage                          takes away one safety rule at a time: some seed must notice
-  dist                                    release archive under target/dist";
+  dist [--sign KEY]                       release archive under target/dist; signed with a secret key of minisign";

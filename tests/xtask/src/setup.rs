@@ -171,6 +171,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("mosquitto", "mosquitto"),
     ("mosquitto_sub", "mosquitto-clients"),
     ("etcd", "etcd-server"),
+    ("minisign", "minisign"),
     ("ip", "iproute2"),
     ("nft", "nftables"),
     ("keepalived", "keepalived"),
