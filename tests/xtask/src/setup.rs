@@ -166,7 +166,7 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("make", "make"),
     ("mosquitto", "mosquitto"),
     ("mosquitto_sub", "mosquitto-clients"),

@@ -106,6 +106,37 @@ fn what_the_lock_does_not_allow_is_never_mapped() {
     assert!(site.was_mapped());
 }
 
+/// A running hub judges another version as it does at its start, by what the lock says then.
+#[test]
+fn an_upgrade_is_judged_like_a_start() {
+    let site = Site::new("0.1.0");
+    let signer = Signer::new(1);
+    site.sign(&signer.prehashed(&site.library()));
+    site.lock(&site.entry(&signer, "publisher = \"acme\""));
+    let node = site.start();
+    let url = node.url();
+    let upgrade = ["plugin", "upgrade", "hello_c", "--url", &url];
+    let runs = || node.get("/api/v1/plugins")[0].clone();
+
+    site.install(&site::compiled("0.2.0", "hello from C"));
+    let (code, said) = site.said(&upgrade);
+    assert!(code == Some(1) && said.contains("plugins.lock:5 names"), "{said}");
+    site.lock(&site.entry(&signer, "publisher = \"acme\"").replace("0.1.0", "0.2.0"));
+    let (code, said) = site.said(&upgrade);
+    assert!(code == Some(1) && said.contains("it was made for another file"), "{said}");
+    assert_eq!(runs()["version"], "0.1.0");
+
+    site.sign(&signer.prehashed(&site.library()));
+    let (code, said) = site.said(&upgrade);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((&runs()["version"], &runs()["trust"]), (&"0.2.0".into(), &"trusted".into()));
+    let lock = node.status()["groups"][0]["nodes"][0]["plugins_lock"].clone();
+    let (code, said) = site.said(&["plugin", "rollback", "hello_c", "--url", &url]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(runs()["version"], "0.1.0");
+    assert!(lock.as_str().is_some_and(|hash| hash.len() == 64));
+}
+
 #[test]
 fn without_a_lock_everything_is_loaded_and_the_log_says_so() {
     let site = Site::new("0.1.0");
