@@ -17,12 +17,13 @@ use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
 use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
-    WriteReq,
+    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
+    ValueRef, WriteReq,
 };
 
 use crate::batch::{self, Packer};
 use crate::gate::GateWords;
+use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
 use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
 use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
@@ -143,8 +144,9 @@ impl Child {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Create { library, id, config, leased, needs } => {
+            Order::Create { library, id, config, leased, needs, store } => {
                 self.sink.leased.store(u32::from(leased), Ordering::Release);
+                self.sink.kept.begin(store);
                 self.create(&library, &id, &config, &needs);
             }
             Order::Destroy if self.control.is_none() => std::process::exit(0),
@@ -156,6 +158,7 @@ impl Child {
             | Order::Apply { .. }
             | Order::Accepted { .. }
             | Order::Ping { .. }
+            | Order::Store { .. }
             | Order::Destroy => {
                 if matches!(order, Order::Destroy) {
                     // Its last owner is the thread that destroys it.
@@ -267,6 +270,7 @@ impl Control {
                     self.sink.accepted.store(through, Ordering::Release);
                     self.instance.accepted(through);
                 }
+                Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,
                 // It comes once, and first.
@@ -357,6 +361,7 @@ struct Sink {
     accepted: AtomicU64,
     /// Lines for the log that found no room.
     dropped: AtomicU64,
+    kept: Kept,
 }
 
 impl Sink {
@@ -373,6 +378,7 @@ impl Sink {
             batches: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            kept: Kept::default(),
         }
     }
 
@@ -493,6 +499,18 @@ impl HostSink for Sink {
     fn use_acceptance(&self) -> bool {
         // Where the batches come: it has to be before the first of them.
         self.values.send(kind::ACCEPTANCE, &[]) == Sent::Taken
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        self.kept.store()
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let is_active = self.role.load(Ordering::Acquire) == role::ACTIVE;
+        if epoch != self.epoch.load(Ordering::Acquire) || !is_active || !self.is_permitted(epoch) {
+            return code::STALE_EPOCH;
+        }
+        self.kept.put(&self.values, epoch, key, value)
     }
 
     fn taken(&self) -> u64 {

@@ -12,6 +12,7 @@ use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, Writer, abi, code};
 use twinhub_loader::{HostSink, Lease, Maker, Manifest};
 
 use crate::batch::Packer;
+use crate::keeping::HubStore;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Sent};
 use crate::message::{ItemRow, Order, kind, pack};
 use crate::process;
@@ -79,6 +80,7 @@ unsafe impl Maker for Isolated {
             config: config.to_owned(),
             leased,
             needs: self.needs.clone(),
+            store: remote.store.map(|store| store.all()),
         };
         remote.order(&order);
         let proxy = Box::new(Proxy { table: TABLE, remote, threads: Mutex::new(Some(threads)) });
@@ -141,6 +143,7 @@ pub(crate) struct Remote {
     pub(crate) host: HostTable,
     pub(crate) handle: process::Handle,
     pub(crate) acceptances: Acceptances,
+    pub(crate) store: Option<HubStore>,
     down: Lane,
     packer: Mutex<Packer>,
     known: Mutex<Known>,
@@ -157,8 +160,8 @@ struct Known {
     /// Answers of calls that wait: code, version, bytes.
     answers: HashMap<u64, Option<(i32, u32, Vec<u8>)>>,
     pong: u64,
-    /// The epoch last ordered, and when.
-    ordered: Option<(u64, Instant)>,
+    /// The role and the epoch last ordered, and when.
+    ordered: Option<(u32, u64, Instant)>,
     /// It is to end, so its end is no fault.
     is_leaving: bool,
     /// Why it was killed.
@@ -180,6 +183,7 @@ impl Remote {
             host,
             handle,
             acceptances: Acceptances::default(),
+            store: HubStore::of(host),
             down,
             packer: Mutex::default(),
             known: Mutex::default(),
@@ -239,11 +243,17 @@ impl Remote {
         if known.has_ended {
             return code::STOPPED;
         }
-        if let Order::SetRole { epoch, .. } = order {
-            known.ordered = Some((*epoch, Instant::now()));
+        let mut is_new = false;
+        if let Order::SetRole { role, epoch, .. } = order {
+            is_new = known.ordered.is_none_or(|(last, at, _)| (last, at) != (*role, *epoch));
+            known.ordered = Some((*role, *epoch, Instant::now()));
         }
         *known.pending.entry(op).or_insert(0) += 1;
         drop(known);
+        if let Some(store) = self.store.filter(|_| is_new) {
+            // Without it the role does not arrive either.
+            self.order(&Order::Store { entries: store.all() });
+        }
         if self.order(order) {
             return code::PENDING;
         }
@@ -271,7 +281,7 @@ impl Remote {
     /// Whether the hub may still be on its way to the epoch that it ordered a moment ago.
     pub(crate) fn is_new(&self, epoch: u64) -> bool {
         let ordered = self.known().ordered;
-        ordered.is_some_and(|(last, at)| last == epoch && at.elapsed() < NEW)
+        ordered.is_some_and(|(_, last, at)| last == epoch && at.elapsed() < NEW)
     }
 
     fn call(&self, order: impl FnOnce(u64) -> Order) -> Option<(i32, u32, Vec<u8>)> {

@@ -16,7 +16,7 @@ use twinhub_contract::{Batch, Str, Update, code, level};
 
 use crate::batch;
 use crate::lane::{Receiver, STACK};
-use crate::message::{Order, Report, kind, unpack};
+use crate::message::{Order, Put, Report, kind, unpack};
 use crate::process::Process;
 use crate::proxy::{Offers, Remote};
 use crate::ring::Alarm;
@@ -159,6 +159,7 @@ impl Values {
         read(lane, &remote, &progress, |kind, words| {
             match kind {
                 kind::VALUES => self.publish(words)?,
+                kind::PUT => self.put(&unpack::<Put>(words)?),
                 kind::ACCEPTANCE => self.acceptance = remote.host.extension(extension::ACCEPTANCE),
                 _ => return None,
             }
@@ -183,18 +184,31 @@ impl Values {
         let host = self.remote.host.0;
         // SAFETY: a host's table lives for ever.
         let publish = unsafe { (*host).publish }?;
+        // SAFETY: the updates and what their values point to live for the call.
+        if let Some(code) = self.hand_over(epoch, || unsafe { publish(host, &raw const batch) }) {
+            self.note(code);
+        }
+        Some(())
+    }
+
+    /// What the child keeps by key. One that the hub refuses is corrected with the next role.
+    fn put(&self, put: &Put) {
+        let Some(store) = self.remote.store else { return };
+        self.hand_over(put.epoch, || store.put(put));
+    }
+
+    /// Calls the hub until it answers for good; `None` if it has no room and the child is gone.
+    fn hand_over(&self, epoch: u64, call: impl Fn() -> i32) -> Option<i32> {
         let mut patience = PATIENCE_AT_END;
-        loop {
-            // SAFETY: the updates and what their values point to live for the call.
-            let code = unsafe { publish(host, &raw const batch) };
+        let answer = loop {
+            let code = call();
             let is_early = code == code::STALE_EPOCH && self.remote.is_new(epoch);
             if code != code::AGAIN && !is_early {
-                self.note(code);
-                break;
+                break Some(code);
             }
             if self.progress.has_ended() {
                 if patience.is_zero() {
-                    break;
+                    break None;
                 }
                 patience = patience.saturating_sub(PAUSE);
             }
@@ -202,11 +216,11 @@ impl Values {
                 self.progress.set(|at| at.is_stalled = true);
             }
             std::thread::sleep(PAUSE);
-        }
+        };
         if self.progress.lock().is_stalled {
             self.progress.set(|at| at.is_stalled = false);
         }
-        Some(())
+        answer
     }
 
     /// Remembers which of the hub's batches this one of the child is.

@@ -15,6 +15,8 @@ use crate::batch::RawBatch;
 use crate::ops::Ops;
 use crate::sink::HostSink;
 
+mod store;
+
 /// The host of one instance. `table` comes first: its address is what the plugin has. Never freed, because a plugin that
 /// breaks the contract may call after its end; what it leads to is taken out then.
 #[repr(C)]
@@ -303,6 +305,10 @@ unsafe extern "C" fn get_extension(host: *const Host, id: *const c_char) -> *con
         let is_offered = unsafe { cell(host) }
             .is_some_and(|cell| cell.with_sink("acceptance", false, |sink| sink.use_acceptance()));
         if is_offered { (&raw const ACCEPTANCE).cast() } else { ptr::null() }
+    } else if id == extension::STATE_STORE {
+        // SAFETY: the plugin passes its table.
+        let is_offered = unsafe { cell(host) }.is_some_and(store::is_offered);
+        if is_offered { (&raw const store::STATE_STORE).cast() } else { ptr::null() }
     } else {
         ptr::null()
     }

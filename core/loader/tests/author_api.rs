@@ -66,6 +66,7 @@ impl Plugin for Drill {
                 }
                 self.cx.status(InterfaceState::Ok, "");
             }
+            "store" => self.use_store()?,
             "values" => {
                 let publisher = self.cx.publisher();
                 let values: [Value; 5] = [
@@ -139,6 +140,30 @@ impl Plugin for Drill {
 
     async fn stop(&mut self) {
         assert!(self.mode != "stop-panics", "no stop today");
+    }
+}
+
+impl Drill {
+    /// Tries everything that its store can do.
+    fn use_store(&self) -> Result<()> {
+        let store = self.cx.store().unwrap();
+        assert_eq!(store.get("before")?.as_deref(), Some(&b"left"[..]));
+        assert_eq!(store.get("nothing")?, None);
+        let longest = vec![7; 64 * 1024];
+        store.put("a", &longest)?;
+        store.put("b", b"")?;
+        store.remove("before")?;
+        store.remove("nothing")?;
+        assert_eq!((store.get("a")?, store.get("b")?), (Some(longest), Some(Vec::new())));
+        assert_eq!(store.keys()?, ["a", "b"]);
+        for refused in [store.put("", b"1"), store.put(&"k".repeat(129), b"1"), store.put("c", &[0; 65_537])]
+        {
+            assert_eq!(refused.unwrap_err().code(), Code::Invalid);
+        }
+        assert_eq!(store.get(&"k".repeat(129)).unwrap_err().code(), Code::Invalid);
+        let fill = (0..).map(|number: u32| store.put(&number.to_string(), &[0; 65_000]));
+        assert_eq!(fill.filter_map(Result::err).next().unwrap().code(), Code::Full);
+        Ok(())
     }
 }
 
@@ -323,6 +348,21 @@ fn every_kind_of_value_arrives_and_a_too_long_one_is_marked_bad() {
     finish(&host, 1, instance.start(1)).unwrap();
     let values: Vec<_> = host.read(|record| record.updates.iter().map(|seen| seen.value.clone()).collect());
     assert_eq!(values, ["null", "5", "2 bytes", "{}", "16 bytes", "null"]);
+}
+
+#[test]
+fn what_is_put_is_there_at_once_within_limits_and_goes_to_the_hub_in_order() {
+    let (host, instance) = created("store");
+    host.kept.fill([("before".to_owned(), b"left"[..].into())]);
+    finish(&host, 1, instance.start(1)).unwrap();
+    let puts = host.read(|record| record.puts.iter().map(|put| put.0.clone()).collect::<Vec<_>>());
+    assert_eq!(puts[..4], ["a", "b", "before", "0"]);
+    assert_eq!(host.counted("store.refused"), 2, "the empty key, and what is too much");
+    let (stale, instance) = created("store");
+    stale.epoch.store(9, std::sync::atomic::Ordering::SeqCst);
+    stale.kept.fill([("before".to_owned(), b"left"[..].into())]);
+    let refused = finish(&stale, 1, instance.start(1)).unwrap_err();
+    assert!(refused.1.contains("STALE_EPOCH"), "{refused:?}");
 }
 
 fn begun(host: &Recorder) {

@@ -44,6 +44,7 @@ use journaling::spawn_syncer;
 use merging::Merging;
 use outputs::Carried;
 use parts::plugins::StateKeeping;
+use parts::stores::Owed;
 use parts::{PartState, Parts};
 use proposals::Proposals;
 use quorum::Majority;
@@ -163,6 +164,7 @@ pub(crate) struct Engine {
     tracker: Tracker,
     parts: Parts,
     states: StateKeeping,
+    owed: Owed,
     proposals: Proposals,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
@@ -233,6 +235,7 @@ impl Engine {
             tracker,
             parts,
             states: StateKeeping::default(),
+            owed: Owed::new(),
             proposals: Proposals::new(setup.documents, setup.has_documents),
             commands: Commands::default(),
             streams,
@@ -308,6 +311,7 @@ impl Engine {
             }
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
+            Job::Put { interface, change } => self.on_put(interface, change),
             Job::State { interface, state } => self.on_state(interface, state),
             Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
@@ -360,6 +364,7 @@ impl Engine {
         self.flush(now);
         self.advance_events(now);
         self.tend_states(now);
+        self.pay_owed();
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);

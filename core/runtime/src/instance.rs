@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
-use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, WriteResult};
+use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, StateStore, WriteResult};
 use twinhub_model::{Epoch, Moment, Timestamp, Value};
 
 use crate::clock;
@@ -86,6 +86,8 @@ pub(crate) struct Port {
     pub(crate) isolated: AtomicBool,
     pub(crate) accepting: Accepting,
     pub(crate) tallies: Tallies,
+    /// What it keeps by key, as the journal has it and on its way there.
+    pub(crate) store: Arc<StateStore>,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -109,6 +111,7 @@ impl Port {
         gate: Arc<Gate>,
         table: Arc<ItemTable>,
         inbox: Arc<Inbox>,
+        store: Arc<StateStore>,
     ) -> Port {
         Port {
             setup,
@@ -129,6 +132,7 @@ impl Port {
             isolated: AtomicBool::new(false),
             accepting: Accepting::default(),
             tallies: Tallies::default(),
+            store,
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,
@@ -287,6 +291,27 @@ impl HostSink for Port {
 
     fn accepted(&self) -> u64 {
         self.accepting.accepted()
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        // One that is active on all nodes at once would have as many stores.
+        self.setup.relevant.then_some(&*self.store)
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        if !self.ready.load(Ordering::Acquire) {
+            return code::STOPPED;
+        }
+        let is_active = epoch == self.epoch.load(Ordering::Acquire) && self.role() == role::ACTIVE;
+        if !self.setup.relevant || !is_active || self.gate.permit(Epoch(epoch), clock::now()).is_none() {
+            self.counters.fenced.fetch_add(1, Ordering::Relaxed);
+            return code::STALE_EPOCH;
+        }
+        // Into the lane of values: in the journal it stands before what is published after it.
+        self.store.change(key, value, |change| {
+            self.inbox.push_later(Job::Put { interface: self.number, change });
+            code::OK
+        })
     }
 
     fn write_done(&self, results: &[WriteResult]) {

@@ -1,7 +1,7 @@
 //! Simulated interface plugin: generated values for demos and load.
 //!
 //! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
-//! `echo` (gives back what is written), `panic` and `stall` (faults on demand, for drills).
+//! `echo` (gives back what is written), `keep` (also after a takeover), `panic` and `stall` (faults on demand, for drills).
 
 mod config;
 mod generator;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
     Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role, Task,
-    Update, WriteBatch, unix_ns,
+    Update, Value, WriteBatch, WriteEntry, unix_ns,
 };
 
 pub use config::Config;
@@ -93,12 +93,16 @@ impl Plugin for Sim {
                 Err(why) => refused = Some(Error::config(format!("item {path}, column address: {why}"))),
             }
         }
+        drop(site);
+        if self.is_started && self.cx.role() == Role::Active {
+            self.show_kept()?;
+        }
         refused.map_or(Ok(()), Err)
     }
 
     async fn role(&mut self, to: Role, _epoch: Epoch, _deadline: Deadline) -> Result<()> {
         self.follow_role(to);
-        Ok(())
+        if self.is_started && to == Role::Active { self.show_kept() } else { Ok(()) }
     }
 
     async fn write(&mut self, batch: WriteBatch) -> Result<()> {
@@ -117,6 +121,7 @@ impl Plugin for Sim {
                     }
                     Err(suppressed) => suppressed.into(),
                 },
+                Some(Generator::Keep) => self.keep(write, now),
                 Some(Generator::Panic) => panic!("a write to a `panic` item"),
                 Some(Generator::Stall) => {
                     is_stalled = true;
@@ -160,6 +165,7 @@ impl Plugin for Sim {
             | Generator::Toggle { .. }
             | Generator::Const(_)
             | Generator::Echo
+            | Generator::Keep
             | Generator::Panic
             | Generator::Stall => None,
         };
@@ -185,6 +191,31 @@ impl Plugin for Sim {
 }
 
 impl Sim {
+    /// Keeps what is written under the item's path, before it is published.
+    fn keep(&self, write: &WriteEntry, now: i64) -> Code {
+        let (Some(store), Some(path)) = (self.cx.store(), self.site.borrow().path(write.item)) else {
+            return Code::Unsupported;
+        };
+        let Some(text) = kept_text(&write.value) else { return Code::Invalid };
+        let kept = store.put(&path, text.as_bytes());
+        if kept.is_ok() {
+            self.cx.publisher().push(Update::new(write.item, write.value.clone()).source_ns(now));
+        }
+        kept.into()
+    }
+
+    /// Publishes what is kept, also what the node before kept.
+    fn show_kept(&self) -> Result<()> {
+        let Some(store) = self.cx.store() else { return Ok(()) };
+        let (site, publisher) = (self.site.borrow(), self.cx.publisher());
+        for point in site.points.iter().filter(|point| point.generator == Generator::Keep) {
+            if let Some(value) = store.get(&point.path)?.as_deref().and_then(kept_value) {
+                publisher.push(Update::new(point.item, value).source_ns(unix_ns()).flags(Flags::SNAPSHOT));
+            }
+        }
+        Ok(())
+    }
+
     /// Begins or ends generating, as the role asks for.
     fn follow_role(&mut self, role: Role) {
         let generates = match role {
@@ -217,6 +248,37 @@ impl Site {
     fn generator(&self, item: Item) -> Option<&Generator> {
         let at = self.points.binary_search_by_key(&item, |point| point.item).ok()?;
         self.points.get(at).map(|point| &point.generator)
+    }
+
+    fn path(&self, item: Item) -> Option<String> {
+        let at = self.points.binary_search_by_key(&item, |point| point.item).ok()?;
+        self.points.get(at).map(|point| point.path.clone())
+    }
+}
+
+/// A value as it is kept; `None` for kinds that are not.
+fn kept_text(value: &Value) -> Option<String> {
+    let json = match value {
+        Value::Bool(value) => serde_json::Value::from(*value),
+        Value::I64(value) => serde_json::Value::from(*value),
+        Value::U64(value) => serde_json::Value::from(*value),
+        Value::F64(value) => serde_json::Value::from(*value),
+        Value::Str(text) => serde_json::Value::from(text.as_str()),
+        Value::Null | Value::Bytes(_) | Value::Time(_) | Value::Json(_) | Value::Array(_) => return None,
+    };
+    Some(json.to_string())
+}
+
+fn kept_value(bytes: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(bytes).ok()? {
+        serde_json::Value::Bool(value) => Some(Value::Bool(value)),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map(Value::I64)
+            .or_else(|| number.as_u64().map(Value::U64))
+            .or_else(|| number.as_f64().map(Value::F64)),
+        serde_json::Value::String(text) => Some(Value::Str(text)),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
     }
 }
 

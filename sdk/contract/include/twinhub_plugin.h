@@ -45,6 +45,10 @@ extern "C" {
 #define TWINHUB_BATCH_COUNT_MAX 65536u   /* most elements of one batch */
 #define TWINHUB_STRIDE_MAX 4096u         /* largest element */
 #define TWINHUB_STATE_BYTES_MAX 1048576u /* largest snapshot */
+#define TWINHUB_STORE_KEY_BYTES_MAX 128u     /* longest key of twinhub.state-store/1 */
+#define TWINHUB_STORE_VALUE_BYTES_MAX 65536u /* longest value there */
+#define TWINHUB_STORE_KEYS_MAX 1000u         /* most keys of one interface */
+#define TWINHUB_STORE_BYTES_MAX 1048576u     /* most bytes of one interface, keys and values together */
 #define TWINHUB_TIME_NONE INT64_MIN
 
 /* ---- codes ------------------------------------------------------------------------------------------------------ */
@@ -63,7 +67,9 @@ enum {
   TWINHUB_E_DEVICE = -10,       /* the device, peer or link is at fault, or refused */
   TWINHUB_E_BUSY = -11,         /* an exclusive resource is held by somebody else */
   TWINHUB_E_STATE_VERSION = -12,/* the snapshot has a version this plugin cannot read */
-  TWINHUB_E_EXPIRED = -13       /* for a write: the deadline passed before anything was sent */
+  TWINHUB_E_EXPIRED = -13,      /* for a write: the deadline passed before anything was sent */
+  TWINHUB_E_NOT_FOUND = -14,    /* there is nothing of this name */
+  TWINHUB_E_FULL = -15          /* a limit of what may be kept is reached; nothing was taken */
 };
 
 /* ---- values ----------------------------------------------------------------------------------------------------- */
@@ -406,6 +412,34 @@ typedef struct {
   /* [control] Takes over a state. Returns OK, E_STATE_VERSION, E_UNSUPPORTED or E_INVALID. Up to 1 s. */
   int32_t (*apply)(const twinhub_plugin *plugin, uint32_t version, const uint8_t *ptr, size_t len);
 } twinhub_state;
+
+/* Host: small values by key that the other nodes get, too. Each interface has a store of its own, which outlives its
+ * instances. A key is 1 to TWINHUB_STORE_KEY_BYTES_MAX bytes of UTF-8. Offered to interfaces that switch with their group.
+ *
+ * What is put goes into the journal in the order in which the instance puts and publishes: wherever a value is that was
+ * published after a put() had returned OK, what was put is there, too. put() does not wait for that: what was put right
+ * before the role was lost may be gone, as a value may be. From the call of set_role(ACTIVE) on the store is what the node
+ * that acted before left; while not active it is what this node knew at some moment before. */
+#define TWINHUB_EXT_STATE_STORE "twinhub.state-store/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, never blocks] Writes the value of a key. Returns OK, E_NOT_FOUND, E_INVALID, or what the writer returned. */
+  int32_t (*get)(const twinhub_host *host, twinhub_str key, const twinhub_writer *out);
+  /* [any-thread, never blocks] Writes the key that follows `after` in the order of their bytes; an empty one asks for the
+   * first. Returns as get(). */
+  int32_t (*next)(const twinhub_host *host, twinhub_str after, const twinhub_writer *out);
+  /* [any-thread, never blocks] Keeps len bytes under a key; get() gives them from then on.
+   *   OK            taken
+   *   E_AGAIN       the hub has no room for more changes at present
+   *   E_STALE_EPOCH the instance is not active with this epoch
+   *   E_INVALID     the key is empty or no UTF-8, or key or value are too long
+   *   E_FULL        the interface would have too many keys, or too many bytes in all
+   *   E_STOPPED     stop() has completed */
+  int32_t (*put)(const twinhub_host *host, uint64_t epoch, twinhub_str key, const uint8_t *ptr, size_t len);
+  /* [any-thread, never blocks] Forgets a key, also one that is not there. Returns as put(). */
+  int32_t (*remove)(const twinhub_host *host, uint64_t epoch, twinhub_str key);
+} twinhub_state_store;
 
 #ifdef __cplusplus
 }

@@ -17,6 +17,8 @@ pub const ACCEPTANCE: &CStr = c"twinhub.acceptance/1";
 pub const ACCEPTED: &CStr = c"twinhub.accepted/1";
 /// Id of [`Metrics`].
 pub const METRICS: &CStr = c"twinhub.metrics/1";
+/// Id of [`StateStore`].
+pub const STATE_STORE: &CStr = c"twinhub.state-store/1";
 
 /// `twinhub_gate`, offered by the host: until when effects are permitted.
 #[derive(Clone, Copy, Debug)]
@@ -94,6 +96,26 @@ pub struct State {
     /// Takes over a state.
     pub apply:
         Option<unsafe extern "C" fn(plugin: *const Plugin, version: u32, ptr: *const u8, len: usize) -> i32>,
+}
+
+/// `twinhub_state_store`, offered by the host: small values by key that the other nodes get, too.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct StateStore {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Writes the value of a key.
+    pub get: Option<unsafe extern "C" fn(host: *const Host, key: Str, out: *const Writer) -> i32>,
+    /// Writes the key that follows.
+    pub next: Option<unsafe extern "C" fn(host: *const Host, after: Str, out: *const Writer) -> i32>,
+    /// Keeps bytes under a key.
+    pub put: Option<
+        unsafe extern "C" fn(host: *const Host, epoch: u64, key: Str, ptr: *const u8, len: usize) -> i32,
+    >,
+    /// Forgets a key.
+    pub remove: Option<unsafe extern "C" fn(host: *const Host, epoch: u64, key: Str) -> i32>,
 }
 
 /// Any extension table, before its type is known.

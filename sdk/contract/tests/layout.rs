@@ -105,6 +105,7 @@ fn extension_ids_are_those_of_the_header() {
         extension::ACCEPTANCE,
         extension::ACCEPTED,
         extension::STATE,
+        extension::STATE_STORE,
     ];
     for id in ids {
         let id = id.to_str().unwrap();
@@ -154,6 +155,7 @@ fn layouts() -> Vec<Layout> {
         "twinhub_acceptance" = extension::Acceptance { size, reserved, taken, accepted }
         "twinhub_accepted" = extension::Accepted { size, reserved, accepted }
         "twinhub_state" = extension::State { size, reserved, snapshot, apply }
+        "twinhub_state_store" = extension::StateStore { size, reserved, get, next, put, remove }
     }
 }
 
@@ -168,6 +170,10 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_BATCH_COUNT_MAX" = constants::BATCH_COUNT_MAX,
         "TWINHUB_STRIDE_MAX" = constants::STRIDE_MAX,
         "TWINHUB_STATE_BYTES_MAX" = u32::try_from(constants::STATE_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_KEY_BYTES_MAX" = u32::try_from(constants::STORE_KEY_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_VALUE_BYTES_MAX" = u32::try_from(constants::STORE_VALUE_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_KEYS_MAX" = u32::try_from(constants::STORE_KEYS_MAX).unwrap(),
+        "TWINHUB_STORE_BYTES_MAX" = u32::try_from(constants::STORE_BYTES_MAX).unwrap(),
         "TWINHUB_TIME_NONE" = constants::TIME_NONE,
         "TWINHUB_OK" = code::OK,
         "TWINHUB_PENDING" = code::PENDING,
@@ -184,6 +190,8 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_E_BUSY" = code::BUSY,
         "TWINHUB_E_STATE_VERSION" = code::STATE_VERSION,
         "TWINHUB_E_EXPIRED" = code::EXPIRED,
+        "TWINHUB_E_NOT_FOUND" = code::NOT_FOUND,
+        "TWINHUB_E_FULL" = code::FULL,
         "TWINHUB_KIND_NULL" = kind::NULL,
         "TWINHUB_KIND_BOOL" = kind::BOOL,
         "TWINHUB_KIND_I64" = kind::I64,

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
-use twinhub_contract::extension::{self, Acceptance, Gate, Metrics, Status, Table};
+use twinhub_contract::extension::{self, Acceptance, Gate, Metrics, StateStore, Status, Table};
 use twinhub_contract::{Batch, Host, Str, WriteResult, abi, code};
 
 /// The host of one instance. Its extensions are looked up once.
@@ -21,6 +21,8 @@ pub(crate) struct HostRef {
     get_extension: unsafe extern "C" fn(*const Host, *const c_char) -> Table,
     /// Looked up when it is asked for, because the hub does more for an instance that has it.
     acceptance: OnceLock<Option<Numbers>>,
+    /// The functions of `twinhub.state-store/1`.
+    pub(crate) store: Option<StateStore>,
 }
 
 /// The functions of [`Acceptance`].
@@ -57,11 +59,12 @@ impl HostRef {
             unsafe { get_extension(host, id.as_ptr()) }
         };
         // SAFETY: the host answers an id with NULL or with the table of that id, which starts with its size.
-        let (gate, status, metrics) = unsafe {
+        let (gate, status, metrics, store) = unsafe {
             (
                 find(extension::GATE).cast::<Gate>().as_ref(),
                 find(extension::STATUS).cast::<Status>().as_ref(),
                 find(extension::METRICS).cast::<Metrics>().as_ref(),
+                find(extension::STATE_STORE).cast::<StateStore>().as_ref(),
             )
         };
         Some(Self {
@@ -76,6 +79,7 @@ impl HostRef {
             count: metrics.filter(|t| t.size as usize >= size_of::<Metrics>()).and_then(|t| t.count),
             get_extension,
             acceptance: OnceLock::new(),
+            store: store.filter(|table| table.size as usize >= size_of::<StateStore>()).copied(),
         })
     }
 
@@ -156,6 +160,11 @@ impl HostRef {
     pub(crate) fn accepted(&self) -> u64 {
         // SAFETY: the function belongs to this host.
         self.acceptance.get().copied().flatten().map_or(0, |numbers| unsafe { (numbers.accepted)(self.host) })
+    }
+
+    /// The table that its functions are called with.
+    pub(crate) const fn table(&self) -> *const Host {
+        self.host
     }
 
     pub(crate) fn count(&self, name: &str, add: u64) {

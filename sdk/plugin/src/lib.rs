@@ -81,6 +81,7 @@ mod publisher;
 mod request;
 mod schema;
 mod shared;
+mod store;
 mod time;
 mod value;
 mod write;
@@ -94,6 +95,7 @@ pub use parcel::WriteRef;
 pub use plugin::Plugin;
 pub use publisher::Publisher;
 pub use request::{WriteEntry, WriteId};
+pub use store::Store;
 pub use time::{Deadline, boottime_ns, unix_ns};
 pub use twinhub_contract::ValueRef;
 pub use value::{

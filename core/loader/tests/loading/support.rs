@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use twinhub_contract::code;
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, Status,
-    ValueRef, WriteReq, WriteResult,
+    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore,
+    Status, ValueRef, WriteReq, WriteResult,
 };
 
 /// An update as recorded.
@@ -32,6 +33,8 @@ pub(crate) struct Record {
     pub(crate) logs: Vec<(u32, String, String, String)>,
     pub(crate) states: Vec<(u32, String)>,
     pub(crate) counts: Vec<(String, u64)>,
+    /// Keys that were put or removed, each with the number of updates before it.
+    pub(crate) puts: Vec<(String, usize)>,
 }
 
 /// Records everything; knobs for what it answers.
@@ -46,6 +49,8 @@ pub(crate) struct Recorder {
     pub(crate) epoch: AtomicI64,
     /// The gate that a process of its own reads; without it, effects need no lease there.
     pub(crate) gate: OnceLock<OwnedFd>,
+    /// What the instance keeps by key.
+    pub(crate) kept: StateStore,
 }
 
 impl Recorder {
@@ -166,6 +171,27 @@ impl HostSink for Recorder {
 
     fn count(&self, name: &str, add: u64) {
         self.note(|record| record.counts.push((name.to_owned(), add)));
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        Some(&self.kept)
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let current = self.epoch.load(Ordering::SeqCst);
+        if current != 0 && u64::try_from(current) != Ok(epoch) {
+            return code::STALE_EPOCH;
+        }
+        let mut ticket = None;
+        let answer = self.kept.change(key, value, |change| {
+            self.note(|record| record.puts.push((change.key, record.updates.len())));
+            ticket = Some(change.ticket);
+            code::OK
+        });
+        if let Some(ticket) = ticket {
+            self.kept.settle(&ticket);
+        }
+        answer
     }
 }
 

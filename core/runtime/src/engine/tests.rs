@@ -12,4 +12,5 @@ mod order;
 mod parts;
 mod regressions;
 mod repeats;
+mod stores;
 mod values;

@@ -30,6 +30,7 @@ use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
 use crate::engine::parts::PartState;
+use crate::engine::parts::stores::Stores;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
@@ -94,7 +95,7 @@ pub(crate) struct Bench {
     pub(crate) engine: Engine,
     pub(crate) rank: NodeRank,
     inbox: Arc<Inbox>,
-    gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
     told: mpsc::UnboundedReceiver<Told>,
     /// What was told to the control thread, in order.
     pub(crate) said: Vec<Input>,
@@ -142,6 +143,7 @@ impl Bench {
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
         let hosted = Hosted { library, refuge: None, quarantine };
+        let mut stores = Stores::default();
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
@@ -152,6 +154,7 @@ impl Bench {
                 Arc::clone(&gate),
                 Arc::clone(&table),
                 Arc::clone(&inbox),
+                stores.of(spec.id),
             );
             interfaces.push(Interface::spawn(Arc::new(port), hosted.clone()).unwrap());
             let (from, to) = (ItemId(base), ItemId(base + 1));
@@ -182,6 +185,7 @@ impl Bench {
             Box::new(EventState::new(GROUP, Arc::clone(&shared))),
             Box::new(AlarmState::new(alarms)),
             Box::new(MergeState::default()),
+            Box::new(stores),
         ];
         parts.extend(has_documents.then(|| documents.part()));
         let engine = Engine::new(EngineSetup {
