@@ -15,7 +15,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
-use twinhub_contract::{Write, WriteResult, code, extension, level};
+use twinhub_contract::{Write, WriteResult, code, level};
 use twinhub_loader::{
     HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
     ValueRef, WriteReq,
@@ -26,6 +26,7 @@ use crate::gate::GateWords;
 use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
 use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
+use crate::offered::Offers;
 use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
@@ -159,6 +160,8 @@ impl Child {
             | Order::Accepted { .. }
             | Order::Ping { .. }
             | Order::Store { .. }
+            | Order::Browse { .. }
+            | Order::Diagnose { .. }
             | Order::Destroy => {
                 if matches!(order, Order::Destroy) {
                     // Its last owner is the thread that destroys it.
@@ -190,7 +193,7 @@ impl Child {
         let instance = match made {
             Ok(instance) => Arc::new(instance),
             Err(PluginError { code, detail, .. }) => {
-                self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+                self.sink.report(&Report::Created { code, detail, offers: 0 });
                 return;
             }
         };
@@ -200,13 +203,12 @@ impl Child {
         if let Err(error) = thread.spawn(move || control.run(&receiver)) {
             let detail = format!("no thread: {error}");
             let code = code::STOPPED;
-            self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+            self.sink.report(&Report::Created { code, detail, offers: 0 });
             return;
         }
-        let has_state = instance.has_extension(extension::STATE);
-        let has_accepted = instance.has_extension(extension::ACCEPTED);
+        let Offers(offers) = Offers::of(&instance);
         (self.instance, self.control) = (Some(instance), Some(sender));
-        self.sink.report(&Report::Created { code: code::OK, detail: String::new(), has_state, has_accepted });
+        self.sink.report(&Report::Created { code: code::OK, detail: String::new(), offers });
     }
 
     fn write(&self, words: &[u64], raw: &mut Vec<Write>) {
@@ -270,6 +272,10 @@ impl Control {
                     self.sink.accepted.store(through, Ordering::Release);
                     self.instance.accepted(through);
                 }
+                Order::Browse { op, parent, cursor, limit } => {
+                    self.call(op, None, |instance, own| instance.browse(own, &parent, &cursor, limit));
+                }
+                Order::Diagnose { op } => self.call(op, None, Instance::diagnose),
                 Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,
@@ -457,6 +463,13 @@ impl HostSink for Sink {
             self.enter(to, epoch);
         }
         self.report(&Report::OpDone { op, code, detail: detail.to_owned() });
+    }
+
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        let op = self.ops().get(&op).map(|op| op.op);
+        if let Some(op) = op {
+            self.report(&Report::Answer { op, bytes });
+        }
     }
 
     fn fault(&self, code: i32, detail: &str) {

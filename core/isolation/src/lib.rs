@@ -55,6 +55,7 @@ pub mod gate;
 mod keeping;
 mod lane;
 mod message;
+mod offered;
 mod process;
 mod proxy;
 mod reader;

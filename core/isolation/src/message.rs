@@ -134,6 +134,29 @@ pub(crate) enum Order {
         #[n(0)]
         entries: Vec<Entry>,
     },
+    /// `browse` of `twinhub.browse/1`.
+    #[n(11)]
+    Browse {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[n(1)]
+        parent: String,
+        /// As in the contract.
+        #[n(2)]
+        cursor: String,
+        /// As in the contract.
+        #[n(3)]
+        limit: u32,
+    },
+    /// `diagnose` of `twinhub.diag/1`.
+    #[n(12)]
+    Diagnose {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+    },
 }
 
 /// One of what an instance keeps by key.
@@ -185,12 +208,9 @@ pub(crate) enum Report {
         /// For people.
         #[n(1)]
         detail: String,
-        /// Whether it offers `twinhub.state/1`.
+        /// Bits of [`crate::offered::Offers`].
         #[n(2)]
-        has_state: bool,
-        /// Whether it offers `twinhub.accepted/1`.
-        #[n(3)]
-        has_accepted: bool,
+        offers: u32,
     },
     /// A control call is done.
     #[n(1)]
@@ -265,6 +285,16 @@ pub(crate) enum Report {
         version: u32,
         /// A snapshot.
         #[cbor(n(3), with = "minicbor::bytes")]
+        bytes: Vec<u8>,
+    },
+    /// What [`Order::Browse`] or [`Order::Diagnose`] is answered with; its end follows.
+    #[n(8)]
+    Answer {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[cbor(n(1), with = "minicbor::bytes")]
         bytes: Vec<u8>,
     },
     /// The answer to [`Order::Ping`].

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::set_current_timer_slack;
-use twinhub_contract::extension::{self, Acceptance, Metrics, Status};
+use twinhub_contract::extension::{self, Acceptance, Answer, Metrics, Status};
 use twinhub_contract::{Batch, Str, Update, code, level};
 
 use crate::batch;
 use crate::lane::{Receiver, STACK};
 use crate::message::{Order, Put, Report, kind, unpack};
+use crate::offered::Offers;
 use crate::process::Process;
-use crate::proxy::{Offers, Remote};
+use crate::proxy::Remote;
 use crate::ring::Alarm;
 
 /// The threads of one child.
@@ -284,13 +285,15 @@ struct Answers {
     results: Vec<twinhub_contract::WriteResult>,
     status: Option<&'static Status>,
     metrics: Option<&'static Metrics>,
+    answer: Option<&'static Answer>,
 }
 
 impl Answers {
     fn new(remote: Arc<Remote>, progress: Arc<Progress>) -> Self {
         let status = remote.host.extension(extension::STATUS);
         let metrics = remote.host.extension(extension::METRICS);
-        Self { remote, progress, results: Vec::new(), status, metrics }
+        let answer = remote.host.extension(extension::ANSWER);
+        Self { remote, progress, results: Vec::new(), status, metrics, answer }
     }
 
     fn run(mut self, lane: Receiver) {
@@ -326,9 +329,12 @@ impl Answers {
     fn tell(&self, report: Report) {
         let host = self.remote.host;
         match report {
-            Report::Created { code, detail, has_state, has_accepted } => {
-                let offers = Offers { state: has_state, accepted: has_accepted };
-                self.remote.created(code, detail, offers);
+            Report::Created { code, detail, offers } => self.remote.created(code, detail, Offers(offers)),
+            Report::Answer { op, bytes } => {
+                if let Some(append) = self.answer.and_then(|table| table.append) {
+                    // SAFETY: a host's table lives for ever; the bytes live for the call.
+                    unsafe { append(host.0, op, bytes.as_ptr(), bytes.len()) };
+                }
             }
             Report::OpDone { op, code, detail } => self.remote.op_done(op, code, &detail),
             Report::Fault { code, detail } => host.fault(code, &detail),

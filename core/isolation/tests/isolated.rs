@@ -168,6 +168,22 @@ fn a_child_whose_change_the_hub_refuses_sees_what_the_hub_has_with_its_next_role
 }
 
 #[test]
+fn questions_go_to_the_child_and_answers_come_back() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["counter"], &host, &gate);
+    let below = host.answer_to(11, instance.browse(11, "\"values\"", "", 3)).unwrap();
+    assert!(below.contains(r#""address":"counter""#) && below.contains(r#""cursor":"3""#), "{below}");
+    assert_eq!(host.answer_to(12, instance.browse(12, "7", "", 3)), Err(code::INVALID));
+    assert!(host.answer_to(13, instance.diagnose(13)).unwrap().contains(r#""is_generating":true"#));
+    drop(instance);
+    // One that offers neither.
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
+    assert_eq!(instance.diagnose(11).unwrap_err().code, code::UNSUPPORTED);
+    assert_eq!(instance.browse(12, "", "", 1).unwrap_err().code, code::UNSUPPORTED);
+}
+
+#[test]
 fn the_gate_is_closed_for_the_child_in_the_moment_it_is_closed_here() {
     let (host, gate) = (Recorder::new(), GateWords::new());
     let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);

@@ -12,6 +12,8 @@ use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writ
 use crate::error::PluginError;
 use crate::host::HostCell;
 
+mod asking;
+
 /// One plugin instance.
 ///
 /// Control calls (`start`, `set_role`, `items`, `stop`, `snapshot`, `apply`, `destroy`) of one instance must not overlap;
@@ -265,16 +267,7 @@ impl Instance {
 
     /// Tells the plugin how many of its batches are accepted, if it wants to hear of it.
     pub fn accepted(&self, through: u64) {
-        let accepted = *self.accepted.get_or_init(|| {
-            let table = self.extension(extension::ACCEPTED).cast::<Accepted>();
-            if table.is_null() || !table.is_aligned() {
-                return None;
-            }
-            // SAFETY: not NULL, aligned; a table starts with its size.
-            let size = unsafe { (*table).size } as usize;
-            // SAFETY: at least as large as this version knows it.
-            (size >= size_of::<Accepted>()).then(|| unsafe { *table })
-        });
+        let accepted = *self.accepted.get_or_init(|| self.table::<Accepted>(extension::ACCEPTED));
         if let Some(accepted) = accepted.and_then(|table| table.accepted) {
             // SAFETY: the table is valid until `destroy`.
             unsafe { accepted(self.plugin, through) };
@@ -349,14 +342,7 @@ impl Instance {
     }
 
     fn state(&self) -> Option<State> {
-        let table = self.extension(extension::STATE).cast::<State>();
-        if table.is_null() || !table.is_aligned() {
-            return None;
-        }
-        // SAFETY: not NULL, aligned; a table starts with its size.
-        let size = unsafe { (*table).size } as usize;
-        // SAFETY: at least as large as this version knows it.
-        (size >= size_of::<State>()).then(|| unsafe { *table })
+        self.table::<State>(extension::STATE)
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use twinhub_contract::{Entry, code};
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Result, Update, Value,
-    WriteBatch, WriteId,
+    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Node, Page, Plugin, Result,
+    Update, Value, WriteBatch, WriteId,
 };
 
 use support::{Recorder, finish, item, write};
@@ -136,6 +136,37 @@ impl Plugin for Drill {
             _ => batch.done_all(Code::Ok),
         }
         Ok(())
+    }
+
+    fn browse(&mut self, browse: Browse) {
+        assert!(self.mode != "browse-panics", "no list today");
+        let nodes = match (self.mode.as_str(), browse.parent().as_str()) {
+            ("browse-forgets", _) => return,
+            ("browse-long", _) => vec![Node::new("x".repeat(300 * 1024))],
+            (_, None) => vec![Node::new("Boiler").parent("boiler").description(browse.limit().to_string())],
+            (_, Some(parent)) => vec![Node::new(browse.cursor()).column("path", format!("{parent}/flow"))],
+        };
+        if self.mode == "browse-hangs" {
+            drop(self.cx.spawn(async move {
+                std::future::pending::<()>().await;
+                browse.answer(&Page::of(nodes));
+                Ok(())
+            }));
+            return;
+        }
+        self.cx.spawn(async move {
+            tokio::task::yield_now().await;
+            browse.answer(&Page { nodes, cursor: Some("next".to_owned()) });
+            Ok(())
+        });
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        if self.mode == "diag" {
+            Ok(serde_json::json!({"mode": self.mode}))
+        } else {
+            Err(Error::device("gone"))
+        }
     }
 
     async fn stop(&mut self) {
@@ -363,6 +394,39 @@ fn what_is_put_is_there_at_once_within_limits_and_goes_to_the_hub_in_order() {
     stale.kept.fill([("before".to_owned(), b"left"[..].into())]);
     let refused = finish(&stale, 1, instance.start(1)).unwrap_err();
     assert!(refused.1.contains("STALE_EPOCH"), "{refused:?}");
+}
+
+#[test]
+fn questions_are_answered_from_tasks_and_each_of_them_once() {
+    let (host, instance) = created("browse");
+    let top = host.answer_to(11, instance.browse(11, "", "", 5)).unwrap();
+    assert_eq!(top, r#"{"nodes":[{"name":"Boiler","description":"5","parent":"boiler"}],"cursor":"next"}"#);
+    let below = host.answer_to(12, instance.browse(12, "\"boiler\"", "next", 0)).unwrap();
+    assert_eq!(below, r#"{"nodes":[{"name":"next","row":{"path":"boiler/flow"}}],"cursor":"next"}"#);
+    assert_eq!(instance.browse(13, "no JSON", "", 5).unwrap_err().code, code::INVALID);
+    let (host, instance) = created("diag");
+    assert_eq!(host.answer_to(11, instance.diagnose(11)).unwrap(), r#"{"mode":"diag"}"#);
+    assert_eq!(host.counted("answer.unexpected") + host.counted("op_done.unexpected"), 0);
+}
+
+#[test]
+fn questions_that_the_plugin_does_not_answer_are_refused() {
+    for (mode, expected) in [("browse-forgets", code::STOPPED), ("browse-long", code::FULL)] {
+        let (host, instance) = created(mode);
+        assert_eq!(host.answer_to(11, instance.browse(11, "", "", 5)), Err(expected), "{mode}");
+    }
+    let (host, instance) = created("gone");
+    assert_eq!(host.answer_to(11, instance.diagnose(11)), Err(code::DEVICE));
+    let (host, instance) = created("browse-hangs");
+    assert_eq!(instance.browse(11, "", "", 5), Ok(Status::Pending));
+    finish(&host, 12, instance.stop(12)).unwrap();
+    assert_eq!(host.op(11).0, code::STOPPED, "it ends with the instance");
+    let (host, instance) = created("browse-panics");
+    assert_eq!(instance.browse(11, "", "", 5), Ok(Status::Pending));
+    assert!(host.wait("the fault", |record| record.faults.first().cloned()).1.contains("no list today"));
+    assert_eq!(host.op(11).0, code::STOPPED);
+    drop(instance);
+    assert!(host.read(|record| record.answers.is_empty()));
 }
 
 fn begun(host: &Recorder) {

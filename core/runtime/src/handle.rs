@@ -50,6 +50,7 @@ mod events;
 mod join;
 mod merges;
 mod orders;
+mod questions;
 mod reload;
 mod trend;
 

@@ -22,6 +22,7 @@ use crate::probe::Probed;
 use crate::table::ItemTable;
 
 mod accepting;
+mod asking;
 mod intake;
 mod lead;
 mod rows;
@@ -29,6 +30,7 @@ mod setup;
 mod tallies;
 
 pub(crate) use accepting::Accepting;
+pub(crate) use asking::{Answered, Asking, Kind as Question, Unasked};
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
@@ -86,6 +88,7 @@ pub(crate) struct Port {
     pub(crate) isolated: AtomicBool,
     pub(crate) accepting: Accepting,
     pub(crate) tallies: Tallies,
+    pub(crate) asking: Asking,
     /// What it keeps by key, as the journal has it and on its way there.
     pub(crate) store: Arc<StateStore>,
     state: Mutex<PortState>,
@@ -132,6 +135,7 @@ impl Port {
             isolated: AtomicBool::new(false),
             accepting: Accepting::default(),
             tallies: Tallies::default(),
+            asking: Asking::default(),
             store,
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
@@ -323,7 +327,14 @@ impl HostSink for Port {
         }
     }
 
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        self.asking.fill(op, bytes);
+    }
+
     fn op_done(&self, op: u64, code: i32, detail: &str) {
+        if Asking::is_question(op) {
+            return self.asking.done(op, code, detail);
+        }
         let mut state = self.lock();
         if state.answers.len() >= ANSWERS_MAX {
             state.answers.clear();

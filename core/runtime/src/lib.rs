@@ -63,7 +63,7 @@ pub mod witness;
 mod words;
 
 pub use documents::sha256_of;
-pub use error::{CommandError, StartError};
+pub use error::{AskError, CommandError, StartError};
 pub use handle::{
     Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TrendCursor, TrendError, TrendFile,
     TrendQuery, UserChange,

@@ -89,6 +89,21 @@ impl Generator {
         Ok(generator)
     }
 
+    /// How it is written, without its keys.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Counter { .. } => "counter",
+            Self::Sine { .. } => "sine",
+            Self::Random { .. } => "random",
+            Self::Toggle { .. } => "toggle",
+            Self::Const(_) => "const",
+            Self::Echo => "echo",
+            Self::Keep => "keep",
+            Self::Panic => "panic",
+            Self::Stall => "stall",
+        }
+    }
+
     /// The next value, `None` if it has none of its own.
     #[inline]
     pub fn next(&mut self, unix_ns: i64, random: &mut Random) -> Option<Value> {

@@ -3,6 +3,7 @@
 //! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
 //! `echo` (gives back what is written), `keep` (also after a takeover), `panic` and `stall` (faults on demand, for drills).
 
+mod catalog;
 mod config;
 mod generator;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role, Task,
-    Update, Value, WriteBatch, WriteEntry, unix_ns,
+    Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role,
+    Task, Update, Value, WriteBatch, WriteEntry, unix_ns,
 };
 
 pub use config::Config;
@@ -156,6 +157,17 @@ impl Plugin for Sim {
         self.cx.status(InterfaceState::Stopped, "stopped");
     }
 
+    fn browse(&mut self, browse: Browse) {
+        match catalog::page(browse.parent(), browse.cursor(), browse.limit()) {
+            Ok(page) => browse.answer(&page),
+            Err(error) => browse.refuse(&error),
+        }
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        Ok(self.document())
+    }
+
     fn snapshot(&self) -> Result<(u32, Vec<u8>)> {
         let site = self.site.borrow();
         let counter = |point: &Point| match point.generator {
@@ -191,6 +203,26 @@ impl Plugin for Sim {
 }
 
 impl Sim {
+    /// What helps to find a fault.
+    fn document(&self) -> serde_json::Value {
+        let site = self.site.borrow();
+        let mut generators = BTreeMap::<&str, usize>::new();
+        for point in &site.points {
+            *generators.entry(point.generator.name()).or_default() += 1;
+        }
+        serde_json::json!({
+            "role": format!("{:?}", self.cx.role()).to_lowercase(),
+            "epoch": self.cx.epoch().0,
+            "is_generating": self.generating.as_ref().is_some_and(|task| !task.is_finished()),
+            "interval_ms": self.config.interval_ms,
+            "items": { "count": site.points.len(), "generators": generators },
+            "values_waiting": self.cx.publisher().waiting(),
+            "writes_stalled": site.stalled.iter().map(WriteBatch::unanswered).sum::<usize>(),
+            "kept": self.cx.store().and_then(|store| store.keys().ok()).map_or(0, |keys| keys.len()),
+            "plugin": { "version": env!("CARGO_PKG_VERSION"), "state_version": STATE_VERSION },
+        })
+    }
+
     /// Keeps what is written under the item's path, before it is published.
     fn keep(&self, write: &WriteEntry, now: i64) -> Code {
         let (Some(store), Some(path)) = (self.cx.store(), self.site.borrow().path(write.item)) else {

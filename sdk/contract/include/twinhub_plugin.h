@@ -49,6 +49,8 @@ extern "C" {
 #define TWINHUB_STORE_VALUE_BYTES_MAX 65536u /* longest value there */
 #define TWINHUB_STORE_KEYS_MAX 1000u         /* most keys of one interface */
 #define TWINHUB_STORE_BYTES_MAX 1048576u     /* most bytes of one interface, keys and values together */
+#define TWINHUB_ANSWER_BYTES_MAX 262144u     /* longest answer through twinhub.answer/1 */
+#define TWINHUB_BROWSE_NODES_MAX 1000u       /* most nodes of one answer of twinhub.browse/1 */
 #define TWINHUB_TIME_NONE INT64_MIN
 
 /* ---- codes ------------------------------------------------------------------------------------------------------ */
@@ -252,7 +254,7 @@ typedef struct twinhub_host {
   /* [any-thread, never blocks] Answers writes, each exactly once. */
   int32_t (*write_done)(const struct twinhub_host *host, const twinhub_write_result *results, uint32_t n);
 
-  /* [any-thread, also from inside the call] Completes the control call that was given `op` and returned PENDING.
+  /* [any-thread, also from inside the call] Completes the call that was given `op` and returned PENDING.
    * Exactly once. detail: text for people if code is not OK. */
   void (*op_done)(const struct twinhub_host *host, uint64_t op, int32_t code, twinhub_str detail);
 
@@ -440,6 +442,51 @@ typedef struct {
   /* [any-thread, never blocks] Forgets a key, also one that is not there. Returns as put(). */
   int32_t (*remove)(const twinhub_host *host, uint64_t epoch, twinhub_str key);
 } twinhub_state_store;
+
+/* Host: where calls that are asked for a text put it. */
+#define TWINHUB_EXT_ANSWER "twinhub.answer/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, also from inside the call] Appends to the answer of the call that was given `op` and is not completed.
+   *   OK        taken
+   *   E_INVALID no such call is under way
+   *   E_FULL    the answer would be longer than TWINHUB_ANSWER_BYTES_MAX; nothing of this was taken
+   * What was appended counts when the call ends with OK. */
+  int32_t (*append)(const twinhub_host *host, uint64_t op, const uint8_t *ptr, size_t len);
+} twinhub_answer;
+
+/* Plugin: lists what can be addressed on its device. */
+#define TWINHUB_EXT_BROWSE "twinhub.browse/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control; one at a time] Lists what is directly below a node. It completes as a control call
+   * does: OK, PENDING (op_done() follows) or an error, E_NOT_ACTIVE if the device may not be asked in this role. Before it
+   * completes with OK, the answer goes to twinhub.answer/1: a JSON object
+   *   {"nodes":[{"name":"Boiler","description":"..","parent":ANY},
+   *             {"name":"flow","description":"..","row":{"path":"boiler/flow","address":"hr:1","type":"float32",..}}],
+   *    "cursor":".."}
+   * of at most `limit` nodes. "parent", any JSON, says that there is more below; it is what this call is given then. "row"
+   * is what can be addressed: columns of an items file, all of them strings. "cursor" says that there are more nodes; it
+   * comes back with the next call. Everything but "nodes" and "name" may be left out.
+   *   parent_json  of the node, as an answer before said it; empty for the top
+   *   cursor       of the answer before; empty for the first
+   *   limit        1 to TWINHUB_BROWSE_NODES_MAX */
+  int32_t (*browse)(const twinhub_plugin *plugin, uint64_t op, twinhub_str parent_json, twinhub_str cursor,
+                    uint32_t limit);
+} twinhub_browse;
+
+/* Plugin: says how it is. */
+#define TWINHUB_EXT_DIAG "twinhub.diag/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control; one at a time] Says what helps to find a fault: connections, counters, the last
+   * errors, versions of the peer; no secrets. Completes and answers as browse() does, with a JSON object of the plugin's
+   * own. In any role, and without asking the device for it. */
+  int32_t (*diagnose)(const twinhub_plugin *plugin, uint64_t op);
+} twinhub_diag;
 
 #ifdef __cplusplus
 }

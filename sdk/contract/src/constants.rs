@@ -39,6 +39,10 @@ pub const STORE_VALUE_BYTES_MAX: usize = 64 * 1024;
 pub const STORE_KEYS_MAX: usize = 1_000;
 /// Most bytes of one interface, keys and values together.
 pub const STORE_BYTES_MAX: usize = 1 << 20;
+/// Longest answer through `twinhub.answer/1`, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Most nodes of one answer of `twinhub.browse/1`.
+pub const BROWSE_NODES_MAX: u32 = 1_000;
 /// "No time": used for `source_ns` and `deadline_ns`.
 pub const TIME_NONE: i64 = i64::MIN;
 

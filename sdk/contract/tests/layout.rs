@@ -106,6 +106,9 @@ fn extension_ids_are_those_of_the_header() {
         extension::ACCEPTED,
         extension::STATE,
         extension::STATE_STORE,
+        extension::ANSWER,
+        extension::BROWSE,
+        extension::DIAG,
     ];
     for id in ids {
         let id = id.to_str().unwrap();
@@ -156,6 +159,9 @@ fn layouts() -> Vec<Layout> {
         "twinhub_accepted" = extension::Accepted { size, reserved, accepted }
         "twinhub_state" = extension::State { size, reserved, snapshot, apply }
         "twinhub_state_store" = extension::StateStore { size, reserved, get, next, put, remove }
+        "twinhub_answer" = extension::Answer { size, reserved, append }
+        "twinhub_browse" = extension::Browse { size, reserved, browse }
+        "twinhub_diag" = extension::Diag { size, reserved, diagnose }
     }
 }
 
@@ -174,6 +180,8 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_STORE_VALUE_BYTES_MAX" = u32::try_from(constants::STORE_VALUE_BYTES_MAX).unwrap(),
         "TWINHUB_STORE_KEYS_MAX" = u32::try_from(constants::STORE_KEYS_MAX).unwrap(),
         "TWINHUB_STORE_BYTES_MAX" = u32::try_from(constants::STORE_BYTES_MAX).unwrap(),
+        "TWINHUB_ANSWER_BYTES_MAX" = u32::try_from(constants::ANSWER_BYTES_MAX).unwrap(),
+        "TWINHUB_BROWSE_NODES_MAX" = constants::BROWSE_NODES_MAX,
         "TWINHUB_TIME_NONE" = constants::TIME_NONE,
         "TWINHUB_OK" = code::OK,
         "TWINHUB_PENDING" = code::PENDING,

@@ -65,6 +65,7 @@
 #![warn(missing_docs)]
 
 mod acceptance;
+mod browse;
 mod check;
 mod ctx;
 mod driver;
@@ -78,6 +79,7 @@ mod mailbox;
 mod parcel;
 mod plugin;
 mod publisher;
+mod questions;
 mod request;
 mod schema;
 mod shared;
@@ -87,6 +89,7 @@ mod value;
 mod write;
 
 pub use acceptance::{Acceptance, Accepted, Mark};
+pub use browse::{Browse, Node, Page};
 pub use check::{check_manifest, config_schema, sync_manifest};
 pub use ctx::{Ctx, Task};
 pub use error::{Code, Error, Result, Suppressed};

@@ -16,6 +16,7 @@ mod log;
 mod lost_state;
 mod pins;
 mod plugin_state;
+mod questions;
 mod site;
 mod upgrade;
 mod voters;

@@ -35,6 +35,8 @@ pub(crate) struct Record {
     pub(crate) counts: Vec<(String, u64)>,
     /// Keys that were put or removed, each with the number of updates before it.
     pub(crate) puts: Vec<(String, usize)>,
+    /// Answers to what was asked, by operation.
+    pub(crate) answers: Vec<(u64, String)>,
 }
 
 /// Records everything; knobs for what it answers.
@@ -103,6 +105,16 @@ impl Recorder {
         self.read(|record| record.counts.iter().filter(|count| count.0 == name).map(|count| count.1).sum())
     }
 
+    /// The answer to a question, once it is done.
+    pub(crate) fn answer_to(&self, op: u64, asked: Result<Status, PluginError>) -> Result<String, i32> {
+        finish(self, op, asked).map_err(|(code, _)| code)?;
+        let answers: Vec<String> = self.read(|record| {
+            record.answers.iter().filter(|answer| answer.0 == op).map(|answer| answer.1.clone()).collect()
+        });
+        assert_eq!(answers.len(), 1, "operation {op} is answered once");
+        Ok(answers[0].clone())
+    }
+
     fn note(&self, note: impl FnOnce(&mut Record)) {
         note(&mut self.record.lock().unwrap());
         self.changed.notify_all();
@@ -146,6 +158,11 @@ impl HostSink for Recorder {
 
     fn op_done(&self, op: u64, code: i32, detail: &str) {
         self.note(|record| record.ops.push((op, code, detail.to_owned())));
+    }
+
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.note(|record| record.answers.push((op, text)));
     }
 
     fn fault(&self, code: i32, detail: &str) {

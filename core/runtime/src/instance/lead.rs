@@ -86,6 +86,7 @@ impl Lead {
         let instance =
             library.create(&setup.id, &setup.config_json, sink).map_err(|error| error.to_string())?;
         let instance = Arc::new(instance);
+        port.asking.turn_to(&instance);
         *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&instance));
         self.port.ready.store(true, Ordering::Release);
         let deadline = Instant::now() + START_MAX;
