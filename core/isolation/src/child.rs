@@ -15,13 +15,14 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
-use twinhub_contract::{Write, WriteResult, code, level};
+use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
     HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
     ValueRef, WriteReq,
 };
 
 use crate::batch::{self, Packer};
+use crate::flow::Flow;
 use crate::gate::GateWords;
 use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
@@ -206,6 +207,12 @@ impl Child {
             self.sink.report(&Report::Created { code, detail, offers: 0 });
             return;
         }
+        if instance.has_extension(extension::FLOW) {
+            let (lane, instance) = (self.sink.values.clone(), Arc::downgrade(&instance));
+            if let Err(error) = self.sink.flow.watch(lane, instance) {
+                return complain(&format!("no thread: {error}"));
+            }
+        }
         let Offers(offers) = Offers::of(&instance);
         (self.instance, self.control) = (Some(instance), Some(sender));
         self.sink.report(&Report::Created { code: code::OK, detail: String::new(), offers });
@@ -368,6 +375,7 @@ struct Sink {
     /// Lines for the log that found no room.
     dropped: AtomicU64,
     kept: Kept,
+    flow: Arc<Flow>,
 }
 
 impl Sink {
@@ -385,6 +393,7 @@ impl Sink {
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             kept: Kept::default(),
+            flow: Arc::default(),
         }
     }
 
@@ -442,7 +451,10 @@ impl HostSink for Sink {
                 self.batches.fetch_add(1, Ordering::AcqRel);
                 PublishOutcome::Taken
             }
-            Sent::Full => PublishOutcome::Again,
+            Sent::Full => {
+                self.flow.want();
+                PublishOutcome::Again
+            }
             Sent::Lost => PublishOutcome::Stopped,
         }
     }
@@ -523,7 +535,11 @@ impl HostSink for Sink {
         if epoch != self.epoch.load(Ordering::Acquire) || !is_active || !self.is_permitted(epoch) {
             return code::STALE_EPOCH;
         }
-        self.kept.put(&self.values, epoch, key, value)
+        let answer = self.kept.put(&self.values, epoch, key, value);
+        if answer == code::AGAIN {
+            self.flow.want();
+        }
+        answer
     }
 
     fn taken(&self) -> u64 {

@@ -51,6 +51,7 @@
 
 mod batch;
 mod child;
+mod flow;
 pub mod gate;
 mod keeping;
 mod lane;

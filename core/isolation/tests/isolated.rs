@@ -224,6 +224,26 @@ fn no_value_is_lost_while_the_hub_has_no_room() {
 }
 
 #[test]
+fn a_child_without_room_hears_when_there_is_some() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    // Meanwhile the lane of values is full.
+    host.refuse_next.store(200, Ordering::SeqCst);
+    let source = root().join("core/isolation/tests/fixtures/flood.c");
+    let instance = active(&library(&c_plugin(&source, "isolated_flood", &[])), "{}", &["a"], &host, &gate);
+    let said = |word: &str| {
+        let line = |record: &support::Record| {
+            record.logs.iter().find(|line| line.1 == "flood" && line.2 == word).cloned()
+        };
+        host.wait(word, line);
+    };
+    said("refused");
+    said("room");
+    drop(instance);
+    assert!(children().is_empty());
+    assert!(host.read(|record| record.faults.is_empty()));
+}
+
+#[test]
 fn a_crash_is_a_fault_that_says_why_and_concerns_nobody_else() {
     let (host, other, gates) = (Recorder::new(), Recorder::new(), [GateWords::new(), GateWords::new()]);
     let broken = library(&drill("CRASHES"));

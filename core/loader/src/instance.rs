@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, Accepted, State};
+use twinhub_contract::extension::{self, Accepted, Flow, State};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
@@ -28,6 +28,8 @@ pub struct Instance {
     host: &'static HostCell,
     /// The plugin's table, once it was looked for.
     accepted: OnceLock<Option<Accepted>>,
+    /// As above.
+    flow: OnceLock<Option<Flow>>,
     is_destroyed: bool,
 }
 
@@ -111,7 +113,14 @@ impl Instance {
         }
         // SAFETY: passed on from the caller.
         match unsafe { Calls::read(plugin) } {
-            Ok(calls) => Ok(Self { plugin, calls, host, accepted: OnceLock::new(), is_destroyed: false }),
+            Ok(calls) => Ok(Self {
+                plugin,
+                calls,
+                host,
+                accepted: OnceLock::new(),
+                flow: OnceLock::new(),
+                is_destroyed: false,
+            }),
             Err(what) => {
                 host.close();
                 Err(PluginError::new("create", code::INVALID, what))
@@ -271,6 +280,15 @@ impl Instance {
         if let Some(accepted) = accepted.and_then(|table| table.accepted) {
             // SAFETY: the table is valid until `destroy`.
             unsafe { accepted(self.plugin, through) };
+        }
+    }
+
+    /// Tells the plugin that there is room after [`crate::PublishOutcome::Again`], if it wants to hear of it.
+    pub fn room(&self) {
+        let flow = *self.flow.get_or_init(|| self.table::<Flow>(extension::FLOW));
+        if let Some(room) = flow.and_then(|table| table.room) {
+            // SAFETY: the table is valid until `destroy`.
+            unsafe { room(self.plugin) };
         }
     }
 

@@ -66,6 +66,18 @@ impl Plugin for Drill {
                 }
                 self.cx.status(InterfaceState::Ok, "");
             }
+            "drains" => {
+                let cx = self.cx.clone();
+                drop(self.cx.spawn(async move {
+                    let publisher = cx.publisher();
+                    publisher.push(Update::new(Item(0), 1_i64));
+                    publisher.flush();
+                    assert_eq!(publisher.waiting(), 1);
+                    publisher.drained().await;
+                    cx.count("drained", 1);
+                    Ok(())
+                }));
+            }
             "store" => self.use_store()?,
             "values" => {
                 let publisher = self.cx.publisher();
@@ -187,13 +199,15 @@ impl Drill {
         store.remove("nothing")?;
         assert_eq!((store.get("a")?, store.get("b")?), (Some(longest), Some(Vec::new())));
         assert_eq!(store.keys()?, ["a", "b"]);
-        for refused in [store.put("", b"1"), store.put(&"k".repeat(129), b"1"), store.put("c", &[0; 65_537])]
+        for refused in
+            [store.put("", b"1"), store.put(&"k".repeat(129), b"1"), store.put("c", &vec![0; 65_537])]
         {
             assert_eq!(refused.unwrap_err().code(), Code::Invalid);
         }
         assert_eq!(store.get(&"k".repeat(129)).unwrap_err().code(), Code::Invalid);
-        let fill = (0..).map(|number: u32| store.put(&number.to_string(), &[0; 65_000]));
-        assert_eq!(fill.filter_map(Result::err).next().unwrap().code(), Code::Full);
+        let large = vec![0; 65_000];
+        let mut fill = (0..).map(|number: u32| store.put(&number.to_string(), &large));
+        assert_eq!(fill.find_map(Result::err).unwrap().code(), Code::Full);
         Ok(())
     }
 }
@@ -394,6 +408,17 @@ fn what_is_put_is_there_at_once_within_limits_and_goes_to_the_hub_in_order() {
     stale.kept.fill([("before".to_owned(), b"left"[..].into())]);
     let refused = finish(&stale, 1, instance.start(1)).unwrap_err();
     assert!(refused.1.contains("STALE_EPOCH"), "{refused:?}");
+}
+
+#[test]
+fn what_waits_for_room_goes_on_when_the_hub_has_some_and_who_waits_for_that_is_told() {
+    let (host, instance) = created("drains");
+    host.refuse_next.store(3, std::sync::atomic::Ordering::SeqCst);
+    finish(&host, 1, instance.start(1)).unwrap();
+    instance.room();
+    host.value("1");
+    host.wait("it is told", |record| record.counts.iter().find(|count| count.0 == "drained").cloned());
+    assert!(instance.has_extension(twinhub_contract::extension::FLOW));
 }
 
 #[test]

@@ -370,6 +370,7 @@ impl Engine {
         self.release_intents(now);
         self.confirm_proposals(now);
         self.accept(now);
+        self.interfaces.iter().for_each(Interface::tell_room);
         self.heal(now);
         self.merge(now);
         self.expire_writes(now);

@@ -23,6 +23,7 @@ use crate::table::ItemTable;
 
 mod accepting;
 mod asking;
+mod flow;
 mod intake;
 mod lead;
 mod rows;
@@ -31,6 +32,7 @@ mod tallies;
 
 pub(crate) use accepting::Accepting;
 pub(crate) use asking::{Answered, Asking, Kind as Question, Unasked};
+use flow::Flow;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
@@ -89,6 +91,7 @@ pub(crate) struct Port {
     pub(crate) accepting: Accepting,
     pub(crate) tallies: Tallies,
     pub(crate) asking: Asking,
+    flow_control: Flow,
     /// What it keeps by key, as the journal has it and on its way there.
     pub(crate) store: Arc<StateStore>,
     state: Mutex<PortState>,
@@ -136,6 +139,7 @@ impl Port {
             accepting: Accepting::default(),
             tallies: Tallies::default(),
             asking: Asking::default(),
+            flow_control: Flow::default(),
             store,
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
@@ -186,6 +190,11 @@ impl Port {
     /// The engine has dealt with what was heard before this turn: what is published from here on is news.
     pub(crate) fn begin(&self, turn: u64) {
         self.begun.store(turn, Ordering::Release);
+    }
+
+    /// Whether the engine has yet to deal with what was heard before the role became active.
+    fn is_turning(&self) -> bool {
+        self.turns.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire)
     }
 
     /// The role becomes active. What was heard before stands before [`Job::Turned`] in the engine's line, and nothing is
@@ -261,8 +270,8 @@ impl HostSink for Port {
             return PublishOutcome::StaleEpoch;
         }
         // Before the table takes the values: an equal one that is tried again would count as no change.
-        let held = active && self.turns.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire);
-        if held || self.accepting.is_stalled() || !self.inbox.reserve(count) {
+        let is_held = || active && self.is_turning();
+        if self.is_full(|| is_held() || self.accepting.is_stalled() || !self.inbox.reserve(count)) {
             self.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::Again;
         }
@@ -312,10 +321,18 @@ impl HostSink for Port {
             return code::STALE_EPOCH;
         }
         // Into the lane of values: in the journal it stands before what is published after it.
-        self.store.change(key, value, |change| {
-            self.inbox.push_later(Job::Put { interface: self.number, change });
-            code::OK
-        })
+        let change = || {
+            self.store.change(key, value, |change| {
+                self.inbox.push_later(Job::Put { interface: self.number, change });
+                code::OK
+            })
+        };
+        let answer = std::cell::Cell::new(code::OK);
+        self.is_full(|| {
+            answer.set(change());
+            answer.get() == code::AGAIN
+        });
+        answer.get()
     }
 
     fn write_done(&self, results: &[WriteResult]) {

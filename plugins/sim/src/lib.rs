@@ -338,7 +338,7 @@ async fn generate(cx: Ctx, config: Config, site: Rc<RefCell<Site>>) -> Result<()
                 ticks.tick().await;
             }
             // Without an interval, the hub's room is the limit.
-            None if publisher.waiting() > 0 => tokio::time::sleep(Duration::from_millis(1)).await,
+            None if publisher.waiting() > 0 => publisher.drained().await,
             None => tokio::task::yield_now().await,
         }
         let now = unix_ns();

@@ -404,6 +404,17 @@ typedef struct {
   void (*accepted)(const twinhub_plugin *plugin, uint64_t through);
 } twinhub_accepted;
 
+/* Plugin: hears that there is room. */
+#define TWINHUB_EXT_FLOW "twinhub.flow/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control] It is worth to try again what publish() or put() of twinhub.state-store/1 answered
+   * with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may follow, and then another call.
+   * A hub without this extension tells nothing. Takes a note and wakes whoever waits, nothing else. */
+  void (*room)(const twinhub_plugin *plugin);
+} twinhub_flow;
+
 /* Plugin: state that moves to the other node. */
 #define TWINHUB_EXT_STATE "twinhub.state/1"
 typedef struct {

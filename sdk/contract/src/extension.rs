@@ -17,6 +17,8 @@ pub const ACCEPTANCE: &CStr = c"twinhub.acceptance/1";
 pub const ACCEPTED: &CStr = c"twinhub.accepted/1";
 /// Id of [`Metrics`].
 pub const METRICS: &CStr = c"twinhub.metrics/1";
+/// Id of [`Flow`].
+pub const FLOW: &CStr = c"twinhub.flow/1";
 /// Id of [`StateStore`].
 pub const STATE_STORE: &CStr = c"twinhub.state-store/1";
 /// Id of [`Answer`].
@@ -86,6 +88,18 @@ pub struct Accepted {
     pub reserved: u32,
     /// Takes a note of how many batches are accepted.
     pub accepted: Option<unsafe extern "C" fn(plugin: *const Plugin, through: u64)>,
+}
+
+/// `twinhub_flow`, offered by the plugin: hears that there is room.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Flow {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Takes a note that it is worth to try again.
+    pub room: Option<unsafe extern "C" fn(plugin: *const Plugin)>,
 }
 
 /// `twinhub_state`, offered by the plugin: state that moves to the other node.

@@ -104,6 +104,7 @@ fn extension_ids_are_those_of_the_header() {
         extension::METRICS,
         extension::ACCEPTANCE,
         extension::ACCEPTED,
+        extension::FLOW,
         extension::STATE,
         extension::STATE_STORE,
         extension::ANSWER,
@@ -157,6 +158,7 @@ fn layouts() -> Vec<Layout> {
         "twinhub_metrics" = extension::Metrics { size, reserved, count }
         "twinhub_acceptance" = extension::Acceptance { size, reserved, taken, accepted }
         "twinhub_accepted" = extension::Accepted { size, reserved, accepted }
+        "twinhub_flow" = extension::Flow { size, reserved, room }
         "twinhub_state" = extension::State { size, reserved, snapshot, apply }
         "twinhub_state_store" = extension::StateStore { size, reserved, get, next, put, remove }
         "twinhub_answer" = extension::Answer { size, reserved, append }

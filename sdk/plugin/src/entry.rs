@@ -60,7 +60,7 @@ pub(crate) struct Instance {
     plugin: abi::Plugin,
     state: extension::State,
     accepted: extension::Accepted,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: ThreadId,
 }
@@ -187,7 +187,7 @@ fn thread_name(instance: &str) -> String {
 ///
 /// # Safety
 /// `plugin` is NULL or was given out by [`create`] and not yet destroyed.
-unsafe fn instance<'a>(plugin: *const abi::Plugin) -> Option<&'a Instance> {
+pub(crate) unsafe fn instance<'a>(plugin: *const abi::Plugin) -> Option<&'a Instance> {
     // SAFETY: tables are given out as the first member of an `Instance`.
     unsafe { plugin.cast::<Instance>().as_ref() }
 }
@@ -411,6 +411,8 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const instance.accepted).cast()
     } else if id == extension::BROWSE {
         (&raw const questions::BROWSE).cast()
+    } else if id == extension::FLOW {
+        (&raw const questions::FLOW).cast()
     } else if id == extension::DIAG {
         (&raw const questions::DIAG).cast()
     } else {

@@ -1,10 +1,12 @@
-//! The C side of `twinhub.browse/1` and `twinhub.diag/1`.
+//! The C side of `twinhub.browse/1`, `twinhub.diag/1` and `twinhub.flow/1`, whose tables are those of every instance.
+
+use std::sync::atomic::Ordering;
 
 use twinhub_contract::constants::BROWSE_NODES_MAX;
-use twinhub_contract::extension::{Browse, Diag};
+use twinhub_contract::extension::{Browse, Diag, Flow};
 use twinhub_contract::{Str, abi};
 
-use crate::entry::{guarded_entry, submit};
+use crate::entry::{guarded_entry, instance, submit};
 use crate::error::Code;
 use crate::mailbox::Command;
 
@@ -43,6 +45,17 @@ unsafe extern "C" fn browse(
 unsafe extern "C" fn diagnose(plugin: *const abi::Plugin, op: u64) -> i32 {
     // SAFETY: by the contract `plugin` is a live instance.
     unsafe { guarded_entry(plugin, |instance| submit(instance, Command::Diagnose { op })) }
+}
+
+/// The table of every instance.
+pub(crate) static FLOW: Flow = Flow { size: size(size_of::<Flow>()), reserved: 0, room: Some(room) };
+
+unsafe extern "C" fn room(plugin: *const abi::Plugin) {
+    // SAFETY: by the contract `plugin` is a live instance.
+    if let Some(instance) = unsafe { instance(plugin) } {
+        instance.shared.tells_room.store(true, Ordering::Relaxed);
+        instance.shared.room.notify_one();
+    }
 }
 
 /// Longest address of a node, and longest cursor.

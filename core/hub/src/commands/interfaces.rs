@@ -6,7 +6,7 @@ use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
 use crate::cli::{BrowseArgs, Global};
 use crate::client::{Client, escape};
 use crate::exit::Outcome;
-use crate::output::{Answer, table, value_text};
+use crate::output::{Answer, plain, table, value_text};
 
 pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
     let list: Vec<InterfaceView> = Client::new(global)?.get("/api/v1/interfaces")?;
@@ -47,13 +47,14 @@ pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
 
 /// What can be addressed on the device of an interface.
 pub(crate) fn browse(global: &Global, args: &BrowseArgs, answer: Answer) -> Outcome {
-    let mut path = format!("/api/v1/interfaces/{}/browse?limit={}", escape(&args.interface), args.limit);
-    if let Some(parent) = &args.parent {
-        path.push_str(&format!("&parent={}", escape(&json_of(parent))));
-    }
-    if !args.cursor.is_empty() {
-        path.push_str(&format!("&cursor={}", escape(&args.cursor)));
-    }
+    let parent = args.parent.as_ref().map(|parent| format!("&parent={}", escape(&json_of(parent))));
+    let path = format!(
+        "/api/v1/interfaces/{}/browse?limit={}&cursor={}{}",
+        escape(&args.interface),
+        args.limit,
+        escape(&args.cursor),
+        parent.unwrap_or_default()
+    );
     let view: BrowseView = Client::new(global)?.get(&path)?;
     answer.give(&view, |view| {
         let rows = view.nodes.iter().map(|node| {
@@ -70,12 +71,12 @@ pub(crate) fn browse(global: &Global, args: &BrowseArgs, answer: Answer) -> Outc
                 node.description.clone(),
             ]
         });
-        let mut text =
+        let text =
             table(["name", "parent", "path", "address", "type", "access", "unit", "description"], rows);
-        if let Some(cursor) = &view.cursor {
-            text.push_str(&format!("\nthere is more: --cursor {}", crate::output::plain(cursor)));
+        match &view.cursor {
+            Some(cursor) => format!("{text}\nthere is more: --cursor {}", plain(cursor)),
+            None => text,
         }
-        text
     })
 }
 

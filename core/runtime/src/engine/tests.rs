@@ -4,6 +4,7 @@ mod acceptance;
 mod alarms;
 mod bench;
 mod events;
+mod flow;
 mod healing;
 mod history;
 mod merge_faults;

@@ -124,13 +124,13 @@ mod tests {
         let (op, mut answer) = asking.begin(Kind::Browse).unwrap();
         assert!(Asking::is_question(op) && !Asking::is_question(7));
         assert!(asking.begin(Kind::Browse).is_none());
-        let (other, _gone) = asking.begin(Kind::Diagnose).unwrap();
+        let (other, gone) = asking.begin(Kind::Diagnose).unwrap();
         asking.fill(op, b"{}".to_vec());
         asking.done(op, code::OK, "");
         asking.done(op, code::DEVICE, "again");
         let expected = Answered { code: code::OK, detail: String::new(), bytes: b"{}".to_vec() };
         assert_eq!(answer.try_recv(), Ok(expected));
-        drop(_gone);
+        drop(gone);
         assert!(asking.begin(Kind::Diagnose).is_none(), "the plugin still works at it");
         asking.done(other, code::OK, "");
         assert!(asking.begin(Kind::Diagnose).is_some());

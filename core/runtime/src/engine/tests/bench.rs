@@ -94,7 +94,7 @@ impl Spec {
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
     pub(crate) rank: NodeRank,
-    inbox: Arc<Inbox>,
+    pub(crate) inbox: Arc<Inbox>,
     pub(crate) gate: Arc<Gate>,
     told: mpsc::UnboundedReceiver<Told>,
     /// What was told to the control thread, in order.
