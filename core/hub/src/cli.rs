@@ -421,6 +421,30 @@ pub(crate) struct ItemsWatchArgs {
 pub(crate) enum InterfacesCommand {
     /// List interfaces of the asked node
     Ls,
+    /// List what can be addressed on the device of an interface
+    Browse(BrowseArgs),
+    /// Show what the plugin of an interface says of itself: connections, counters, last errors
+    Diag {
+        /// The interface
+        #[arg(value_name = "NAME")]
+        interface: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BrowseArgs {
+    /// The interface
+    #[arg(value_name = "NAME")]
+    pub(crate) interface: String,
+    /// What is below this node, as the column PARENT shows it; the top without it
+    #[arg(long, value_name = "JSON")]
+    pub(crate) parent: Option<String>,
+    /// Read on from here
+    #[arg(long, value_name = "CURSOR", default_value = "")]
+    pub(crate) cursor: String,
+    /// Most nodes of one answer, 1 to 1000
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) limit: u32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -17,14 +17,17 @@ use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
 use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, Status, ValueRef,
-    WriteReq,
+    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
+    ValueRef, WriteReq,
 };
 
 use crate::batch::{self, Packer};
+use crate::flow::Flow;
 use crate::gate::GateWords;
+use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
 use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
+use crate::offered::Offers;
 use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
@@ -143,8 +146,9 @@ impl Child {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Create { library, id, config, leased, needs } => {
+            Order::Create { library, id, config, leased, needs, store } => {
                 self.sink.leased.store(u32::from(leased), Ordering::Release);
+                self.sink.kept.begin(store);
                 self.create(&library, &id, &config, &needs);
             }
             Order::Destroy if self.control.is_none() => std::process::exit(0),
@@ -156,6 +160,9 @@ impl Child {
             | Order::Apply { .. }
             | Order::Accepted { .. }
             | Order::Ping { .. }
+            | Order::Store { .. }
+            | Order::Browse { .. }
+            | Order::Diagnose { .. }
             | Order::Destroy => {
                 if matches!(order, Order::Destroy) {
                     // Its last owner is the thread that destroys it.
@@ -187,7 +194,7 @@ impl Child {
         let instance = match made {
             Ok(instance) => Arc::new(instance),
             Err(PluginError { code, detail, .. }) => {
-                self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+                self.sink.report(&Report::Created { code, detail, offers: 0 });
                 return;
             }
         };
@@ -197,13 +204,18 @@ impl Child {
         if let Err(error) = thread.spawn(move || control.run(&receiver)) {
             let detail = format!("no thread: {error}");
             let code = code::STOPPED;
-            self.sink.report(&Report::Created { code, detail, has_state: false, has_accepted: false });
+            self.sink.report(&Report::Created { code, detail, offers: 0 });
             return;
         }
-        let has_state = instance.has_extension(extension::STATE);
-        let has_accepted = instance.has_extension(extension::ACCEPTED);
+        if instance.has_extension(extension::FLOW) {
+            let (lane, instance) = (self.sink.values.clone(), Arc::downgrade(&instance));
+            if let Err(error) = self.sink.flow.watch(lane, instance) {
+                return complain(&format!("no thread: {error}"));
+            }
+        }
+        let Offers(offers) = Offers::of(&instance);
         (self.instance, self.control) = (Some(instance), Some(sender));
-        self.sink.report(&Report::Created { code: code::OK, detail: String::new(), has_state, has_accepted });
+        self.sink.report(&Report::Created { code: code::OK, detail: String::new(), offers });
     }
 
     fn write(&self, words: &[u64], raw: &mut Vec<Write>) {
@@ -267,6 +279,11 @@ impl Control {
                     self.sink.accepted.store(through, Ordering::Release);
                     self.instance.accepted(through);
                 }
+                Order::Browse { op, parent, cursor, limit } => {
+                    self.call(op, None, |instance, own| instance.browse(own, &parent, &cursor, limit));
+                }
+                Order::Diagnose { op } => self.call(op, None, Instance::diagnose),
+                Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,
                 // It comes once, and first.
@@ -357,6 +374,8 @@ struct Sink {
     accepted: AtomicU64,
     /// Lines for the log that found no room.
     dropped: AtomicU64,
+    kept: Kept,
+    flow: Arc<Flow>,
 }
 
 impl Sink {
@@ -373,6 +392,8 @@ impl Sink {
             batches: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            kept: Kept::default(),
+            flow: Arc::default(),
         }
     }
 
@@ -430,7 +451,10 @@ impl HostSink for Sink {
                 self.batches.fetch_add(1, Ordering::AcqRel);
                 PublishOutcome::Taken
             }
-            Sent::Full => PublishOutcome::Again,
+            Sent::Full => {
+                self.flow.want();
+                PublishOutcome::Again
+            }
             Sent::Lost => PublishOutcome::Stopped,
         }
     }
@@ -451,6 +475,13 @@ impl HostSink for Sink {
             self.enter(to, epoch);
         }
         self.report(&Report::OpDone { op, code, detail: detail.to_owned() });
+    }
+
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        let op = self.ops().get(&op).map(|op| op.op);
+        if let Some(op) = op {
+            self.report(&Report::Answer { op, bytes });
+        }
     }
 
     fn fault(&self, code: i32, detail: &str) {
@@ -493,6 +524,22 @@ impl HostSink for Sink {
     fn use_acceptance(&self) -> bool {
         // Where the batches come: it has to be before the first of them.
         self.values.send(kind::ACCEPTANCE, &[]) == Sent::Taken
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        self.kept.store()
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let is_active = self.role.load(Ordering::Acquire) == role::ACTIVE;
+        if epoch != self.epoch.load(Ordering::Acquire) || !is_active || !self.is_permitted(epoch) {
+            return code::STALE_EPOCH;
+        }
+        let answer = self.kept.put(&self.values, epoch, key, value);
+        if answer == code::AGAIN {
+            self.flow.want();
+        }
+        answer
     }
 
     fn taken(&self) -> u64 {

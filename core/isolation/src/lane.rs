@@ -94,6 +94,20 @@ impl Lane {
         self.lock().count
     }
 
+    /// Waits until a message of the usual length finds room, or the time is over; whether it does.
+    pub(crate) fn wait_for_room(&self, patience: Duration) -> bool {
+        let (bell, words, is_behind) = {
+            let state = self.lock();
+            (state.producer.room_bell(), state.producer.record_max(), !state.waiting.is_empty())
+        };
+        if is_behind {
+            // What waits behind the ring goes first.
+            std::thread::sleep(Duration::from_millis(1).min(patience));
+            return false;
+        }
+        bell.wait(words, patience)
+    }
+
     /// Waits until nothing waits behind the ring, or the time is over.
     pub(crate) fn flush(&self, patience: Duration) {
         let end = Instant::now() + patience;

@@ -28,6 +28,8 @@
 //!   fault is told.
 //! - **Answers keep their place behind values**: each answer says how many batches came before it, and waits for them,
 //!   unless the hub has no room for values.
+//! - **What is kept by key has one order with values**: a change goes down the lane of values. The child has a copy to read
+//!   from, which it gets anew before each other role.
 //! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
 //! - **A child may do what its plugin declares to need**, and no more, as far as the kernel can see to that: other files,
 //!   sockets, programs and processes are out of its reach before its code is mapped (`sandbox`).
@@ -49,9 +51,12 @@
 
 mod batch;
 mod child;
+mod flow;
 pub mod gate;
+mod keeping;
 mod lane;
 mod message;
+mod offered;
 mod process;
 mod proxy;
 mod reader;

@@ -16,6 +16,8 @@ pub(crate) mod kind {
     pub(crate) const ORDER: u16 = 4;
     /// The batches that came before, then [`super::Report`].
     pub(crate) const REPORT: u16 = 5;
+    /// In the lane of values: [`super::Put`].
+    pub(crate) const PUT: u16 = 7;
     /// In the lane of values: from here on their acceptance is waited for. No words.
     pub(crate) const ACCEPTANCE: u16 = 6;
 }
@@ -41,6 +43,9 @@ pub(crate) enum Order {
         /// What the plugin declares to need, in the words of the manifest.
         #[n(4)]
         needs: Vec<String>,
+        /// What it keeps by key, if it may.
+        #[n(5)]
+        store: Option<Vec<Entry>>,
     },
     /// `start`.
     #[n(1)]
@@ -122,6 +127,58 @@ pub(crate) enum Order {
     /// `destroy`, and the end of the process.
     #[n(9)]
     Destroy,
+    /// All that it keeps by key: a role follows, and what it put in another one and the hub has not is gone.
+    #[n(10)]
+    Store {
+        /// Key and value.
+        #[n(0)]
+        entries: Vec<Entry>,
+    },
+    /// `browse` of `twinhub.browse/1`.
+    #[n(11)]
+    Browse {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[n(1)]
+        parent: String,
+        /// As in the contract.
+        #[n(2)]
+        cursor: String,
+        /// As in the contract.
+        #[n(3)]
+        limit: u32,
+    },
+    /// `diagnose` of `twinhub.diag/1`.
+    #[n(12)]
+    Diagnose {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+    },
+}
+
+/// One of what an instance keeps by key.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Entry {
+    #[n(0)]
+    pub(crate) key: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(crate) value: Vec<u8>,
+}
+
+/// The child keeps a value under a key, or forgets it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Put {
+    #[n(0)]
+    pub(crate) epoch: u64,
+    #[n(1)]
+    pub(crate) key: String,
+    #[n(2)]
+    pub(crate) is_forgotten: bool,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub(crate) value: Vec<u8>,
 }
 
 /// One item of [`Order::Items`].
@@ -151,12 +208,9 @@ pub(crate) enum Report {
         /// For people.
         #[n(1)]
         detail: String,
-        /// Whether it offers `twinhub.state/1`.
+        /// Bits of [`crate::offered::Offers`].
         #[n(2)]
-        has_state: bool,
-        /// Whether it offers `twinhub.accepted/1`.
-        #[n(3)]
-        has_accepted: bool,
+        offers: u32,
     },
     /// A control call is done.
     #[n(1)]
@@ -231,6 +285,16 @@ pub(crate) enum Report {
         version: u32,
         /// A snapshot.
         #[cbor(n(3), with = "minicbor::bytes")]
+        bytes: Vec<u8>,
+    },
+    /// What [`Order::Browse`] or [`Order::Diagnose`] is answered with; its end follows.
+    #[n(8)]
+    Answer {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[cbor(n(1), with = "minicbor::bytes")]
         bytes: Vec<u8>,
     },
     /// The answer to [`Order::Ping`].

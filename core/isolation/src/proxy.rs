@@ -1,19 +1,20 @@
 //! The hub's side: an instance with the table of the contract, whose calls go to a child.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, TEXT_BYTES_MAX};
-use twinhub_contract::extension::{self, Accepted, State};
-use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, Writer, abi, code};
+use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, abi, code};
 use twinhub_loader::{HostSink, Lease, Maker, Manifest};
 
 use crate::batch::Packer;
+use crate::keeping::HubStore;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Sent};
 use crate::message::{ItemRow, Order, kind, pack};
+use crate::offered::{Offers, get_extension};
 use crate::process;
 use crate::reader::{self, Acceptances};
 
@@ -79,6 +80,7 @@ unsafe impl Maker for Isolated {
             config: config.to_owned(),
             leased,
             needs: self.needs.clone(),
+            store: remote.store.map(|store| store.all()),
         };
         remote.order(&order);
         let proxy = Box::new(Proxy { table: TABLE, remote, threads: Mutex::new(Some(threads)) });
@@ -141,6 +143,7 @@ pub(crate) struct Remote {
     pub(crate) host: HostTable,
     pub(crate) handle: process::Handle,
     pub(crate) acceptances: Acceptances,
+    pub(crate) store: Option<HubStore>,
     down: Lane,
     packer: Mutex<Packer>,
     known: Mutex<Known>,
@@ -157,8 +160,8 @@ struct Known {
     /// Answers of calls that wait: code, version, bytes.
     answers: HashMap<u64, Option<(i32, u32, Vec<u8>)>>,
     pong: u64,
-    /// The epoch last ordered, and when.
-    ordered: Option<(u64, Instant)>,
+    /// The role and the epoch last ordered, and when.
+    ordered: Option<(u32, u64, Instant)>,
     /// It is to end, so its end is no fault.
     is_leaving: bool,
     /// Why it was killed.
@@ -167,19 +170,13 @@ struct Known {
     has_ended: bool,
 }
 
-/// Extensions of the plugin.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Offers {
-    pub(crate) state: bool,
-    pub(crate) accepted: bool,
-}
-
 impl Remote {
     fn new(host: HostTable, handle: process::Handle, down: Lane) -> Self {
         Self {
             host,
             handle,
             acceptances: Acceptances::default(),
+            store: HubStore::of(host),
             down,
             packer: Mutex::default(),
             known: Mutex::default(),
@@ -234,16 +231,22 @@ impl Remote {
     }
 
     /// A control call that is answered later.
-    fn control(&self, op: u64, order: &Order) -> i32 {
+    pub(crate) fn control(&self, op: u64, order: &Order) -> i32 {
         let mut known = self.known();
         if known.has_ended {
             return code::STOPPED;
         }
-        if let Order::SetRole { epoch, .. } = order {
-            known.ordered = Some((*epoch, Instant::now()));
+        let mut is_new = false;
+        if let Order::SetRole { role, epoch, .. } = order {
+            is_new = known.ordered.is_none_or(|(last, at, _)| (last, at) != (*role, *epoch));
+            known.ordered = Some((*role, *epoch, Instant::now()));
         }
         *known.pending.entry(op).or_insert(0) += 1;
         drop(known);
+        if let Some(store) = self.store.filter(|_| is_new) {
+            // Without it the role does not arrive either.
+            self.order(&Order::Store { entries: store.all() });
+        }
         if self.order(order) {
             return code::PENDING;
         }
@@ -271,10 +274,10 @@ impl Remote {
     /// Whether the hub may still be on its way to the epoch that it ordered a moment ago.
     pub(crate) fn is_new(&self, epoch: u64) -> bool {
         let ordered = self.known().ordered;
-        ordered.is_some_and(|(last, at)| last == epoch && at.elapsed() < NEW)
+        ordered.is_some_and(|(_, last, at)| last == epoch && at.elapsed() < NEW)
     }
 
-    fn call(&self, order: impl FnOnce(u64) -> Order) -> Option<(i32, u32, Vec<u8>)> {
+    pub(crate) fn call(&self, order: impl FnOnce(u64) -> Order) -> Option<(i32, u32, Vec<u8>)> {
         let end = Instant::now() + STATE_MAX;
         let mut known = self.known();
         known.calls += 1;
@@ -318,6 +321,11 @@ impl Remote {
         }
         drop(known);
         self.handle.kill();
+    }
+
+    /// Whether the plugin offers this.
+    pub(crate) fn offers(&self, offer: Offers) -> bool {
+        self.known().offers.has(offer)
     }
 
     pub(crate) fn is_leaving(&self) -> bool {
@@ -383,7 +391,7 @@ impl Proxy {
 ///
 /// # Safety
 /// `plugin` is a table made here and not yet destroyed.
-unsafe fn remote<'a>(plugin: *const abi::Plugin) -> &'a Remote {
+pub(crate) unsafe fn remote<'a>(plugin: *const abi::Plugin) -> &'a Remote {
     // SAFETY: the table is the first member of a proxy.
     unsafe { &(*plugin.cast::<Proxy>()).remote }
 }
@@ -467,59 +475,6 @@ unsafe extern "C" fn destroy(plugin: *const abi::Plugin) {
     proxy.end();
 }
 
-unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char) -> *const c_void {
-    // SAFETY: the loader passes the table it was given, and an id that ends with NUL.
-    let (remote, id) = unsafe { (remote(plugin), CStr::from_ptr(id)) };
-    let known = remote.known();
-    if id == extension::STATE && known.offers.state {
-        (&raw const STATE).cast()
-    } else if id == extension::ACCEPTED && known.offers.accepted {
-        (&raw const ACCEPTED).cast()
-    } else {
-        std::ptr::null()
-    }
-}
-
-unsafe extern "C" fn snapshot(plugin: *const abi::Plugin, version: *mut u32, out: *const Writer) -> i32 {
-    // SAFETY: the loader passes the table it was given.
-    let remote = unsafe { remote(plugin) };
-    let Some((code, number, bytes)) = remote.call(|call| Order::Snapshot { call }) else {
-        return code::TIMEOUT;
-    };
-    if code != code::OK {
-        return code;
-    }
-    // SAFETY: the loader passes where the version goes, and a writer that is valid for the call.
-    unsafe {
-        version.write(number);
-        (*out).write.map_or(code::INVALID, |write| write((*out).ctx, bytes.as_ptr(), bytes.len()))
-    }
-}
-
-unsafe extern "C" fn apply(plugin: *const abi::Plugin, version: u32, ptr: *const u8, len: usize) -> i32 {
-    let bytes = if len == 0 || ptr.is_null() {
-        Vec::new()
-    } else {
-        // SAFETY: the loader passes bytes that are readable for the call.
-        unsafe { std::slice::from_raw_parts(ptr, len) }.to_vec()
-    };
-    // SAFETY: the loader passes the table it was given.
-    let answer = unsafe { remote(plugin) }.call(|call| Order::Apply { call, version, bytes });
-    answer.map_or(code::TIMEOUT, |(code, _, _)| code)
-}
-
-unsafe extern "C" fn accepted(plugin: *const abi::Plugin, through: u64) {
-    // SAFETY: the loader passes the table it was given.
-    let remote = unsafe { remote(plugin) };
-    if let Some(through) = remote.acceptances.through(through) {
-        remote.tell_accepted(through);
-    }
-}
-
-static STATE: State =
-    State { size: size(size_of::<State>()), reserved: 0, snapshot: Some(snapshot), apply: Some(apply) };
-static ACCEPTED: Accepted =
-    Accepted { size: size(size_of::<Accepted>()), reserved: 0, accepted: Some(accepted) };
 const TABLE: abi::Plugin = abi::Plugin {
     size: size(size_of::<abi::Plugin>()),
     abi: ABI,
@@ -534,7 +489,7 @@ const TABLE: abi::Plugin = abi::Plugin {
 };
 
 #[expect(clippy::cast_possible_truncation, reason = "sizes of small structs")]
-const fn size(size: usize) -> u32 {
+pub(crate) const fn size(size: usize) -> u32 {
     size as u32
 }
 

@@ -11,14 +11,15 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::set_current_timer_slack;
-use twinhub_contract::extension::{self, Acceptance, Metrics, Status};
+use twinhub_contract::extension::{self, Acceptance, Answer, Metrics, Status};
 use twinhub_contract::{Batch, Str, Update, code, level};
 
 use crate::batch;
 use crate::lane::{Receiver, STACK};
-use crate::message::{Order, Report, kind, unpack};
+use crate::message::{Order, Put, Report, kind, unpack};
+use crate::offered::Offers;
 use crate::process::Process;
-use crate::proxy::{Offers, Remote};
+use crate::proxy::Remote;
 use crate::ring::Alarm;
 
 /// The threads of one child.
@@ -159,6 +160,7 @@ impl Values {
         read(lane, &remote, &progress, |kind, words| {
             match kind {
                 kind::VALUES => self.publish(words)?,
+                kind::PUT => self.put(&unpack::<Put>(words)?),
                 kind::ACCEPTANCE => self.acceptance = remote.host.extension(extension::ACCEPTANCE),
                 _ => return None,
             }
@@ -183,18 +185,31 @@ impl Values {
         let host = self.remote.host.0;
         // SAFETY: a host's table lives for ever.
         let publish = unsafe { (*host).publish }?;
+        // SAFETY: the updates and what their values point to live for the call.
+        if let Some(code) = self.hand_over(epoch, || unsafe { publish(host, &raw const batch) }) {
+            self.note(code);
+        }
+        Some(())
+    }
+
+    /// What the child keeps by key. One that the hub refuses is corrected with the next role.
+    fn put(&self, put: &Put) {
+        let Some(store) = self.remote.store else { return };
+        self.hand_over(put.epoch, || store.put(put));
+    }
+
+    /// Calls the hub until it answers for good; `None` if it has no room and the child is gone.
+    fn hand_over(&self, epoch: u64, call: impl Fn() -> i32) -> Option<i32> {
         let mut patience = PATIENCE_AT_END;
-        loop {
-            // SAFETY: the updates and what their values point to live for the call.
-            let code = unsafe { publish(host, &raw const batch) };
+        let answer = loop {
+            let code = call();
             let is_early = code == code::STALE_EPOCH && self.remote.is_new(epoch);
             if code != code::AGAIN && !is_early {
-                self.note(code);
-                break;
+                break Some(code);
             }
             if self.progress.has_ended() {
                 if patience.is_zero() {
-                    break;
+                    break None;
                 }
                 patience = patience.saturating_sub(PAUSE);
             }
@@ -202,11 +217,11 @@ impl Values {
                 self.progress.set(|at| at.is_stalled = true);
             }
             std::thread::sleep(PAUSE);
-        }
+        };
         if self.progress.lock().is_stalled {
             self.progress.set(|at| at.is_stalled = false);
         }
-        Some(())
+        answer
     }
 
     /// Remembers which of the hub's batches this one of the child is.
@@ -270,13 +285,15 @@ struct Answers {
     results: Vec<twinhub_contract::WriteResult>,
     status: Option<&'static Status>,
     metrics: Option<&'static Metrics>,
+    answer: Option<&'static Answer>,
 }
 
 impl Answers {
     fn new(remote: Arc<Remote>, progress: Arc<Progress>) -> Self {
         let status = remote.host.extension(extension::STATUS);
         let metrics = remote.host.extension(extension::METRICS);
-        Self { remote, progress, results: Vec::new(), status, metrics }
+        let answer = remote.host.extension(extension::ANSWER);
+        Self { remote, progress, results: Vec::new(), status, metrics, answer }
     }
 
     fn run(mut self, lane: Receiver) {
@@ -312,9 +329,12 @@ impl Answers {
     fn tell(&self, report: Report) {
         let host = self.remote.host;
         match report {
-            Report::Created { code, detail, has_state, has_accepted } => {
-                let offers = Offers { state: has_state, accepted: has_accepted };
-                self.remote.created(code, detail, offers);
+            Report::Created { code, detail, offers } => self.remote.created(code, detail, Offers(offers)),
+            Report::Answer { op, bytes } => {
+                if let Some(append) = self.answer.and_then(|table| table.append) {
+                    // SAFETY: a host's table lives for ever; the bytes live for the call.
+                    unsafe { append(host.0, op, bytes.as_ptr(), bytes.len()) };
+                }
             }
             Report::OpDone { op, code, detail } => self.remote.op_done(op, code, &detail),
             Report::Fault { code, detail } => host.fault(code, &detail),

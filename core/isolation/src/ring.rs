@@ -165,13 +165,15 @@ pub(crate) struct RoomBell {
 }
 
 impl RoomBell {
-    /// Until there is room for `words` words and their head, or the time is over.
-    pub(crate) fn wait(&self, words: usize, patience: Duration) {
+    /// Until there is room for `words` words and their head, or the time is over; whether there is.
+    pub(crate) fn wait(&self, words: usize, patience: Duration) -> bool {
         let wanted = words as u64 + 1;
-        self.shared.sleep(ROOM_BELL, patience, || {
+        let has_room = || {
             let used = self.head.wrapping_sub(self.shared.word(TAIL).load(Ordering::Acquire));
             self.shared.capacity.saturating_sub(used) >= wanted
-        });
+        };
+        self.shared.sleep(ROOM_BELL, patience, has_room);
+        has_room()
     }
 }
 

@@ -122,6 +122,68 @@ fn state_moves_from_one_process_to_another() {
 }
 
 #[test]
+fn what_a_child_keeps_by_key_comes_in_order_with_its_values_and_is_there_for_the_next_one() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    host.kept.fill([("site/1".to_owned(), b"41"[..].into())]);
+    let instance = active(&library_of_sim(), "{}", &["keep", "keep"], &host, &gate);
+    assert_eq!(host.value("41").item, 1, "what was kept before");
+    for round in 0..20_u64 {
+        instance.write(1, [write(round, 0, ValueRef::U64(100 + round))]).unwrap();
+        assert_eq!(host.written(round), code::OK);
+        let value = host.value(&(100 + round).to_string());
+        assert_eq!(value.item, 0);
+    }
+    let (puts, updates) = host.read(|record| (record.puts.clone(), record.updates.clone()));
+    for (number, (key, updates_before)) in puts.iter().enumerate() {
+        let place = updates.iter().position(|seen| seen.value == (100 + number).to_string()).unwrap();
+        assert!(key == "site/0" && *updates_before <= place, "{puts:?} {updates:?}");
+    }
+    assert_eq!(host.kept.get("site/0").as_deref(), Some(&b"119"[..]));
+    // Too long a value is refused where it is put, and so is one while another node acts.
+    let long = "x".repeat(70_000);
+    instance.write(1, [write(50, 0, ValueRef::Str(&long))]).unwrap();
+    assert_eq!(host.written(50), code::INVALID);
+    finish(&host, 20, instance.set_role(20, Role::Hot, 2, i64::MIN)).unwrap();
+    assert_eq!(puts.len(), host.read(|record| record.puts.len()));
+    // What another node kept meanwhile is there before the instance acts.
+    host.kept.fill([("site/0".to_owned(), b"7777"[..].into())]);
+    gate.extend(3, u64::MAX >> 1);
+    finish(&host, 21, instance.set_role(21, Role::Active, 3, i64::MIN)).unwrap();
+    assert_eq!(host.value("7777").epoch, 3);
+}
+
+#[test]
+fn a_child_whose_change_the_hub_refuses_sees_what_the_hub_has_with_its_next_role() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["keep"], &host, &gate);
+    // The hub has gone on, and the child does not know yet.
+    host.epoch.store(9, Ordering::SeqCst);
+    instance.write(1, [write(1, 0, ValueRef::U64(5))]).unwrap();
+    host.written(1);
+    host.kept.fill([("site/0".to_owned(), b"6"[..].into())]);
+    gate.extend(9, u64::MAX >> 1);
+    finish(&host, 20, instance.set_role(20, Role::Active, 9, i64::MIN)).unwrap();
+    assert_eq!(host.value("6").epoch, 9);
+    assert!(host.read(|record| record.puts.is_empty()));
+}
+
+#[test]
+fn questions_go_to_the_child_and_answers_come_back() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["counter"], &host, &gate);
+    let below = host.answer_to(11, instance.browse(11, "\"values\"", "", 3)).unwrap();
+    assert!(below.contains(r#""address":"counter""#) && below.contains(r#""cursor":"3""#), "{below}");
+    assert_eq!(host.answer_to(12, instance.browse(12, "7", "", 3)), Err(code::INVALID));
+    assert!(host.answer_to(13, instance.diagnose(13)).unwrap().contains(r#""is_generating":true"#));
+    drop(instance);
+    // One that offers neither.
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
+    assert_eq!(instance.diagnose(11).unwrap_err().code, code::UNSUPPORTED);
+    assert_eq!(instance.browse(12, "", "", 1).unwrap_err().code, code::UNSUPPORTED);
+}
+
+#[test]
 fn the_gate_is_closed_for_the_child_in_the_moment_it_is_closed_here() {
     let (host, gate) = (Recorder::new(), GateWords::new());
     let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
@@ -159,6 +221,26 @@ fn no_value_is_lost_while_the_hub_has_no_room() {
     let gaps =
         host.read(|record| record.updates.windows(2).filter(|two| two[1].seq != two[0].seq + 1).count());
     assert_eq!(gaps, 0);
+}
+
+#[test]
+fn a_child_without_room_hears_when_there_is_some() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    // Meanwhile the lane of values is full.
+    host.refuse_next.store(200, Ordering::SeqCst);
+    let source = root().join("core/isolation/tests/fixtures/flood.c");
+    let instance = active(&library(&c_plugin(&source, "isolated_flood", &[])), "{}", &["a"], &host, &gate);
+    let said = |word: &str| {
+        let line = |record: &support::Record| {
+            record.logs.iter().find(|line| line.1 == "flood" && line.2 == word).cloned()
+        };
+        host.wait(word, line);
+    };
+    said("refused");
+    said("room");
+    drop(instance);
+    assert!(children().is_empty());
+    assert!(host.read(|record| record.faults.is_empty()));
 }
 
 #[test]

@@ -15,6 +15,9 @@ use crate::batch::RawBatch;
 use crate::ops::Ops;
 use crate::sink::HostSink;
 
+pub(crate) mod answer;
+mod store;
+
 /// The host of one instance. `table` comes first: its address is what the plugin has. Never freed, because a plugin that
 /// breaks the contract may call after its end; what it leads to is taken out then.
 #[repr(C)]
@@ -25,6 +28,7 @@ pub(crate) struct HostCell {
     /// `None` after the instance is destroyed.
     sink: RwLock<Option<Arc<dyn HostSink>>>,
     pub(crate) ops: Ops,
+    answers: answer::Answers,
     /// Number of the stop operation, 0 before it.
     stop_op: AtomicU64,
     is_stopped: AtomicBool,
@@ -72,6 +76,7 @@ impl HostCell {
             },
             sink: RwLock::new(Some(sink)),
             ops: Ops::default(),
+            answers: answer::Answers::default(),
             stop_op: AtomicU64::new(0),
             is_stopped: AtomicBool::new(false),
             is_faulted: AtomicBool::new(false),
@@ -121,6 +126,7 @@ impl HostCell {
     pub(crate) fn close(&self) {
         self.set_stopped();
         self.is_closed.store(true, Ordering::SeqCst);
+        self.answers.clear();
         for op in self.ops.end_all() {
             self.with_sink("op_done", (), |sink| {
                 sink.op_done(op, code::STOPPED, "the instance was destroyed");
@@ -220,6 +226,7 @@ unsafe extern "C" fn op_done(host: *const Host, op: u64, code: i32, detail: Str)
             if cell.stop_op.load(Ordering::SeqCst) == op {
                 cell.set_stopped();
             }
+            cell.end_answer(op, outcome.code);
             cell.with_sink("op_done", (), |sink| sink.op_done(op, outcome.code, &outcome.detail));
         }
         Ok(None) => {}
@@ -303,6 +310,12 @@ unsafe extern "C" fn get_extension(host: *const Host, id: *const c_char) -> *con
         let is_offered = unsafe { cell(host) }
             .is_some_and(|cell| cell.with_sink("acceptance", false, |sink| sink.use_acceptance()));
         if is_offered { (&raw const ACCEPTANCE).cast() } else { ptr::null() }
+    } else if id == extension::ANSWER {
+        (&raw const answer::ANSWER).cast()
+    } else if id == extension::STATE_STORE {
+        // SAFETY: the plugin passes its table.
+        let is_offered = unsafe { cell(host) }.is_some_and(store::is_offered);
+        if is_offered { (&raw const store::STATE_STORE).cast() } else { ptr::null() }
     } else {
         ptr::null()
     }

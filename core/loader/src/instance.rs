@@ -6,11 +6,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, Accepted, State};
+use twinhub_contract::extension::{self, Accepted, Flow, State};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
 use crate::host::HostCell;
+
+mod asking;
 
 /// One plugin instance.
 ///
@@ -26,6 +28,8 @@ pub struct Instance {
     host: &'static HostCell,
     /// The plugin's table, once it was looked for.
     accepted: OnceLock<Option<Accepted>>,
+    /// As above.
+    flow: OnceLock<Option<Flow>>,
     is_destroyed: bool,
 }
 
@@ -109,7 +113,14 @@ impl Instance {
         }
         // SAFETY: passed on from the caller.
         match unsafe { Calls::read(plugin) } {
-            Ok(calls) => Ok(Self { plugin, calls, host, accepted: OnceLock::new(), is_destroyed: false }),
+            Ok(calls) => Ok(Self {
+                plugin,
+                calls,
+                host,
+                accepted: OnceLock::new(),
+                flow: OnceLock::new(),
+                is_destroyed: false,
+            }),
             Err(what) => {
                 host.close();
                 Err(PluginError::new("create", code::INVALID, what))
@@ -265,19 +276,19 @@ impl Instance {
 
     /// Tells the plugin how many of its batches are accepted, if it wants to hear of it.
     pub fn accepted(&self, through: u64) {
-        let accepted = *self.accepted.get_or_init(|| {
-            let table = self.extension(extension::ACCEPTED).cast::<Accepted>();
-            if table.is_null() || !table.is_aligned() {
-                return None;
-            }
-            // SAFETY: not NULL, aligned; a table starts with its size.
-            let size = unsafe { (*table).size } as usize;
-            // SAFETY: at least as large as this version knows it.
-            (size >= size_of::<Accepted>()).then(|| unsafe { *table })
-        });
+        let accepted = *self.accepted.get_or_init(|| self.table::<Accepted>(extension::ACCEPTED));
         if let Some(accepted) = accepted.and_then(|table| table.accepted) {
             // SAFETY: the table is valid until `destroy`.
             unsafe { accepted(self.plugin, through) };
+        }
+    }
+
+    /// Tells the plugin that there is room after [`crate::PublishOutcome::Again`], if it wants to hear of it.
+    pub fn room(&self) {
+        let flow = *self.flow.get_or_init(|| self.table::<Flow>(extension::FLOW));
+        if let Some(room) = flow.and_then(|table| table.room) {
+            // SAFETY: the table is valid until `destroy`.
+            unsafe { room(self.plugin) };
         }
     }
 
@@ -349,14 +360,7 @@ impl Instance {
     }
 
     fn state(&self) -> Option<State> {
-        let table = self.extension(extension::STATE).cast::<State>();
-        if table.is_null() || !table.is_aligned() {
-            return None;
-        }
-        // SAFETY: not NULL, aligned; a table starts with its size.
-        let size = unsafe { (*table).size } as usize;
-        // SAFETY: at least as large as this version knows it.
-        (size >= size_of::<State>()).then(|| unsafe { *table })
+        self.table::<State>(extension::STATE)
     }
 }
 

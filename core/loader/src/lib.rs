@@ -34,6 +34,7 @@ mod memory;
 mod odd;
 mod ops;
 mod sink;
+mod store;
 
 pub use batch::{RawBatch, UpdateError, UpdateIter, UpdateRef};
 pub use error::{LoadError, PluginError, Refused};
@@ -47,4 +48,5 @@ pub use maker::Maker;
 pub use memory::give_back_memory;
 pub use odd::OddValue;
 pub use sink::{HostSink, Lease, PublishOutcome};
+pub use store::{Change, StateStore, Ticket};
 pub use twinhub_contract::{Manifest, Role, ValueRef, WriteResult};

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 use twinhub_contract::{WriteResult, code};
 
 use crate::batch::RawBatch;
+use crate::store::StateStore;
 
 /// What an instance calls. Called from any thread of the plugin, also from inside a call to the instance, so no lock may
 /// be held across a call that an implementation needs here. Nothing here blocks.
@@ -19,6 +20,12 @@ pub trait HostSink: Send + Sync {
 
     /// A control call that had returned [`crate::Status::Pending`] is done. Comes exactly once per such call.
     fn op_done(&self, op: u64, code: i32, detail: &str);
+
+    /// What a call of [`crate::Instance::browse`] or [`crate::Instance::diagnose`] is answered with, unchecked. Comes right
+    /// before the call is done, and only if it ended well.
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        _ = (op, bytes);
+    }
 
     /// The instance is unusable and to be destroyed, from another thread than the one of this call.
     fn fault(&self, code: i32, detail: &str);
@@ -53,6 +60,18 @@ pub trait HostSink: Send + Sync {
     /// How many of them are accepted, counted from the first.
     fn accepted(&self) -> u64 {
         0
+    }
+
+    /// What the instance keeps by key, if it may.
+    fn store(&self) -> Option<&StateStore> {
+        None
+    }
+
+    /// Keeps a value under a key in [`HostSink::store`], or forgets the key, in the order of what is published. Gives a
+    /// code of the contract.
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        _ = (epoch, key, value);
+        code::UNSUPPORTED
     }
 }
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use twinhub_contract::{Entry, code};
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Result, Update, Value,
-    WriteBatch, WriteId,
+    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Node, Page, Plugin, Result,
+    Update, Value, WriteBatch, WriteId,
 };
 
 use support::{Recorder, finish, item, write};
@@ -66,6 +66,19 @@ impl Plugin for Drill {
                 }
                 self.cx.status(InterfaceState::Ok, "");
             }
+            "drains" => {
+                let cx = self.cx.clone();
+                drop(self.cx.spawn(async move {
+                    let publisher = cx.publisher();
+                    publisher.push(Update::new(Item(0), 1_i64));
+                    publisher.flush();
+                    assert_eq!(publisher.waiting(), 1);
+                    publisher.drained().await;
+                    cx.count("drained", 1);
+                    Ok(())
+                }));
+            }
+            "store" => self.use_store()?,
             "values" => {
                 let publisher = self.cx.publisher();
                 let values: [Value; 5] = [
@@ -137,8 +150,65 @@ impl Plugin for Drill {
         Ok(())
     }
 
+    fn browse(&mut self, browse: Browse) {
+        assert!(self.mode != "browse-panics", "no list today");
+        let nodes = match (self.mode.as_str(), browse.parent().as_str()) {
+            ("browse-forgets", _) => return,
+            ("browse-long", _) => vec![Node::new("x".repeat(300 * 1024))],
+            (_, None) => vec![Node::new("Boiler").parent("boiler").description(browse.limit().to_string())],
+            (_, Some(parent)) => vec![Node::new(browse.cursor()).column("path", format!("{parent}/flow"))],
+        };
+        if self.mode == "browse-hangs" {
+            drop(self.cx.spawn(async move {
+                std::future::pending::<()>().await;
+                browse.answer(&Page::of(nodes));
+                Ok(())
+            }));
+            return;
+        }
+        self.cx.spawn(async move {
+            tokio::task::yield_now().await;
+            browse.answer(&Page { nodes, cursor: Some("next".to_owned()) });
+            Ok(())
+        });
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        if self.mode == "diag" {
+            Ok(serde_json::json!({"mode": self.mode}))
+        } else {
+            Err(Error::device("gone"))
+        }
+    }
+
     async fn stop(&mut self) {
         assert!(self.mode != "stop-panics", "no stop today");
+    }
+}
+
+impl Drill {
+    /// Tries everything that its store can do.
+    fn use_store(&self) -> Result<()> {
+        let store = self.cx.store().unwrap();
+        assert_eq!(store.get("before")?.as_deref(), Some(&b"left"[..]));
+        assert_eq!(store.get("nothing")?, None);
+        let longest = vec![7; 64 * 1024];
+        store.put("a", &longest)?;
+        store.put("b", b"")?;
+        store.remove("before")?;
+        store.remove("nothing")?;
+        assert_eq!((store.get("a")?, store.get("b")?), (Some(longest), Some(Vec::new())));
+        assert_eq!(store.keys()?, ["a", "b"]);
+        for refused in
+            [store.put("", b"1"), store.put(&"k".repeat(129), b"1"), store.put("c", &vec![0; 65_537])]
+        {
+            assert_eq!(refused.unwrap_err().code(), Code::Invalid);
+        }
+        assert_eq!(store.get(&"k".repeat(129)).unwrap_err().code(), Code::Invalid);
+        let large = vec![0; 65_000];
+        let mut fill = (0..).map(|number: u32| store.put(&number.to_string(), &large));
+        assert_eq!(fill.find_map(Result::err).unwrap().code(), Code::Full);
+        Ok(())
     }
 }
 
@@ -323,6 +393,65 @@ fn every_kind_of_value_arrives_and_a_too_long_one_is_marked_bad() {
     finish(&host, 1, instance.start(1)).unwrap();
     let values: Vec<_> = host.read(|record| record.updates.iter().map(|seen| seen.value.clone()).collect());
     assert_eq!(values, ["null", "5", "2 bytes", "{}", "16 bytes", "null"]);
+}
+
+#[test]
+fn what_is_put_is_there_at_once_within_limits_and_goes_to_the_hub_in_order() {
+    let (host, instance) = created("store");
+    host.kept.fill([("before".to_owned(), b"left"[..].into())]);
+    finish(&host, 1, instance.start(1)).unwrap();
+    let puts = host.read(|record| record.puts.iter().map(|put| put.0.clone()).collect::<Vec<_>>());
+    assert_eq!(puts[..4], ["a", "b", "before", "0"]);
+    assert_eq!(host.counted("store.refused"), 2, "the empty key, and what is too much");
+    let (stale, instance) = created("store");
+    stale.epoch.store(9, std::sync::atomic::Ordering::SeqCst);
+    stale.kept.fill([("before".to_owned(), b"left"[..].into())]);
+    let refused = finish(&stale, 1, instance.start(1)).unwrap_err();
+    assert!(refused.1.contains("STALE_EPOCH"), "{refused:?}");
+}
+
+#[test]
+fn what_waits_for_room_goes_on_when_the_hub_has_some_and_who_waits_for_that_is_told() {
+    let (host, instance) = created("drains");
+    host.refuse_next.store(3, std::sync::atomic::Ordering::SeqCst);
+    finish(&host, 1, instance.start(1)).unwrap();
+    instance.room();
+    host.value("1");
+    host.wait("it is told", |record| record.counts.iter().find(|count| count.0 == "drained").cloned());
+    assert!(instance.has_extension(twinhub_contract::extension::FLOW));
+}
+
+#[test]
+fn questions_are_answered_from_tasks_and_each_of_them_once() {
+    let (host, instance) = created("browse");
+    let top = host.answer_to(11, instance.browse(11, "", "", 5)).unwrap();
+    assert_eq!(top, r#"{"nodes":[{"name":"Boiler","description":"5","parent":"boiler"}],"cursor":"next"}"#);
+    let below = host.answer_to(12, instance.browse(12, "\"boiler\"", "next", 0)).unwrap();
+    assert_eq!(below, r#"{"nodes":[{"name":"next","row":{"path":"boiler/flow"}}],"cursor":"next"}"#);
+    assert_eq!(instance.browse(13, "no JSON", "", 5).unwrap_err().code, code::INVALID);
+    let (host, instance) = created("diag");
+    assert_eq!(host.answer_to(11, instance.diagnose(11)).unwrap(), r#"{"mode":"diag"}"#);
+    assert_eq!(host.counted("answer.unexpected") + host.counted("op_done.unexpected"), 0);
+}
+
+#[test]
+fn questions_that_the_plugin_does_not_answer_are_refused() {
+    for (mode, expected) in [("browse-forgets", code::STOPPED), ("browse-long", code::FULL)] {
+        let (host, instance) = created(mode);
+        assert_eq!(host.answer_to(11, instance.browse(11, "", "", 5)), Err(expected), "{mode}");
+    }
+    let (host, instance) = created("gone");
+    assert_eq!(host.answer_to(11, instance.diagnose(11)), Err(code::DEVICE));
+    let (host, instance) = created("browse-hangs");
+    assert_eq!(instance.browse(11, "", "", 5), Ok(Status::Pending));
+    finish(&host, 12, instance.stop(12)).unwrap();
+    assert_eq!(host.op(11).0, code::STOPPED, "it ends with the instance");
+    let (host, instance) = created("browse-panics");
+    assert_eq!(instance.browse(11, "", "", 5), Ok(Status::Pending));
+    assert!(host.wait("the fault", |record| record.faults.first().cloned()).1.contains("no list today"));
+    assert_eq!(host.op(11).0, code::STOPPED);
+    drop(instance);
+    assert!(host.read(|record| record.answers.is_empty()));
 }
 
 fn begun(host: &Recorder) {

@@ -225,6 +225,8 @@ impl Part {
     pub const LIFE: Part = Part(6);
     /// What plugins keep for their successors.
     pub const PLUGINS: Part = Part(7);
+    /// What interfaces keep by key.
+    pub const STORES: Part = Part(8);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
@@ -235,6 +237,7 @@ impl Part {
             Part::MERGES => Cow::Borrowed("merges"),
             Part::LIFE => Cow::Borrowed("life"),
             Part::PLUGINS => Cow::Borrowed("plugins"),
+            Part::STORES => Cow::Borrowed("stores"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }

@@ -44,6 +44,7 @@ use journaling::spawn_syncer;
 use merging::Merging;
 use outputs::Carried;
 use parts::plugins::StateKeeping;
+use parts::stores::Owed;
 use parts::{PartState, Parts};
 use proposals::Proposals;
 use quorum::Majority;
@@ -165,6 +166,7 @@ pub(crate) struct Engine {
     tracker: Tracker,
     parts: Parts,
     states: StateKeeping,
+    owed: Owed,
     proposals: Proposals,
     upgrades: Upgrades,
     commands: Commands,
@@ -236,6 +238,7 @@ impl Engine {
             tracker,
             parts,
             states: StateKeeping::default(),
+            owed: Owed::new(),
             proposals: Proposals::new(setup.documents, setup.has_documents),
             upgrades: Upgrades::default(),
             commands: Commands::default(),
@@ -312,6 +315,7 @@ impl Engine {
             }
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
+            Job::Put { interface, change } => self.on_put(interface, change),
             Job::State { interface, state } => self.on_state(interface, state),
             Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
@@ -369,11 +373,13 @@ impl Engine {
         self.advance_events(now);
         self.tend_states(now);
         self.advance_upgrade(now);
+        self.pay_owed();
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
         self.confirm_proposals(now);
         self.accept(now);
+        self.interfaces.iter().for_each(Interface::tell_room);
         self.heal(now);
         self.merge(now);
         self.expire_writes(now);

@@ -250,6 +250,93 @@ impl CommandError {
     }
 }
 
+/// Why a plugin gave no answer to a question of a person.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// No such interface.
+    #[error("there is no interface `{id}`")]
+    UnknownInterface {
+        /// The id.
+        id: String,
+    },
+    /// Its plugin has no such answers.
+    #[error("interface `{interface}`: {why}")]
+    NotOffered {
+        /// The interface.
+        interface: String,
+        /// In words.
+        why: String,
+    },
+    /// The device may not be asked in this role.
+    #[error(
+        "interface `{interface}` is not active on this node, and its plugin does not ask the device then: ask the node that is active"
+    )]
+    NotActive {
+        /// The interface.
+        interface: String,
+    },
+    /// There is no instance at present.
+    #[error("interface `{interface}` does not run at present: `interfaces ls` says why")]
+    NotRunning {
+        /// The interface.
+        interface: String,
+    },
+    /// The same question is under way.
+    #[error("interface `{interface}` still works at the same question: try again in a moment")]
+    Busy {
+        /// The interface.
+        interface: String,
+    },
+    /// The plugin or the device said no.
+    #[error("interface `{interface}`: {why}")]
+    Refused {
+        /// The interface.
+        interface: String,
+        /// Why.
+        why: String,
+    },
+    /// The plugin does not keep the contract.
+    #[error("the plugin of interface `{interface}` does not answer as the contract says: {why}")]
+    BadAnswer {
+        /// The interface.
+        interface: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// No answer in time.
+    #[error("interface `{interface}` did not answer within {seconds} s")]
+    Timeout {
+        /// The interface.
+        interface: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The question is too long.
+    #[error("parent and cursor have {limit} bytes at most")]
+    TooLong {
+        /// How long it may be.
+        limit: usize,
+    },
+}
+
+impl AskError {
+    /// A stable code for scripts.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            AskError::UnknownInterface { .. } => "TH-INTERFACE-001",
+            AskError::NotOffered { .. } => "TH-INTERFACE-002",
+            AskError::NotActive { .. } => "TH-INTERFACE-003",
+            AskError::NotRunning { .. } => "TH-INTERFACE-004",
+            AskError::Busy { .. } => "TH-INTERFACE-005",
+            AskError::Refused { .. } => "TH-INTERFACE-006",
+            AskError::BadAnswer { .. } => "TH-INTERFACE-007",
+            AskError::Timeout { .. } => "TH-INTERFACE-008",
+            AskError::TooLong { .. } => "TH-INTERFACE-009",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

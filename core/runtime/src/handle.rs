@@ -49,6 +49,7 @@ mod join;
 mod merges;
 mod orders;
 mod plugins;
+mod questions;
 mod reload;
 mod trend;
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use twinhub_documents::Entry;
+use twinhub_loader::Change;
 use twinhub_model::{Epoch, Event, Moment, NodeRank, Position, Value};
 use twinhub_redundancy::Reason;
 use twinhub_replica::Message;
@@ -47,6 +48,8 @@ pub(crate) enum Job {
     Ready { interface: usize, result: Result<(), String> },
     /// An instance cannot go on.
     Faulted { interface: usize, cause: String },
+    /// An instance changed what it keeps by key.
+    Put { interface: usize, change: Change },
     /// The state of its plugin, if it keeps one.
     State { interface: usize, state: Option<(u32, Vec<u8>)> },
     /// Its plugin did not take over a state.

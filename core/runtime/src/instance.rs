@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use twinhub_config::OnUnquorate;
 use twinhub_contract::{code, role};
-use twinhub_loader::{Instance, Library};
+use twinhub_loader::{Instance, Library, StateStore};
 use twinhub_model::{Epoch, Moment, Timestamp, Value};
 use twinhub_trust::Verdict;
 
@@ -23,7 +23,9 @@ use crate::probe::Probed;
 use crate::table::ItemTable;
 
 mod accepting;
+mod asking;
 mod change;
+mod flow;
 mod intake;
 mod lead;
 mod rows;
@@ -32,7 +34,9 @@ mod setup;
 mod tallies;
 
 pub(crate) use accepting::Accepting;
+pub(crate) use asking::{Answered, Asking, Kind as Question, Unasked};
 use change::Spare;
+use flow::Flow;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
@@ -89,6 +93,10 @@ pub(crate) struct Port {
     pub(crate) isolated: AtomicBool,
     pub(crate) accepting: Accepting,
     pub(crate) tallies: Tallies,
+    pub(crate) asking: Asking,
+    flow_control: Flow,
+    /// What it keeps by key, as the journal has it and on its way there.
+    pub(crate) store: Arc<StateStore>,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -122,6 +130,7 @@ impl Port {
         gate: Arc<Gate>,
         table: Arc<ItemTable>,
         inbox: Arc<Inbox>,
+        store: Arc<StateStore>,
     ) -> Port {
         Port {
             setup,
@@ -141,6 +150,9 @@ impl Port {
             isolated: AtomicBool::new(false),
             accepting: Accepting::default(),
             tallies: Tallies::default(),
+            asking: Asking::default(),
+            flow_control: Flow::default(),
+            store,
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,
@@ -202,6 +214,11 @@ impl Port {
     /// The engine has dealt with what was heard before this turn: what is published from here on is news.
     pub(crate) fn begin(&self, turn: u64) {
         self.begun.store(turn, Ordering::Release);
+    }
+
+    /// Whether the engine has yet to deal with what was heard before the role became active.
+    fn is_turning(&self) -> bool {
+        self.turns.load(Ordering::Acquire) != self.begun.load(Ordering::Acquire)
     }
 
     /// The role becomes active. What was heard before stands before [`Job::Turned`] in the engine's line, and nothing is

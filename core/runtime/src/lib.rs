@@ -64,7 +64,7 @@ pub mod witness;
 mod words;
 
 pub use documents::sha256_of;
-pub use error::{CommandError, StartError};
+pub use error::{AskError, CommandError, StartError};
 pub use handle::{
     Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TRIAL, TRIAL_MAX, TrendCursor, TrendError,
     TrendFile, TrendQuery, TrialEnd, UserChange,

@@ -14,6 +14,7 @@ mod floating;
 mod historian;
 mod history;
 mod merges;
+mod questions;
 mod voters;
 
 pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
@@ -27,6 +28,7 @@ pub use history::{
     TrendView,
 };
 pub use merges::{MergeCountsView, MergeProgress, MergeView};
+pub use questions::{BrowseNode, BrowseView, DiagView};
 pub use voters::{ShrunkView, VotersView};
 
 /// The whole cluster as this node sees it.

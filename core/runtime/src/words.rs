@@ -42,6 +42,8 @@ pub(crate) const fn contract_code(code: i32) -> &'static str {
         code::CONFIG => "the plugin refused its settings",
         code::BUSY => "the device is held by another",
         code::EXPIRED => "its deadline passed before it was sent",
+        code::NOT_FOUND => "there is nothing of this name",
+        code::FULL => "a limit of what may be kept is reached",
         code::STATE_VERSION => "the plugin does not know this state version",
         _ => "the device reported an error",
     }

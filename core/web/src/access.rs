@@ -182,6 +182,10 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     if ["/users", "/tokens", "/audit", "/backups", "/join"].into_iter().any(is_below) {
         return Role::Admin;
     }
+    // It makes traffic to devices.
+    if is_below("/interfaces") && path.ends_with("/browse") {
+        return Role::Operator;
+    }
     if method == Method::GET || method == Method::HEAD {
         return Role::Viewer;
     }
@@ -290,6 +294,9 @@ mod tests {
     fn every_path_asks_for_the_role_that_it_needs() {
         for (method, path, role) in [
             (Method::GET, "/api/v1/items", Role::Viewer),
+            (Method::GET, "/api/v1/interfaces/plc1", Role::Viewer),
+            (Method::GET, "/api/v1/interfaces/plc1/diag", Role::Viewer),
+            (Method::GET, "/api/v1/interfaces/plc1/browse", Role::Operator),
             (Method::PUT, "/api/v1/items/plc1/a/value", Role::Operator),
             (Method::PUT, "/api/v1/items/users/password", Role::Operator),
             (Method::POST, "/api/v1/cluster/switchover", Role::Operator),

@@ -53,6 +53,8 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/nodes/{name}/test", post(cluster::test_node))
         .route("/interfaces", get(interfaces::list))
         .route("/interfaces/{id}", get(interfaces::one))
+        .route("/interfaces/{id}/browse", get(interfaces::browse))
+        .route("/interfaces/{id}/diag", get(interfaces::diag))
         .route("/items", get(items::list))
         .route("/items:bulk", post(items::write_bulk))
         .route("/items/{*key}", get(items::read).put(items::write))

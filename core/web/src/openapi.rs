@@ -29,6 +29,8 @@ use crate::api::{
         cluster::test_node,
         interfaces::list,
         interfaces::one,
+        interfaces::browse,
+        interfaces::diag,
         interfaces::matrix,
         plugins::list,
         plugins::one,

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use twinhub_runtime::CommandError;
+use twinhub_runtime::{AskError, CommandError};
 use utoipa::ToSchema;
 
 /// What went wrong, in a form for programs (`code`, `status`) and for people (`title`, `detail`).
@@ -64,6 +64,21 @@ impl Problem {
             }
         }
         problem
+    }
+}
+
+impl From<AskError> for Problem {
+    fn from(error: AskError) -> Problem {
+        let status = match error.code() {
+            "TH-INTERFACE-001" => StatusCode::NOT_FOUND,
+            "TH-INTERFACE-002" => StatusCode::NOT_IMPLEMENTED,
+            "TH-INTERFACE-003" => StatusCode::CONFLICT,
+            "TH-INTERFACE-004" | "TH-INTERFACE-005" => StatusCode::SERVICE_UNAVAILABLE,
+            "TH-INTERFACE-008" => StatusCode::GATEWAY_TIMEOUT,
+            "TH-INTERFACE-009" => StatusCode::BAD_REQUEST,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        Problem::new(status, error.code(), error.to_string())
     }
 }
 

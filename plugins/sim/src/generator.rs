@@ -40,6 +40,8 @@ pub enum Generator {
     Const(Value),
     /// Gives back what was written.
     Echo,
+    /// Gives back what was written, also on the node that takes over.
+    Keep,
     /// A write panics; for drills of supervision.
     Panic,
     /// A write is never answered; for drills of takeover with a stuck device.
@@ -73,16 +75,33 @@ impl Generator {
             }
             "toggle" => Self::Toggle { value: false },
             "echo" => Self::Echo,
+            "keep" => Self::Keep,
             "panic" => Self::Panic,
             "stall" => Self::Stall,
             other => {
                 return Err(format!(
-                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, panic or stall"
+                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, panic or \
+                     stall"
                 ));
             }
         };
         keys.end(name)?;
         Ok(generator)
+    }
+
+    /// How it is written, without its keys.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Counter { .. } => "counter",
+            Self::Sine { .. } => "sine",
+            Self::Random { .. } => "random",
+            Self::Toggle { .. } => "toggle",
+            Self::Const(_) => "const",
+            Self::Echo => "echo",
+            Self::Keep => "keep",
+            Self::Panic => "panic",
+            Self::Stall => "stall",
+        }
     }
 
     /// The next value, `None` if it has none of its own.
@@ -103,7 +122,7 @@ impl Generator {
                 Some(Value::Bool(*value))
             }
             Self::Const(value) => Some(value.clone()),
-            Self::Echo | Self::Panic | Self::Stall => None,
+            Self::Echo | Self::Keep | Self::Panic | Self::Stall => None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Simulated interface plugin: generated values for demos and load.
 //!
 //! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
-//! `echo` (gives back what is written), `panic` and `stall` (faults on demand, for drills).
+//! `echo` (gives back what is written), `keep` (also after a takeover), `panic` and `stall` (faults on demand, for drills).
 
+mod catalog;
 mod config;
 mod generator;
 
@@ -13,8 +14,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role, Task,
-    Update, WriteBatch, unix_ns,
+    Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role,
+    Task, Update, Value, WriteBatch, WriteEntry, unix_ns,
 };
 
 pub use config::Config;
@@ -93,12 +94,16 @@ impl Plugin for Sim {
                 Err(why) => refused = Some(Error::config(format!("item {path}, column address: {why}"))),
             }
         }
+        drop(site);
+        if self.is_started && self.cx.role() == Role::Active {
+            self.show_kept()?;
+        }
         refused.map_or(Ok(()), Err)
     }
 
     async fn role(&mut self, to: Role, _epoch: Epoch, _deadline: Deadline) -> Result<()> {
         self.follow_role(to);
-        Ok(())
+        if self.is_started && to == Role::Active { self.show_kept() } else { Ok(()) }
     }
 
     async fn write(&mut self, batch: WriteBatch) -> Result<()> {
@@ -117,6 +122,7 @@ impl Plugin for Sim {
                     }
                     Err(suppressed) => suppressed.into(),
                 },
+                Some(Generator::Keep) => self.keep(write, now),
                 Some(Generator::Panic) => panic!("a write to a `panic` item"),
                 Some(Generator::Stall) => {
                     is_stalled = true;
@@ -151,6 +157,17 @@ impl Plugin for Sim {
         self.cx.status(InterfaceState::Stopped, "stopped");
     }
 
+    fn browse(&mut self, browse: Browse) {
+        match catalog::page(browse.parent(), browse.cursor(), browse.limit()) {
+            Ok(page) => browse.answer(&page),
+            Err(error) => browse.refuse(&error),
+        }
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        Ok(self.document())
+    }
+
     fn snapshot(&self) -> Result<(u32, Vec<u8>)> {
         let site = self.site.borrow();
         let counter = |point: &Point| match point.generator {
@@ -160,6 +177,7 @@ impl Plugin for Sim {
             | Generator::Toggle { .. }
             | Generator::Const(_)
             | Generator::Echo
+            | Generator::Keep
             | Generator::Panic
             | Generator::Stall => None,
         };
@@ -185,6 +203,51 @@ impl Plugin for Sim {
 }
 
 impl Sim {
+    /// What helps to find a fault.
+    fn document(&self) -> serde_json::Value {
+        let site = self.site.borrow();
+        let mut generators = BTreeMap::<&str, usize>::new();
+        for point in &site.points {
+            *generators.entry(point.generator.name()).or_default() += 1;
+        }
+        serde_json::json!({
+            "role": format!("{:?}", self.cx.role()).to_lowercase(),
+            "epoch": self.cx.epoch().0,
+            "is_generating": self.generating.as_ref().is_some_and(|task| !task.is_finished()),
+            "interval_ms": self.config.interval_ms,
+            "items": { "count": site.points.len(), "generators": generators },
+            "values_waiting": self.cx.publisher().waiting(),
+            "writes_stalled": site.stalled.iter().map(WriteBatch::unanswered).sum::<usize>(),
+            "kept": self.cx.store().and_then(|store| store.keys().ok()).map_or(0, |keys| keys.len()),
+            "plugin": { "version": env!("CARGO_PKG_VERSION"), "state_version": STATE_VERSION },
+        })
+    }
+
+    /// Keeps what is written under the item's path, before it is published.
+    fn keep(&self, write: &WriteEntry, now: i64) -> Code {
+        let (Some(store), Some(path)) = (self.cx.store(), self.site.borrow().path(write.item)) else {
+            return Code::Unsupported;
+        };
+        let Some(text) = kept_text(&write.value) else { return Code::Invalid };
+        let kept = store.put(&path, text.as_bytes());
+        if kept.is_ok() {
+            self.cx.publisher().push(Update::new(write.item, write.value.clone()).source_ns(now));
+        }
+        kept.into()
+    }
+
+    /// Publishes what is kept, also what the node before kept.
+    fn show_kept(&self) -> Result<()> {
+        let Some(store) = self.cx.store() else { return Ok(()) };
+        let (site, publisher) = (self.site.borrow(), self.cx.publisher());
+        for point in site.points.iter().filter(|point| point.generator == Generator::Keep) {
+            if let Some(value) = store.get(&point.path)?.as_deref().and_then(kept_value) {
+                publisher.push(Update::new(point.item, value).source_ns(unix_ns()).flags(Flags::SNAPSHOT));
+            }
+        }
+        Ok(())
+    }
+
     /// Begins or ends generating, as the role asks for.
     fn follow_role(&mut self, role: Role) {
         let generates = match role {
@@ -218,6 +281,37 @@ impl Site {
         let at = self.points.binary_search_by_key(&item, |point| point.item).ok()?;
         self.points.get(at).map(|point| &point.generator)
     }
+
+    fn path(&self, item: Item) -> Option<String> {
+        let at = self.points.binary_search_by_key(&item, |point| point.item).ok()?;
+        self.points.get(at).map(|point| point.path.clone())
+    }
+}
+
+/// A value as it is kept; `None` for kinds that are not.
+fn kept_text(value: &Value) -> Option<String> {
+    let json = match value {
+        Value::Bool(value) => serde_json::Value::from(*value),
+        Value::I64(value) => serde_json::Value::from(*value),
+        Value::U64(value) => serde_json::Value::from(*value),
+        Value::F64(value) => serde_json::Value::from(*value),
+        Value::Str(text) => serde_json::Value::from(text.as_str()),
+        Value::Null | Value::Bytes(_) | Value::Time(_) | Value::Json(_) | Value::Array(_) => return None,
+    };
+    Some(json.to_string())
+}
+
+fn kept_value(bytes: &[u8]) -> Option<Value> {
+    match serde_json::from_slice(bytes).ok()? {
+        serde_json::Value::Bool(value) => Some(Value::Bool(value)),
+        serde_json::Value::Number(number) => number
+            .as_i64()
+            .map(Value::I64)
+            .or_else(|| number.as_u64().map(Value::U64))
+            .or_else(|| number.as_f64().map(Value::F64)),
+        serde_json::Value::String(text) => Some(Value::Str(text)),
+        serde_json::Value::Null | serde_json::Value::Array(_) | serde_json::Value::Object(_) => None,
+    }
 }
 
 impl Point {
@@ -244,7 +338,7 @@ async fn generate(cx: Ctx, config: Config, site: Rc<RefCell<Site>>) -> Result<()
                 ticks.tick().await;
             }
             // Without an interval, the hub's room is the limit.
-            None if publisher.waiting() > 0 => tokio::time::sleep(Duration::from_millis(1)).await,
+            None if publisher.waiting() > 0 => publisher.drained().await,
             None => tokio::task::yield_now().await,
         }
         let now = unix_ns();

@@ -45,6 +45,12 @@ extern "C" {
 #define TWINHUB_BATCH_COUNT_MAX 65536u   /* most elements of one batch */
 #define TWINHUB_STRIDE_MAX 4096u         /* largest element */
 #define TWINHUB_STATE_BYTES_MAX 1048576u /* largest snapshot */
+#define TWINHUB_STORE_KEY_BYTES_MAX 128u     /* longest key of twinhub.state-store/1 */
+#define TWINHUB_STORE_VALUE_BYTES_MAX 65536u /* longest value there */
+#define TWINHUB_STORE_KEYS_MAX 1000u         /* most keys of one interface */
+#define TWINHUB_STORE_BYTES_MAX 1048576u     /* most bytes of one interface, keys and values together */
+#define TWINHUB_ANSWER_BYTES_MAX 262144u     /* longest answer through twinhub.answer/1 */
+#define TWINHUB_BROWSE_NODES_MAX 1000u       /* most nodes of one answer of twinhub.browse/1 */
 #define TWINHUB_TIME_NONE INT64_MIN
 
 /* ---- codes ------------------------------------------------------------------------------------------------------ */
@@ -63,7 +69,9 @@ enum {
   TWINHUB_E_DEVICE = -10,       /* the device, peer or link is at fault, or refused */
   TWINHUB_E_BUSY = -11,         /* an exclusive resource is held by somebody else */
   TWINHUB_E_STATE_VERSION = -12,/* the snapshot has a version this plugin cannot read */
-  TWINHUB_E_EXPIRED = -13       /* for a write: the deadline passed before anything was sent */
+  TWINHUB_E_EXPIRED = -13,      /* for a write: the deadline passed before anything was sent */
+  TWINHUB_E_NOT_FOUND = -14,    /* there is nothing of this name */
+  TWINHUB_E_FULL = -15          /* a limit of what may be kept is reached; nothing was taken */
 };
 
 /* ---- values ----------------------------------------------------------------------------------------------------- */
@@ -246,7 +254,7 @@ typedef struct twinhub_host {
   /* [any-thread, never blocks] Answers writes, each exactly once. */
   int32_t (*write_done)(const struct twinhub_host *host, const twinhub_write_result *results, uint32_t n);
 
-  /* [any-thread, also from inside the call] Completes the control call that was given `op` and returned PENDING.
+  /* [any-thread, also from inside the call] Completes the call that was given `op` and returned PENDING.
    * Exactly once. detail: text for people if code is not OK. */
   void (*op_done)(const struct twinhub_host *host, uint64_t op, int32_t code, twinhub_str detail);
 
@@ -396,6 +404,17 @@ typedef struct {
   void (*accepted)(const twinhub_plugin *plugin, uint64_t through);
 } twinhub_accepted;
 
+/* Plugin: hears that there is room. */
+#define TWINHUB_EXT_FLOW "twinhub.flow/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control] It is worth to try again what publish() or put() of twinhub.state-store/1 answered
+   * with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may follow, and then another call.
+   * A hub without this extension tells nothing. Takes a note and wakes whoever waits, nothing else. */
+  void (*room)(const twinhub_plugin *plugin);
+} twinhub_flow;
+
 /* Plugin: state that moves to the other node. */
 #define TWINHUB_EXT_STATE "twinhub.state/1"
 typedef struct {
@@ -406,6 +425,79 @@ typedef struct {
   /* [control] Takes over a state. Returns OK, E_STATE_VERSION, E_UNSUPPORTED or E_INVALID. Up to 1 s. */
   int32_t (*apply)(const twinhub_plugin *plugin, uint32_t version, const uint8_t *ptr, size_t len);
 } twinhub_state;
+
+/* Host: small values by key that the other nodes get, too. Each interface has a store of its own, which outlives its
+ * instances. A key is 1 to TWINHUB_STORE_KEY_BYTES_MAX bytes of UTF-8. Offered to interfaces that switch with their group.
+ *
+ * What is put goes into the journal in the order in which the instance puts and publishes: wherever a value is that was
+ * published after a put() had returned OK, what was put is there, too. put() does not wait for that: what was put right
+ * before the role was lost may be gone, as a value may be. From the call of set_role(ACTIVE) on the store is what the node
+ * that acted before left; while not active it is what this node knew at some moment before. */
+#define TWINHUB_EXT_STATE_STORE "twinhub.state-store/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, never blocks] Writes the value of a key. Returns OK, E_NOT_FOUND, E_INVALID, or what the writer returned. */
+  int32_t (*get)(const twinhub_host *host, twinhub_str key, const twinhub_writer *out);
+  /* [any-thread, never blocks] Writes the key that follows `after` in the order of their bytes; an empty one asks for the
+   * first. Returns as get(). */
+  int32_t (*next)(const twinhub_host *host, twinhub_str after, const twinhub_writer *out);
+  /* [any-thread, never blocks] Keeps len bytes under a key; get() gives them from then on.
+   *   OK            taken
+   *   E_AGAIN       the hub has no room for more changes at present
+   *   E_STALE_EPOCH the instance is not active with this epoch
+   *   E_INVALID     the key is empty or no UTF-8, or key or value are too long
+   *   E_FULL        the interface would have too many keys, or too many bytes in all
+   *   E_STOPPED     stop() has completed */
+  int32_t (*put)(const twinhub_host *host, uint64_t epoch, twinhub_str key, const uint8_t *ptr, size_t len);
+  /* [any-thread, never blocks] Forgets a key, also one that is not there. Returns as put(). */
+  int32_t (*remove)(const twinhub_host *host, uint64_t epoch, twinhub_str key);
+} twinhub_state_store;
+
+/* Host: where calls that are asked for a text put it. */
+#define TWINHUB_EXT_ANSWER "twinhub.answer/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, also from inside the call] Appends to the answer of the call that was given `op` and is not completed.
+   *   OK        taken
+   *   E_INVALID no such call is under way
+   *   E_FULL    the answer would be longer than TWINHUB_ANSWER_BYTES_MAX; nothing of this was taken
+   * What was appended counts when the call ends with OK. */
+  int32_t (*append)(const twinhub_host *host, uint64_t op, const uint8_t *ptr, size_t len);
+} twinhub_answer;
+
+/* Plugin: lists what can be addressed on its device. */
+#define TWINHUB_EXT_BROWSE "twinhub.browse/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control; one at a time] Lists what is directly below a node. It completes as a control call
+   * does: OK, PENDING (op_done() follows) or an error, E_NOT_ACTIVE if the device may not be asked in this role. Before it
+   * completes with OK, the answer goes to twinhub.answer/1: a JSON object
+   *   {"nodes":[{"name":"Boiler","description":"..","parent":ANY},
+   *             {"name":"flow","description":"..","row":{"path":"boiler/flow","address":"hr:1","type":"float32",..}}],
+   *    "cursor":".."}
+   * of at most `limit` nodes. "parent", any JSON, says that there is more below; it is what this call is given then. "row"
+   * is what can be addressed: columns of an items file, all of them strings. "cursor" says that there are more nodes; it
+   * comes back with the next call. Everything but "nodes" and "name" may be left out.
+   *   parent_json  of the node, as an answer before said it; empty for the top
+   *   cursor       of the answer before; empty for the first
+   *   limit        1 to TWINHUB_BROWSE_NODES_MAX */
+  int32_t (*browse)(const twinhub_plugin *plugin, uint64_t op, twinhub_str parent_json, twinhub_str cursor,
+                    uint32_t limit);
+} twinhub_browse;
+
+/* Plugin: says how it is. */
+#define TWINHUB_EXT_DIAG "twinhub.diag/1"
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control; one at a time] Says what helps to find a fault: connections, counters, the last
+   * errors, versions of the peer; no secrets. Completes and answers as browse() does, with a JSON object of the plugin's
+   * own. In any role, and without asking the device for it. */
+  int32_t (*diagnose)(const twinhub_plugin *plugin, uint64_t op);
+} twinhub_diag;
 
 #ifdef __cplusplus
 }

@@ -31,6 +31,18 @@ pub const MANIFEST_BYTES_MAX: usize = 1 << 20;
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Longest state a snapshot may write, in bytes.
 pub const STATE_BYTES_MAX: usize = 1 << 20;
+/// Longest key of `twinhub.state-store/1`, in bytes.
+pub const STORE_KEY_BYTES_MAX: usize = 128;
+/// Longest value there, in bytes.
+pub const STORE_VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Most keys of one interface.
+pub const STORE_KEYS_MAX: usize = 1_000;
+/// Most bytes of one interface, keys and values together.
+pub const STORE_BYTES_MAX: usize = 1 << 20;
+/// Longest answer through `twinhub.answer/1`, in bytes.
+pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Most nodes of one answer of `twinhub.browse/1`.
+pub const BROWSE_NODES_MAX: u32 = 1_000;
 /// "No time": used for `source_ns` and `deadline_ns`.
 pub const TIME_NONE: i64 = i64::MIN;
 
@@ -66,6 +78,10 @@ pub mod code {
     pub const STATE_VERSION: i32 = -12;
     /// For a write: the deadline passed before anything was sent.
     pub const EXPIRED: i32 = -13;
+    /// There is nothing of this name.
+    pub const NOT_FOUND: i32 = -14;
+    /// A limit of what may be kept is reached. Nothing was taken.
+    pub const FULL: i32 = -15;
 
     /// Name of a code for people, as in the header without its prefix.
     pub fn name(code: i32) -> &'static str {
@@ -84,6 +100,8 @@ pub mod code {
             BUSY => "BUSY",
             STATE_VERSION => "STATE_VERSION",
             EXPIRED => "EXPIRED",
+            NOT_FOUND => "NOT_FOUND",
+            FULL => "FULL",
             _ => "DEVICE",
         }
     }

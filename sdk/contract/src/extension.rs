@@ -17,6 +17,16 @@ pub const ACCEPTANCE: &CStr = c"twinhub.acceptance/1";
 pub const ACCEPTED: &CStr = c"twinhub.accepted/1";
 /// Id of [`Metrics`].
 pub const METRICS: &CStr = c"twinhub.metrics/1";
+/// Id of [`Flow`].
+pub const FLOW: &CStr = c"twinhub.flow/1";
+/// Id of [`StateStore`].
+pub const STATE_STORE: &CStr = c"twinhub.state-store/1";
+/// Id of [`Answer`].
+pub const ANSWER: &CStr = c"twinhub.answer/1";
+/// Id of [`Browse`].
+pub const BROWSE: &CStr = c"twinhub.browse/1";
+/// Id of [`Diag`].
+pub const DIAG: &CStr = c"twinhub.diag/1";
 
 /// `twinhub_gate`, offered by the host: until when effects are permitted.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +90,18 @@ pub struct Accepted {
     pub accepted: Option<unsafe extern "C" fn(plugin: *const Plugin, through: u64)>,
 }
 
+/// `twinhub_flow`, offered by the plugin: hears that there is room.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Flow {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Takes a note that it is worth to try again.
+    pub room: Option<unsafe extern "C" fn(plugin: *const Plugin)>,
+}
+
 /// `twinhub_state`, offered by the plugin: state that moves to the other node.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
@@ -94,6 +116,70 @@ pub struct State {
     /// Takes over a state.
     pub apply:
         Option<unsafe extern "C" fn(plugin: *const Plugin, version: u32, ptr: *const u8, len: usize) -> i32>,
+}
+
+/// `twinhub_state_store`, offered by the host: small values by key that the other nodes get, too.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct StateStore {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Writes the value of a key.
+    pub get: Option<unsafe extern "C" fn(host: *const Host, key: Str, out: *const Writer) -> i32>,
+    /// Writes the key that follows.
+    pub next: Option<unsafe extern "C" fn(host: *const Host, after: Str, out: *const Writer) -> i32>,
+    /// Keeps bytes under a key.
+    pub put: Option<
+        unsafe extern "C" fn(host: *const Host, epoch: u64, key: Str, ptr: *const u8, len: usize) -> i32,
+    >,
+    /// Forgets a key.
+    pub remove: Option<unsafe extern "C" fn(host: *const Host, epoch: u64, key: Str) -> i32>,
+}
+
+/// `twinhub_answer`, offered by the host: where calls that are asked for a text put it.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Answer {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Appends to the answer of a call.
+    pub append: Option<unsafe extern "C" fn(host: *const Host, op: u64, ptr: *const u8, len: usize) -> i32>,
+}
+
+/// `twinhub_browse`, offered by the plugin: lists what can be addressed on its device.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Browse {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Lists what is directly below a node.
+    pub browse: Option<
+        unsafe extern "C" fn(
+            plugin: *const Plugin,
+            op: u64,
+            parent_json: Str,
+            cursor: Str,
+            limit: u32,
+        ) -> i32,
+    >,
+}
+
+/// `twinhub_diag`, offered by the plugin: says how it is.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Diag {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Says what helps to find a fault.
+    pub diagnose: Option<unsafe extern "C" fn(plugin: *const Plugin, op: u64) -> i32>,
 }
 
 /// Any extension table, before its type is known.

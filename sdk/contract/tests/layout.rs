@@ -104,7 +104,12 @@ fn extension_ids_are_those_of_the_header() {
         extension::METRICS,
         extension::ACCEPTANCE,
         extension::ACCEPTED,
+        extension::FLOW,
         extension::STATE,
+        extension::STATE_STORE,
+        extension::ANSWER,
+        extension::BROWSE,
+        extension::DIAG,
     ];
     for id in ids {
         let id = id.to_str().unwrap();
@@ -153,7 +158,12 @@ fn layouts() -> Vec<Layout> {
         "twinhub_metrics" = extension::Metrics { size, reserved, count }
         "twinhub_acceptance" = extension::Acceptance { size, reserved, taken, accepted }
         "twinhub_accepted" = extension::Accepted { size, reserved, accepted }
+        "twinhub_flow" = extension::Flow { size, reserved, room }
         "twinhub_state" = extension::State { size, reserved, snapshot, apply }
+        "twinhub_state_store" = extension::StateStore { size, reserved, get, next, put, remove }
+        "twinhub_answer" = extension::Answer { size, reserved, append }
+        "twinhub_browse" = extension::Browse { size, reserved, browse }
+        "twinhub_diag" = extension::Diag { size, reserved, diagnose }
     }
 }
 
@@ -168,6 +178,12 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_BATCH_COUNT_MAX" = constants::BATCH_COUNT_MAX,
         "TWINHUB_STRIDE_MAX" = constants::STRIDE_MAX,
         "TWINHUB_STATE_BYTES_MAX" = u32::try_from(constants::STATE_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_KEY_BYTES_MAX" = u32::try_from(constants::STORE_KEY_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_VALUE_BYTES_MAX" = u32::try_from(constants::STORE_VALUE_BYTES_MAX).unwrap(),
+        "TWINHUB_STORE_KEYS_MAX" = u32::try_from(constants::STORE_KEYS_MAX).unwrap(),
+        "TWINHUB_STORE_BYTES_MAX" = u32::try_from(constants::STORE_BYTES_MAX).unwrap(),
+        "TWINHUB_ANSWER_BYTES_MAX" = u32::try_from(constants::ANSWER_BYTES_MAX).unwrap(),
+        "TWINHUB_BROWSE_NODES_MAX" = constants::BROWSE_NODES_MAX,
         "TWINHUB_TIME_NONE" = constants::TIME_NONE,
         "TWINHUB_OK" = code::OK,
         "TWINHUB_PENDING" = code::PENDING,
@@ -184,6 +200,8 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_E_BUSY" = code::BUSY,
         "TWINHUB_E_STATE_VERSION" = code::STATE_VERSION,
         "TWINHUB_E_EXPIRED" = code::EXPIRED,
+        "TWINHUB_E_NOT_FOUND" = code::NOT_FOUND,
+        "TWINHUB_E_FULL" = code::FULL,
         "TWINHUB_KIND_NULL" = kind::NULL,
         "TWINHUB_KIND_BOOL" = kind::BOOL,
         "TWINHUB_KIND_I64" = kind::I64,

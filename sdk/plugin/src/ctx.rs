@@ -12,6 +12,7 @@ use crate::gate::OutputGate;
 use crate::guard::guarded;
 use crate::publisher::Publisher;
 use crate::shared::Shared;
+use crate::store::Store;
 use crate::value::{Epoch, InterfaceState, Role};
 use crate::write::Outstanding;
 
@@ -58,6 +59,12 @@ impl Ctx {
     /// this instance publishes to the disk at once, and no value that waits for room is replaced by a later one.
     pub fn acceptance(&self) -> Option<Acceptance> {
         self.inner.shared.host.has_acceptance().then(|| Acceptance::new(self.publisher()))
+    }
+
+    /// What this interface keeps by key, and the instance of another node has when it acts; `None` if the hub keeps nothing
+    /// for it.
+    pub fn store(&self) -> Option<Store> {
+        Store::new(&self.inner.shared)
     }
 
     /// Gives permits for effects.

@@ -8,6 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 use tokio::time::{sleep, timeout};
 
+use crate::browse::{Browse, Question};
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::guard::{guarded, guarded_call};
@@ -134,6 +135,19 @@ impl<P: Plugin> Driver<P> {
             Command::Apply { version, bytes, reply } => {
                 let applied = guarded_call(|| plugin.apply(version, &bytes));
                 drop(reply.try_send(applied.unwrap_or_else(|panic| Err(poisoned(shared, panic)))));
+            }
+            Command::Browse { op, parent, cursor, limit } => {
+                let browse = Browse::new(Arc::clone(&self.shared), op, parent, cursor, limit);
+                if let Err(panic) = guarded_call(|| plugin.browse(browse)) {
+                    shared.poison(Code::Panic, &panic);
+                }
+            }
+            Command::Diagnose { op } => {
+                let question = Question::new(Arc::clone(&self.shared), op);
+                match guarded_call(|| plugin.diagnose()).unwrap_or_else(|p| Err(poisoned(shared, p))) {
+                    Ok(document) => question.answer(&document),
+                    Err(error) => question.end(error.code(), error.detail()),
+                }
             }
             Command::Destroy => {}
         }
@@ -287,6 +301,8 @@ fn answer_unrun(shared: &Shared, command: Command, error: &Error) {
         Command::Start { op }
         | Command::Items { op, .. }
         | Command::Role { op, .. }
+        | Command::Browse { op, .. }
+        | Command::Diagnose { op }
         | Command::Stop { op } => {
             shared.host.op_done(op, error.code().raw(), error.detail());
         }

@@ -20,7 +20,7 @@ use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
-use crate::{driver, logging, schema};
+use crate::{driver, logging, questions, schema};
 
 /// Bytes of the manifest for its section.
 pub const fn manifest_bytes<const N: usize>(manifest: &str) -> [u8; N] {
@@ -56,11 +56,11 @@ const fn size_u32(size: usize) -> u32 {
 
 /// One instance behind the C table. `plugin` comes first, so that its address is the address of the instance.
 #[repr(C)]
-struct Instance {
+pub(crate) struct Instance {
     plugin: abi::Plugin,
     state: extension::State,
     accepted: extension::Accepted,
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: ThreadId,
 }
@@ -187,7 +187,7 @@ fn thread_name(instance: &str) -> String {
 ///
 /// # Safety
 /// `plugin` is NULL or was given out by [`create`] and not yet destroyed.
-unsafe fn instance<'a>(plugin: *const abi::Plugin) -> Option<&'a Instance> {
+pub(crate) unsafe fn instance<'a>(plugin: *const abi::Plugin) -> Option<&'a Instance> {
     // SAFETY: tables are given out as the first member of an `Instance`.
     unsafe { plugin.cast::<Instance>().as_ref() }
 }
@@ -196,7 +196,7 @@ unsafe fn instance<'a>(plugin: *const abi::Plugin) -> Option<&'a Instance> {
 ///
 /// # Safety
 /// As [`instance`].
-unsafe fn guarded_entry(
+pub(crate) unsafe fn guarded_entry(
     plugin: *const abi::Plugin,
     body: impl FnOnce(&Instance) -> Result<i32, Code>,
 ) -> i32 {
@@ -215,7 +215,7 @@ unsafe fn guarded_entry(
     }
 }
 
-fn submit(instance: &Instance, command: Command) -> Result<i32, Code> {
+pub(crate) fn submit(instance: &Instance, command: Command) -> Result<i32, Code> {
     instance.shared.mailbox.send(command).map(|()| code::PENDING).map_err(|_| Code::Again)
 }
 
@@ -409,6 +409,12 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const instance.state).cast()
     } else if id == extension::ACCEPTED {
         (&raw const instance.accepted).cast()
+    } else if id == extension::BROWSE {
+        (&raw const questions::BROWSE).cast()
+    } else if id == extension::FLOW {
+        (&raw const questions::FLOW).cast()
+    } else if id == extension::DIAG {
+        (&raw const questions::DIAG).cast()
     } else {
         ptr::null()
     }

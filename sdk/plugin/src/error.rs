@@ -38,6 +38,10 @@ pub enum Code {
     StateVersion,
     /// The deadline passed before anything was sent.
     Expired,
+    /// There is nothing of this name.
+    NotFound,
+    /// A limit of what may be kept is reached. Nothing was taken.
+    Full,
 }
 
 impl Code {
@@ -58,6 +62,8 @@ impl Code {
             Self::Busy => code::BUSY,
             Self::StateVersion => code::STATE_VERSION,
             Self::Expired => code::EXPIRED,
+            Self::NotFound => code::NOT_FOUND,
+            Self::Full => code::FULL,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
-use twinhub_contract::extension::{self, Acceptance, Gate, Metrics, Status, Table};
+use twinhub_contract::extension::{self, Acceptance, Answer, Gate, Metrics, StateStore, Status, Table};
 use twinhub_contract::{Batch, Host, Str, WriteResult, abi, code};
 
 /// The host of one instance. Its extensions are looked up once.
@@ -21,6 +21,9 @@ pub(crate) struct HostRef {
     get_extension: unsafe extern "C" fn(*const Host, *const c_char) -> Table,
     /// Looked up when it is asked for, because the hub does more for an instance that has it.
     acceptance: OnceLock<Option<Numbers>>,
+    append: Option<unsafe extern "C" fn(*const Host, u64, *const u8, usize) -> i32>,
+    /// The functions of `twinhub.state-store/1`.
+    pub(crate) store: Option<StateStore>,
 }
 
 /// The functions of [`Acceptance`].
@@ -57,11 +60,13 @@ impl HostRef {
             unsafe { get_extension(host, id.as_ptr()) }
         };
         // SAFETY: the host answers an id with NULL or with the table of that id, which starts with its size.
-        let (gate, status, metrics) = unsafe {
+        let (gate, status, metrics, store, answer) = unsafe {
             (
                 find(extension::GATE).cast::<Gate>().as_ref(),
                 find(extension::STATUS).cast::<Status>().as_ref(),
                 find(extension::METRICS).cast::<Metrics>().as_ref(),
+                find(extension::STATE_STORE).cast::<StateStore>().as_ref(),
+                find(extension::ANSWER).cast::<Answer>().as_ref(),
             )
         };
         Some(Self {
@@ -76,6 +81,8 @@ impl HostRef {
             count: metrics.filter(|t| t.size as usize >= size_of::<Metrics>()).and_then(|t| t.count),
             get_extension,
             acceptance: OnceLock::new(),
+            append: answer.filter(|t| t.size as usize >= size_of::<Answer>()).and_then(|t| t.append),
+            store: store.filter(|table| table.size as usize >= size_of::<StateStore>()).copied(),
         })
     }
 
@@ -105,6 +112,13 @@ impl HostRef {
     pub(crate) fn op_done(&self, op: u64, code: i32, detail: &str) {
         // SAFETY: the text lives for the call.
         unsafe { (self.op_done)(self.host, op, code, Str::new(detail)) }
+    }
+
+    /// Appends to the answer of a call.
+    pub(crate) fn append(&self, op: u64, bytes: &[u8]) -> i32 {
+        // SAFETY: the function belongs to this host; the bytes live for the call.
+        self.append
+            .map_or(code::UNSUPPORTED, |append| unsafe { append(self.host, op, bytes.as_ptr(), bytes.len()) })
     }
 
     pub(crate) fn fault(&self, code: i32, detail: &str) {
@@ -156,6 +170,11 @@ impl HostRef {
     pub(crate) fn accepted(&self) -> u64 {
         // SAFETY: the function belongs to this host.
         self.acceptance.get().copied().flatten().map_or(0, |numbers| unsafe { (numbers.accepted)(self.host) })
+    }
+
+    /// The table that its functions are called with.
+    pub(crate) const fn table(&self) -> *const Host {
+        self.host
     }
 
     pub(crate) fn count(&self, name: &str, add: u64) {

@@ -65,6 +65,7 @@
 #![warn(missing_docs)]
 
 mod acceptance;
+mod browse;
 mod check;
 mod ctx;
 mod driver;
@@ -78,14 +79,17 @@ mod mailbox;
 mod parcel;
 mod plugin;
 mod publisher;
+mod questions;
 mod request;
 mod schema;
 mod shared;
+mod store;
 mod time;
 mod value;
 mod write;
 
 pub use acceptance::{Acceptance, Accepted, Mark};
+pub use browse::{Browse, Node, Page};
 pub use check::{check_manifest, config_schema, sync_manifest};
 pub use ctx::{Ctx, Task};
 pub use error::{Code, Error, Result, Suppressed};
@@ -94,6 +98,7 @@ pub use parcel::WriteRef;
 pub use plugin::Plugin;
 pub use publisher::Publisher;
 pub use request::{WriteEntry, WriteId};
+pub use store::Store;
 pub use time::{Deadline, boottime_ns, unix_ns};
 pub use twinhub_contract::ValueRef;
 pub use value::{

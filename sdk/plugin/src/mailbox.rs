@@ -21,7 +21,15 @@ pub(crate) enum Command {
     Stop { op: u64 },
     Snapshot { reply: SyncSender<Result<(u32, Vec<u8>)>> },
     Apply { version: u32, bytes: Vec<u8>, reply: SyncSender<Result<()>> },
+    Browse { op: u64, parent: serde_json::Value, cursor: String, limit: u32 },
+    Diagnose { op: u64 },
     Destroy,
+}
+
+impl Command {
+    const fn is_question(&self) -> bool {
+        matches!(self, Command::Browse { .. } | Command::Diagnose { .. })
+    }
 }
 
 #[derive(Debug)]
@@ -103,7 +111,8 @@ impl Mailbox {
     /// Waits until a control call is in line, and says how long a running write may still take.
     pub(crate) async fn control_pending(&self) -> Duration {
         loop {
-            if let Some(command) = self.lock().control.front() {
+            // Questions of people wait until the write has ended.
+            if let Some(command) = self.lock().control.iter().find(|command| !command.is_question()) {
                 return grace(command);
             }
             self.notify.notified().await;
@@ -144,9 +153,12 @@ fn grace(command: &Command) -> Duration {
         Command::Role { deadline, .. } => {
             deadline.remaining().map_or(GRACE_MAX, |left| (left / 2).min(GRACE_MAX))
         }
-        Command::Start { .. } | Command::Items { .. } | Command::Snapshot { .. } | Command::Apply { .. } => {
-            GRACE_MAX
-        }
+        Command::Start { .. }
+        | Command::Items { .. }
+        | Command::Snapshot { .. }
+        | Command::Apply { .. }
+        | Command::Browse { .. }
+        | Command::Diagnose { .. } => GRACE_MAX,
         Command::Stop { .. } | Command::Destroy => GRACE_STOP,
     }
 }

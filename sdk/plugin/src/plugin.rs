@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
+use crate::browse::Browse;
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::time::Deadline;
@@ -70,6 +71,21 @@ pub trait Plugin: Sized + 'static {
     /// [`Code::Unsupported`] unless implemented.
     fn snapshot(&self) -> Result<(u32, Vec<u8>)> {
         Err(Error::unsupported("this plugin has no state to move"))
+    }
+
+    /// Lists what can be addressed on the device, below a node. Called between the other calls, quick: what needs the device
+    /// is spawned, and takes `browse` along. Says [`Code::NotActive`] in a role in which the device may not be asked.
+    fn browse(&mut self, browse: Browse) {
+        browse.refuse(&Error::unsupported("this plugin cannot list what there is"));
+    }
+
+    /// Says what helps to find a fault, as a JSON object: connections, counters, the last errors, versions of the peer; no
+    /// secrets. Called between the other calls, in any role, quick: the device is not asked for it.
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] unless implemented.
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        Err(Error::unsupported("this plugin does not say how it is"))
     }
 
     /// Takes over a state of [`Plugin::snapshot`].

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -31,6 +32,8 @@ struct Inner {
     shared: Arc<Shared>,
     buffer: RefCell<Buffer>,
     wake: Notify,
+    /// Nothing waits for room any more.
+    drained: Notify,
     is_woken: Cell<bool>,
     linger: Cell<Duration>,
 }
@@ -51,7 +54,8 @@ impl Publisher {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         let buffer = RefCell::new(Buffer::default());
         let (wake, is_woken, linger) = (Notify::new(), Cell::new(false), Cell::new(Duration::ZERO));
-        Self { inner: Rc::new(Inner { shared, buffer, wake, is_woken, linger }) }
+        let drained = Notify::new();
+        Self { inner: Rc::new(Inner { shared, buffer, wake, drained, is_woken, linger }) }
     }
 
     /// Adds a value to the batch.
@@ -177,9 +181,28 @@ impl Publisher {
             self.flush();
             let mut wait = RETRY_FIRST;
             while self.waiting() > 0 {
-                tokio::time::sleep(wait).await;
+                // A hub that tells of room is looked at for other reasons only: an epoch that is to come, an end.
+                let tells = self.inner.shared.tells_room.load(Ordering::Relaxed);
+                let most = if tells { LOOK_MAX } else { RETRY_MAX };
+                tokio::select! {
+                    () = self.inner.shared.room.notified() => wait = RETRY_FIRST,
+                    () = tokio::time::sleep(wait.min(most)) => wait = (wait * 2).min(most),
+                }
                 self.flush();
-                wait = (wait * 2).min(RETRY_MAX);
+            }
+            self.inner.drained.notify_waiters();
+        }
+    }
+
+    /// Waits until the hub has taken all that waited for room: who has more to give than the hub has room for need not
+    /// look again and again.
+    pub async fn drained(&self) {
+        while self.waiting() > 0 {
+            let drained = self.inner.drained.notified();
+            // `run` may have ended, or be at work without a wait in between.
+            tokio::select! {
+                () = drained => {}
+                () = tokio::time::sleep(LOOK_MAX) => {}
             }
         }
     }
@@ -484,6 +507,8 @@ const BACKLOG_MAX: usize = 262_144;
 const BACKLOG_AGE_MAX_NS: i64 = 60_000_000_000;
 /// First wait for room.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
+/// Longest wait where the hub tells of room.
+const LOOK_MAX: Duration = Duration::from_millis(500);
 /// Longest wait for room.
 const RETRY_MAX: Duration = Duration::from_millis(50);
 

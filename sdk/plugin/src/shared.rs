@@ -17,6 +17,10 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     /// The hub accepted more.
     pub(crate) accepted: Notify,
+    /// The hub has room again.
+    pub(crate) room: Notify,
+    /// Whether it ever said so.
+    pub(crate) tells_room: AtomicBool,
     role: AtomicU32,
     epoch: AtomicU64,
     stopped: AtomicBool,
@@ -30,6 +34,8 @@ impl Shared {
             instance,
             mailbox: Mailbox::default(),
             accepted: Notify::new(),
+            room: Notify::new(),
+            tells_room: AtomicBool::new(false),
             role: AtomicU32::new(Role::Cold.raw()),
             epoch: AtomicU64::new(0),
             stopped: AtomicBool::new(false),

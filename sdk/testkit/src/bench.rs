@@ -218,6 +218,21 @@ impl Unit<'_> {
         }
     }
 
+    /// Asks the instance something: what it answers, or why it does not.
+    pub(crate) fn question(
+        &self,
+        what: &str,
+        call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>,
+    ) -> Result<Result<Vec<u8>, PluginError>, Stop> {
+        let asked = self.control(what, call)?;
+        let answer = self.host.record().answers.remove(&self.op.get());
+        match (asked, answer) {
+            (Ok(()), Some(answer)) => Ok(Ok(answer)),
+            (Ok(()), None) => failed(format!("{what} ended well without an answer")),
+            (Err(error), _) => Ok(Err(error)),
+        }
+    }
+
     /// Makes a control call that has to succeed.
     pub(crate) fn done(
         &self,

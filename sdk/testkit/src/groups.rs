@@ -2,6 +2,7 @@
 
 mod abi;
 mod failover;
+mod questions;
 mod robustness;
 mod roles;
 mod schema;
@@ -116,6 +117,7 @@ impl Test {
 pub fn tests() -> Vec<Test> {
     [
         abi::TESTS,
+        questions::TESTS,
         schema::TESTS,
         threading::TESTS,
         robustness::TESTS,

@@ -8,13 +8,15 @@ use std::time::{Duration, Instant as Clock};
 use twinhub_contract::manifest::Publish;
 use twinhub_contract::{code, flag};
 use twinhub_isolation::GateWords;
-use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, WriteResult};
+use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, StateStore, WriteResult};
 
 /// What an instance did.
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     /// Completed operations.
     pub(crate) ops: BTreeMap<u64, (i32, String)>,
+    /// What questions were answered with, by operation.
+    pub(crate) answers: BTreeMap<u64, Vec<u8>>,
     /// Answered writes.
     pub(crate) writes: BTreeMap<u64, WriteResult>,
     /// Writes that wait for their answer.
@@ -72,6 +74,8 @@ pub(crate) struct Recorder {
     /// Whether each callback calls the instance back.
     calls_back: AtomicBool,
     instance: Mutex<Weak<Instance>>,
+    /// What the instance keeps by key.
+    kept: StateStore,
 }
 
 impl Recorder {
@@ -86,6 +90,7 @@ impl Recorder {
             gate: OnceLock::new(),
             calls_back: AtomicBool::new(false),
             instance: Mutex::default(),
+            kept: StateStore::default(),
         }
     }
 
@@ -236,6 +241,32 @@ impl HostSink for Recorder {
         });
     }
 
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        self.note(|record| {
+            record.answers.insert(op, bytes);
+        });
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        Some(&self.kept)
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let role = self.record().roles.get(&epoch).map_or(Role::Cold, |(role, _)| *role);
+        if epoch != self.epoch.load(Ordering::SeqCst) || role != Role::Active {
+            return code::STALE_EPOCH;
+        }
+        let mut ticket = None;
+        let answer = self.kept.change(key, value, |change| {
+            ticket = Some(change.ticket);
+            code::OK
+        });
+        if let Some(ticket) = ticket {
+            self.kept.settle(&ticket);
+        }
+        answer
+    }
+
     fn fault(&self, code: i32, detail: &str) {
         self.note(|record| {
             if record.faults.len() < FAULTS_MAX {
@@ -264,6 +295,7 @@ impl HostSink for Recorder {
 
     fn count(&self, name: &str, add: u64) {
         let broken = match name {
+            "answer.unexpected" => "answered a question that nobody asked",
             "op_done.unexpected" => "completed an operation that was not open",
             "publish.malformed" => "published a batch that makes no sense",
             "write_done.malformed" => "answered writes with a list that makes no sense",

@@ -1,11 +1,12 @@
 //! `interfaces`: the plugin instances of the asked node.
 
-use twinhub_runtime::view::InterfaceView;
+use serde_json::Value;
+use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
 
-use crate::cli::Global;
-use crate::client::Client;
+use crate::cli::{BrowseArgs, Global};
+use crate::client::{Client, escape};
 use crate::exit::Outcome;
-use crate::output::{Answer, table};
+use crate::output::{Answer, plain, table, value_text};
 
 pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
     let list: Vec<InterfaceView> = Client::new(global)?.get("/api/v1/interfaces")?;
@@ -42,4 +43,83 @@ pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
         ];
         table(header, rows)
     })
+}
+
+/// What can be addressed on the device of an interface.
+pub(crate) fn browse(global: &Global, args: &BrowseArgs, answer: Answer) -> Outcome {
+    let parent = args.parent.as_ref().map(|parent| format!("&parent={}", escape(&json_of(parent))));
+    let path = format!(
+        "/api/v1/interfaces/{}/browse?limit={}&cursor={}{}",
+        escape(&args.interface),
+        args.limit,
+        escape(&args.cursor),
+        parent.unwrap_or_default()
+    );
+    let view: BrowseView = Client::new(global)?.get(&path)?;
+    answer.give(&view, |view| {
+        let rows = view.nodes.iter().map(|node| {
+            let column = |name: &str| node.row.get(name).cloned().unwrap_or_default();
+            let parent = node.parent.as_ref().map(Value::to_string).unwrap_or_default();
+            [
+                node.name.clone(),
+                parent,
+                column("path"),
+                column("address"),
+                column("type"),
+                column("access"),
+                column("unit"),
+                node.description.clone(),
+            ]
+        });
+        let text =
+            table(["name", "parent", "path", "address", "type", "access", "unit", "description"], rows);
+        match &view.cursor {
+            Some(cursor) => format!("{text}\nthere is more: --cursor {}", plain(cursor)),
+            None => text,
+        }
+    })
+}
+
+/// A text that is no JSON stands for itself.
+fn json_of(parent: &str) -> String {
+    match serde_json::from_str::<Value>(parent) {
+        Ok(_) => parent.to_owned(),
+        Err(_) => Value::from(parent).to_string(),
+    }
+}
+
+/// What a plugin says of itself.
+pub(crate) fn diag(global: &Global, interface: &str, answer: Answer) -> Outcome {
+    let interface = escape(interface);
+    let view: DiagView = Client::new(global)?.get(&format!("/api/v1/interfaces/{interface}/diag"))?;
+    answer.give(&view, |view| {
+        let mut rows = Vec::new();
+        for (key, value) in &view.diag {
+            flatten(key, value, &mut rows);
+        }
+        table(["what", "value"], rows)
+    })
+}
+
+/// A line for each value, under its path. The depth is that which the JSON reader lets through.
+fn flatten(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            members.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, rows));
+        }
+        Value::Array(members) if !members.is_empty() => {
+            members
+                .iter()
+                .enumerate()
+                .for_each(|(number, value)| flatten(&format!("{path}[{number}]"), value, rows));
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => {
+            rows.push([path.to_owned(), value_text(value)]);
+        }
+    }
 }

@@ -17,6 +17,7 @@ mod lost_state;
 mod pins;
 mod plugin_state;
 mod plugin_upgrade;
+mod questions;
 mod site;
 mod upgrade;
 mod voters;

@@ -61,6 +61,14 @@ impl Pair {
         Pair::start_site(&["main"], MANUAL, &format!("{ITEMS}bang,panic,int64,rw,,\n"), &[], "")
     }
 
+    /// A pair with an interface `kept` that keeps what is written to its item `memo`, and whose plugin is hosted like this.
+    pub(crate) fn start_keeping(hosting: &str) -> Pair {
+        let more = format!(
+            "[[interface]]\nid = \"kept\"\nplugin = \"sim\"\nhosting = \"{hosting}\"\nitems = \"sim1.csv\"\n"
+        );
+        Pair::start_pair(MANUAL, &format!("{ITEMS}memo,keep,int64,rw,,\n"), &[], &more)
+    }
+
     /// A pair whose role goes back to the main by itself, soon.
     pub(crate) fn start_with_failback() -> Pair {
         Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[], "")

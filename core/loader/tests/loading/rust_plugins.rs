@@ -228,3 +228,16 @@ fn items_come_and_go_while_values_flow() {
 fn library_without_state() -> twinhub_loader::Instance {
     open(&rust_plugin(HELLO)).create("hello", "", Recorder::new()).unwrap()
 }
+
+#[test]
+fn the_simulation_lists_what_it_has_and_says_how_it_is() {
+    let host = Recorder::new();
+    let instance = active(&open(&rust_plugin(SIM)), "{}", &[item(0, "counter")], &host);
+    let top = host.answer_to(11, instance.browse(11, "", "", 2)).unwrap();
+    assert!(top.contains(r#""parent":"values""#) && top.contains(r#""cursor":"2""#), "{top}");
+    let below = host.answer_to(12, instance.browse(12, "\"values\"", "", 100)).unwrap();
+    assert!(below.contains(r#""address":"counter""#) && !below.contains("cursor"), "{below}");
+    assert_eq!(host.answer_to(13, instance.browse(13, "[1]", "", 100)), Err(code::INVALID));
+    let diag = host.answer_to(14, instance.diagnose(14)).unwrap();
+    assert!(diag.contains(r#""role":"active""#) && diag.contains(r#""counter":1"#), "{diag}");
+}

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use twinhub_contract::code;
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, Status,
-    ValueRef, WriteReq, WriteResult,
+    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore,
+    Status, ValueRef, WriteReq, WriteResult,
 };
 
 /// An update as recorded.
@@ -32,6 +33,10 @@ pub(crate) struct Record {
     pub(crate) logs: Vec<(u32, String, String, String)>,
     pub(crate) states: Vec<(u32, String)>,
     pub(crate) counts: Vec<(String, u64)>,
+    /// Keys that were put or removed, each with the number of updates before it.
+    pub(crate) puts: Vec<(String, usize)>,
+    /// Answers to what was asked, by operation.
+    pub(crate) answers: Vec<(u64, String)>,
 }
 
 /// Records everything; knobs for what it answers.
@@ -46,6 +51,8 @@ pub(crate) struct Recorder {
     pub(crate) epoch: AtomicI64,
     /// The gate that a process of its own reads; without it, effects need no lease there.
     pub(crate) gate: OnceLock<OwnedFd>,
+    /// What the instance keeps by key.
+    pub(crate) kept: StateStore,
 }
 
 impl Recorder {
@@ -98,6 +105,16 @@ impl Recorder {
         self.read(|record| record.counts.iter().filter(|count| count.0 == name).map(|count| count.1).sum())
     }
 
+    /// The answer to a question, once it is done.
+    pub(crate) fn answer_to(&self, op: u64, asked: Result<Status, PluginError>) -> Result<String, i32> {
+        finish(self, op, asked).map_err(|(code, _)| code)?;
+        let answers: Vec<String> = self.read(|record| {
+            record.answers.iter().filter(|answer| answer.0 == op).map(|answer| answer.1.clone()).collect()
+        });
+        assert_eq!(answers.len(), 1, "operation {op} is answered once");
+        Ok(answers[0].clone())
+    }
+
     fn note(&self, note: impl FnOnce(&mut Record)) {
         note(&mut self.record.lock().unwrap());
         self.changed.notify_all();
@@ -143,6 +160,11 @@ impl HostSink for Recorder {
         self.note(|record| record.ops.push((op, code, detail.to_owned())));
     }
 
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        self.note(|record| record.answers.push((op, text)));
+    }
+
     fn fault(&self, code: i32, detail: &str) {
         self.note(|record| record.faults.push((code, detail.to_owned())));
     }
@@ -166,6 +188,27 @@ impl HostSink for Recorder {
 
     fn count(&self, name: &str, add: u64) {
         self.note(|record| record.counts.push((name.to_owned(), add)));
+    }
+
+    fn store(&self) -> Option<&StateStore> {
+        Some(&self.kept)
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let current = self.epoch.load(Ordering::SeqCst);
+        if current != 0 && u64::try_from(current) != Ok(epoch) {
+            return code::STALE_EPOCH;
+        }
+        let mut ticket = None;
+        let answer = self.kept.change(key, value, |change| {
+            self.note(|record| record.puts.push((change.key, record.updates.len())));
+            ticket = Some(change.ticket);
+            code::OK
+        });
+        if let Some(ticket) = ticket {
+            self.kept.settle(&ticket);
+        }
+        answer
     }
 }
 

@@ -244,6 +244,7 @@ impl Engine {
     pub(crate) fn stall_inputs(&mut self, is_stalled: bool) {
         for interface in &self.interfaces {
             interface.port.accepting.stall(is_stalled);
+            interface.port.store.stall(is_stalled);
         }
         if is_stalled || !self.is_writer() {
             return;

@@ -64,6 +64,11 @@ impl Engine {
 
     /// One record: into the journal and along the links. While a role is handed over, the next node carries them.
     fn take_in(&mut self, samples: impl Samples, carries: bool) -> Option<Position> {
+        if !self.pay_owed() {
+            // What was put before them has to be in the journal first.
+            self.counters.unjournaled += 1;
+            return None;
+        }
         let position = self.append_samples(samples.clone())?;
         if carries {
             self.route(position, samples);

@@ -11,6 +11,7 @@
 
 pub(crate) mod life;
 pub(crate) mod plugins;
+pub(crate) mod stores;
 
 use std::any::Any;
 use std::fmt;

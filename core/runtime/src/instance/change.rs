@@ -209,6 +209,7 @@ impl Lead {
         }
         let Spare { instance, seat, hosted, is_former: _ } = next;
         let is_isolated = !hosted.library.is_here();
+        self.port.asking.turn_to(&instance);
         let before = self.instance.lock().unwrap_or_else(PoisonError::into_inner).replace(instance);
         let (seat_before, hosted_before) =
             (self.seat.replace(Arc::clone(&seat)), std::mem::replace(&mut self.hosted, hosted));

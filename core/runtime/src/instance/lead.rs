@@ -147,6 +147,7 @@ impl Lead {
             .create(&port.setup.id, &self.hosted.config_json, sink)
             .map_err(|error| error.to_string())?;
         let instance = Arc::new(instance);
+        port.asking.turn_to(&instance);
         self.seat = Some(seat);
         *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&instance));
         equip(&port, &instance)?;

@@ -6,11 +6,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use twinhub_contract::role;
-use twinhub_loader::{HostSink, Lease, PublishOutcome, RawBatch, WriteResult};
+use twinhub_contract::{code, role};
+use twinhub_loader::{HostSink, Lease, PublishOutcome, RawBatch, StateStore, WriteResult};
 use twinhub_model::Epoch;
 
-use super::{ANSWERS_MAX, Port, explain};
+use super::{ANSWERS_MAX, Asking, Port, explain};
 use crate::clock;
 use crate::inbox::{Job, Written, is_stream};
 
@@ -89,8 +89,8 @@ impl HostSink for Seat {
             return PublishOutcome::StaleEpoch;
         }
         // Before the table takes the values: an equal one that is tried again would count as no change.
-        let held = active && port.turns.load(Ordering::Acquire) != port.begun.load(Ordering::Acquire);
-        if held || port.accepting.is_stalled() || !port.inbox.reserve(count) {
+        let is_held = || active && port.is_turning();
+        if port.is_full(|| is_held() || port.accepting.is_stalled() || !port.inbox.reserve(count)) {
             port.counters.throttled.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::Again;
         }
@@ -125,6 +125,37 @@ impl HostSink for Seat {
         self.port.accepting.accepted()
     }
 
+    fn store(&self) -> Option<&StateStore> {
+        // One that is active on all nodes at once would have as many stores.
+        self.port.setup.relevant.then_some(&*self.port.store)
+    }
+
+    fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let port = &self.port;
+        let _flow = port.flow.read().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_in_charge() {
+            return code::STOPPED;
+        }
+        let is_active = epoch == port.epoch.load(Ordering::Acquire) && port.role() == role::ACTIVE;
+        if !port.setup.relevant || !is_active || port.gate.permit(Epoch(epoch), clock::now()).is_none() {
+            port.counters.fenced.fetch_add(1, Ordering::Relaxed);
+            return code::STALE_EPOCH;
+        }
+        // Into the lane of values: in the journal it stands before what is published after it.
+        let change = || {
+            port.store.change(key, value, |change| {
+                port.inbox.push_later(Job::Put { interface: port.number, change });
+                code::OK
+            })
+        };
+        let answer = std::cell::Cell::new(code::OK);
+        port.is_full(|| {
+            answer.set(change());
+            answer.get() == code::AGAIN
+        });
+        answer.get()
+    }
+
     fn write_done(&self, results: &[WriteResult]) {
         let results = Written::gather(results.iter().map(|result| (result.write_id, result.code)));
         if results.iter().all(|written| is_stream(written.id)) {
@@ -134,7 +165,14 @@ impl HostSink for Seat {
         }
     }
 
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        self.port.asking.fill(op, bytes);
+    }
+
     fn op_done(&self, op: u64, code: i32, detail: &str) {
+        if Asking::is_question(op) {
+            return self.port.asking.done(op, code, detail);
+        }
         let mut state = self.port.lock();
         if state.answers.len() >= ANSWERS_MAX {
             state.answers.clear();

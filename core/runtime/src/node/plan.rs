@@ -24,6 +24,7 @@ use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
 use crate::engine::parts::life::LifeState;
 use crate::engine::parts::plugins::PluginStates;
+use crate::engine::parts::stores::Stores;
 use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
@@ -125,21 +126,25 @@ impl Plan {
             Box::new(PluginStates::default()),
         ];
         parts.extend(is_first.then(|| around.documents.part()));
+        let mut stores = Stores::default();
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
             let hosted =
                 around.libraries.hosted(&setup.id).ok_or_else(|| not_loaded(&setup.plugin, &setup.id))?;
+            let store = stores.of(&setup.id);
             let port = Arc::new(Port::new(
                 setup,
                 number,
                 Arc::clone(gate),
                 Arc::clone(&self.table),
                 Arc::clone(inbox),
+                store,
             ));
             ports.push((group.to_owned(), Arc::clone(&port)));
             interfaces.push(Interface::spawn(port, hosted.clone())?);
         }
+        parts.push(Box::new(stores));
         let setup = EngineSetup {
             group: group.to_owned(),
             me: around.me,

@@ -1,8 +1,10 @@
 //! Interfaces, and the compatibility matrix.
 
 use axum::Json;
-use axum::extract::{Path, State};
-use twinhub_runtime::view::InterfaceView;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
+use utoipa::IntoParams;
 
 use crate::problem::Problem;
 use crate::web::Web;
@@ -24,6 +26,60 @@ pub(crate) async fn one(
     found
         .map(Json)
         .ok_or_else(|| Problem::not_found("TH-INTERFACE-001", format!("there is no interface `{id}`")))
+}
+
+/// What below a node of a device is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct BrowseQuery {
+    /// The node, as JSON: `parent` of an answer before. The top without it.
+    parent: Option<String>,
+    /// `cursor` of the answer before, to read on.
+    #[serde(default)]
+    cursor: String,
+    /// Most nodes of one answer, 1 to 1000.
+    #[serde(default = "browse_limit")]
+    limit: usize,
+}
+
+const fn browse_limit() -> usize {
+    100
+}
+
+/// What can be addressed on the device of an interface: the instance of the asked node lists what is directly below a node.
+#[utoipa::path(get, path = "/api/v1/interfaces/{id}/browse", params(("id" = String, Path), BrowseQuery),
+    responses(
+        (status = 200, body = BrowseView),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "its plugin asks the device only while it is active"),
+        (status = 501, body = Problem, description = "its plugin lists nothing"),
+        (status = 502, body = Problem, description = "the plugin or the device refused"),
+        (status = 504, body = Problem),
+    ))]
+pub(crate) async fn browse(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(query): Query<BrowseQuery>,
+) -> Result<Json<BrowseView>, Problem> {
+    let parent = query.parent.filter(|parent| !parent.is_empty());
+    let parent: Option<serde_json::Value> =
+        parent.map(|parent| serde_json::from_str(&parent)).transpose().map_err(|error| {
+            Problem::bad_request(format!("`parent` is no JSON: {error}; give `parent` of an answer as it is"))
+        })?;
+    Ok(Json(web.handle.browse(&id, parent.as_ref(), &query.cursor, query.limit).await?))
+}
+
+/// What the plugin of an interface says of itself on the asked node: connections, counters, last errors.
+#[utoipa::path(get, path = "/api/v1/interfaces/{id}/diag", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = DiagView),
+        (status = 404, body = Problem),
+        (status = 501, body = Problem, description = "its plugin does not say"),
+        (status = 502, body = Problem),
+        (status = 504, body = Problem),
+    ))]
+pub(crate) async fn diag(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<DiagView>, Problem> {
+    Ok(Json(web.handle.diagnose(&id).await?))
 }
 
 /// The compatibility matrix: declared and measured.

@@ -30,6 +30,7 @@ use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
 use crate::engine::parts::PartState;
+use crate::engine::parts::stores::Stores;
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::steps::Step;
 use crate::engine::{Engine, EngineSetup};
@@ -94,8 +95,8 @@ impl Spec {
 pub(crate) struct Bench {
     pub(crate) engine: Engine,
     pub(crate) rank: NodeRank,
-    inbox: Arc<Inbox>,
-    gate: Arc<Gate>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) gate: Arc<Gate>,
     told: mpsc::UnboundedReceiver<Told>,
     /// What was told to the control thread, in order.
     pub(crate) said: Vec<Input>,
@@ -167,6 +168,7 @@ impl Bench {
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
         let versions = Arc::new(Versions::open(dir.path().join("plugin-versions.json")));
+        let mut stores = Stores::default();
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
@@ -177,6 +179,7 @@ impl Bench {
                 Arc::clone(&gate),
                 Arc::clone(&table),
                 Arc::clone(&inbox),
+                stores.of(spec.id),
             );
             let hosted = Hosted {
                 library: Arc::clone(&library),
@@ -215,6 +218,7 @@ impl Bench {
             Box::new(EventState::new(GROUP, Arc::clone(&shared))),
             Box::new(AlarmState::new(alarms)),
             Box::new(MergeState::default()),
+            Box::new(stores),
         ];
         parts.extend(has_documents.then(|| documents.part()));
         let engine = Engine::new(EngineSetup {
