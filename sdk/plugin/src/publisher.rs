@@ -234,6 +234,7 @@ impl Buffer {
     #[inline(never)]
     fn flush(&mut self, shared: &Shared) {
         if !self.backlog.is_empty() {
+            self.forget_if_silent(shared);
             self.flush_backlog(shared);
         }
         if self.raw.is_empty() {
@@ -298,6 +299,20 @@ impl Buffer {
             Sent::Lost => ledger.lose(count as u64),
             Sent::Later => {}
         }
+    }
+
+    /// What waits was refused while acting. To a node that has lost its role it is of no use, unless the plugin declares
+    /// that it publishes while hot; given later, it would pass for news.
+    fn forget_if_silent(&mut self, shared: &Shared) {
+        let role = shared.role();
+        if role == Role::Active || role == Role::Hot && shared.publishes_as_standby {
+            return;
+        }
+        let dropped = self.backlog.forget();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.lose(dropped);
+        }
+        shared.host.count("publish.not_active", dropped);
     }
 
     fn flush_backlog(&mut self, shared: &Shared) {
@@ -467,12 +482,18 @@ impl Backlog {
         let now = boottime_ns();
         let since = *self.since_ns.get_or_insert(now);
         if !shared.is_running() || now - since > BACKLOG_AGE_MAX_NS {
-            let dropped = self.updates.len() as u64;
+            let dropped = self.forget();
             shared.host.count("publish.expired", dropped);
-            *self = Self::default();
             return dropped;
         }
         0
+    }
+
+    /// Says how many there were.
+    fn forget(&mut self) -> u64 {
+        let dropped = self.updates.len() as u64;
+        *self = Self::default();
+        dropped
     }
 }
 

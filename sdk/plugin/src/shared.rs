@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     pub(crate) mailbox: Mailbox,
     /// The hub accepted more.
     pub(crate) accepted: Notify,
+    /// Whether values of a hot standby are part of what the plugin declares.
+    pub(crate) publishes_as_standby: bool,
     role: AtomicU32,
     epoch: AtomicU64,
     stopped: AtomicBool,
@@ -24,12 +26,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(host: HostRef, instance: String) -> Self {
+    pub(crate) fn new(host: HostRef, instance: String, publishes_as_standby: bool) -> Self {
         Self {
             host,
             instance,
             mailbox: Mailbox::default(),
             accepted: Notify::new(),
+            publishes_as_standby,
             role: AtomicU32::new(Role::Cold.raw()),
             epoch: AtomicU64::new(0),
             stopped: AtomicBool::new(false),

@@ -49,6 +49,8 @@ pub(crate) struct InterfaceSetup {
     pub(crate) config_json: String,
     /// Role code while inactive.
     pub(crate) standby_role: u32,
+    /// Whether every node hears its telegrams: it is hot while inactive, and its plugin receives the same on each node.
+    pub(crate) hears_the_same: bool,
     /// Whether it switches with the group; if not it is always active.
     pub(crate) relevant: bool,
     /// Whether and how long outputs wait after an unclean takeover.

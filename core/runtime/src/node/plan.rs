@@ -269,6 +269,7 @@ impl Planner<'_> {
             items,
             config_json: settings.to_string(),
             standby_role: standby,
+            hears_the_same: standby == twinhub_contract::role::HOT && mb.parallel_input,
             relevant: mb.relevant,
             moves: if mb.state == twinhub_contract::manifest::State::None {
                 Moves::Nothing

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use twinhub_contract::role;
 use twinhub_history::{Fork, Telegram};
 use twinhub_model::{Epoch, Merged, Position, Record, Sample, SampleFlags};
 use twinhub_replica::{EntryBatch, Page};
@@ -100,7 +99,7 @@ impl Engine {
             && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
             && !sample.flags.contains(SampleFlags::TWIN);
         let interface = self.interface_of(sample.item).filter(|_| is_telegram);
-        interface.is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
+        interface.is_some_and(|number| self.interfaces[number].port.setup.hears_the_same)
     }
 }
 

@@ -53,6 +53,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Spec {
     pub(crate) id: &'static str,
     pub(crate) standby: u32,
+    pub(crate) parallel_input: bool,
     pub(crate) sequence: Sequence,
     pub(crate) required: bool,
     pub(crate) guard: Guard,
@@ -75,6 +76,7 @@ impl Spec {
         Spec {
             id,
             standby: twinhub_contract::role::WARM,
+            parallel_input: true,
             sequence: Sequence { exclusive: false, order: 0, cut_on_loss: true },
             required: true,
             guard: Guard::None,
@@ -517,6 +519,7 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         items: Rows::of(&items).unwrap(),
         config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
         standby_role: spec.standby,
+        hears_the_same: spec.standby == twinhub_contract::role::HOT && spec.parallel_input,
         moves: Moves::Nothing,
         relevant: true,
         guard: spec.guard,
