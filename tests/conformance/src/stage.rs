@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 use twinhub_peers::{Observer, Tap, wait_until};
 
 use crate::artifacts::Artifacts;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Roles};
 use crate::error::{Error, Result};
 use crate::evidence::{COUNTER_TOPIC, Effect, Evidence, SETPOINT_TOPIC};
 use crate::field::{DeviceKind, Field};
+use crate::figures::{Figures, Window};
 use crate::profile::Profile;
+use crate::scenario::Scene;
 use crate::site::SitePlan;
 use crate::traffic::Traffic;
 
@@ -36,17 +38,6 @@ pub struct Stage {
     options: StageOptions,
 }
 
-/// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles {
-    /// The active node.
-    pub active: String,
-    /// The first of the others.
-    pub standby: String,
-    /// The fencing number: another one means that the role moved, or was lost and won again.
-    pub epoch: String,
-}
-
 impl Stage {
     /// Starts everything and waits until values and commands flow and every standby has everything.
     pub fn start(
@@ -62,7 +53,8 @@ impl Stage {
         plan.items = items();
         let mut cluster = Cluster::prepare(plan, artifacts)?;
         let observer = Observer::start(field.broker_address(), "observer", COUNTER_TOPIC)?;
-        let traffic = Traffic::start(field.broker_address())?;
+        let traffic =
+            Traffic::start(field.broker_address(), vec![SETPOINT_TOPIC.to_owned()], COMMAND_INTERVAL)?;
         progress(if options.nodes.is_multiple_of(2) { "witness and nodes start" } else { "nodes start" });
         cluster.start_all()?;
         let stage = Self { traffic, cluster, observer, field, options };
@@ -163,10 +155,37 @@ impl Stage {
 
     /// Active and first standby, and the epoch.
     pub fn roles(&self) -> Result<Roles> {
-        let (active, epoch) = self.cluster.wait_active(ACTIVE_LIMIT)?;
-        let standby = self.cluster.names().into_iter().find(|name| *name != active);
-        let standby = standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?;
-        Ok(Roles { active, standby, epoch })
+        self.cluster.roles()
+    }
+}
+
+impl Scene for Stage {
+    type Figures = Figures;
+
+    fn profile(&self) -> Profile {
+        self.options.profile
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    fn wait_flow(&self) -> Result<()> {
+        Self::wait_flow(self)
+    }
+
+    fn wait_acts(&self, node: &str, since: Instant, limit: Duration) -> Result<()> {
+        Self::wait_acts(self, node, since, limit)
+    }
+
+    fn judge(&self, window: &Window, limit: Duration) -> Result<(Figures, Vec<String>)> {
+        let figures = Figures::of(&self.settle()?, window);
+        let problems = figures.problems(window.new.is_some(), limit);
+        Ok((figures, problems))
     }
 }
 
@@ -226,9 +245,10 @@ fn items() -> Vec<(String, String)> {
 
 /// How often the device is polled.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Between two commands.
+const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
 /// More than a node does between two looks.
 const RECENT_EVENTS: usize = 500;
-const ACTIVE_LIMIT: Duration = Duration::from_secs(10);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const FLOW_LIMIT: Duration = Duration::from_secs(10);
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use twinhub_peers::Cut;
 
 use crate::artifacts::Artifacts;
+use crate::cluster::Roles;
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::field::DeviceKind;
@@ -15,7 +16,7 @@ use crate::figures::{Figures, Window};
 use crate::profile::Profile;
 use crate::record::outcome_table;
 use crate::scenario::Scenario;
-use crate::stage::{Roles, Stage, StageOptions};
+use crate::stage::{Stage, StageOptions};
 use crate::story::keys::Keys;
 
 /// How the demo runs.
