@@ -188,7 +188,10 @@ impl Publisher {
 impl Inner {
     #[cold]
     fn push_later(&self, update: Update) {
-        let lost = self.buffer.borrow_mut().keep(update);
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.forget_if_silent(&self.shared);
+        let lost = buffer.keep(update);
+        drop(buffer);
         if lost > 0 {
             self.shared.host.count("publish.overflow", lost);
         }
@@ -281,6 +284,7 @@ impl Buffer {
             shared.host.count("publish.overflow", lost);
         }
         self.backlog.since_ns.get_or_insert_with(boottime_ns);
+        self.backlog.is_of_active |= shared.role() == Role::Active;
     }
 
     /// Keeps an update and says how many were lost for it.
@@ -301,11 +305,12 @@ impl Buffer {
         }
     }
 
-    /// What waits was refused while acting. To a node that has lost its role it is of no use, unless the plugin declares
-    /// that it publishes while hot; given later, it would pass for news.
+    /// What was refused while acting is of no use to a node that has lost its role, unless the plugin declares that it
+    /// publishes while hot: given later, it would pass for what the standby has heard.
     fn forget_if_silent(&mut self, shared: &Shared) {
         let role = shared.role();
-        if role == Role::Active || role == Role::Hot && shared.publishes_as_standby {
+        let may_say = role == Role::Active || role == Role::Hot && shared.publishes_as_standby;
+        if may_say || !self.backlog.is_of_active {
             return;
         }
         let dropped = self.backlog.forget();
@@ -414,6 +419,8 @@ struct Backlog {
     latest: HashMap<Item, u64>,
     popped: u64,
     since_ns: Option<i64>,
+    /// Whether the first of them came while the instance was active.
+    is_of_active: bool,
 }
 
 impl Backlog {
