@@ -292,17 +292,20 @@ mod tests {
             self
         }
 
-        /// Fault at 1000 ms.
         fn figures(&self, new: Option<&str>) -> Figures {
-            let window = Window {
+            Figures::of(&self.evidence, &self.window(new))
+        }
+
+        /// Fault at 1000 ms.
+        fn window(&self, new: Option<&str>) -> Window {
+            Window {
                 from: self.start,
                 fault: self.at(1000),
                 until: self.at(10_000),
                 old: "main".to_owned(),
                 new: new.map(str::to_owned),
                 is_abrupt: true,
-            };
-            Figures::of(&self.evidence, &window)
+            }
         }
     }
 
@@ -372,6 +375,24 @@ mod tests {
     fn an_old_setpoint_after_a_newer_one_is_stale() {
         let script = Script::new().command(200, 2, 1).command(100, 1, 1);
         assert_eq!(script.figures(Some("backup")).commands_stale, 1);
+    }
+
+    #[test]
+    fn where_a_standby_polls_too_its_writes_tell_who_acts_and_what_it_was_told_is_not_lost() {
+        let mut script = Script::new()
+            .act(100, "backup", Effect::Poll)
+            .act(900, "main", Effect::Write(1))
+            .act(1500, "backup", Effect::Told(5))
+            .act(2000, "backup", Effect::Write(2))
+            .act(2100, "backup", Effect::Told(6))
+            .act(2200, "main", Effect::Told(6));
+        let window = script.window(Some("backup"));
+        script.evidence.leave_out_standby_polls(&window);
+        let figures = Figures::of(&script.evidence, &window);
+        assert_eq!((figures.modbus.takeover_ms, figures.modbus.stray), (Some(1100.0), 0));
+        assert_eq!((figures.values_read, figures.values_lost), (1, 1), "6 was told to the active node");
+        let late = script.act(3000, "main", Effect::Write(1));
+        assert_eq!(Figures::of(&late.evidence, &window).modbus.two_writers, 1);
     }
 
     #[test]

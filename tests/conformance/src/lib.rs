@@ -50,7 +50,7 @@ pub use repeats::{RepeatOptions, run_repeats};
 pub use rest::{ClusterStatus, GroupStatus, NodeStatus, Rest};
 pub use scenario::{Outcome, Scenario, Scene};
 pub use site::SitePlan;
-pub use stage::{Stage, StageOptions};
+pub use stage::{Stage, StageOptions, Varied};
 pub use story::{StoryOptions, run_story};
 pub use table::{milliseconds, percentile, table};
 pub use tapped::{Part, PartFigures, Subject, TappedFigures, TappedRecorder, TappedStage, run_tapped};

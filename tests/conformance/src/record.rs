@@ -20,7 +20,7 @@ use crate::field::{COUNTER_INTERVAL, DeviceKind};
 use crate::figures::{IN_FLIGHT, Side};
 use crate::profile::Profile;
 use crate::scenario::{Outcome, Scenario};
-use crate::stage::{POLL_INTERVAL, Stage, StageOptions};
+use crate::stage::{COMMAND_INTERVAL, POLL_INTERVAL, Stage, StageOptions, Varied};
 use crate::table::{milliseconds, table};
 use crate::tapped::run_tapped;
 
@@ -30,6 +30,8 @@ pub struct Recorder {
     profile: Profile,
     product: String,
     plugins: Vec<Subject>,
+    /// If a mode is varied, only that plugin is recorded.
+    varied: Option<Varied>,
     outcomes: Vec<Outcome>,
 }
 
@@ -70,6 +72,7 @@ impl Recorder {
             profile: stage.options().profile,
             product: rest.cluster()?.version,
             plugins: vec![subject("modbus", "plc1", device)?, subject("mqtt", "mqtt1", broker)?],
+            varied: stage.options().varied,
             outcomes: Vec::new(),
         })
     }
@@ -96,8 +99,10 @@ impl Recorder {
     /// Writes one file per plugin.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
         let mut written = Vec::new();
-        for subject in &self.plugins {
-            let path = folder.join(format!("{}-{}.json", subject.name, self.profile));
+        let is_meant = |name: &str| self.varied.is_none_or(|varied| varied.plugin == name);
+        for subject in self.plugins.iter().filter(|subject| is_meant(subject.name)) {
+            let mode = self.varied.map(|varied| format!("-{}", varied.mode)).unwrap_or_default();
+            let path = folder.join(format!("{}{mode}-{}.json", subject.name, self.profile));
             written.push(write_result(&self.result(subject)?, &path)?);
         }
         Ok(written)
@@ -108,6 +113,9 @@ impl Recorder {
         let source_hash = source_hash(&sources).map_err(|error| Error::State(error.to_string()))?;
         let measured = |(name, scenario)| Some((name, self.measured(subject, scenario)?));
         let scenarios: BTreeMap<ScenarioName, Measured> = MEASURED.into_iter().filter_map(measured).collect();
+        let of = self
+            .varied
+            .map_or_else(|| format!(" --of {PEERS}"), |varied| format!(" --of {}-modes", varied.plugin));
         Ok(RunResult {
             schema: RESULT_SCHEMA,
             plugin: subject.id.clone(),
@@ -122,7 +130,7 @@ impl Recorder {
             date: today(),
             machine: machine(),
             scenarios,
-            command: format!("cargo xtask conformance --record --profile {}", self.profile),
+            command: format!("cargo xtask conformance --record{of} --profile {}", self.profile),
         })
     }
 
@@ -167,9 +175,14 @@ fn side_of(subject: &Subject, outcome: &Outcome) -> Side {
     if subject.name == "modbus" { outcome.figures.modbus.clone() } else { outcome.figures.mqtt.clone() }
 }
 
-/// How far apart the actions are that an outsider sees: polls at the device, changes at the broker.
+/// How far apart the actions are that an outsider sees: polls at the device, or commands where a standby polls, too;
+/// changes at the broker.
 fn resolution_of(subject: &Subject) -> Duration {
-    if subject.name == "modbus" { POLL_INTERVAL } else { COUNTER_INTERVAL }
+    match (subject.name, subject.standby) {
+        ("modbus", Mode::Hot) => COMMAND_INTERVAL,
+        ("modbus", Mode::Cold | Mode::Warm) => POLL_INTERVAL,
+        _ => COUNTER_INTERVAL,
+    }
 }
 
 pub(crate) fn died_because(what: &str) -> String {
@@ -204,7 +217,7 @@ pub struct RunOptions {
     pub runs: u32,
     /// Whether the figures are kept for the matrix.
     pub record: bool,
-    /// Which stages: `peers`, `tapped`.
+    /// Which stages: `peers`, `modbus-modes`, `mqtt-modes`, `tapped`.
     pub stages: Vec<String>,
 }
 
@@ -252,28 +265,52 @@ impl RunOptions {
             options.scenarios = Scenario::ALL.to_vec();
         }
         if options.stages.is_empty() {
-            options.stages = STAGES.map(str::to_owned).to_vec();
+            options.stages = [PEERS, MODBUS_MODES, TAPPED].map(str::to_owned).to_vec();
         }
         Ok(options)
     }
 }
 
-/// `twinhub-measure conformance`: modbus and mqtt with their peers, then the plugins that have none.
+/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, modbus in its
+/// others, then the plugins that have no peer; if it is said, mqtt in its other modes.
 pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bool> {
     let options = RunOptions::parse(words)?;
     let artifacts = Artifacts::beside_this_program()?;
     let mut is_good = true;
     for stage in &options.stages {
         is_good &= match stage.as_str() {
-            PEERS => run_peers(&options, &artifacts, say)?,
+            PEERS => run_peers(&options, None, &artifacts, say)?,
+            MODBUS_MODES => run_modes("modbus", [Mode::Cold, Mode::Hot], &options, &artifacts, say)?,
+            MQTT_MODES => run_modes("mqtt", [Mode::Cold, Mode::Warm], &options, &artifacts, say)?,
             _ => run_tapped(&options, &artifacts, say)?,
         };
     }
     Ok(is_good)
 }
 
-fn run_peers(options: &RunOptions, artifacts: &Artifacts, say: &mut dyn FnMut(&str)) -> Result<bool> {
-    let plan = StageOptions { profile: options.profile, device: DeviceKind::Independent, nodes: 2 };
+/// Modes of a plugin that are not its default one, while the other plugin keeps its own.
+fn run_modes(
+    plugin: &'static str,
+    modes: [Mode; 2],
+    options: &RunOptions,
+    artifacts: &Artifacts,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let mut is_good = true;
+    for mode in modes {
+        say(&format!("\n{plugin}, standby {mode}"));
+        is_good &= run_peers(options, Some(Varied { plugin, mode }), artifacts, say)?;
+    }
+    Ok(is_good)
+}
+
+fn run_peers(
+    options: &RunOptions,
+    varied: Option<Varied>,
+    artifacts: &Artifacts,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let plan = StageOptions { profile: options.profile, device: DeviceKind::Independent, nodes: 2, varied };
     let mut stage = Stage::start(plan, artifacts, say)?;
     let mut recorder = Recorder::new(&stage)?;
     for scenario in &options.scenarios {
@@ -392,8 +429,11 @@ fn date(now: SystemTime) -> String {
 
 pub(crate) const CALM: Duration = Duration::from_secs(2);
 const PEERS: &str = "peers";
-/// With independent peers; at the contract.
-const STAGES: [&str; 2] = [PEERS, "tapped"];
+const MODBUS_MODES: &str = "modbus-modes";
+const MQTT_MODES: &str = "mqtt-modes";
+const TAPPED: &str = "tapped";
+/// With independent peers; with them in other modes; at the contract.
+const STAGES: [&str; 4] = [PEERS, MODBUS_MODES, MQTT_MODES, TAPPED];
 /// What the matrix has a line for.
 pub(crate) const MEASURED: [(ScenarioName, Scenario); 4] = [
     (ScenarioName::Crash, Scenario::Crash),

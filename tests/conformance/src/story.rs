@@ -66,7 +66,12 @@ pub fn run_story(options: StoryOptions, say: &mut dyn FnMut(&str)) -> Result<boo
     let artifacts = Artifacts::beside_this_program()?;
     let started = Instant::now();
     let mut say = |text: &str| say(&format!("[{:>6.1} s] {text}", started.elapsed().as_secs_f64()));
-    let site = StageOptions { profile: options.profile, device: DeviceKind::Embedded, nodes: options.nodes };
+    let site = StageOptions {
+        profile: options.profile,
+        device: DeviceKind::Embedded,
+        nodes: options.nodes,
+        varied: None,
+    };
     let mut stage = Stage::start(site, &artifacts, &mut say)?;
     say(&format!("the site is in {}", stage.cluster().root().display()));
     for name in stage.cluster().names() {
