@@ -32,7 +32,7 @@ use crate::gate::Gate;
 use crate::history::OpenHistory;
 use crate::history::lines::Lines;
 use crate::inbox::Inbox;
-use crate::instance::{Guard, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
+use crate::instance::{Guard, Hears, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -269,7 +269,7 @@ impl Planner<'_> {
             items,
             config_json: settings.to_string(),
             standby_role: standby,
-            hears_the_same: standby == twinhub_contract::role::HOT && mb.parallel_input,
+            hears: Hears::of(standby, mb.parallel_input),
             relevant: mb.relevant,
             moves: if mb.state == twinhub_contract::manifest::State::None {
                 Moves::Nothing

@@ -16,6 +16,7 @@ use super::taking::{ANSWER_MAX, Stage, Wait};
 use crate::clock;
 use crate::engine::Engine;
 use crate::history::{Twins, TwinsAsk};
+use crate::instance::Hears;
 
 /// What two nodes hear at once they journal within this time of each other, also while one is busy; the difference of their
 /// clocks is added.
@@ -99,7 +100,7 @@ impl Engine {
             && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
             && !sample.flags.contains(SampleFlags::TWIN);
         let interface = self.interface_of(sample.item).filter(|_| is_telegram);
-        interface.is_some_and(|number| self.interfaces[number].port.setup.hears_the_same)
+        interface.is_some_and(|number| self.interfaces[number].port.setup.hears == Hears::TheSame)
     }
 }
 

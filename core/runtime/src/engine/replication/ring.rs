@@ -8,6 +8,7 @@ use super::{EXPECTED_MAX, Hearing, Replication};
 use crate::clock;
 use crate::engine::acceptance::Placed;
 use crate::engine::{Engine, Phase};
+use crate::instance::Hears;
 use crate::table::ItemTable;
 
 impl Replication {
@@ -73,7 +74,7 @@ impl Engine {
             if !interface.0.contains(&sample.item.0) {
                 interface = self.interface_of(sample.item).map_or((0..0, false), |number| {
                     let port = &self.interfaces[number].port;
-                    (port.item_range(), port.setup.hears_the_same)
+                    (port.item_range(), port.setup.hears == Hears::TheSame)
                 });
             }
             let heard = &self.replication.heard;

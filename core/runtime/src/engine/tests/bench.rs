@@ -519,7 +519,7 @@ fn setup(spec: &Spec, base: u32, log: &Path) -> InterfaceSetup {
         items: Rows::of(&items).unwrap(),
         config_json: format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config),
         standby_role: spec.standby,
-        hears_the_same: spec.standby == twinhub_contract::role::HOT && spec.parallel_input,
+        hears: crate::instance::Hears::of(spec.standby, spec.parallel_input),
         moves: Moves::Nothing,
         relevant: true,
         guard: spec.guard,
