@@ -292,7 +292,7 @@ fn row(
         id: reference.as_ref().map_or(short, |row| row.id.clone()),
         name: reference.as_ref().map_or_else(|| manifest.name.clone(), |row| row.name.clone()),
         section,
-        claim: claim(&measured, kit.as_ref()),
+        claim: claim(&manifest.mb.modes, &measured, kit.as_ref()),
         kit,
         reference,
         plugin: Some(plugin(manifest)),
@@ -300,8 +300,9 @@ fn row(
     }
 }
 
-/// The worst of all cells; verified only if every scenario has a run that shows it. What the kit found red contradicts it.
-fn claim(measured: &[Line], kit: Option<&Kit>) -> Cell {
+/// The worst of all cells; verified only if every scenario has a run that shows it, with the declared modes in which not
+/// every one has. What the kit found red contradicts it.
+fn claim(modes: &[Mode], measured: &[Line], kit: Option<&Kit>) -> Cell {
     if let Some(kit) = kit.filter(|kit| kit.cell.state == State::Contradicted) {
         let reasons = kit.cell.reasons.iter().map(|reason| format!("kit: {reason}")).collect();
         return Cell { state: State::Contradicted, reasons };
@@ -319,7 +320,23 @@ fn claim(measured: &[Line], kit: Option<&Kit>) -> Cell {
         let missing: Vec<&str> =
             ScenarioName::ALL.iter().filter(|name| !is_shown(name)).map(|name| name.word()).collect();
         if missing.is_empty() {
-            return Cell { state: State::Verified, reasons: Vec::new() };
+            let is_shown_in = |mode: Mode, name: ScenarioName| {
+                let mut lines = measured.iter().filter(|line| line.standby == mode);
+                lines.any(|line| {
+                    line.scenarios.get(&name).is_some_and(|found| found.cell.state == State::Verified)
+                })
+            };
+            let unseen: Vec<String> = modes
+                .iter()
+                .filter(|mode| !ScenarioName::ALL.iter().all(|name| is_shown_in(**mode, *name)))
+                .map(ToString::to_string)
+                .collect();
+            let reasons = if unseen.is_empty() {
+                Vec::new()
+            } else {
+                vec![format!("runs are missing with standby {}", unseen.join(", "))]
+            };
+            return Cell { state: State::Verified, reasons };
         }
         let reasons = if missing.len() == ScenarioName::ALL.len() {
             vec!["no run".to_owned()]

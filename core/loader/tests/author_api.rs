@@ -7,6 +7,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::{Entry, code};
@@ -137,6 +138,10 @@ impl Plugin for Drill {
                     Ok(())
                 });
             }
+            "write-publishes" => {
+                self.cx.publisher().push(Update::new(Item(0), 7));
+                batch.done_all(Code::Ok);
+            }
             "write-permitted" => {
                 let permit = self.cx.gate().permit(batch.epoch())?;
                 self.cx.count("write.permitted", 1);
@@ -225,6 +230,24 @@ fn a_hanging_write_is_cut_off_by_the_role_and_reported_as_unknown() {
     finish(&host, 4, instance.set_role(4, Role::Hot, 2, deadline)).unwrap();
     assert_eq!(host.written(1), code::TIMEOUT);
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+/// Given later, it would pass for something that the standby has heard.
+#[test]
+fn what_the_hub_had_no_room_for_is_forgotten_with_the_role_by_a_plugin_that_is_silent_while_inactive() {
+    for role in [Role::Cold, Role::Warm, Role::Hot] {
+        let (host, instance) = active("write-publishes");
+        host.refuse_next.store(usize::MAX, Ordering::SeqCst);
+        instance.write(1, &[write(1, 0, ValueRef::Null)]).unwrap();
+        host.wait("the value is refused", |record| record.refused.first().cloned());
+        finish(&host, 4, instance.set_role(4, role, 2, i64::MIN)).unwrap();
+        host.refuse_next.store(0, Ordering::SeqCst);
+        host.wait("it is forgotten", |record| {
+            record.counts.iter().find(|count| count.0 == "publish.not_active").cloned()
+        });
+        finish(&host, 5, instance.stop(5)).unwrap();
+        assert_eq!(host.read(|record| record.updates.len()), 0, "{role:?}");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ use flow::Flow;
 pub(crate) use lead::Hosted;
 use lead::Lead;
 pub(crate) use rows::Rows;
-pub(crate) use setup::{Guard, InterfaceSetup, Moves, Sequence};
+pub(crate) use setup::{Guard, Hears, InterfaceSetup, Moves, Sequence};
 pub(crate) use tallies::Tallies;
 
 /// A plugin gets this long to become active.

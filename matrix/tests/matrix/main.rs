@@ -7,9 +7,10 @@ mod reference;
 
 use std::path::Path;
 
+use twinhub_contract::manifest::Mode;
 use twinhub_matrix::{
-    Error, Fenced, Inputs, Outcome, RunResult, Scenario, ScenarioName, State, TakeoverMs, build, collect,
-    collect_from, source_hash, verify,
+    Cell, Error, Fenced, Inputs, Outcome, RunResult, Scenario, ScenarioName, State, TakeoverMs, build,
+    collect, collect_from, source_hash, verify,
 };
 
 use fixture::{Fixture, compile, crash, good, manifest};
@@ -32,6 +33,15 @@ fn runs_of_all_scenarios_verify_a_claim() {
     site.result("a.json", &good(&site));
     assert_eq!(site.modbus().claim.state, State::Verified);
     assert_eq!(site.matrix().verdicts().len(), 4);
+}
+
+#[test]
+fn a_declared_mode_without_runs_is_named_in_the_claim() {
+    let site = Fixture::new();
+    site.result("modbus.json", &good(&site));
+    assert_eq!(site.modbus().claim.reasons, ["runs are missing with standby cold"]);
+    site.result("modbus-cold.json", &RunResult { standby: Mode::Cold, ..good(&site) });
+    assert_eq!(site.modbus().claim, Cell { state: State::Verified, reasons: Vec::new() });
 }
 
 #[test]

@@ -106,6 +106,12 @@ fn config_of<P: Plugin>(text: &str) -> Result<P::Config, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
+/// Whether a manifest declares that values of a hot standby are published.
+fn publishes_as_standby(manifest: &str) -> bool {
+    let manifest: serde_json::Value = serde_json::from_str(manifest).unwrap_or_default();
+    manifest.pointer("/mb/inactive/publish").is_some_and(|publish| publish != "drop")
+}
+
 /// # Safety
 /// As [`create`].
 unsafe fn make<P: Plugin>(host: *const Host, id: Str, config: Str) -> Result<*const abi::Plugin, Code> {
@@ -121,7 +127,7 @@ unsafe fn make<P: Plugin>(host: *const Host, id: Str, config: Str) -> Result<*co
     })?;
     install_hook();
     logging::install();
-    let shared = Arc::new(Shared::new(host, id));
+    let shared = Arc::new(Shared::new(host, id, publishes_as_standby(P::MANIFEST)));
     let on_thread = Arc::clone(&shared);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -211,7 +211,10 @@ impl Publisher {
 impl Inner {
     #[cold]
     fn push_later(&self, update: Update) {
-        let lost = self.buffer.borrow_mut().keep(update);
+        let mut buffer = self.buffer.borrow_mut();
+        buffer.forget_if_silent(&self.shared);
+        let lost = buffer.keep(update);
+        drop(buffer);
         if lost > 0 {
             self.shared.host.count("publish.overflow", lost);
         }
@@ -257,6 +260,7 @@ impl Buffer {
     #[inline(never)]
     fn flush(&mut self, shared: &Shared) {
         if !self.backlog.is_empty() {
+            self.forget_if_silent(shared);
             self.flush_backlog(shared);
         }
         if self.raw.is_empty() {
@@ -303,6 +307,7 @@ impl Buffer {
             shared.host.count("publish.overflow", lost);
         }
         self.backlog.since_ns.get_or_insert_with(boottime_ns);
+        self.backlog.is_of_active |= shared.role() == Role::Active;
     }
 
     /// Keeps an update and says how many were lost for it.
@@ -321,6 +326,21 @@ impl Buffer {
             Sent::Lost => ledger.lose(count as u64),
             Sent::Later => {}
         }
+    }
+
+    /// What was refused while acting is of no use to a node that has lost its role, unless the plugin declares that it
+    /// publishes while hot: given later, it would pass for what the standby has heard.
+    fn forget_if_silent(&mut self, shared: &Shared) {
+        let role = shared.role();
+        let may_say = role == Role::Active || role == Role::Hot && shared.publishes_as_standby;
+        if may_say || !self.backlog.is_of_active {
+            return;
+        }
+        let dropped = self.backlog.forget();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.lose(dropped);
+        }
+        shared.host.count("publish.not_active", dropped);
     }
 
     fn flush_backlog(&mut self, shared: &Shared) {
@@ -422,6 +442,8 @@ struct Backlog {
     latest: HashMap<Item, u64>,
     popped: u64,
     since_ns: Option<i64>,
+    /// Whether the first of them came while the instance was active.
+    is_of_active: bool,
 }
 
 impl Backlog {
@@ -490,12 +512,18 @@ impl Backlog {
         let now = boottime_ns();
         let since = *self.since_ns.get_or_insert(now);
         if !shared.is_running() || now - since > BACKLOG_AGE_MAX_NS {
-            let dropped = self.updates.len() as u64;
+            let dropped = self.forget();
             shared.host.count("publish.expired", dropped);
-            *self = Self::default();
             return dropped;
         }
         0
+    }
+
+    /// Says how many there were.
+    fn forget(&mut self) -> u64 {
+        let dropped = self.updates.len() as u64;
+        *self = Self::default();
+        dropped
     }
 }
 

@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     pub(crate) room: Notify,
     /// Whether it ever said so.
     pub(crate) tells_room: AtomicBool,
+    /// Whether values of a hot standby are part of what the plugin declares.
+    pub(crate) publishes_as_standby: bool,
     role: AtomicU32,
     epoch: AtomicU64,
     stopped: AtomicBool,
@@ -28,7 +30,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(host: HostRef, instance: String) -> Self {
+    pub(crate) fn new(host: HostRef, instance: String, publishes_as_standby: bool) -> Self {
         Self {
             host,
             instance,
@@ -36,6 +38,7 @@ impl Shared {
             accepted: Notify::new(),
             room: Notify::new(),
             tells_room: AtomicBool::new(false),
+            publishes_as_standby,
             role: AtomicU32::new(Role::Cold.raw()),
             epoch: AtomicU64::new(0),
             stopped: AtomicBool::new(false),

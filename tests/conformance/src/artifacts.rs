@@ -72,7 +72,12 @@ impl Artifacts {
 
     /// The plugin libraries under test.
     pub fn plugins(&self) -> Vec<PathBuf> {
-        PLUGINS.iter().map(|name| self.product.join(format!("libtwinhub_{name}.so"))).collect()
+        PLUGINS.iter().map(|name| self.library(name)).collect()
+    }
+
+    /// The library of a plugin, by the name that interfaces use.
+    pub fn library(&self, plugin: &str) -> PathBuf {
+        self.product.join(format!("libtwinhub_{plugin}.so"))
     }
 
     fn check(&self) -> Result<()> {
@@ -103,4 +108,5 @@ fn build() -> std::result::Result<(), String> {
 }
 
 const PLUGINS: [&str; 2] = ["modbus", "mqtt"];
-const PACKAGES: [&str; 4] = ["twinhub-hub", "twinhub-modbus", "twinhub-mqtt", "twinhub-peers"];
+const PACKAGES: [&str; 6] =
+    ["twinhub-hub", "twinhub-modbus", "twinhub-mqtt", "twinhub-sim", "twinhub-hello", "twinhub-peers"];

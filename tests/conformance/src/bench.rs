@@ -65,7 +65,8 @@ pub fn bench_takeover(options: &TakeoverOptions, say: &mut dyn FnMut(&str)) -> R
     let mut is_clean = true;
     let mut versions = None;
     for profile in &options.profiles {
-        let site = StageOptions { profile: *profile, device: DeviceKind::Independent, nodes: 2 };
+        let site =
+            StageOptions { profile: *profile, device: DeviceKind::Independent, nodes: 2, varied: None };
         let mut stage = Stage::start(site, &artifacts, say)?;
         versions.get_or_insert(stage.field().versions()?);
         let mut outcomes = Vec::new();

@@ -19,8 +19,21 @@ pub struct Cluster {
     plan: SitePlan,
     artifacts: Artifacts,
     folder: TempDir,
+    /// Libraries that stand before the ones of the product.
+    taps: Option<PathBuf>,
     witness: Option<Process>,
     nodes: Vec<Member>,
+}
+
+/// Who acts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// The active node.
+    pub active: String,
+    /// The first of the others.
+    pub standby: String,
+    /// The fencing number: another one means that the role moved, or was lost and won again.
+    pub epoch: String,
 }
 
 #[derive(Debug)]
@@ -42,7 +55,18 @@ impl Cluster {
             process: None,
         };
         let nodes = plan.nodes.iter().map(member).collect();
-        Ok(Self { plan, artifacts: artifacts.clone(), folder, witness: None, nodes })
+        Ok(Self { plan, artifacts: artifacts.clone(), folder, taps: None, witness: None, nodes })
+    }
+
+    /// Has nodes that start from here on look for libraries in `folder` first: taps, each of which writes to the file of
+    /// its node.
+    pub fn put_taps(&mut self, folder: &Path) {
+        self.taps = Some(folder.to_owned());
+    }
+
+    /// What the taps of a node write.
+    pub fn tap_file(&self, name: &str) -> PathBuf {
+        self.root().join(format!("{name}.tap"))
     }
 
     /// A pair that runs: the main is active, and the backup has everything.
@@ -73,7 +97,7 @@ impl Cluster {
     /// Starts a node.
     pub fn start(&mut self, name: &str) -> Result<()> {
         let mut command = self.command();
-        command.args(["run", "--node", name]);
+        command.args(["run", "--node", name]).env("TWINHUB_TAP", self.tap_file(name));
         let process = Process::spawn(name, command, &self.log(name))?;
         self.member_mut(name)?.process = Some(process);
         Ok(())
@@ -213,6 +237,14 @@ impl Cluster {
         })
     }
 
+    /// Active and first standby, and the epoch.
+    pub fn roles(&self) -> Result<Roles> {
+        let (active, epoch) = self.wait_active(ACTIVE_LIMIT)?;
+        let standby = self.names().into_iter().find(|name| *name != active);
+        let standby = standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?;
+        Ok(Roles { active, standby, epoch })
+    }
+
     /// What a node says of itself.
     pub fn state(&self, name: &str) -> Option<String> {
         self.status(name).ok()?.node(name).map(|node| node.state.clone())
@@ -294,7 +326,9 @@ impl Cluster {
     fn command(&self) -> Command {
         let mut command = Command::new(self.artifacts.hub());
         command.current_dir(self.root()).arg("--root").arg(self.root());
-        command.arg("--plugins").arg(self.artifacts.plugin_folder());
+        for folder in self.taps.as_deref().into_iter().chain([self.artifacts.plugin_folder()]) {
+            command.arg("--plugins").arg(folder);
+        }
         for variable in ["TWINHUB_NODE", "TWINHUB_CONFIG", "TWINHUB_TOKEN", "TWINHUB_URL"] {
             command.env_remove(variable);
         }
@@ -311,3 +345,5 @@ impl Cluster {
         found.ok_or_else(|| Error::State(format!("no node {name}")))
     }
 }
+
+const ACTIVE_LIMIT: Duration = Duration::from_secs(10);

@@ -6,6 +6,7 @@ use twinhub_peers::{Message, Packet, Sent};
 
 use crate::error::Result;
 use crate::field::{COUNTER_REGISTER, Field, SETPOINT_REGISTER};
+use crate::figures::Window;
 
 /// Something a node did at a device or broker.
 #[derive(Clone, Debug)]
@@ -66,6 +67,26 @@ impl Evidence {
             .filter_map(|message| Some((message.at, number(&message.payload)?)))
             .collect();
         Ok(Self { acts, arrivals, commands, written: field.written_setpoints()? })
+    }
+}
+
+impl Evidence {
+    /// Leaves out what says nothing where a standby polls as the active node does: polls, of which both make the same, and
+    /// what a node was told while it did not act. Of that, links carry the newest after a takeover.
+    pub(crate) fn leave_out_standby_polls(&mut self, window: &Window) {
+        let is_begin = |act: &&Act| {
+            act.effect.is_output() && act.at >= window.fault && window.new.as_ref() == Some(&act.node)
+        };
+        let begin = self.acts.iter().find(is_begin).map(|act| act.at);
+        let is_told_to_active = |act: &Act| match begin {
+            Some(begin) if act.at >= begin => Some(&act.node) == window.new.as_ref(),
+            Some(_) | None => act.node == window.old,
+        };
+        self.acts.retain(|act| match act.effect {
+            Effect::Poll => false,
+            Effect::Told(_) => is_told_to_active(act),
+            Effect::Write(_) | Effect::OtherWrite | Effect::Publish(_) | Effect::OtherPublish => true,
+        });
     }
 }
 

@@ -139,49 +139,98 @@ impl Figures {
     }
 
     fn count_commands(&mut self, evidence: &Evidence, window: &Window) {
+        let commands = Commands::of(&evidence.commands, &evidence.written, window);
+        self.commands = commands.sent;
+        self.commands_lost = commands.lost;
+        self.commands_superseded = commands.superseded;
+        self.commands_stale = commands.stale;
+        self.commands_doubled = commands.doubled;
+    }
+}
+
+/// What became of numbered commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Commands {
+    /// Sent within the window.
+    pub sent: u64,
+    /// Of those, left no trace: neither they nor a newer one were carried out.
+    pub lost: u64,
+    /// Of those, overtaken by a newer one while they waited.
+    pub superseded: u64,
+    /// Carried out after a newer one, at any time.
+    pub stale: u64,
+    /// Of those sent, how often one was carried out once too often.
+    pub doubled: u64,
+}
+
+impl Commands {
+    /// Judges what was carried out, in its order.
+    pub(crate) fn of(sent: &[(Instant, u16)], carried_out: &[u16], window: &Window) -> Self {
+        let mut commands = Self::default();
         let mut taken: BTreeMap<u16, u64> = BTreeMap::new();
         let mut newest = 0;
-        for number in &evidence.written {
+        for number in carried_out {
             *taken.entry(*number).or_default() += 1;
             if *number < newest {
-                self.commands_stale += 1;
+                commands.stale += 1;
             }
             newest = newest.max(*number);
         }
-        for (at, number) in &evidence.commands {
+        for (at, number) in sent {
             if (window.from..window.until).contains(at) {
-                self.commands += 1;
+                commands.sent += 1;
                 match taken.get(number) {
-                    None if *number > newest => self.commands_lost += 1,
-                    None => self.commands_superseded += 1,
-                    Some(times) => self.commands_doubled += times - 1,
+                    None if *number > newest => commands.lost += 1,
+                    None => commands.superseded += 1,
+                    Some(times) => commands.doubled += times - 1,
                 }
             }
         }
+        commands
     }
+}
+
+/// Something a node did at one peer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deed<'a> {
+    pub(crate) at: Instant,
+    pub(crate) node: &'a str,
+    /// Whether it changes something outside.
+    pub(crate) is_output: bool,
 }
 
 impl Side {
     fn of(evidence: &Evidence, window: &Window, is_modbus: bool) -> Self {
-        let acts: Vec<&Act> = acts_within(evidence, window)
+        let deeds: Vec<Deed<'_>> = acts_within(evidence, window)
             .filter(|act| act.effect.is_modbus() == is_modbus && act.effect.is_sent())
+            .map(|act| Deed { at: act.at, node: &act.node, is_output: act.effect.is_output() })
             .collect();
+        Self::of_deeds(&deeds, window)
+    }
+
+    /// Judges what was done within a window, in order of time.
+    pub(crate) fn of_deeds(deeds: &[Deed<'_>], window: &Window) -> Self {
         let mut side = Self::default();
         let Some(new) = &window.new else {
-            side.stray = acts.iter().filter(|act| act.node != window.old).count() as u64;
+            side.stray = deeds.iter().filter(|deed| deed.node != window.old).count() as u64;
             return side;
         };
-        let begin = acts.iter().find(|act| act.node == *new && act.at >= window.fault).map(|act| act.at);
-        let before = |act: &&&Act| begin.is_none_or(|begin| act.at < begin);
-        side.stray = acts.iter().filter(before).filter(|act| act.node != window.old).count() as u64;
+        let begin =
+            deeds.iter().find(|deed| deed.node == *new && deed.at >= window.fault).map(|deed| deed.at);
+        let before = |deed: &&Deed<'_>| begin.is_none_or(|begin| deed.at < begin);
+        side.stray = deeds.iter().filter(before).filter(|deed| deed.node != window.old).count() as u64;
         if let Some(begin) = begin {
-            let last =
-                acts.iter().filter(before).filter(|act| act.node == window.old).map(|act| act.at).next_back();
+            let last = deeds
+                .iter()
+                .filter(before)
+                .filter(|deed| deed.node == window.old)
+                .map(|deed| deed.at)
+                .next_back();
             side.takeover_ms = last.map(|last| millis(begin - last));
             side.from_fault_ms = Some(millis(begin - window.fault));
-            let late = || acts.iter().filter(|act| act.at >= begin && act.node != *new);
+            let late = || deeds.iter().filter(|deed| deed.at >= begin && deed.node != *new);
             side.stray += late().count() as u64;
-            side.two_writers = late().filter(|act| act.effect.is_output()).count() as u64;
+            side.two_writers = late().filter(|deed| deed.is_output).count() as u64;
         }
         side
     }
@@ -196,7 +245,7 @@ fn acts_within<'a>(evidence: &'a Evidence, window: &'a Window) -> impl Iterator<
     evidence.acts.iter().filter(|act| (window.from..window.until).contains(&act.at))
 }
 
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     // Whole microseconds: the taps know no better.
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
@@ -243,17 +292,20 @@ mod tests {
             self
         }
 
-        /// Fault at 1000 ms.
         fn figures(&self, new: Option<&str>) -> Figures {
-            let window = Window {
+            Figures::of(&self.evidence, &self.window(new))
+        }
+
+        /// Fault at 1000 ms.
+        fn window(&self, new: Option<&str>) -> Window {
+            Window {
                 from: self.start,
                 fault: self.at(1000),
                 until: self.at(10_000),
                 old: "main".to_owned(),
                 new: new.map(str::to_owned),
                 is_abrupt: true,
-            };
-            Figures::of(&self.evidence, &window)
+            }
         }
     }
 
@@ -323,6 +375,24 @@ mod tests {
     fn an_old_setpoint_after_a_newer_one_is_stale() {
         let script = Script::new().command(200, 2, 1).command(100, 1, 1);
         assert_eq!(script.figures(Some("backup")).commands_stale, 1);
+    }
+
+    #[test]
+    fn where_a_standby_polls_too_its_writes_tell_who_acts_and_what_it_was_told_is_not_lost() {
+        let mut script = Script::new()
+            .act(100, "backup", Effect::Poll)
+            .act(900, "main", Effect::Write(1))
+            .act(1500, "backup", Effect::Told(5))
+            .act(2000, "backup", Effect::Write(2))
+            .act(2100, "backup", Effect::Told(6))
+            .act(2200, "main", Effect::Told(6));
+        let window = script.window(Some("backup"));
+        script.evidence.leave_out_standby_polls(&window);
+        let figures = Figures::of(&script.evidence, &window);
+        assert_eq!((figures.modbus.takeover_ms, figures.modbus.stray), (Some(1100.0), 0));
+        assert_eq!((figures.values_read, figures.values_lost), (1, 1), "6 was told to the active node");
+        let late = script.act(3000, "main", Effect::Write(1));
+        assert_eq!(Figures::of(&late.evidence, &window).modbus.two_writers, 1);
     }
 
     #[test]

@@ -20,8 +20,9 @@ use crate::field::{COUNTER_INTERVAL, DeviceKind};
 use crate::figures::{IN_FLIGHT, Side};
 use crate::profile::Profile;
 use crate::scenario::{Outcome, Scenario};
-use crate::stage::{POLL_INTERVAL, Stage, StageOptions};
+use crate::stage::{COMMAND_INTERVAL, POLL_INTERVAL, Stage, StageOptions, Varied};
 use crate::table::{milliseconds, table};
+use crate::tapped::run_tapped;
 
 /// Collects outcomes of one stage.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub struct Recorder {
     profile: Profile,
     product: String,
     plugins: Vec<Subject>,
+    /// If a mode is varied, only that plugin is recorded.
+    varied: Option<Varied>,
     outcomes: Vec<Outcome>,
 }
 
@@ -69,6 +72,7 @@ impl Recorder {
             profile: stage.options().profile,
             product: rest.cluster()?.version,
             plugins: vec![subject("modbus", "plc1", device)?, subject("mqtt", "mqtt1", broker)?],
+            varied: stage.options().varied,
             outcomes: Vec::new(),
         })
     }
@@ -94,24 +98,12 @@ impl Recorder {
 
     /// Writes one file per plugin.
     pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        fs::create_dir_all(folder).map_err(Error::file(folder))?;
         let mut written = Vec::new();
-        for subject in &self.plugins {
-            let result = self.result(subject)?;
-            let problems = result.problems();
-            if !problems.is_empty() {
-                return Err(Error::State(format!(
-                    "the result for {} is not usable: {}",
-                    subject.name,
-                    problems.join("; ")
-                )));
-            }
-            let path = folder.join(format!("{}-{}.json", subject.name, self.profile));
-            let mut text =
-                serde_json::to_string_pretty(&result).map_err(|error| Error::State(error.to_string()))?;
-            text.push('\n');
-            fs::write(&path, text).map_err(Error::file(&path))?;
-            written.push(path);
+        let is_meant = |name: &str| self.varied.is_none_or(|varied| varied.plugin == name);
+        for subject in self.plugins.iter().filter(|subject| is_meant(subject.name)) {
+            let mode = self.varied.map(|varied| format!("-{}", varied.mode)).unwrap_or_default();
+            let path = folder.join(format!("{}{mode}-{}.json", subject.name, self.profile));
+            written.push(write_result(&self.result(subject)?, &path)?);
         }
         Ok(written)
     }
@@ -119,14 +111,11 @@ impl Recorder {
     fn result(&self, subject: &Subject) -> Result<RunResult> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins").join(subject.name);
         let source_hash = source_hash(&sources).map_err(|error| Error::State(error.to_string()))?;
-        let named = [
-            (ScenarioName::Crash, Scenario::Crash),
-            (ScenarioName::Freeze, Scenario::Freeze),
-            (ScenarioName::Cut, Scenario::Cut),
-            (ScenarioName::Planned, Scenario::Planned),
-        ];
         let measured = |(name, scenario)| Some((name, self.measured(subject, scenario)?));
-        let scenarios: BTreeMap<ScenarioName, Measured> = named.into_iter().filter_map(measured).collect();
+        let scenarios: BTreeMap<ScenarioName, Measured> = MEASURED.into_iter().filter_map(measured).collect();
+        let of = self
+            .varied
+            .map_or_else(|| format!(" --of {PEERS}"), |varied| format!(" --of {}-modes", varied.plugin));
         Ok(RunResult {
             schema: RESULT_SCHEMA,
             plugin: subject.id.clone(),
@@ -138,10 +127,10 @@ impl Recorder {
             profile: self.profile.word().to_owned(),
             standby: subject.standby,
             peer: subject.peer.clone(),
-            date: date(SystemTime::now()),
+            date: today(),
             machine: machine(),
             scenarios,
-            command: format!("cargo xtask conformance --record --profile {}", self.profile),
+            command: format!("cargo xtask conformance --record{of} --profile {}", self.profile),
         })
     }
 
@@ -164,7 +153,7 @@ impl Recorder {
             detection_ms_max: detection.as_secs_f64() * 1000.0,
             values_lost: sum(&|outcome| outcome.figures.values_lost) + died,
             values_lost_allowed: died,
-            values_lost_because: if died > 0 { died_because() } else { String::new() },
+            values_lost_because: if died > 0 { died_because("told to the node") } else { String::new() },
             values_doubled: sum(&|outcome| outcome.figures.values_doubled),
             commands_doubled: sum(&|outcome| outcome.figures.commands_doubled),
             writes_by_two_nodes: sum(&|outcome| side(outcome).two_writers),
@@ -186,19 +175,21 @@ fn side_of(subject: &Subject, outcome: &Outcome) -> Side {
     if subject.name == "modbus" { outcome.figures.modbus.clone() } else { outcome.figures.mqtt.clone() }
 }
 
-/// How far apart the actions are that an outsider sees: polls at the device, changes at the broker.
+/// How far apart the actions are that an outsider sees: polls at the device, or commands where a standby polls, too;
+/// changes at the broker.
 fn resolution_of(subject: &Subject) -> Duration {
-    if subject.name == "modbus" { POLL_INTERVAL } else { COUNTER_INTERVAL }
+    match (subject.name, subject.standby) {
+        ("modbus", Mode::Hot) => COMMAND_INTERVAL,
+        ("modbus", Mode::Cold | Mode::Warm) => POLL_INTERVAL,
+        _ => COUNTER_INTERVAL,
+    }
 }
 
-fn died_because() -> String {
-    format!(
-        "told to the node less than {} ms before it died, while the device went on to the next count",
-        IN_FLIGHT.as_millis()
-    )
+pub(crate) fn died_because(what: &str) -> String {
+    format!("{what} less than {} ms before it died, when nobody else could know them", IN_FLIGHT.as_millis())
 }
 
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!("{processors} processors, {}, load average {}", std::env::consts::ARCH, load_average())
 }
@@ -215,38 +206,116 @@ fn member<T: DeserializeOwned>(object: &Value, key: &str) -> Result<T> {
         .map_err(|error| Error::State(format!("{key} of {object}: {error}")))
 }
 
-/// `twinhub-measure conformance`.
-pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bool> {
-    let mut profile = Profile::Normal;
-    let mut scenarios = Vec::new();
-    let mut record = false;
-    let mut runs = 1_u32;
-    let mut words = words.iter();
-    while let Some(word) = words.next() {
-        let mut value = || words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")));
-        match word.as_str() {
-            "--record" => (record, runs) = (true, runs.max(RECORDED_RUNS)),
-            "--profile" => profile = value()?.parse()?,
-            "--scenario" => scenarios.push(value()?.parse()?),
-            "--runs" => {
-                runs = value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?;
+/// What `twinhub-measure conformance` is asked for.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Timers.
+    pub profile: Profile,
+    /// What is done.
+    pub scenarios: Vec<Scenario>,
+    /// How often each is done.
+    pub runs: u32,
+    /// Whether the figures are kept for the matrix.
+    pub record: bool,
+    /// Which stages: `peers`, `modbus-modes`, `mqtt-modes`, `tapped`.
+    pub stages: Vec<String>,
+}
+
+impl RunOptions {
+    /// Reads `--record --profile P --scenario S --runs N --of STAGE`.
+    pub fn parse(words: &[String]) -> Result<Self> {
+        let mut options = Self {
+            profile: Profile::Normal,
+            scenarios: Vec::new(),
+            runs: 1,
+            record: false,
+            stages: Vec::new(),
+        };
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| Error::Usage(format!("{word} needs a value")));
+            match word.as_str() {
+                "--record" => (options.record, options.runs) = (true, options.runs.max(RECORDED_RUNS)),
+                "--profile" => options.profile = value()?.parse()?,
+                "--scenario" => options.scenarios.push(value()?.parse()?),
+                "--runs" => {
+                    options.runs =
+                        value()?.parse().map_err(|_| Error::Usage("--runs takes a number".to_owned()))?;
+                }
+                "--of" => {
+                    let stage = value()?;
+                    if !STAGES.contains(&stage.as_str()) {
+                        return Err(Error::Usage(format!(
+                            "`{stage}` is no stage; write {}",
+                            STAGES.join(" or ")
+                        )));
+                    }
+                    options.stages.push(stage.clone());
+                }
+                _ => {
+                    let known = "--record, --profile P, --scenario S, --runs N, --of STAGE";
+                    return Err(Error::unknown_option(word, known));
+                }
             }
-            _ => return Err(Error::unknown_option(word, "--record, --profile P, --scenario S, --runs N")),
         }
+        if options.record && !options.scenarios.is_empty() {
+            return Err(Error::Usage("--record needs all scenarios; leave --scenario out".to_owned()));
+        }
+        if options.scenarios.is_empty() {
+            options.scenarios = Scenario::ALL.to_vec();
+        }
+        if options.stages.is_empty() {
+            options.stages = [PEERS, MODBUS_MODES, TAPPED].map(str::to_owned).to_vec();
+        }
+        Ok(options)
     }
-    if record && !scenarios.is_empty() {
-        return Err(Error::Usage("--record needs all scenarios; leave --scenario out".to_owned()));
-    }
-    if scenarios.is_empty() {
-        scenarios = Scenario::ALL.to_vec();
-    }
+}
+
+/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, modbus in its
+/// others, then the plugins that have no peer; if it is said, mqtt in its other modes.
+pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bool> {
+    let options = RunOptions::parse(words)?;
     let artifacts = Artifacts::beside_this_program()?;
-    let options = StageOptions { profile, device: DeviceKind::Independent, nodes: 2 };
-    let mut stage = Stage::start(options, &artifacts, say)?;
+    let mut is_good = true;
+    for stage in &options.stages {
+        is_good &= match stage.as_str() {
+            PEERS => run_peers(&options, None, &artifacts, say)?,
+            MODBUS_MODES => run_modes("modbus", [Mode::Cold, Mode::Hot], &options, &artifacts, say)?,
+            MQTT_MODES => run_modes("mqtt", [Mode::Cold, Mode::Warm], &options, &artifacts, say)?,
+            _ => run_tapped(&options, &artifacts, say)?,
+        };
+    }
+    Ok(is_good)
+}
+
+/// Modes of a plugin that are not its default one, while the other plugin keeps its own.
+fn run_modes(
+    plugin: &'static str,
+    modes: [Mode; 2],
+    options: &RunOptions,
+    artifacts: &Artifacts,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let mut is_good = true;
+    for mode in modes {
+        say(&format!("\n{plugin}, standby {mode}"));
+        is_good &= run_peers(options, Some(Varied { plugin, mode }), artifacts, say)?;
+    }
+    Ok(is_good)
+}
+
+fn run_peers(
+    options: &RunOptions,
+    varied: Option<Varied>,
+    artifacts: &Artifacts,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
+    let plan = StageOptions { profile: options.profile, device: DeviceKind::Independent, nodes: 2, varied };
+    let mut stage = Stage::start(plan, artifacts, say)?;
     let mut recorder = Recorder::new(&stage)?;
-    for scenario in scenarios {
-        for run in 1..=runs {
-            say(&format!("{} ({run}/{runs})", scenario.title()));
+    for scenario in &options.scenarios {
+        for run in 1..=options.runs {
+            say(&format!("{} ({run}/{})", scenario.title(), options.runs));
             let outcome = scenario.run(&mut stage, CALM)?;
             for problem in &outcome.problems {
                 say(&format!("  {problem}"));
@@ -259,12 +328,27 @@ pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bo
     if !problems.is_empty() {
         say(&format!("logs are kept in {}", stage.cluster_mut().keep_folder().display()));
     }
-    if record {
+    if options.record {
         for path in recorder.write(&results_folder())? {
             say(&format!("written: {}", path.display()));
         }
     }
     Ok(problems.is_empty())
+}
+
+/// Writes a result, if the matrix can use it.
+pub(crate) fn write_result(result: &RunResult, path: &Path) -> Result<PathBuf> {
+    let problems = result.problems();
+    if !problems.is_empty() {
+        let problems = problems.join("; ");
+        return Err(Error::State(format!("the result for {} is not usable: {problems}", result.plugin)));
+    }
+    let mut text = serde_json::to_string_pretty(result).map_err(|error| Error::State(error.to_string()))?;
+    text.push('\n');
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder).map_err(Error::file(folder))?;
+    fs::write(path, text).map_err(Error::file(path))?;
+    Ok(path.to_owned())
 }
 
 /// One line per outcome.
@@ -319,8 +403,13 @@ fn row(outcome: &Outcome) -> Vec<String> {
     ]
 }
 
-fn results_folder() -> PathBuf {
+pub(crate) fn results_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../matrix/results")
+}
+
+/// The date in UTC.
+pub(crate) fn today() -> String {
+    date(SystemTime::now())
 }
 
 /// `2026-11-21`, in UTC.
@@ -338,7 +427,20 @@ fn date(now: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-const CALM: Duration = Duration::from_secs(2);
+pub(crate) const CALM: Duration = Duration::from_secs(2);
+const PEERS: &str = "peers";
+const MODBUS_MODES: &str = "modbus-modes";
+const MQTT_MODES: &str = "mqtt-modes";
+const TAPPED: &str = "tapped";
+/// With independent peers; with them in other modes; at the contract.
+const STAGES: [&str; 4] = [PEERS, MODBUS_MODES, MQTT_MODES, TAPPED];
+/// What the matrix has a line for.
+pub(crate) const MEASURED: [(ScenarioName, Scenario); 4] = [
+    (ScenarioName::Crash, Scenario::Crash),
+    (ScenarioName::Freeze, Scenario::Freeze),
+    (ScenarioName::Cut, Scenario::Cut),
+    (ScenarioName::Planned, Scenario::Planned),
+];
 /// Fewer say nothing about the spread.
 const RECORDED_RUNS: u32 = 5;
 

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use twinhub_peers::Cut;
 
+use crate::cluster::{Cluster, Roles};
 use crate::error::{Error, Result};
 use crate::figures::{Figures, Window};
-use crate::stage::Stage;
+use crate::profile::Profile;
 
 /// What is done to the pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +28,39 @@ pub enum Scenario {
     Planned,
 }
 
+/// A running pair with what stands around it, to which something can be done.
+pub trait Scene {
+    /// What an outsider sees of it.
+    type Figures;
+
+    /// Timers.
+    fn profile(&self) -> Profile;
+
+    /// The processes.
+    fn cluster(&self) -> &Cluster;
+
+    /// The processes, to do something to them.
+    fn cluster_mut(&mut self) -> &mut Cluster;
+
+    /// Active and first standby, and the epoch.
+    fn roles(&self) -> Result<Roles> {
+        self.cluster().roles()
+    }
+
+    /// Waits until values and commands flow.
+    fn wait_flow(&self) -> Result<()>;
+
+    /// Waits until `node` does something outside after `since`.
+    fn wait_acts(&self, node: &str, since: Instant, limit: Duration) -> Result<()>;
+
+    /// The figures of a window that is over, and what in them is not as it must be; `limit` is the longest takeover. What
+    /// is on its way is waited for.
+    fn judge(&self, window: &Window, limit: Duration) -> Result<(Self::Figures, Vec<String>)>;
+}
+
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct Outcome<F = Figures> {
     /// What was done.
     pub scenario: Scenario,
     /// Active before.
@@ -37,7 +68,7 @@ pub struct Outcome {
     /// Active after, if the role was meant to move.
     pub new: Option<String>,
     /// What was seen.
-    pub figures: Figures,
+    pub figures: F,
     /// What is not as it must be; empty is a pass.
     pub problems: Vec<String>,
     /// How long the pair took to be whole again after the repair.
@@ -83,34 +114,34 @@ impl Scenario {
     }
 
     /// Does it, lets the new order run for `calm`, repairs what was done, and waits until the pair is whole.
-    pub fn run(self, stage: &mut Stage, calm: Duration) -> Result<Outcome> {
-        let profile = stage.options().profile;
+    pub fn run<S: Scene>(self, scene: &mut S, calm: Duration) -> Result<Outcome<S::Figures>> {
+        let profile = scene.profile();
         let limit = profile.takeover_limit();
-        stage.cluster().wait_in_sync(SYNC_LIMIT)?;
-        let before = stage.roles()?;
-        stage.wait_flow()?;
+        scene.cluster().wait_in_sync(SYNC_LIMIT)?;
+        let before = scene.roles()?;
+        scene.wait_flow()?;
         let mut problems = Vec::new();
-        let now = stage.roles()?;
+        let now = scene.roles()?;
         if now != before {
-            let why = stage.cluster().status(&now.active).map(|status| status.reason).unwrap_or_default();
+            let why = scene.cluster().status(&now.active).map(|status| status.reason).unwrap_or_default();
             problems.push(format!("the role moved before anything was done: {before:?}, {now:?}: {why}"));
         }
         let (old, new) = (now.active.clone(), now.standby.clone());
         let from = Instant::now();
         thread::sleep(calm / 2 + any_phase());
         let fault = match self {
-            Self::Crash => stage.cluster_mut().kill(&old)?,
-            Self::CrashHub => stage.cluster_mut().kill_hub(&old)?,
-            Self::Freeze => stage.cluster_mut().freeze(&old)?,
-            Self::Cut => stage.cluster().cut_peer_links(Cut::Silent),
+            Self::Crash => scene.cluster_mut().kill(&old)?,
+            Self::CrashHub => scene.cluster_mut().kill_hub(&old)?,
+            Self::Freeze => scene.cluster_mut().freeze(&old)?,
+            Self::Cut => scene.cluster().cut_peer_links(Cut::Silent),
             Self::Planned => {
                 let at = Instant::now();
-                stage.cluster().rest(&old)?.switchover(&new)?;
+                scene.cluster().rest(&old)?.switchover(&new)?;
                 at
             }
         };
         if self.moves()
-            && let Err(error) = stage.wait_acts(&new, fault, limit + GRACE)
+            && let Err(error) = scene.wait_acts(&new, fault, limit + GRACE)
         {
             problems.push(error.chain());
         }
@@ -119,21 +150,21 @@ impl Scenario {
             thread::sleep(rest);
         }
         if self == Self::Freeze {
-            stage.cluster_mut().thaw(&old)?;
+            scene.cluster_mut().thaw(&old)?;
         }
         thread::sleep(calm);
         if self == Self::Cut {
-            let after = stage.roles()?;
+            let after = scene.roles()?;
             if (&after.active, &after.epoch) != (&old, &now.epoch) {
                 problems.push(format!("the role moved from {old} {} to {after:?}", now.epoch));
             }
-            stage.cluster().heal_peer_links();
+            scene.cluster().heal_peer_links();
         }
         if self == Self::Crash {
-            stage.cluster_mut().start(&old)?;
+            scene.cluster_mut().start(&old)?;
         }
         let repaired = Instant::now();
-        let active = stage.cluster().wait_in_sync(SYNC_LIMIT);
+        let active = scene.cluster().wait_in_sync(SYNC_LIMIT);
         let resync = repaired.elapsed();
         match &active {
             Ok(active) if self.moves() && *active == old => problems.push(format!("{old} is active again")),
@@ -141,12 +172,11 @@ impl Scenario {
             Err(error) => problems.push(error.chain()),
         }
         let until = Instant::now();
-        let evidence = stage.settle()?;
         let new = self.moves().then_some(new);
         let window =
             Window { from, fault, until, old: old.clone(), new: new.clone(), is_abrupt: self.is_abrupt() };
-        let figures = Figures::of(&evidence, &window);
-        problems.extend(figures.problems(self.moves(), limit));
+        let (figures, seen) = scene.judge(&window, limit)?;
+        problems.extend(seen);
         Ok(Outcome { scenario: self, old, new, figures, problems, resync })
     }
 }

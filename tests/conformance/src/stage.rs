@@ -3,14 +3,17 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use twinhub_contract::manifest::Mode;
 use twinhub_peers::{Observer, Tap, wait_until};
 
 use crate::artifacts::Artifacts;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Roles};
 use crate::error::{Error, Result};
 use crate::evidence::{COUNTER_TOPIC, Effect, Evidence, SETPOINT_TOPIC};
 use crate::field::{DeviceKind, Field};
+use crate::figures::{Figures, Window};
 use crate::profile::Profile;
+use crate::scenario::Scene;
 use crate::site::SitePlan;
 use crate::traffic::Traffic;
 
@@ -23,6 +26,30 @@ pub struct StageOptions {
     pub device: DeviceKind,
     /// Main and backups.
     pub nodes: usize,
+    /// A plugin whose standby is in another mode than the one that it declares as its default.
+    pub varied: Option<Varied>,
+}
+
+/// A plugin and the mode of its standby.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Varied {
+    /// `modbus` or `mqtt`.
+    pub plugin: &'static str,
+    /// The mode.
+    pub mode: Mode,
+}
+
+impl StageOptions {
+    /// What the configuration says of the standby of this plugin.
+    fn standby_of(&self, plugin: &str) -> String {
+        let varied = self.varied.filter(|varied| varied.plugin == plugin);
+        varied.map(|varied| format!("standby = \"{}\"\n", varied.mode)).unwrap_or_default()
+    }
+
+    /// Whether nodes that do not act poll the device, too.
+    fn polls_while_inactive(&self) -> bool {
+        self.varied == Some(Varied { plugin: "modbus", mode: Mode::Hot })
+    }
 }
 
 /// Site, device, broker, subscriber and publisher, running.
@@ -36,17 +63,6 @@ pub struct Stage {
     options: StageOptions,
 }
 
-/// Who acts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles {
-    /// The active node.
-    pub active: String,
-    /// The first of the others.
-    pub standby: String,
-    /// The fencing number: another one means that the role moved, or was lost and won again.
-    pub epoch: String,
-}
-
 impl Stage {
     /// Starts everything and waits until values and commands flow and every standby has everything.
     pub fn start(
@@ -58,11 +74,12 @@ impl Stage {
         let names: Vec<String> = plan.nodes.iter().map(|node| node.name.clone()).collect();
         progress("device and broker start");
         let field = Field::start(options.device, artifacts, &names)?;
-        plan.interfaces = interfaces(&field);
+        plan.interfaces = interfaces(&field, &options);
         plan.items = items();
         let mut cluster = Cluster::prepare(plan, artifacts)?;
         let observer = Observer::start(field.broker_address(), "observer", COUNTER_TOPIC)?;
-        let traffic = Traffic::start(field.broker_address())?;
+        let traffic =
+            Traffic::start(field.broker_address(), vec![SETPOINT_TOPIC.to_owned()], COMMAND_INTERVAL)?;
         progress(if options.nodes.is_multiple_of(2) { "witness and nodes start" } else { "nodes start" });
         cluster.start_all()?;
         let stage = Self { traffic, cluster, observer, field, options };
@@ -81,8 +98,9 @@ impl Stage {
             .map_err(|_| Error::State(named(&format!("no value at the subscriber within {FLOW_LIMIT:?}"))))?;
         self.traffic.resume();
         let sent = self.traffic.commands().last().map_or(1, |(_, number)| number + 1);
+        // On a busy machine a newer one may overtake it.
         wait_until("a command at the device", FLOW_LIMIT, || {
-            self.field.written_setpoints().is_ok_and(|values| values.contains(&sent))
+            self.field.written_setpoints().is_ok_and(|values| values.iter().any(|value| *value >= sent))
         })
         .map_err(|_| {
             Error::State(named(&format!("command {sent} is not at the device within {FLOW_LIMIT:?}")))
@@ -163,20 +181,51 @@ impl Stage {
 
     /// Active and first standby, and the epoch.
     pub fn roles(&self) -> Result<Roles> {
-        let (active, epoch) = self.cluster.wait_active(ACTIVE_LIMIT)?;
-        let standby = self.cluster.names().into_iter().find(|name| *name != active);
-        let standby = standby.ok_or_else(|| Error::State("there is no standby".to_owned()))?;
-        Ok(Roles { active, standby, epoch })
+        self.cluster.roles()
     }
 }
 
-fn interfaces(field: &Field) -> String {
+impl Scene for Stage {
+    type Figures = Figures;
+
+    fn profile(&self) -> Profile {
+        self.options.profile
+    }
+
+    fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    fn wait_flow(&self) -> Result<()> {
+        Self::wait_flow(self)
+    }
+
+    fn wait_acts(&self, node: &str, since: Instant, limit: Duration) -> Result<()> {
+        Self::wait_acts(self, node, since, limit)
+    }
+
+    fn judge(&self, window: &Window, limit: Duration) -> Result<(Figures, Vec<String>)> {
+        let mut evidence = self.settle()?;
+        if self.options.polls_while_inactive() {
+            evidence.leave_out_standby_polls(window);
+        }
+        let figures = Figures::of(&evidence, window);
+        let problems = figures.problems(window.new.is_some(), limit);
+        Ok((figures, problems))
+    }
+}
+
+fn interfaces(field: &Field, options: &StageOptions) -> String {
     let mut text = String::new();
-    write_interfaces(field, &mut text).expect("a String takes any text");
+    write_interfaces(field, options, &mut text).expect("a String takes any text");
     text
 }
 
-fn write_interfaces(field: &Field, text: &mut String) -> std::fmt::Result {
+fn write_interfaces(field: &Field, options: &StageOptions, text: &mut String) -> std::fmt::Result {
     let Some(first) = field.taps().first() else { return Ok(()) };
     for taps in &field.taps()[1..] {
         writeln!(text, "[nodes.{}.override]", taps.node)?;
@@ -190,13 +239,13 @@ id = "plc1"
 plugin = "modbus"
 items = "items/plc1.csv"
 settings = {{ address = "{}", unit = 1, poll = "{}ms", timeout = "500ms" }}
-
+{}
 [[interface]]
 id = "mqtt1"
 plugin = "mqtt"
 items = "items/mqtt1.csv"
 settings = {{ broker = "mqtt://{}", status_topic = "" }}
-
+{}
 [[link]]
 from = "plc1/counter"
 to = "mqtt1/counter"
@@ -208,7 +257,9 @@ delivery = "command"
 "#,
         first.modbus.address(),
         POLL_INTERVAL.as_millis(),
-        first.mqtt.address()
+        options.standby_of("modbus"),
+        first.mqtt.address(),
+        options.standby_of("mqtt")
     )
 }
 
@@ -226,9 +277,10 @@ fn items() -> Vec<(String, String)> {
 
 /// How often the device is polled.
 pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(20);
+/// Between two commands.
+pub(crate) const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
 /// More than a node does between two looks.
 const RECENT_EVENTS: usize = 500;
-const ACTIVE_LIMIT: Duration = Duration::from_secs(10);
 const START_LIMIT: Duration = Duration::from_secs(30);
 const FLOW_LIMIT: Duration = Duration::from_secs(10);
 const SETTLE_LIMIT: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use twinhub_peers::Cut;
 
 use crate::artifacts::Artifacts;
+use crate::cluster::Roles;
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
 use crate::field::DeviceKind;
@@ -15,7 +16,7 @@ use crate::figures::{Figures, Window};
 use crate::profile::Profile;
 use crate::record::outcome_table;
 use crate::scenario::Scenario;
-use crate::stage::{Roles, Stage, StageOptions};
+use crate::stage::{Stage, StageOptions};
 use crate::story::keys::Keys;
 
 /// How the demo runs.
@@ -65,7 +66,12 @@ pub fn run_story(options: StoryOptions, say: &mut dyn FnMut(&str)) -> Result<boo
     let artifacts = Artifacts::beside_this_program()?;
     let started = Instant::now();
     let mut say = |text: &str| say(&format!("[{:>6.1} s] {text}", started.elapsed().as_secs_f64()));
-    let site = StageOptions { profile: options.profile, device: DeviceKind::Embedded, nodes: options.nodes };
+    let site = StageOptions {
+        profile: options.profile,
+        device: DeviceKind::Embedded,
+        nodes: options.nodes,
+        varied: None,
+    };
     let mut stage = Stage::start(site, &artifacts, &mut say)?;
     say(&format!("the site is in {}", stage.cluster().root().display()));
     for name in stage.cluster().names() {

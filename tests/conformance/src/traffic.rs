@@ -1,7 +1,7 @@
 //! Numbered commands at a steady pace.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use twinhub_peers::{Commander, wait_until};
 
 use crate::error::{Error, Result};
-use crate::evidence::SETPOINT_TOPIC;
 
-/// Publishes 1, 2, 3, … to the command topic until dropped.
+/// Publishes 1, 2, 3, …, each to every command topic, until dropped.
 #[derive(Debug)]
 pub struct Traffic {
     shared: Arc<Shared>,
@@ -21,6 +20,8 @@ pub struct Traffic {
 #[derive(Debug, Default)]
 struct Shared {
     sent: Mutex<Vec<(Instant, u16)>>,
+    /// Messages, of which a number has one for each topic.
+    published: AtomicU64,
     acknowledged: Mutex<u64>,
     paused: AtomicBool,
     stopped: AtomicBool,
@@ -28,14 +29,14 @@ struct Shared {
 
 impl Traffic {
     /// Starts paused.
-    pub fn start(broker: SocketAddr) -> Result<Self> {
+    pub fn start(broker: SocketAddr, topics: Vec<String>, interval: Duration) -> Result<Self> {
         let commander = Commander::start(broker, "commander")?;
         let shared = Arc::new(Shared { paused: AtomicBool::new(true), ..Shared::default() });
         let thread = thread::Builder::new()
             .name("commands".to_owned())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || publish(&commander, &shared)
+                move || publish(&commander, &shared, &topics, interval)
             })
             .map_err(Error::file("thread for commands"))?;
         Ok(Self { shared, thread: Some(thread) })
@@ -50,8 +51,7 @@ impl Traffic {
     pub fn pause(&self) -> Result<()> {
         self.shared.paused.store(true, Ordering::SeqCst);
         Ok(wait_until("the broker has all commands", SETTLE_LIMIT, || {
-            let sent = lock(&self.shared.sent).len() as u64;
-            *lock(&self.shared.acknowledged) == sent
+            *lock(&self.shared.acknowledged) == self.shared.published.load(Ordering::SeqCst)
         })?)
     }
 
@@ -75,17 +75,20 @@ impl Drop for Traffic {
     }
 }
 
-fn publish(commander: &Commander, shared: &Shared) {
+fn publish(commander: &Commander, shared: &Shared, topics: &[String], interval: Duration) {
     let mut number: u16 = 0;
     while !shared.stopped.load(Ordering::SeqCst) {
         if !shared.paused.load(Ordering::SeqCst) {
             // 0 is what the register holds at the start.
             number = number.checked_add(1).unwrap_or(1);
-            if commander.publish(SETPOINT_TOPIC, &number.to_string()).is_ok() {
+            let payload = number.to_string();
+            let taken = topics.iter().filter(|topic| commander.publish(topic, &payload).is_ok()).count();
+            shared.published.fetch_add(taken as u64, Ordering::SeqCst);
+            if taken == topics.len() {
                 lock(&shared.sent).push((Instant::now(), number));
             }
         }
-        thread::sleep(COMMAND_INTERVAL);
+        thread::sleep(interval);
         *lock(&shared.acknowledged) = commander.acknowledged();
     }
 }
@@ -94,5 +97,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const COMMAND_INTERVAL: Duration = Duration::from_millis(50);
 const SETTLE_LIMIT: Duration = Duration::from_secs(10);

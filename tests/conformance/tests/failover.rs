@@ -38,7 +38,8 @@ fn check(scenario: Scenario) {
 }
 
 fn play(scenario: Scenario, artifacts: &Artifacts) -> Result<()> {
-    let options = StageOptions { profile: Profile::Normal, device: DeviceKind::Independent, nodes: 2 };
+    let options =
+        StageOptions { profile: Profile::Normal, device: DeviceKind::Independent, nodes: 2, varied: None };
     let mut stage = Stage::start(options, artifacts, &mut |_| {})?;
     let outcome = scenario.run(&mut stage, CALM)?;
     if !outcome.problems.is_empty() {

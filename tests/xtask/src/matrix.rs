@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::steps::{Failure, Result, command, run};
-use crate::workspace::{PRODUCT, artifacts, build, root, target_dir};
+use crate::workspace::{EXAMPLES, PRODUCT, artifacts, build, root, target_dir};
 
 /// `cargo xtask kit`: tries every plugin and example with the kit and writes the reports for the matrix.
 pub(crate) fn kit() -> Result<()> {
-    build(&[&PRODUCT[..], &["twinhub-hello"]].concat(), false)?;
+    build(&[&PRODUCT[..], &EXAMPLES[..]].concat(), false)?;
     let (built, reports) = (artifacts(false), root().join("matrix/results/kits"));
     make_folder(&reports)?;
     let library = |name: &str| built.join(format!("libtwinhub_{name}.so"));

@@ -2,7 +2,7 @@
 
 use crate::setup;
 use crate::steps::{Result, command, run};
-use crate::workspace::{AROUND, PRODUCT, artifacts, build, root};
+use crate::workspace::{AROUND, EXAMPLES, PRODUCT, artifacts, build, root};
 
 /// `cargo xtask demo`.
 pub(crate) fn demo(rest: &[&str]) -> Result<()> {
@@ -16,6 +16,7 @@ pub(crate) fn demo(rest: &[&str]) -> Result<()> {
 /// `cargo xtask conformance`.
 pub(crate) fn conformance(rest: &[&str]) -> Result<()> {
     setup::install_peers()?;
+    build(&EXAMPLES, true)?;
     program("twinhub-measure", &[&["conformance"], rest].concat(), true)
 }
 

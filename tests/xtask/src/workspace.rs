@@ -7,6 +7,8 @@ use crate::steps::{Result, command, run};
 
 /// Packages that make a running site: the hub, its plugins, and what stands around them.
 pub(crate) const PRODUCT: [&str; 4] = ["twinhub-hub", "twinhub-modbus", "twinhub-mqtt", "twinhub-sim"];
+/// Plugins to learn from that cargo builds.
+pub(crate) const EXAMPLES: [&str; 1] = ["twinhub-hello"];
 pub(crate) const AROUND: [&str; 2] = ["twinhub-peers", "twinhub-conformance"];
 
 pub(crate) fn root() -> PathBuf {

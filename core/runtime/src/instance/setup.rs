@@ -38,6 +38,25 @@ pub(crate) struct Sequence {
     pub(crate) cut_on_loss: bool,
 }
 
+/// What reaches an interface on a node that does not act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hears {
+    /// Every telegram that reaches the active node: it is hot, and its plugin receives the same on each node.
+    TheSame,
+    /// Nothing, or what nobody else hears.
+    Alone,
+}
+
+impl Hears {
+    pub(crate) fn of(standby_role: u32, parallel_input: bool) -> Hears {
+        if standby_role == twinhub_contract::role::HOT && parallel_input {
+            Hears::TheSame
+        } else {
+            Hears::Alone
+        }
+    }
+}
+
 /// What is fixed about an interface once the node runs.
 #[derive(Debug, Clone)]
 pub(crate) struct InterfaceSetup {
@@ -48,6 +67,7 @@ pub(crate) struct InterfaceSetup {
     pub(crate) items: Rows,
     /// Role code while inactive.
     pub(crate) standby_role: u32,
+    pub(crate) hears: Hears,
     /// Whether it switches with the group; if not it is always active.
     pub(crate) relevant: bool,
     /// Whether and how long outputs wait after an unclean takeover.

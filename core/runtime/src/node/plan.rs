@@ -33,7 +33,7 @@ use crate::gate::Gate;
 use crate::history::OpenHistory;
 use crate::history::lines::Lines;
 use crate::inbox::Inbox;
-use crate::instance::{Guard, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
+use crate::instance::{Guard, Hears, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
 use crate::shared::Shared;
 use crate::table::{ItemMeta, ItemTable};
 
@@ -259,6 +259,7 @@ impl Planner<'_> {
             base,
             items,
             standby_role: standby,
+            hears: Hears::of(standby, mb.parallel_input),
             relevant: mb.relevant,
             moves: if mb.state == twinhub_contract::manifest::State::None {
                 Moves::Nothing

@@ -8,7 +8,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use twinhub_contract::role;
 use twinhub_history::{Fork, Telegram};
 use twinhub_model::{Epoch, Merged, Position, Record, Sample, SampleFlags};
 use twinhub_replica::{EntryBatch, Page};
@@ -17,6 +16,7 @@ use super::taking::{ANSWER_MAX, Stage, Wait};
 use crate::clock;
 use crate::engine::Engine;
 use crate::history::{Twins, TwinsAsk};
+use crate::instance::Hears;
 
 /// What two nodes hear at once they journal within this time of each other, also while one is busy; the difference of their
 /// clocks is added.
@@ -100,7 +100,7 @@ impl Engine {
             && !sample.flags.contains(SampleFlags::QUALITY_ONLY)
             && !sample.flags.contains(SampleFlags::TWIN);
         let interface = self.interface_of(sample.item).filter(|_| is_telegram);
-        interface.is_some_and(|number| self.interfaces[number].port.setup.standby_role == role::HOT)
+        interface.is_some_and(|number| self.interfaces[number].port.setup.hears == Hears::TheSame)
     }
 }
 

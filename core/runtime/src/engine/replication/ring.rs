@@ -1,7 +1,6 @@
 //! What a hot interface of a standby hears itself: kept until the active node's journal has it too, replayed at a
 //! takeover if it has not.
 
-use twinhub_contract::role;
 use twinhub_model::{Moment, Quality, Sample, SampleFlags};
 use twinhub_replica::{RingEntry, Uncovered};
 
@@ -9,6 +8,7 @@ use super::{EXPECTED_MAX, Hearing, Replication};
 use crate::clock;
 use crate::engine::acceptance::Placed;
 use crate::engine::{Engine, Phase};
+use crate::instance::Hears;
 use crate::table::ItemTable;
 
 impl Replication {
@@ -74,7 +74,7 @@ impl Engine {
             if !interface.0.contains(&sample.item.0) {
                 interface = self.interface_of(sample.item).map_or((0..0, false), |number| {
                     let port = &self.interfaces[number].port;
-                    (port.item_range(), port.setup.standby_role == role::HOT)
+                    (port.item_range(), port.setup.hears == Hears::TheSame)
                 });
             }
             let heard = &self.replication.heard;

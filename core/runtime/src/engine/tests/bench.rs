@@ -55,6 +55,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Spec {
     pub(crate) id: &'static str,
     pub(crate) standby: u32,
+    pub(crate) parallel_input: bool,
     pub(crate) sequence: Sequence,
     pub(crate) required: bool,
     pub(crate) guard: Guard,
@@ -77,6 +78,7 @@ impl Spec {
         Spec {
             id,
             standby: twinhub_contract::role::WARM,
+            parallel_input: true,
             sequence: Sequence { exclusive: false, order: 0, cut_on_loss: true },
             required: true,
             guard: Guard::None,
@@ -557,6 +559,7 @@ fn setup(spec: &Spec, base: u32) -> InterfaceSetup {
         base,
         items: Rows::of(&items).unwrap(),
         standby_role: spec.standby,
+        hears: crate::instance::Hears::of(spec.standby, spec.parallel_input),
         moves: Moves::Nothing,
         relevant: true,
         guard: spec.guard,

@@ -3,7 +3,7 @@
 use twinhub_contract::role;
 use twinhub_model::{Quality, Record, Sample, SampleFlags, Value};
 
-use super::bench::{Bench, Spec, epoch};
+use super::bench::{Bench, Spec, carry_until, epoch, pair};
 
 /// What a plugin says when it becomes active, as it stands in the journal.
 fn journal_of(says: &'static str) -> (Bench, Vec<(Value, Quality, bool)>) {
@@ -100,4 +100,26 @@ fn values_go_the_same_way_whether_somebody_reads_them_or_not() {
     assert_eq!(bench.journaled(0), [Value::I64(5), Value::I64(6)]);
     let read = reader.try_recv().unwrap().samples;
     assert_eq!(read.iter().map(|sample| sample.value.clone()).collect::<Vec<_>>(), [Value::I64(6)]);
+}
+
+/// Each node counts for itself: what the successor counts is no echo of what the node before it counted.
+#[test]
+fn equal_values_of_two_nodes_all_count_where_the_plugin_does_not_hear_the_same_on_both() {
+    let counted = |parallel_input: bool| {
+        let spec = || Spec { standby: role::HOT, parallel_input, ..Spec::new("plc") };
+        let (mut main, mut backup) = pair(&[spec()]);
+        for value in 1..=3 {
+            main.publish(0, value);
+        }
+        carry_until(&mut main, &mut backup, "the values", |main, backup| main.last() == backup.last());
+        backup.become_active(epoch(1, 2));
+        for value in 2..=4 {
+            backup.publish(0, value);
+        }
+        backup.journaled(0)
+    };
+    let values = |values: &[i64]| values.iter().map(|value| Value::I64(*value)).collect::<Vec<_>>();
+    assert_eq!(counted(false), values(&[1, 2, 3, 2, 3, 4]));
+    // Where both hear the same, the second 2 and 3 are those that the node before had journaled.
+    assert_eq!(counted(true), values(&[1, 2, 3, 4]));
 }
