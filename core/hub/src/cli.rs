@@ -17,7 +17,8 @@ pub(crate) use configuration::{
     ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
 };
 pub(crate) use plugin::{
-    PluginCommand, PluginLanguage, PluginLockArgs, PluginNewArgs, PluginTestArgs, PluginTrialArgs, PluginUpgradeArgs,
+    PluginCommand, PluginLanguage, PluginLockArgs, PluginNewArgs, PluginTestArgs, PluginTrialArgs,
+    PluginUpgradeArgs,
 };
 
 /// Integration hub for building automation with main/backup redundancy.

@@ -45,8 +45,16 @@ const END_WORDS_MAX: Duration = Duration::from_millis(100);
 /// What other threads tell the control thread.
 #[derive(Debug)]
 pub(crate) enum Told {
-    Engine { group: String, input: Input },
-    Order { group: String, order: Order, by: String, operation: u64 },
+    Engine {
+        group: String,
+        input: Input,
+    },
+    Order {
+        group: String,
+        order: Order,
+        by: String,
+        operation: u64,
+    },
     Persisted(Written),
     /// This node runs or trusts other plugins now.
     Plugins,

@@ -25,9 +25,7 @@ use crate::path_test::PathTests;
 use crate::shared::{GroupStatus, LATENCY_BOUNDS, Shared};
 use crate::stream::{Cursor, Feed, Stream, StreamFilter};
 use crate::table::ItemTable;
-use crate::view::{
-    InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, RoleChangeView, WriteView,
-};
+use crate::view::{InterfaceView, ItemView, ItemsPage, MetricsView, PathTestView, RoleChangeView, WriteView};
 use crate::words;
 
 /// The most items of one page.

@@ -279,10 +279,19 @@ impl Port {
 /// What an instance's thread is asked to do.
 #[derive(Debug)]
 enum Step {
-    Role { role: u32, epoch: Epoch, deadline: Moment },
+    Role {
+        role: u32,
+        epoch: Epoch,
+        deadline: Moment,
+    },
     AskState,
-    GiveState { version: u32, bytes: Arc<[u8]> },
-    Restart { fault: Option<String> },
+    GiveState {
+        version: u32,
+        bytes: Arc<[u8]>,
+    },
+    Restart {
+        fault: Option<String>,
+    },
     /// An instance of another version was made, or could not be.
     Prepared(Result<Box<Spare>, String>),
     /// That one takes the place of the one in charge, or the other way round.

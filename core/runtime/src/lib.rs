@@ -66,8 +66,8 @@ mod words;
 pub use documents::sha256_of;
 pub use error::{AskError, CommandError, StartError};
 pub use handle::{
-    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TRIAL, TRIAL_MAX, TrendCursor, TrendError,
-    TrendFile, TrendQuery, TrialEnd, UserChange,
+    Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TRIAL, TRIAL_MAX, TrendCursor,
+    TrendError, TrendFile, TrendQuery, TrialEnd, UserChange,
 };
 pub use node::{HostProgram, NodeOptions, check_hosting, find_library, library_name, start};
 pub use resign::Resigner;

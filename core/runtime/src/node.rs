@@ -53,8 +53,8 @@ mod staging;
 pub(crate) use plan::alarms_of;
 
 pub(crate) use libraries::PluginLibrary;
-pub(crate) use staging::{Staged, Staging};
 pub use libraries::check_hosting;
+pub(crate) use staging::{Staged, Staging};
 
 use libraries::{Libraries, Records};
 use plan::{Plan, Surroundings};

@@ -25,8 +25,8 @@ use twinhub_model::{Incarnation, NodeRank};
 use twinhub_redundancy::VoterId;
 use twinhub_trust::Code;
 use twinhub_wire::{
-    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured,
-    negotiate, write_frame,
+    Channel, FRAME_CONTROL_MAX, FRAME_HEADER_BYTES, FrameReader, Hello, Kind, Measured, negotiate,
+    write_frame,
 };
 
 use crate::pki::{Credentials, server_name};

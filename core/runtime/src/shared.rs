@@ -15,8 +15,8 @@ use twinhub_trust::{Code, LibraryCode};
 use twinhub_wire::Measured;
 
 use crate::clock;
-use crate::error::CommandError;
 use crate::engine::upgrade::Trial;
+use crate::error::CommandError;
 use crate::event_log::EventLog;
 use crate::operations::Operations;
 use crate::peer::{Loss, LossCause, PeerInfo};

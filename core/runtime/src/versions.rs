@@ -121,6 +121,10 @@ mod tests {
         again.release("modbus");
         assert_eq!(Versions::open(path.clone()).instead_of("modbus", "bb"), None);
         std::fs::write(&path, b"{\"modbus\":").unwrap();
-        assert_eq!(Versions::open(path).instead_of("modbus", "bb"), None, "a damaged list holds nothing back");
+        assert_eq!(
+            Versions::open(path).instead_of("modbus", "bb"),
+            None,
+            "a damaged list holds nothing back"
+        );
     }
 }

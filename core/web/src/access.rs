@@ -189,8 +189,9 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     if method == Method::GET || method == Method::HEAD {
         return Role::Viewer;
     }
-    let is_grave =
-        ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config", "/plugins"].into_iter().any(is_below);
+    let is_grave = ["/cluster/shrink", "/cluster/grow", "/cluster/failover", "/config", "/plugins"]
+        .into_iter()
+        .any(is_below);
     if is_grave { Role::Engineer } else { Role::Operator }
 }
 

@@ -91,7 +91,9 @@ fn status_of(error: &CommandError) -> StatusCode {
         "TH-ITEM-003" | "TH-ALARM-002" | "TH-DOC-003" | "TH-CONFIG-001" => StatusCode::UNPROCESSABLE_ENTITY,
         "TH-ITEM-004" => StatusCode::BAD_GATEWAY,
         "TH-ITEM-005" | "TH-DOC-005" => StatusCode::GATEWAY_TIMEOUT,
-        "TH-NODE-001" | "TH-NODE-004" | "TH-PLUGIN-008" | "TH-PLUGIN-009" | "TH-DOC-002" | "TH-JOIN-002" => StatusCode::CONFLICT,
+        "TH-NODE-001" | "TH-NODE-004" | "TH-PLUGIN-008" | "TH-PLUGIN-009" | "TH-DOC-002" | "TH-JOIN-002" => {
+            StatusCode::CONFLICT
+        }
         "TH-AUTH-006" => StatusCode::UNAUTHORIZED,
         "TH-ITEM-006" | "TH-NODE-005" | "TH-DOC-004" => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

@@ -121,9 +121,12 @@ pub(crate) fn archive(key: Option<&Path>) -> Result<()> {
 
 /// A file that minisign signs with.
 fn secret_key(path: &Path) -> Result<PathBuf> {
-    let found = fs::canonicalize(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let found =
+        fs::canonicalize(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     if output(command("minisign", &root()).arg("-v")).is_none() {
-        return Err(Failure::failed("minisign is not installed, and signs what is released: `apt install minisign`"));
+        return Err(Failure::failed(
+            "minisign is not installed, and signs what is released: `apt install minisign`",
+        ));
     }
     Ok(found)
 }

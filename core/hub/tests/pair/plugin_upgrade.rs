@@ -85,7 +85,10 @@ fn a_version_that_faults_goes_by_itself_and_what_does_not_fit_changes_nothing() 
     pair.ask("main", &["items", "set", "sim1/bang", "1"]);
     pair.wait("the version before is back", |pair| versions(pair, "main") == ["0.1.0"]);
     pair.wait("it counts on", |pair| goes_on_at(pair, "main", "sim1"));
-    assert_eq!((pair.state("main"), versions(&pair, "backup")), ("active".to_owned(), vec!["0.2.0".to_owned()]));
+    assert_eq!(
+        (pair.state("main"), versions(&pair, "backup")),
+        ("active".to_owned(), vec!["0.2.0".to_owned()])
+    );
     let events = pair.json("main", &["events", "ls", "--code", "TH-PLUGIN-007"]).to_string();
     assert!(events.contains("it faulted at interface `sim1`"), "{events}");
 }

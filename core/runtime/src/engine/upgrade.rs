@@ -162,15 +162,8 @@ impl Engine {
         }
     }
 
-    fn begin_change(
-        &mut self,
-        plugin: String,
-        operation: u64,
-        hosted: &[(String, Hosted)],
-        trial: Duration,
-    ) {
-        let number_of =
-            |id: &str| self.interfaces.iter().position(|interface| interface.port.setup.id == id);
+    fn begin_change(&mut self, plugin: String, operation: u64, hosted: &[(String, Hosted)], trial: Duration) {
+        let number_of = |id: &str| self.interfaces.iter().position(|interface| interface.port.setup.id == id);
         let found: Vec<(usize, &Hosted)> =
             hosted.iter().filter_map(|(id, hosted)| Some((number_of(id)?, hosted))).collect();
         let Some(((first, to), from)) =
@@ -468,10 +461,9 @@ impl Engine {
 
     /// Whether what goes out to this interface waits until its plugin is another one.
     pub(crate) fn is_changing(&self, target: usize) -> bool {
-        self.upgrades
-            .run
-            .as_ref()
-            .is_some_and(|run| matches!(run.stage, Stage::Settling(number) | Stage::Swapping(number) if number == target))
+        self.upgrades.run.as_ref().is_some_and(
+            |run| matches!(run.stage, Stage::Settling(number) | Stage::Swapping(number) if number == target),
+        )
     }
 
     pub(crate) fn upgrade_due(&self) -> Option<Moment> {

@@ -198,7 +198,11 @@ impl Lead {
         let Some(seat) = &self.seat else { return };
         seat.open();
         if let Err(why) = self.move_to(to, epoch, clock::now() + ROLE_MAX) {
-            HostSink::fault(&**seat, code::DEVICE, &format!("it does not go on after another version was tried: {why}"));
+            HostSink::fault(
+                &**seat,
+                code::DEVICE,
+                &format!("it does not go on after another version was tried: {why}"),
+            );
         }
     }
 
@@ -222,7 +226,8 @@ impl Lead {
 
     /// Whether a fault of the one that runs is answered by its predecessor, which then runs again.
     pub(super) fn falls_back(&mut self) -> bool {
-        let Some(former) = self.spare.take_if(|spare| spare.is_former && spare.seat.why_faulted().is_none()) else {
+        let Some(former) = self.spare.take_if(|spare| spare.is_former && spare.seat.why_faulted().is_none())
+        else {
             return false;
         };
         self.take_down();
@@ -253,7 +258,8 @@ impl Lead {
         spare.seat.close();
         let (port, instance) = (Arc::clone(&self.port), spare.instance);
         let name: String = format!("old-{}", port.setup.id).chars().take(15).collect();
-        let spawned = std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn(move || end(&port, instance));
+        let spawned =
+            std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn(move || end(&port, instance));
         if let Err(error) = spawned {
             tracing::warn!(interface = %self.port.setup.id, %error, "a plugin instance is dropped at once");
         }
@@ -266,7 +272,8 @@ impl Lead {
 
 fn not_understood(code: i32) -> String {
     if code == code::STATE_VERSION {
-        "the other version cannot read what the present one keeps: a restart of the node begins without it".to_owned()
+        "the other version cannot read what the present one keeps: a restart of the node begins without it"
+            .to_owned()
     } else {
         format!("the other version does not take what the present one keeps: {}", super::explain(code, ""))
     }

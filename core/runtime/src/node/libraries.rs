@@ -195,7 +195,8 @@ impl<'a> Opener<'a> {
         let maker = |copy: &Path, manifest: &Manifest| -> Arc<dyn Maker> {
             Arc::new(Isolated::new(host, copy, manifest))
         };
-        let opened = Library::elsewhere_checked(&found.path, &self.cache, |now, _| is_same(found, now), maker);
+        let opened =
+            Library::elsewhere_checked(&found.path, &self.cache, |now, _| is_same(found, now), maker);
         let library = Arc::new(opened.map_err(|error| StartError::Plugin(error.to_string()))?.0);
         self.keep_signature(found);
         self.elsewhere.insert(interface.plugin.clone(), Arc::clone(&library));

@@ -47,13 +47,12 @@ impl Staging {
     ) -> Result<Staged, CommandError> {
         let unfit = |why: String| CommandError::PluginUnfit { why };
         let trust = Trust::open(&self.options.config_dir).map_err(|failure| unfit(failure.render()))?;
-        let mut opener = Opener::new(&self.options, &trust, &self.records)
-            .map_err(|error| unfit(error.to_string()))?;
+        let mut opener =
+            Opener::new(&self.options, &trust, &self.records).map_err(|error| unfit(error.to_string()))?;
         let mut groups: Vec<(String, Vec<(String, Hosted)>)> = Vec::new();
         for interface in self.site().interfaces.iter().filter(|interface| interface.plugin == plugin) {
-            let hosted = opener
-                .host(interface, Choice::OfOperator)
-                .map_err(|error| unfit(error.to_string()))?;
+            let hosted =
+                opener.host(interface, Choice::OfOperator).map_err(|error| unfit(error.to_string()))?;
             let found = &hosted.library;
             if found.sha256().as_str() == sha256 {
                 return Err(CommandError::PluginSame {
@@ -61,9 +60,8 @@ impl Staging {
                     version: running.version.clone(),
                 });
             }
-            check(interface, running, found.manifest()).map_err(|why| {
-                unfit(format!("interface `{}`: plugin `{plugin}` {why}", interface.id))
-            })?;
+            check(interface, running, found.manifest())
+                .map_err(|why| unfit(format!("interface `{}`: plugin `{plugin}` {why}", interface.id)))?;
             let entry = (interface.id.clone(), hosted);
             match groups.iter_mut().find(|(group, _)| *group == interface.group) {
                 Some((_, hosted)) => hosted.push(entry),
@@ -117,11 +115,9 @@ fn differing(from: &MainBackup, to: &MainBackup, interface: &Interface) -> Vec<&
         ("mb.order", from.order != to.order),
         ("mb.delivery", from.delivery != to.delivery),
         ("mb.recovery", from.recovery != to.recovery),
+        ("mb.parallel_input", from.parallel_input != to.parallel_input),
         ("mb.state", keeps(from) != keeps(to)),
-        (
-            "mb.on_unquorate",
-            interface.on_unquorate.is_none() && from.on_unquorate != to.on_unquorate,
-        ),
+        ("mb.on_unquorate", interface.on_unquorate.is_none() && from.on_unquorate != to.on_unquorate),
         ("mb.ack_after", from.ack_after != to.ack_after),
     ];
     facts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
@@ -174,12 +170,15 @@ mod tests {
     #[test]
     fn another_version_with_the_same_order_of_things_fits() {
         assert_eq!(refusal(|text| text["version"] = json!("0.2.0")), None);
-        assert_eq!(refusal(|text| text["item_address_schema"]["properties"]["new"] = json!({"type": "string"})), None);
+        assert_eq!(
+            refusal(|text| text["item_address_schema"]["properties"]["new"] = json!({"type": "string"})),
+            None
+        );
         let warm = refusal(|text| {
-        text["mb"]["modes"] = json!(["cold", "warm"]);
-        text["mb"]["takeover_target_ms"] = json!({"cold": 50, "warm": 50});
-    });
-    assert_eq!(warm, None);
+            text["mb"]["modes"] = json!(["cold", "warm"]);
+            text["mb"]["takeover_target_ms"] = json!({"cold": 50, "warm": 50});
+        });
+        assert_eq!(warm, None);
     }
 
     #[test]
@@ -192,7 +191,10 @@ mod tests {
         });
         let fence = fence.unwrap();
         assert!(fence.contains("mb.relevant, mb.fence") && fence.contains("restart the node"), "{fence}");
-        let lost = refusal(|text| text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}})).unwrap();
+        let lost = refusal(|text| {
+            text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}})
+        })
+        .unwrap();
         assert!(lost.contains("item columns poll"), "{lost}");
     }
 }

@@ -149,7 +149,11 @@ fn unknown_node(web: &Web, name: &str) -> Problem {
 }
 
 /// Where the web interface of `node` is, if it is another one than this.
-pub(super) fn elsewhere(web: &Web, node: Option<&str>, headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub(super) fn elsewhere(
+    web: &Web,
+    node: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Option<String>, Problem> {
     let Some(node) = node.filter(|node| *node != web.handle.node_name()) else { return Ok(None) };
     let unknown = || unknown_node(web, node);
     let url = web.handle.web_url(node).ok_or_else(unknown)?;

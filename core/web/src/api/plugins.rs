@@ -92,7 +92,10 @@ pub(crate) async fn upgrade(
         return Ok(Json(found).into_response());
     }
     let trial = body.trial.map(|text| {
-        let wrong = format!("`{text}` is no time of at most {} days; write for example \"10m\"", TRIAL_MAX.as_secs() / 86_400);
+        let wrong = format!(
+            "`{text}` is no time of at most {} days; write for example \"10m\"",
+            TRIAL_MAX.as_secs() / 86_400
+        );
         let time = twinhub_config::parse_duration(&text).filter(|time| *time <= TRIAL_MAX);
         time.ok_or_else(|| Problem::bad_request(wrong))
     });
@@ -147,8 +150,7 @@ async fn end_trial(
         let path = format!("/api/v1/plugins/{}/{word}", forward::escape(name));
         return forward::send(web, "POST", &url, &path, headers, bytes).await;
     }
-    let operation =
-        web.handle.end_trial(name, end, &peer.origin()).map_err(|error| refused(&error))?;
+    let operation = web.handle.end_trial(name, end, &peer.origin()).map_err(|error| refused(&error))?;
     Ok(accept(web, operation))
 }
 

@@ -11,7 +11,11 @@ use crate::bench::{Bench, Unit, said};
 
 pub(super) const TESTS: &[Test] = &[
     test("beside", "an instance that is made beside one that acts says nothing and disturbs nothing", beside),
-    test("swapped", "it takes over from an instance of the version before, and gives back, 10 times", swapped),
+    test(
+        "swapped",
+        "it takes over from an instance of the version before, and gives back, 10 times",
+        swapped,
+    ),
     test("refused", "the one before goes on after another one took its state and was thrown away", refused),
 ];
 
@@ -77,9 +81,9 @@ fn refused(bench: &Bench) -> Outcome {
         let epoch = old.epoch() + 1;
         let new = bench.started()?;
         if let Some((version, bytes)) = snapshot(&old)? {
-            new.instance
-                .apply(version, &bytes)
-                .or_else(|error| failed(format!("apply of the state of the version before: {}", said(&error))))?;
+            new.instance.apply(version, &bytes).or_else(|error| {
+                failed(format!("apply of the state of the version before: {}", said(&error)))
+            })?;
         }
         old.role_in(Role::Cold, epoch)?;
         new.role_in(Role::Active, epoch)?;

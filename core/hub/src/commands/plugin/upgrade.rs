@@ -64,12 +64,8 @@ struct Walk<'a> {
 }
 
 pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> Outcome {
-    let mut walk = Walk {
-        client: Client::new(global)?,
-        plugin: &args.plugin,
-        timeout: args.timeout,
-        rows: Vec::new(),
-    };
+    let mut walk =
+        Walk { client: Client::new(global)?, plugin: &args.plugin, timeout: args.timeout, rows: Vec::new() };
     let cluster = walk.cluster()?;
     let nodes = match &args.node {
         Some(node) => vec![node.clone()],
@@ -104,12 +100,8 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
 }
 
 pub(super) fn end_trial(global: &Global, args: &PluginTrialArgs, end: End, answer: Answer) -> Outcome {
-    let mut walk = Walk {
-        client: Client::new(global)?,
-        plugin: &args.plugin,
-        timeout: args.timeout,
-        rows: Vec::new(),
-    };
+    let mut walk =
+        Walk { client: Client::new(global)?, plugin: &args.plugin, timeout: args.timeout, rows: Vec::new() };
     let nodes = match &args.node {
         Some(node) => vec![node.clone()],
         None => order(&walk.cluster()?)?,
@@ -146,7 +138,9 @@ impl Walk<'_> {
                     let interfaces = found.interfaces.join(", ");
                     ("done", format!("{} to {} at {interfaces}", found.from, found.to))
                 }
-                Err(failure) if failure.text.contains(SAME) => ("done", "it runs this file already".to_owned()),
+                Err(failure) if failure.text.contains(SAME) => {
+                    ("done", "it runs this file already".to_owned())
+                }
                 Err(failure) if failure.code == Code::Error => {
                     fits = false;
                     ("failed", failure.text)
@@ -177,7 +171,12 @@ impl Walk<'_> {
             Ok(false) => return Ok(false),
             Err(failure) => {
                 let detail = failure.text;
-                self.rows.push(Row { node: node.to_owned(), what: "upgrade", state: "failed".to_owned(), detail });
+                self.rows.push(Row {
+                    node: node.to_owned(),
+                    what: "upgrade",
+                    state: "failed".to_owned(),
+                    detail,
+                });
                 return Ok(false);
             }
         }
@@ -227,12 +226,7 @@ impl Walk<'_> {
     }
 
     /// Whether the node did what was ordered.
-    fn order(
-        &mut self,
-        node: &str,
-        what: &'static str,
-        body: &serde_json::Value,
-    ) -> Result<bool, Failure> {
+    fn order(&mut self, node: &str, what: &'static str, body: &serde_json::Value) -> Result<bool, Failure> {
         let path = format!("/api/v1/plugins/{}/{what}", escape(self.plugin));
         let accepted: Accepted = self.client.send("POST", &path, body)?;
         let operation = self.wait(&accepted)?;

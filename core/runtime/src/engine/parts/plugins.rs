@@ -242,7 +242,8 @@ impl Engine {
     pub(crate) fn adopt_state(&mut self, interface: usize) {
         self.forget_state(interface);
         let id = &self.interfaces[interface].port.setup.id;
-        let serial = self.parts.get::<PluginStates>().and_then(|states| states.of(id)).map(|state| state.serial);
+        let serial =
+            self.parts.get::<PluginStates>().and_then(|states| states.of(id)).map(|state| state.serial);
         if let Some(serial) = serial.filter(|_| self.is_acting()) {
             self.states.own.insert(interface, serial);
         }

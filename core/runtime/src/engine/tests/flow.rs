@@ -1,7 +1,6 @@
 //! Who was refused for want of room hears when it is worth to try again.
 
 use twinhub_contract::code;
-use twinhub_loader::HostSink as _;
 
 use super::bench::{Bench, Spec, epoch};
 use crate::inbox::PENDING_VALUES_MAX;

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 use twinhub_contract::code;
-use twinhub_loader::{HostSink as _, StateStore};
+use twinhub_loader::StateStore;
 use twinhub_model::{ItemId, Part, PartRecord, Position, Record, Value};
 
 use super::bench::{Bench, Spec, carry_until, epoch, follow, pair};

@@ -19,9 +19,7 @@ fn order(bench: &mut Bench, what: UpgradeWhat) -> u64 {
 /// Another version of both interfaces, with more of a configuration each.
 fn change(bench: &Bench, configs: [&str; 2], trial: Duration) -> UpgradeWhat {
     let hosted = ["one", "two"].into_iter().zip(configs);
-    let hosted = hosted.map(|(id, more)| {
-        (id.to_owned(), bench.hosted(&format!(",\"as\":\"{id}'\"{more}")))
-    });
+    let hosted = hosted.map(|(id, more)| (id.to_owned(), bench.hosted(&format!(",\"as\":\"{id}'\"{more}"))));
     UpgradeWhat::Change { hosted: hosted.collect(), trial }
 }
 
@@ -104,7 +102,16 @@ fn a_version_that_cannot_start_changes_nothing() {
     assert!(text.contains("interface `two`") && text.contains("what ran runs on"), "{text}");
     assert_eq!(
         roles(&bench),
-        ["one cold", "one' active", "two cold", "two' active", "two' cold", "two active", "one' cold", "one active"]
+        [
+            "one cold",
+            "one' active",
+            "two cold",
+            "two' active",
+            "two' cold",
+            "two active",
+            "one' cold",
+            "one active"
+        ]
     );
     write(&mut bench, 7);
     call(&mut bench, "one write 1=7");
@@ -185,7 +192,9 @@ fn a_version_that_faults_when_it_becomes_active_is_taken_back() {
     let mut bench = active();
     let what = change(&bench, [",\"faults\":true", ""], TRIAL);
     let operation = order(&mut bench, what);
-    bench.wait("the one before acts", |bench| roles(bench).iter().filter(|role| *role == "one active").count() > 0);
+    bench.wait("the one before acts", |bench| {
+        roles(bench).iter().filter(|role| *role == "one active").count() > 0
+    });
     bench.wait("the operation ends", |bench| bench.operation(operation).0 != "running");
     bench.wait("all are back", |bench| bench.engine.upgrades_on_trial() == 0);
     write(&mut bench, 9);
@@ -203,7 +212,10 @@ fn a_standby_changes_too_and_a_role_that_comes_finds_the_new_version() {
     assert_eq!(wait_for(&mut bench, operation).0, "done");
     // What was ordered when they were loaded may stand before it.
     let roles = roles(&bench);
-    assert!(roles.ends_with(&["one cold", "one' warm", "two cold", "two' warm"].map(str::to_owned)), "{roles:?}");
+    assert!(
+        roles.ends_with(&["one cold", "one' warm", "two cold", "two' warm"].map(str::to_owned)),
+        "{roles:?}"
+    );
     bench.become_active(epoch(0, 1));
     call(&mut bench, "one' active");
     call(&mut bench, "two' active");
