@@ -65,6 +65,7 @@
 #![warn(missing_docs)]
 
 mod acceptance;
+mod backlog;
 mod browse;
 mod check;
 mod ctx;

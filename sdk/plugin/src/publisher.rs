@@ -1,7 +1,6 @@
 //! Values on their way to the hub: batched, stamped with the epoch, conflated when the hub has no room.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,6 +11,7 @@ use twinhub_contract::constants::{flag, quality};
 use twinhub_contract::{Payload, abi, code, kind};
 
 use crate::acceptance::{Accepted, Ledger};
+use crate::backlog::Backlog;
 use crate::shared::Shared;
 use crate::time::boottime_ns;
 use crate::value::{Flags, Item, Quality, Role, Update, Value};
@@ -266,6 +266,8 @@ impl Buffer {
         if self.raw.is_empty() {
             return;
         }
+        // The role may fall while the hub is asked.
+        let is_of_active = shared.role() == Role::Active;
         if self.backlog.is_empty() {
             let sent = send(shared, &mut self.raw);
             match sent {
@@ -273,17 +275,17 @@ impl Buffer {
                     let count = self.raw.len();
                     self.note(shared, count, sent);
                 }
-                Sent::Later => self.keep_for_later(shared),
+                Sent::Later => self.keep_for_later(shared, is_of_active),
             }
         } else {
-            self.keep_for_later(shared);
+            self.keep_for_later(shared, is_of_active);
         }
         self.raw.clear();
         self.kept.clear();
     }
 
     /// Moves the batch into the backlog.
-    fn keep_for_later(&mut self, shared: &Shared) {
+    fn keep_for_later(&mut self, shared: &Shared, is_of_active: bool) {
         let mut lost = 0;
         for raw in &self.raw {
             // SAFETY: made by `push_raw`, and `kept` still owns what the pointer leads to.
@@ -307,7 +309,7 @@ impl Buffer {
             shared.host.count("publish.overflow", lost);
         }
         self.backlog.since_ns.get_or_insert_with(boottime_ns);
-        self.backlog.is_of_active |= shared.role() == Role::Active;
+        self.backlog.is_of_active |= is_of_active;
     }
 
     /// Keeps an update and says how many were lost for it.
@@ -434,182 +436,11 @@ fn send(shared: &Shared, updates: &mut [abi::Update]) -> Sent {
     }
 }
 
-/// Values that wait for room: events in order, of all others the latest per item.
-#[derive(Debug, Default)]
-struct Backlog {
-    updates: VecDeque<Update>,
-    /// Position of the latest value of an item, counted from the first value ever kept.
-    latest: HashMap<Item, u64>,
-    popped: u64,
-    since_ns: Option<i64>,
-    /// Whether the first of them came while the instance was active.
-    is_of_active: bool,
-}
-
-impl Backlog {
-    #[inline]
-    fn is_empty(&self) -> bool {
-        self.updates.is_empty()
-    }
-
-    fn len(&self) -> usize {
-        self.updates.len()
-    }
-
-    /// Keeps an update and says how many were lost for it.
-    fn push(&mut self, update: Update) -> u64 {
-        let is_event = update.flags.contains(Flags::EVENT);
-        self.put(update, is_event)
-    }
-
-    /// Keeps an update behind all others, as if it were an event.
-    fn push_behind(&mut self, update: Update) -> u64 {
-        self.put(update, true)
-    }
-
-    fn put(&mut self, update: Update, is_event: bool) -> u64 {
-        if is_event {
-            // A later value must not move in front of the event.
-            self.latest.remove(&update.item);
-        } else if let Some(position) = self.latest.get(&update.item) {
-            let index = usize::try_from(position - self.popped).unwrap_or(usize::MAX);
-            if let Some(slot) = self.updates.get_mut(index) {
-                if update.flags.contains(Flags::QUALITY_ONLY) {
-                    slot.quality = update.quality;
-                } else {
-                    *slot = update;
-                }
-                return 0;
-            }
-        }
-        if self.updates.len() >= BACKLOG_MAX {
-            return 1;
-        }
-        if !is_event {
-            self.latest.insert(update.item, self.popped + self.updates.len() as u64);
-        }
-        self.updates.push_back(update);
-        0
-    }
-
-    fn pop(&mut self, count: usize) {
-        for update in self.updates.drain(..count) {
-            if let Some(position) = self.latest.get(&update.item)
-                && *position < self.popped + count as u64
-            {
-                self.latest.remove(&update.item);
-            }
-        }
-        self.popped += count as u64;
-        if self.updates.is_empty() {
-            *self = Self::default();
-        }
-    }
-
-    /// A batch that was refused as stale may wait for a role call that is under way, but not for ever. Says how many
-    /// were dropped.
-    fn drop_if_fenced(&mut self, shared: &Shared) -> u64 {
-        let now = boottime_ns();
-        let since = *self.since_ns.get_or_insert(now);
-        if !shared.is_running() || now - since > BACKLOG_AGE_MAX_NS {
-            let dropped = self.forget();
-            shared.host.count("publish.expired", dropped);
-            return dropped;
-        }
-        0
-    }
-
-    /// Says how many there were.
-    fn forget(&mut self) -> u64 {
-        let dropped = self.updates.len() as u64;
-        *self = Self::default();
-        dropped
-    }
-}
-
 /// Values per batch: section 9 of the contract's measurements shows no gain beyond.
 const BATCH_MAX: usize = 1_024;
-/// Values that wait for room in the hub.
-const BACKLOG_MAX: usize = 262_144;
-/// How long values wait for room before they are dropped and counted. Longer than any role change.
-const BACKLOG_AGE_MAX_NS: i64 = 60_000_000_000;
 /// First wait for room.
 const RETRY_FIRST: Duration = Duration::from_millis(1);
 /// Longest wait where the hub tells of room.
 const LOOK_MAX: Duration = Duration::from_millis(500);
 /// Longest wait for room.
 const RETRY_MAX: Duration = Duration::from_millis(50);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_latest_value_of_an_item_takes_the_place_of_the_one_before() {
-        let mut backlog = Backlog::default();
-        for (item, value) in [(1, 10), (2, 20), (1, 11), (1, 12)] {
-            assert_eq!(backlog.push(update(item, value)), 0);
-        }
-        assert_eq!(kept(&backlog), [(1, 12), (2, 20)]);
-    }
-
-    #[test]
-    fn an_event_is_never_replaced_and_no_value_moves_in_front_of_it() {
-        let mut backlog = Backlog::default();
-        backlog.push(update(1, 10));
-        backlog.push(update(1, 11).flags(Flags::EVENT));
-        backlog.push(update(1, 12).flags(Flags::EVENT));
-        backlog.push(update(1, 13));
-        backlog.push(update(1, 14));
-        assert_eq!(kept(&backlog), [(1, 10), (1, 11), (1, 12), (1, 14)]);
-    }
-
-    #[test]
-    fn a_new_quality_keeps_the_value_that_waits() {
-        let mut backlog = Backlog::default();
-        backlog.push(update(1, 10));
-        backlog.push(Update::requalify(Item(1), Quality::UNCERTAIN_LAST_USABLE));
-        assert_eq!(kept(&backlog), [(1, 10)]);
-        assert_eq!(backlog.updates[0].quality, Quality::UNCERTAIN_LAST_USABLE);
-        backlog.push(update(1, 11));
-        assert_eq!(kept(&backlog), [(1, 11)]);
-        assert_eq!(backlog.updates[0].quality, Quality::GOOD);
-    }
-
-    #[test]
-    fn what_was_sent_is_not_replaced_any_more() {
-        let mut backlog = Backlog::default();
-        for (item, value) in [(1, 10), (2, 20), (3, 30)] {
-            backlog.push(update(item, value));
-        }
-        backlog.pop(2);
-        for (item, value) in [(1, 11), (3, 31), (2, 21)] {
-            backlog.push(update(item, value));
-        }
-        assert_eq!(kept(&backlog), [(3, 31), (1, 11), (2, 21)]);
-        backlog.pop(3);
-        assert!(backlog.is_empty() && backlog.latest.is_empty());
-    }
-
-    #[test]
-    fn beyond_the_bound_values_are_refused_and_counted() {
-        let mut backlog = Backlog::default();
-        let event = || update(1, 0).flags(Flags::EVENT);
-        assert_eq!((0..BACKLOG_MAX).map(|_| backlog.push(event())).sum::<u64>(), 0);
-        assert_eq!(backlog.push(event()), 1);
-        assert_eq!(backlog.push(update(2, 0)), 1);
-        assert_eq!(backlog.len(), BACKLOG_MAX);
-    }
-
-    fn update(item: u32, value: i64) -> Update {
-        Update::new(Item(item), value)
-    }
-
-    fn kept(backlog: &Backlog) -> Vec<(u32, i64)> {
-        let pair = |update: &Update| {
-            let Value::I64(value) = update.value else { panic!("{update:?} was never pushed") };
-            (update.item.0, value)
-        };
-        backlog.updates.iter().map(pair).collect()
-    }
-}

@@ -79,6 +79,14 @@ fn no_invariant_fails_in_hours_of_faults() {
     }
 }
 
+/// Hours in which something was wrong once: the flap limit over moves that one node did not hear of, and the last node that
+/// voted was shrunk (277242).
+#[test]
+fn hours_that_once_found_something_find_nothing() {
+    let tally = survey(&[68_796, 277_242, 514_500, 954_260], |seed| plan(seed).for_hours(1), &FORBIDDEN);
+    assert_eq!((tally.worlds, tally.failures.first_key_value()), (4, None));
+}
+
 /// The survey can fail: a voter that forgets is found, and the seed is named.
 #[test]
 fn the_hours_find_a_voter_that_forgets() {

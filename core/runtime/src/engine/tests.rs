@@ -11,6 +11,7 @@ mod merge_faults;
 mod merging;
 mod order;
 mod parts;
+mod recorder;
 mod regressions;
 mod repeats;
 mod stores;
