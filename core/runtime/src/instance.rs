@@ -355,7 +355,7 @@ impl Interface {
 
     /// Makes an instance of another version, which is not in charge; [`Job::Prepared`] answers.
     pub(crate) fn prepare(&self, hosted: Hosted) {
-        change::prepare(&self.port, hosted, self.steps.clone());
+        change::prepare(&self.port, hosted, &self.steps);
     }
 
     /// That instance takes the place of the one in charge, or gives it back; [`Job::Swapped`] answers.

@@ -171,7 +171,7 @@ impl Pair {
         if more.starts_with(OWN_PLUGINS) {
             pair.install("0.1.0");
         } else {
-            pair.plugins = plugins().to_owned();
+            plugins().clone_into(&mut pair.plugins);
         }
         (pair, webs)
     }

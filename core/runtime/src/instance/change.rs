@@ -37,7 +37,7 @@ pub(super) struct Spare {
 }
 
 /// Makes an instance of another version aside, and gives it to the thread that leads the interface.
-pub(super) fn prepare(port: &Arc<Port>, hosted: Hosted, steps: mpsc::Sender<Step>) {
+pub(super) fn prepare(port: &Arc<Port>, hosted: Hosted, steps: &mpsc::Sender<Step>) {
     let name: String = format!("new-{}", port.setup.id).chars().take(15).collect();
     let (port, answer) = (Arc::clone(port), steps.clone());
     let spawned = std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn(move || {

@@ -229,13 +229,12 @@ impl Planner<'_> {
                 let Some(item) = self.table.find(monitor.item.as_str()) else { continue };
                 watches.push(Watch::new(item, interfaces.len(), monitor));
             }
-            interfaces.push(self.interface_setup(self.bases[index], config, library.manifest())?);
+            interfaces.push(Self::interface_setup(self.bases[index], config, library.manifest())?);
         }
         Ok(GroupPlan { interfaces, routes, watches })
     }
 
     fn interface_setup(
-        &self,
         base: u32,
         config: &InterfaceConfig,
         manifest: &Manifest,

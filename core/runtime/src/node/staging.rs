@@ -192,7 +192,7 @@ mod tests {
         let fence = fence.unwrap();
         assert!(fence.contains("mb.relevant, mb.fence") && fence.contains("restart the node"), "{fence}");
         let lost = refusal(|text| {
-            text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}})
+            text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}});
         })
         .unwrap();
         assert!(lost.contains("item columns poll"), "{lost}");

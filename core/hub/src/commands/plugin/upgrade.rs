@@ -71,12 +71,9 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
         Some(node) => vec![node.clone()],
         None => order(&cluster)?,
     };
-    let nodes = match walk.check(&nodes)? {
-        Some(nodes) => nodes,
-        None => {
-            give(answer, &walk.rows)?;
-            return Ok(Code::Error);
-        }
+    let Some(nodes) = walk.check(&nodes)? else {
+        give(answer, &walk.rows)?;
+        return Ok(Code::Error);
     };
     if args.dry_run {
         return give(answer, &walk.rows);
