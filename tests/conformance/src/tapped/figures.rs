@@ -160,7 +160,15 @@ impl PartFigures {
         for (place, (deed, _)) in given.iter().enumerate().filter(|(_, (deed, _))| within(deed.at)) {
             let is_known = deed.answer == Answer::Ok;
             self.values += u64::from(is_known);
-            if is_known && !pairs.contains_key(&place) {
+            // The successor gave what its predecessor had given last: the broker shows it, and it is not sent once more.
+            let is_shown = || {
+                let neighbors = [place.checked_sub(1), place.checked_add(1)].into_iter().flatten();
+                let mut neighbors = neighbors.filter_map(|other| Some((other, given.get(other)?)));
+                neighbors.any(|(other, (next, number))| {
+                    next.node != deed.node && *number == numbers[place] && pairs.contains_key(&other)
+                })
+            };
+            if is_known && !pairs.contains_key(&place) && !is_shown() {
                 let is_late = deed.at + IN_FLIGHT >= window.fault && deed.at <= window.fault + IN_FLIGHT;
                 let died = window.is_abrupt && deed.node == window.old && is_late;
                 *(if died { &mut self.values_died_with_node } else { &mut self.values_lost }) += 1;

@@ -30,6 +30,13 @@ fn a_value_of_the_last_moment_dies_with_its_node_and_one_before_does_not() {
 }
 
 #[test]
+fn what_the_broker_shows_from_the_node_before_need_not_come_again() {
+    let script = |value| Script::clean().gave(1990, "backup", value, Answer::Ok).sorted();
+    assert_eq!(script("3").problems(), [""; 0], "the value with which the main ended");
+    assert_eq!(script("7").problems(), ["1 values lost"]);
+}
+
+#[test]
 fn a_value_that_arrives_twice_is_doubled() {
     let mut script = Script::clean();
     script.seen.arrivals.insert(1, script.seen.arrivals[0]);
