@@ -58,9 +58,22 @@ impl Asking {
         op & QUESTION_BIT != 0
     }
 
-    /// There is another instance.
+    /// There is another instance: what the one before was asked is not answered any more.
     pub(crate) fn turn_to(&self, instance: &Arc<Instance>) {
-        *self.instance.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(instance);
+        let mut asked = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
+        *asked = Arc::downgrade(instance);
+        self.end_all();
+    }
+
+    fn end_all(&self) {
+        let open: Vec<u64> = self.lock().keys().copied().collect();
+        for op in open {
+            self.done(
+                op,
+                code::STOPPED,
+                "another instance has taken the place of the one that was asked: ask again",
+            );
+        }
     }
 
     /// Asks; the answer comes to the receiver.
@@ -69,9 +82,10 @@ impl Asking {
         kind: Kind,
         call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>,
     ) -> Result<oneshot::Receiver<Answered>, Unasked> {
-        let instance = self.instance.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let instance = instance.ok_or(Unasked::NotRunning)?;
+        let asked = self.instance.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = asked.upgrade().ok_or(Unasked::NotRunning)?;
         let (op, answer) = self.begin(kind).ok_or(Unasked::Busy)?;
+        drop(asked);
         // The answer may be there before the call returns.
         match call(&instance, op) {
             Ok(Status::Pending) => {}
@@ -133,6 +147,9 @@ mod tests {
         drop(gone);
         assert!(asking.begin(Kind::Diagnose).is_none(), "the plugin still works at it");
         asking.done(other, code::OK, "");
+        let (_, mut answer) = asking.begin(Kind::Diagnose).unwrap();
+        asking.end_all();
+        assert_eq!(answer.try_recv().map(|answer| answer.code), Ok(code::STOPPED));
         assert!(asking.begin(Kind::Diagnose).is_some());
         assert_eq!(asking.ask(Kind::Browse, |_, _| Ok(Status::Pending)).unwrap_err(), Unasked::NotRunning);
     }
