@@ -87,10 +87,6 @@ pub(crate) async fn upgrade(
         let path = format!("/api/v1/plugins/{}/upgrade", forward::escape(&name));
         return forward::send(&web, "POST", &url, &path, &headers, bytes).await;
     }
-    if body.dry_run {
-        let found = web.handle.check_upgrade(&name).await.map_err(|error| refused(&error))?;
-        return Ok(Json(found).into_response());
-    }
     let trial = body.trial.map(|text| {
         let wrong = format!(
             "`{text}` is no time of at most {} days; write for example \"10m\"",
@@ -99,11 +95,13 @@ pub(crate) async fn upgrade(
         let time = twinhub_config::parse_duration(&text).filter(|time| *time <= TRIAL_MAX);
         time.ok_or_else(|| Problem::bad_request(wrong))
     });
-    let operation = web
-        .handle
-        .upgrade_plugin(&name, trial.transpose()?, &peer.origin())
-        .await
-        .map_err(|error| refused(&error))?;
+    let trial = trial.transpose()?;
+    if body.dry_run {
+        let found = web.handle.check_upgrade(&name).await.map_err(|error| refused(&error))?;
+        return Ok(Json(found).into_response());
+    }
+    let operation =
+        web.handle.upgrade_plugin(&name, trial, &peer.origin()).await.map_err(|error| refused(&error))?;
     Ok(accept(&web, operation))
 }
 
