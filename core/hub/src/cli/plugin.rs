@@ -85,6 +85,9 @@ pub(crate) struct PluginUpgradeArgs {
     /// How long the version before can come back
     #[arg(long, value_name = "TIME", default_value = "10m")]
     pub(crate) trial: String,
+    /// How long each node is watched, at least, before the next one changes
+    #[arg(long, default_value = "10", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) watch: Duration,
     /// How long to wait for each step
     #[arg(long, default_value = "60", value_parser = seconds, value_name = "SECONDS")]
     pub(crate) timeout: Duration,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! all nodes:     does the file fit? -> else nothing changes anywhere
-//! each standby:  upgrade -> as well as before? -> next
-//! active node:   its roles go to an upgraded node -> upgrade -> as well as before?
+//! each standby:  upgrade -> watched: as well as before? -> next
+//! active node:   its roles go to an upgraded node -> upgrade -> watched: as well as before?
 //! ```
 //! What fails on one node is taken back on those before it.
 
@@ -59,13 +59,27 @@ impl Row {
 struct Walk<'a> {
     client: Client,
     plugin: &'a str,
+    watch: Duration,
     timeout: Duration,
     rows: Vec<Row>,
 }
 
+/// How a node does that was upgraded.
+enum Watched {
+    Well,
+    /// It runs the version before again, by itself.
+    TakenBack,
+    Worse(String),
+}
+
 pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> Outcome {
-    let mut walk =
-        Walk { client: Client::new(global)?, plugin: &args.plugin, timeout: args.timeout, rows: Vec::new() };
+    let mut walk = Walk {
+        client: Client::new(global)?,
+        plugin: &args.plugin,
+        watch: args.watch,
+        timeout: args.timeout,
+        rows: Vec::new(),
+    };
     let cluster = walk.cluster()?;
     let nodes = match &args.node {
         Some(node) => vec![node.clone()],
@@ -88,7 +102,7 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
         }
         has_failed = true;
         for before in &changed {
-            walk.order(before, "rollback", &json!({ "node": before }))?;
+            walk.ordered(before, "rollback", &json!({ "node": before }));
         }
         break;
     }
@@ -97,8 +111,13 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
 }
 
 pub(super) fn end_trial(global: &Global, args: &PluginTrialArgs, end: End, answer: Answer) -> Outcome {
-    let mut walk =
-        Walk { client: Client::new(global)?, plugin: &args.plugin, timeout: args.timeout, rows: Vec::new() };
+    let mut walk = Walk {
+        client: Client::new(global)?,
+        plugin: &args.plugin,
+        watch: Duration::ZERO,
+        timeout: args.timeout,
+        rows: Vec::new(),
+    };
     let nodes = match &args.node {
         Some(node) => vec![node.clone()],
         None => order(&walk.cluster()?)?,
@@ -126,9 +145,7 @@ impl Walk<'_> {
     fn check(&mut self, nodes: &[String]) -> Result<Option<Vec<String>>, Failure> {
         let (mut to_change, mut fits) = (Vec::new(), true);
         for node in nodes {
-            let path = format!("/api/v1/plugins/{}/upgrade", escape(self.plugin));
-            let found: Result<UpgradeView, Failure> =
-                self.client.send("POST", &path, &json!({ "node": node, "dry_run": true }));
+            let found = self.look(node);
             let (state, detail) = match found {
                 Ok(found) => {
                     to_change.push(node.clone());
@@ -149,42 +166,40 @@ impl Walk<'_> {
         Ok(fits.then_some(to_change))
     }
 
+    /// What an upgrade of a node would change.
+    fn look(&self, node: &str) -> Result<UpgradeView, Failure> {
+        let path = format!("/api/v1/plugins/{}/upgrade", escape(self.plugin));
+        self.client.send("POST", &path, &json!({ "node": node, "dry_run": true }))
+    }
+
     fn cluster(&self) -> Result<ClusterView, Failure> {
         self.client.get(CLUSTER)
     }
 
     /// Whether the node runs the new version and is as well as before; what does not is taken back there.
     fn upgrade(&mut self, node: &str, trial: &str, successor: Option<&str>) -> Result<bool, Failure> {
-        let before = self.cluster()?;
         if let Some(successor) = successor {
-            for group in before.groups.iter().filter(|group| group.active.as_deref() == Some(node)) {
+            let cluster = self.cluster()?;
+            for group in cluster.groups.iter().filter(|group| group.active.as_deref() == Some(node)) {
                 if !self.hand_over(&group.id, node, successor)? {
                     return Ok(false);
                 }
             }
         }
-        match self.order(node, "upgrade", &json!({ "node": node, "trial": trial })) {
-            Ok(true) => {}
-            Ok(false) => return Ok(false),
-            Err(failure) => {
-                let detail = failure.text;
-                self.rows.push(Row {
-                    node: node.to_owned(),
-                    what: "upgrade",
-                    state: "failed".to_owned(),
-                    detail,
-                });
-                return Ok(false);
-            }
+        // Who no longer acts may see less of its devices than it did.
+        let before = self.cluster()?;
+        if !self.ordered(node, "upgrade", &json!({ "node": node, "trial": trial })) {
+            return Ok(false);
         }
-        let Some(worse) = self.worse_than(&before, node)? else { return Ok(true) };
-        self.rows.push(Row {
-            node: node.to_owned(),
-            what: "health",
-            state: "failed".to_owned(),
-            detail: worse,
-        });
-        self.order(node, "rollback", &json!({ "node": node }))?;
+        let (detail, is_left) = match self.watch(&before, node)? {
+            Watched::Well => return Ok(true),
+            Watched::TakenBack => (format!("`{node}` took it back by itself, see `twinhub events ls`"), true),
+            Watched::Worse(detail) => (detail, false),
+        };
+        self.rows.push(Row { node: node.to_owned(), what: "health", state: "failed".to_owned(), detail });
+        if !is_left {
+            self.ordered(node, "rollback", &json!({ "node": node }));
+        }
         Ok(false)
     }
 
@@ -209,17 +224,35 @@ impl Walk<'_> {
         Ok(is_there)
     }
 
-    /// Why the node is not as well as it was, if it does not become so.
-    fn worse_than(&self, before: &ClusterView, node: &str) -> Result<Option<String>, Failure> {
+    /// How the node does. What it is not sure of yet, and was, is waited for: a connection that does not come up takes
+    /// time to fail.
+    fn watch(&self, before: &ClusterView, node: &str) -> Result<Watched, Failure> {
         let begun = Instant::now();
         loop {
+            let elapsed = begun.elapsed();
             let now = self.cluster()?;
-            let Some(worse) = compare(before, &now, node) else { return Ok(None) };
-            if begun.elapsed() > self.timeout {
-                return Ok(Some(format!("{worse}, after {} s", self.timeout.as_secs())));
+            let is_late = elapsed > self.watch + self.timeout;
+            match compare(before, &now, node) {
+                Some(worse) if is_late => {
+                    return Ok(Watched::Worse(format!("{worse}, after {} s", elapsed.as_secs())));
+                }
+                None if is_late || (elapsed >= self.watch && is_as_sure(before, &now, node)) => break,
+                Some(_) | None => std::thread::sleep(POLL),
             }
-            std::thread::sleep(POLL);
         }
+        match self.look(node) {
+            Ok(_) => Ok(Watched::TakenBack),
+            Err(failure) if failure.text.contains(SAME) => Ok(Watched::Well),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Whether the node did what was ordered; one that cannot be asked did not.
+    fn ordered(&mut self, node: &str, what: &'static str, body: &serde_json::Value) -> bool {
+        self.order(node, what, body).unwrap_or_else(|Failure { text: detail, .. }| {
+            self.rows.push(Row { node: node.to_owned(), what, state: "failed".to_owned(), detail });
+            false
+        })
     }
 
     /// Whether the node did what was ordered.
@@ -282,15 +315,22 @@ fn is_following(group: &GroupView, node: &str) -> bool {
     group.nodes.iter().any(|known| known.name == node && known.in_sync)
 }
 
+fn node_in<'a>(cluster: &'a ClusterView, group: &str, node: &str) -> Option<&'a NodeView> {
+    let group = cluster.groups.iter().find(|known| known.id == group)?;
+    group.nodes.iter().find(|known| known.name == node)
+}
+
+/// Whether the node has proven as much of its health as it had.
+fn is_as_sure(before: &ClusterView, now: &ClusterView, node: &str) -> bool {
+    let proven = |cluster, group| node_in(cluster, group, node).and_then(|node| node.proven);
+    before.groups.iter().all(|group| proven(now, &group.id) >= proven(before, &group.id))
+}
+
 /// Why the node is not as well as it was.
 fn compare(before: &ClusterView, now: &ClusterView, node: &str) -> Option<String> {
-    let node_in = |cluster: &ClusterView, group: &str| {
-        let group = cluster.groups.iter().find(|known| known.id == group)?;
-        group.nodes.iter().find(|known| known.name == node).cloned()
-    };
     before.groups.iter().find_map(|group| {
-        let was = node_in(before, &group.id)?;
-        let is = node_in(now, &group.id)?;
+        let was = node_in(before, &group.id, node)?;
+        let is = node_in(now, &group.id, node)?;
         if !is.reachable || (was.in_sync && !is.in_sync) {
             return Some(format!("group {}: it is {}", group.id, is.state));
         }
@@ -345,5 +385,9 @@ mod tests {
         assert!(worse.contains("health is 50"), "{worse}");
         let behind = NodeView { in_sync: false, state: "syncing".to_owned(), ..node("backup", 1, 60) };
         assert!(compare(&before, &cluster(vec![behind]), "backup").unwrap().contains("syncing"));
+        let knows = |proven| cluster(vec![NodeView { proven: Some(proven), ..node("backup", 1, 60) }]);
+        assert!(
+            is_as_sure(&knows(20), &knows(60), "backup") && !is_as_sure(&knows(60), &knows(20), "backup")
+        );
     }
 }
