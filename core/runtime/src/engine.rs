@@ -499,6 +499,7 @@ impl Engine {
             tracing::error!(%error, "the journal's end did not reach the disk");
         }
         self.parts.finish(self.journal.durable());
+        self.end_trials();
     }
 
     /// Whether this node acts: activating or active.

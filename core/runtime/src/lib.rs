@@ -46,6 +46,7 @@ pub mod pki;
 mod probe;
 mod protocol;
 pub mod quarantine;
+mod remembered;
 pub mod resign;
 mod role_history;
 mod role_writer;

@@ -1,98 +1,87 @@
-//! Versions of plugins that were taken back: a restart loads the version that ran instead, as long as the file of the
-//! refused one is where plugins are.
+//! Versions of plugins that are on trial or were taken back: a restart loads the version that ran before, as long as the
+//! file of the other one is where plugins are.
 //!
-//! The file is `plugin-versions.json` in the state directory. Another file in the place of the refused one, or an upgrade
-//! that succeeds, ends it.
+//! ```text
+//! upgrade -> on trial -> kept, or the node stopped in order: forgotten
+//!              |  \_ the process died: the next one loads the version before, which may not have killed it
+//!              +--> taken back: refused, until another file is there or an operator upgrades to it
+//! ```
+//! The file is `plugin-versions.json` in the state directory.
 
-use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use twinhub_trust::LibraryCode;
 
 use crate::clock;
-use crate::instance::Hosted;
-use crate::whole_file::write_whole;
+use crate::remembered::Remembered;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Versions {
-    path: PathBuf,
-    held: Mutex<BTreeMap<String, HeldBack>>,
+    /// By short name of the plugin.
+    held: Remembered<HeldBack>,
 }
 
-/// A version that was taken back.
+/// A version that a restart does not load.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeldBack {
-    /// SHA-256 of the library that is not loaded by itself.
+    /// SHA-256 of its library.
     pub(crate) refused: String,
-    /// SHA-256 of the one that is loaded instead, from the cache.
+    /// Its version.
+    pub(crate) refused_version: String,
+    /// SHA-256 of the library that is loaded instead, from the cache.
     pub(crate) runs: String,
     /// Its version.
-    pub(crate) version: String,
+    pub(crate) runs_version: String,
+    /// Whether it is on trial only: then a node that stops in order keeps it.
+    pub(crate) on_trial: bool,
     /// Since when, RFC 3339.
     pub(crate) since: String,
 }
 
 impl Versions {
-    /// What the file says. One that cannot be read holds nothing back: it must not keep a node from starting.
+    /// What the file says.
     pub(crate) fn open(path: PathBuf) -> Versions {
-        let held = match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                tracing::warn!(file = %path.display(), %error, "the list of refused plugin versions is damaged, delete it");
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "the list of refused plugin versions cannot be read");
-                BTreeMap::new()
-            }
-        };
-        Versions { path, held: Mutex::new(held) }
+        Versions { held: Remembered::open(path, "the list of refused plugin versions") }
     }
 
-    /// What runs instead, if the library with this hash was taken back.
+    /// What runs instead, if the library with this hash is not to be loaded.
     pub(crate) fn instead_of(&self, plugin: &str, sha256: &str) -> Option<HeldBack> {
-        self.lock().get(plugin).filter(|held| held.refused == sha256).cloned()
+        self.held.get(plugin).filter(|held| held.refused == sha256)
     }
 
-    /// The one that runs again is what is to be loaded in place of the refused one.
-    pub(crate) fn hold(&self, plugin: &str, runs: &Hosted, refused: &Hosted) {
+    /// All of them, with the short names of their plugins.
+    pub(crate) fn all(&self) -> Vec<(String, HeldBack)> {
+        self.held.all()
+    }
+
+    /// From here on a process that dies is followed by one with the version before.
+    pub(crate) fn try_out(&self, plugin: &str, tried: &LibraryCode, runs: &LibraryCode) {
+        self.hold(plugin, tried, runs, true);
+    }
+
+    /// A version was taken back.
+    pub(crate) fn refuse(&self, plugin: &str, refused: &LibraryCode, runs: &LibraryCode) {
+        self.hold(plugin, refused, runs, false);
+    }
+
+    fn hold(&self, plugin: &str, refused: &LibraryCode, runs: &LibraryCode, on_trial: bool) {
         let held = HeldBack {
-            refused: refused.library.sha256().to_string(),
-            runs: runs.library.sha256().to_string(),
-            version: runs.library.manifest().version.clone(),
+            refused: refused.sha256.clone(),
+            refused_version: refused.version.clone(),
+            runs: runs.sha256.clone(),
+            runs_version: runs.version.clone(),
+            on_trial,
             since: clock::utc().to_string(),
         };
-        if held.refused == held.runs {
-            return;
-        }
-        let mut all = self.lock();
-        all.insert(plugin.to_owned(), held);
-        self.write(&all);
+        self.held.insert(plugin, held);
     }
 
-    /// Nothing of this plugin is held back.
-    pub(crate) fn release(&self, plugin: &str) {
-        let mut all = self.lock();
-        if all.remove(plugin).is_some() {
-            self.write(&all);
-        }
-    }
-
-    fn write(&self, all: &BTreeMap<String, HeldBack>) {
-        let written = serde_json::to_vec_pretty(all)
-            .map_err(io::Error::other)
-            .and_then(|bytes| write_whole(&self.path, &bytes, None));
-        if let Err(error) = written {
-            tracing::warn!(file = %self.path.display(), %error, "a refused plugin version is forgotten at the next start");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, HeldBack>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The trial is over, and the version stays.
+    pub(crate) fn keep(&self, plugin: &str) {
+        self.held.remove_if(plugin, |held| held.on_trial);
     }
 }
 
@@ -100,31 +89,30 @@ impl Versions {
 mod tests {
     use super::*;
 
-    fn held(refused: &str) -> HeldBack {
-        let text = |text: &str| text.to_owned();
-        HeldBack { refused: text(refused), runs: text("aa"), version: text("0.1.0"), since: text("now") }
+    fn code(version: &str) -> LibraryCode {
+        let sha256 = format!("hash of {version}");
+        LibraryCode { id: "org.example.any".to_owned(), version: version.to_owned(), sha256 }
     }
 
     #[test]
-    fn what_was_taken_back_is_known_after_a_restart_until_it_is_released() {
+    fn what_was_taken_back_is_not_loaded_and_what_was_kept_is() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("plugin-versions.json");
-        let versions = Versions::open(path.clone());
-        let mut all = versions.lock();
-        all.insert("modbus".to_owned(), held("bb"));
-        versions.write(&all);
-        drop(all);
-        let again = Versions::open(path.clone());
-        assert_eq!(again.instead_of("modbus", "bb"), Some(held("bb")));
-        assert_eq!(again.instead_of("modbus", "cc"), None, "another file is free");
-        assert_eq!(again.instead_of("mqtt", "bb"), None);
-        again.release("modbus");
-        assert_eq!(Versions::open(path.clone()).instead_of("modbus", "bb"), None);
-        std::fs::write(&path, b"{\"modbus\":").unwrap();
+        let open = || Versions::open(dir.path().join("plugin-versions.json"));
+        let instead =
+            |version: &str| open().instead_of("modbus", &code(version).sha256).map(|held| held.runs_version);
+        let versions = open();
+        versions.try_out("modbus", &code("0.2.0"), &code("0.1.0"));
+        assert_eq!(instead("0.2.0").as_deref(), Some("0.1.0"), "its process died");
+        assert_eq!((instead("0.3.0"), instead("0.1.0")), (None, None), "another file is free");
+        versions.keep("modbus");
+        assert_eq!(instead("0.2.0"), None);
+        versions.refuse("modbus", &code("0.2.0"), &code("0.1.0"));
+        versions.keep("modbus");
         assert_eq!(
-            Versions::open(path).instead_of("modbus", "bb"),
-            None,
-            "a damaged list holds nothing back"
+            instead("0.2.0").as_deref(),
+            Some("0.1.0"),
+            "the end of a trial frees nothing that was refused"
         );
+        assert_eq!(open().instead_of("mqtt", &code("0.2.0").sha256), None);
     }
 }

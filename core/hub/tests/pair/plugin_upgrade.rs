@@ -93,6 +93,34 @@ fn a_version_that_faults_goes_by_itself_and_what_does_not_fit_changes_nothing() 
     assert!(events.contains("it faulted at interface `sim1`"), "{events}");
 }
 
+#[test]
+fn a_process_that_dies_within_the_trial_starts_with_the_version_before_and_one_that_stops_keeps_the_new_one()
+{
+    let mut pair = Pair::start_with_own_plugins("", "");
+    settled(&pair, "main", "backup");
+    pair.install("0.2.0");
+    let on_backup = |pair: &Pair| upgrade(pair, &["--node", "backup"]);
+    let said = on_backup(&pair);
+    assert!(said.iter().all(|row| row[2] == "done"), "{said:?}");
+    assert_eq!(versions(&pair, "backup"), ["0.2.0"]);
+
+    pair.kill("backup");
+    pair.restart("backup");
+    settled(&pair, "main", "backup");
+    assert_eq!(versions(&pair, "backup"), ["0.1.0"], "what ended the process may have been the new version");
+    let notes = pair.table("backup", &["status"]);
+    assert!(notes.contains("version 0.2.0 of plugin sim was taken back: 0.1.0 runs"), "{notes}");
+
+    let said = on_backup(&pair);
+    assert!(said.iter().all(|row| row[2] == "done"), "{said:?}");
+    assert_eq!(pair.stop("backup"), 0);
+    pair.restart("backup");
+    settled(&pair, "main", "backup");
+    assert_eq!(versions(&pair, "backup"), ["0.2.0"]);
+    let notes = pair.table("backup", &["status"]);
+    assert!(!notes.contains("taken back"), "{notes}");
+}
+
 fn settled(pair: &Pair, active: &str, standby: &str) {
     pair.wait("both act and stand by", |pair| {
         pair.state(active) == "active" && pair.state(standby) == "standby"
@@ -100,7 +128,7 @@ fn settled(pair: &Pair, active: &str, standby: &str) {
 }
 
 fn upgrade(pair: &Pair, more: &[&str]) -> Vec<[String; 4]> {
-    rows(pair, &[&["plugin", "upgrade", "sim"], more].concat())
+    rows(pair, &[&["plugin", "upgrade", "sim", "--watch", "1"], more].concat())
 }
 
 /// Node, step, result and detail.

@@ -11,6 +11,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_model::{Moment, Severity};
@@ -20,6 +21,7 @@ use super::{Engine, Phase};
 use crate::clock;
 use crate::control::Told;
 use crate::instance::Hosted;
+use crate::versions::Versions;
 
 /// Instances of the other version are all there within this time.
 const PREPARE_MAX: Duration = Duration::from_secs(60);
@@ -47,6 +49,8 @@ pub(crate) enum UpgradeWhat {
         hosted: Vec<(String, Hosted)>,
         /// How long the version before stays at hand.
         trial: Duration,
+        /// Where it is noted what a restart loads.
+        records: Arc<Versions>,
     },
     /// Run what ran before.
     Back,
@@ -68,6 +72,7 @@ pub(crate) struct Trial {
     pub(crate) versions: FromTo,
     interfaces: Vec<usize>,
     pub(crate) until: Moment,
+    records: Arc<Versions>,
 }
 
 /// From which version to which one.
@@ -94,6 +99,7 @@ struct Run {
     operation: Option<u64>,
     goal: Goal,
     versions: FromTo,
+    records: Arc<Versions>,
     trial: Duration,
     /// Interfaces that are still to change.
     left: VecDeque<usize>,
@@ -140,8 +146,8 @@ impl Engine {
                 );
                 self.end_upgrade(Some(operation), false, &text);
             }
-            (UpgradeWhat::Change { hosted, trial }, None) => {
-                self.begin_change(plugin, operation, &hosted, trial);
+            (UpgradeWhat::Change { hosted, trial, records }, None) => {
+                self.begin_change(plugin, operation, &hosted, trial, records);
             }
             (UpgradeWhat::Back, Some(place)) => {
                 let trial = self.upgrades.trials.remove(place);
@@ -162,7 +168,14 @@ impl Engine {
         }
     }
 
-    fn begin_change(&mut self, plugin: String, operation: u64, hosted: &[(String, Hosted)], trial: Duration) {
+    fn begin_change(
+        &mut self,
+        plugin: String,
+        operation: u64,
+        hosted: &[(String, Hosted)],
+        trial: Duration,
+        records: Arc<Versions>,
+    ) {
         let number_of = |id: &str| self.interfaces.iter().position(|interface| interface.port.setup.id == id);
         let found: Vec<(usize, &Hosted)> =
             hosted.iter().filter_map(|(id, hosted)| Some((number_of(id)?, hosted))).collect();
@@ -173,6 +186,8 @@ impl Engine {
         };
         tracing::info!(plugin, first, interfaces = found.len(), "another version of a plugin is prepared");
         let versions = FromTo { from: code_of(&from.library), to: code_of(&to.library) };
+        // Also code that only begins to run may end the process.
+        records.try_out(&plugin, &versions.to, &versions.from);
         let numbers: Vec<usize> = found.iter().map(|(number, _)| *number).collect();
         for (number, hosted) in found {
             self.interfaces[number].prepare(hosted.clone());
@@ -182,6 +197,7 @@ impl Engine {
             operation: Some(operation),
             goal: Goal::Change,
             versions,
+            records,
             trial,
             left: numbers.iter().copied().collect(),
             changed: Vec::new(),
@@ -192,12 +208,13 @@ impl Engine {
     }
 
     fn go_back(&mut self, trial: Trial, operation: Option<u64>, why: &str) {
-        let Trial { plugin, versions, interfaces, until: _ } = trial;
+        let Trial { plugin, versions, interfaces, until: _, records } = trial;
         self.upgrades.run = Some(Run {
             plugin,
             operation,
             goal: Goal::Back(why.to_owned()),
             versions,
+            records,
             trial: Duration::ZERO,
             left: interfaces.into(),
             changed: Vec::new(),
@@ -379,11 +396,12 @@ impl Engine {
     }
 
     fn finish_upgrade(&mut self, run: Run, now: Moment) {
-        let Run { plugin, operation, goal, versions, trial, changed, .. } = run;
+        let Run { plugin, operation, goal, versions, records, trial, changed, .. } = run;
         match goal {
             Goal::Change => {
                 let until = now + trial;
-                let on_trial = Trial { plugin: plugin.clone(), versions, interfaces: changed, until };
+                let on_trial =
+                    Trial { plugin: plugin.clone(), versions, interfaces: changed, until, records };
                 let text = format!(
                     "plugin `{plugin}` was upgraded from {}; for {} s the version before can come back",
                     on_trial.versions,
@@ -392,6 +410,7 @@ impl Engine {
                 self.change_code(&on_trial.versions.from, &on_trial.versions.to);
                 self.event(Severity::Info, &plugin, "TH-PLUGIN-005", &text);
                 if trial.is_zero() {
+                    on_trial.records.keep(&plugin);
                     self.discard_all(&on_trial.interfaces);
                 } else {
                     self.upgrades.trials.push(on_trial);
@@ -399,6 +418,7 @@ impl Engine {
                 self.end_upgrade(operation, true, &text);
             }
             Goal::Back(why) => {
+                records.refuse(&plugin, &versions.to, &versions.from);
                 self.discard_all(&changed);
                 let text = format!("the upgrade of plugin `{plugin}` from {versions} was taken back: {why}");
                 self.change_code(&versions.to, &versions.from);
@@ -406,6 +426,7 @@ impl Engine {
                 self.end_upgrade(operation, true, &text);
             }
             Goal::Undo(why) => {
+                records.refuse(&plugin, &versions.to, &versions.from);
                 self.discard_all(&changed);
                 let text =
                     format!("plugin `{plugin}` was not upgraded from {versions}, what ran runs on: {why}");
@@ -421,7 +442,15 @@ impl Engine {
         self.control.tell(Told::Plugins);
     }
 
+    /// The node stops in order: what is on trial has done well so far, and stays.
+    pub(crate) fn end_trials(&self) {
+        for trial in &self.upgrades.trials {
+            trial.records.keep(&trial.plugin);
+        }
+    }
+
     fn keep(&mut self, trial: &Trial) -> String {
+        trial.records.keep(&trial.plugin);
         self.discard_all(&trial.interfaces);
         let text = format!("the upgrade of plugin `{}` from {} is kept", trial.plugin, trial.versions);
         self.event(Severity::Info, &trial.plugin, "TH-PLUGIN-006", &text);

@@ -62,7 +62,7 @@ impl Handle {
                 )),
             }
         });
-        notes.chain(self.trial_notes()).collect()
+        notes.chain(self.trial_notes()).chain(self.refused_notes()).collect()
     }
 
     fn group_view(&self, group: &twinhub_config::Group) -> GroupView {

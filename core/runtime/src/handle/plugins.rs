@@ -14,6 +14,7 @@ use crate::engine::upgrade::{Trial, UpgradeOrder, UpgradeWhat};
 use crate::error::CommandError;
 use crate::inbox::Job;
 use crate::node::Staged;
+use crate::versions::HeldBack;
 use crate::view::{PluginView, TrialView, UpgradeView};
 
 /// How long the version before stays at hand unless it is said otherwise.
@@ -129,7 +130,12 @@ impl Handle {
         let operation = shared.begin_operation(format!("upgrade of plugin {plugin}"), &names);
         let trial = trial.unwrap_or(TRIAL).min(TRIAL_MAX);
         for (group, hosted) in groups {
-            self.give_upgrade(&group, plugin, operation, UpgradeWhat::Change { hosted, trial });
+            self.give_upgrade(
+                &group,
+                plugin,
+                operation,
+                UpgradeWhat::Change { hosted, trial, records: self.0.staging.versions() },
+            );
         }
         Ok(operation)
     }
@@ -161,6 +167,22 @@ impl Handle {
             self.give_upgrade(&group, plugin, operation, what);
         }
         Ok(operation)
+    }
+
+    /// What an operator has to know of versions that were taken back.
+    pub(super) fn refused_notes(&self) -> Vec<String> {
+        let running = self.loaded();
+        let held = self.0.staging.versions().all().into_iter().filter(|(plugin, held)| {
+            let runs_it = |known: &Loaded| known.name == *plugin && known.sha256 == held.runs;
+            running.iter().any(runs_it)
+        });
+        let note = |(plugin, HeldBack { refused_version, runs_version, .. })| {
+            format!(
+                "version {refused_version} of plugin {plugin} was taken back: {runs_version} runs, also after a restart, \
+                 until another file is installed; `twinhub plugin upgrade {plugin}` tries it again"
+            )
+        };
+        held.map(note).collect()
     }
 
     /// What an operator has to know of versions that may still be taken back.

@@ -168,7 +168,6 @@ impl Lead {
             self.resume(wanted);
             return Err(why);
         }
-        self.note_choice(former.as_ref(), goes_back);
         self.spare = former.map(|former| Spare { is_former: !goes_back, ..former });
         Ok(())
     }
@@ -231,19 +230,8 @@ impl Lead {
             return false;
         };
         self.take_down();
-        let failed = self.hosted.clone();
         drop(self.place(former));
-        self.hosted.versions.hold(&self.port.setup.plugin, &self.hosted, &failed);
         true
-    }
-
-    /// What a restart of the node finds: a version that was taken back is not loaded again by itself.
-    fn note_choice(&self, former: Option<&Spare>, goes_back: bool) {
-        let plugin = &self.port.setup.plugin;
-        match former {
-            Some(former) if goes_back => self.hosted.versions.hold(plugin, &self.hosted, &former.hosted),
-            Some(_) | None => self.hosted.versions.release(plugin),
-        }
     }
 
     /// Nothing is spare any more.

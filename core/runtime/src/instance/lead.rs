@@ -15,7 +15,6 @@ use super::{Port, Step};
 use crate::clock;
 use crate::inbox::Job;
 use crate::quarantine::Quarantine;
-use crate::versions::Versions;
 
 /// Loading, starting and taking items may take this long together.
 const START_MAX: Duration = Duration::from_secs(10);
@@ -39,8 +38,6 @@ pub(crate) struct Hosted {
     pub(crate) refuge: Option<Arc<Library>>,
     /// Where it is noted that it did.
     pub(crate) quarantine: Arc<Quarantine>,
-    /// Where it is noted that a version was taken back.
-    pub(crate) versions: Arc<Versions>,
     /// What its instances get as settings.
     pub(crate) config_json: Arc<str>,
 }

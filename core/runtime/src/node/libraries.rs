@@ -145,8 +145,8 @@ impl<'a> Opener<'a> {
         let may_leave = place == Place::Here && allows(&found, manifest::Hosting::Isolated);
         let refuge = may_leave.then(|| self.elsewhere(interface, &found)).transpose()?;
         let config_json = settings_of(interface, library.manifest(), self.options)?;
-        let Records { quarantine, versions } = self.records.clone();
-        Ok(Hosted { library, verdict, refuge, quarantine, versions, config_json })
+        let quarantine = Arc::clone(&self.records.quarantine);
+        Ok(Hosted { library, verdict, refuge, quarantine, config_json })
     }
 
     fn find(&self, interface: &Interface, choice: Choice) -> Result<(Inspection, Verdict), StartError> {
@@ -162,9 +162,10 @@ impl<'a> Opener<'a> {
                 Ok(found) => {
                     tracing::warn!(
                         plugin,
-                        runs = held.version,
+                        runs = held.runs_version,
                         refused = installed.manifest.version,
-                        "an upgrade was taken back: the version before is loaded"
+                        on_trial = held.on_trial,
+                        "an upgrade was taken back, or the process died within its trial: the version before is loaded"
                     );
                     return Ok(found);
                 }

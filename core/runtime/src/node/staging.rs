@@ -1,5 +1,7 @@
 //! Another version of a plugin, looked at before it is brought into the running node.
 
+use std::sync::Arc;
+
 use twinhub_config::{Interface, Site};
 use twinhub_contract::manifest::{MainBackup, State};
 use twinhub_loader::Manifest;
@@ -9,6 +11,7 @@ use super::libraries::{Choice, Opener, Records};
 use crate::error::CommandError;
 use crate::instance::Hosted;
 use crate::trust::Trust;
+use crate::versions::Versions;
 
 /// What it takes to load libraries into a node that runs.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ impl Staging {
 
     fn site(&self) -> &Site {
         &self.options.site
+    }
+
+    /// What is remembered of versions.
+    pub(crate) fn versions(&self) -> Arc<Versions> {
+        Arc::clone(&self.records.versions)
     }
 
     /// Loads the file of a plugin that is where plugins are now. It may wait for a disk.

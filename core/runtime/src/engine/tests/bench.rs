@@ -121,7 +121,6 @@ impl Bench {
             verdict: Verdict::Unlocked,
             refuge: None,
             quarantine: Arc::new(Quarantine::open(path("quarantine.json"))),
-            versions: Arc::new(Versions::open(path("plugin-versions.json"))),
             config_json: format!("{{\"log\":\"{}\"{config}}}", self.log.display()).into(),
         }
     }
@@ -129,6 +128,11 @@ impl Bench {
     /// The instance of an interface cannot go on.
     pub(crate) fn fault(&mut self, interface: usize, cause: &str) {
         self.job(Job::Faulted { interface, cause: cause.to_owned() });
+    }
+
+    /// What it remembers of versions of plugins.
+    pub(crate) fn versions(&self) -> Arc<Versions> {
+        Arc::new(Versions::open(self.dir.path().join("plugin-versions.json")))
     }
 
     /// What became of an operation: `running`, `done` or `failed`, and what was said.
@@ -169,7 +173,6 @@ impl Bench {
         };
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
-        let versions = Arc::new(Versions::open(dir.path().join("plugin-versions.json")));
         let mut stores = Stores::default();
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
@@ -188,7 +191,6 @@ impl Bench {
                 verdict: Verdict::Unlocked,
                 refuge: None,
                 quarantine: Arc::clone(&quarantine),
-                versions: Arc::clone(&versions),
                 config_json: config(spec, &log).into(),
             };
             interfaces.push(Interface::spawn(Arc::new(port), hosted).unwrap());

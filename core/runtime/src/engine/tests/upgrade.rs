@@ -20,7 +20,7 @@ fn order(bench: &mut Bench, what: UpgradeWhat) -> u64 {
 fn change(bench: &Bench, configs: [&str; 2], trial: Duration) -> UpgradeWhat {
     let hosted = ["one", "two"].into_iter().zip(configs);
     let hosted = hosted.map(|(id, more)| (id.to_owned(), bench.hosted(&format!(",\"as\":\"{id}'\"{more}"))));
-    UpgradeWhat::Change { hosted: hosted.collect(), trial }
+    UpgradeWhat::Change { hosted: hosted.collect(), trial, records: bench.versions() }
 }
 
 /// Waits for a call of an instance.
