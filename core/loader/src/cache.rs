@@ -20,19 +20,20 @@ pub(crate) fn place(cache_dir: &Path, sha256: &Sha256Hex, bytes: &[u8]) -> Resul
     // An absolute path: the loader searches its own directories for a name without a slash.
     let cache_dir = cache_dir.canonicalize().map_err(refused(cache_dir))?;
     let path = cache_dir.join(format!("{sha256}.so"));
-    let is_there = match fs::read(&path) {
-        Ok(found) => found == bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-        Err(error) => return Err(refused(&path)(error)),
+    let is_there = || match fs::read(&path) {
+        Ok(found) => Ok(found == bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     };
-    if !is_there {
-        write(&path, bytes).map_err(refused(&path))?;
+    if !is_there().map_err(refused(&path))? {
+        write(&path, bytes, is_there).map_err(refused(&path))?;
     }
     Ok(path)
 }
 
-/// Writes a new file and renames it; an old one with the same name lives on for whoever has it loaded.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a new file and gives it its name; an old one with the same name lives on for whoever has it loaded. One that is
+/// good, and that another process made meanwhile, stays: a child may be about to load it, and may open that one file only.
+fn write(path: &Path, bytes: &[u8], is_there: impl Fn() -> io::Result<bool>) -> io::Result<()> {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_extension(format!("{}-{count}.tmp", std::process::id()));
@@ -42,11 +43,14 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o500))?;
         file.sync_all()?;
         drop(file);
-        fs::rename(&temporary, path)
+        match fs::hard_link(&temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_there()? => Ok(()),
+            // What is there is damaged, or the file system has no links.
+            Err(_) => fs::rename(&temporary, path),
+            Ok(()) => Ok(()),
+        }
     })();
-    if written.is_err() {
-        // Nothing better can be done about a file that is in nobody's way.
-        drop(fs::remove_file(&temporary));
-    }
+    // Nothing better can be done about a file that is in nobody's way.
+    drop(fs::remove_file(&temporary));
     written
 }
