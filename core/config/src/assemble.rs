@@ -81,6 +81,11 @@ impl Assembly<'_> {
             hash: hash.finish(),
         };
         site.links = Linker { assembly: self, site: &site }.links(&file.link);
+        for (id, ends) in self.values_in(&site, &file.interface) {
+            for interface in site.interfaces.iter_mut().filter(|interface| interface.id == id) {
+                interface.values_in.clone_from(&ends);
+            }
+        }
         site
     }
 
@@ -322,6 +327,7 @@ impl Assembly<'_> {
                 group,
                 standby: form.standby,
                 items,
+                values_in: Vec::new(),
                 settings: Json::Object(form.settings.clone().into_iter().collect()),
                 monitor,
                 probe: form.probe.clone(),

@@ -142,6 +142,7 @@ impl Found {
                 group,
                 standby,
                 items: _,
+                values_in,
                 settings,
                 monitor,
                 probe,
@@ -156,6 +157,7 @@ impl Found {
             [
                 ("plugin", format!("{plugin:?}")),
                 ("group", format!("{group:?}")),
+                ("values_in", format!("{values_in:?}")),
                 ("settings", format!("{settings:?}")),
                 ("monitor", format!("{monitor:?}")),
                 ("probe", format!("{probe:?}")),

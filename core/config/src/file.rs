@@ -320,6 +320,10 @@ pub struct Interface {
     /// Items file (CSV), relative to this file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<String>,
+    /// Items of other interfaces of its group whose values its plugin takes: `interface/path`, or `interface/part/*` for all
+    /// below. For modules, such as metering.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values_in: Vec<String>,
     /// Settings of the plugin; `twinhub plugin info NAME` lists them. Secrets are `{ file = … }` or `{ env = … }`; a key that
     /// ends with `_file` names a file for the plugin, relative to this one.
     #[serde(default)]

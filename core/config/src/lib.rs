@@ -33,6 +33,7 @@ mod named;
 mod secret;
 mod site;
 mod tree;
+mod values_in;
 mod votes;
 
 pub use assembly::Loaded;

@@ -16,21 +16,32 @@ impl Link {
     pub fn expand(&self, site: &Site) -> Vec<(ItemKey, ItemKey)> {
         match (&self.from, &self.to) {
             (LinkEnd::Item(from), LinkEnd::Item(to)) => vec![(from.clone(), to.clone())],
-            (LinkEnd::Prefix { interface, prefix }, LinkEnd::Prefix { interface: to, prefix: onto }) => site
-                .interface(interface)
-                .into_iter()
-                .flat_map(|found| &found.items)
-                .filter(|item| item.access.is_readable())
-                .filter_map(|item| {
-                    let rest = below(item.key.path(), prefix)?;
+            (LinkEnd::Prefix { prefix, .. }, LinkEnd::Prefix { interface: to, prefix: onto }) => {
+                let pair = |from: ItemKey| {
+                    let rest = below(from.path(), prefix)?;
                     let path = if onto.is_empty() { rest.to_owned() } else { format!("{onto}/{rest}") };
-                    Some((item.key.clone(), ItemKey::new(to, &path).ok()?))
-                })
-                .collect(),
+                    let to = ItemKey::new(to, &path).ok()?;
+                    Some((from, to))
+                };
+                self.from.readable(site).into_iter().filter_map(pair).collect()
+            }
             (LinkEnd::Item(_), LinkEnd::Prefix { .. }) | (LinkEnd::Prefix { .. }, LinkEnd::Item(_)) => {
                 Vec::new()
             }
         }
+    }
+}
+
+impl LinkEnd {
+    /// The items that can be read, in the order of the items file.
+    pub fn readable(&self, site: &Site) -> Vec<ItemKey> {
+        let is_meant = |item: &&Item| match self {
+            LinkEnd::Item(key) => item.key == *key,
+            LinkEnd::Prefix { prefix, .. } => below(item.key.path(), prefix).is_some(),
+        };
+        let items = site.interface(self.interface()).into_iter().flat_map(|found| &found.items);
+        let readable = items.filter(|item| item.access.is_readable());
+        readable.filter(is_meant).map(|item| item.key.clone()).collect()
     }
 }
 
@@ -42,6 +53,56 @@ fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 pub(crate) struct Linker<'a, 'b> {
     pub(crate) assembly: &'a mut Assembly<'b>,
     pub(crate) site: &'a Site,
+}
+
+/// What a text names: an item, or all items below a part.
+pub(crate) fn end_of(
+    assembly: &mut Assembly<'_>,
+    site: &Site,
+    path: &[Step<'_>],
+    text: &str,
+) -> Option<LinkEnd> {
+    let parsed = match text.strip_suffix("/*") {
+        Some(whole) if !whole.contains('*') => {
+            let (interface, prefix) = whole.split_once('/').unwrap_or((whole, ""));
+            let probe = if prefix.is_empty() { "x".to_owned() } else { format!("{prefix}/x") };
+            ItemKey::new(interface, &probe)
+                .map(|_| LinkEnd::Prefix { interface: interface.to_owned(), prefix: prefix.to_owned() })
+        }
+        Some(_) | None if text.contains('*') => {
+            let help = "write `*` only as the last part: `interface/part/*`";
+            let message = format!("`{}` has `*` in the wrong place", text.escape_debug());
+            assembly.error(path, message, "here", help);
+            return None;
+        }
+        Some(_) | None => ItemKey::parse(text).map(LinkEnd::Item),
+    };
+    let end = match parsed {
+        Ok(end) => end,
+        Err(error) => {
+            let help = "write `interface/path` of an item, or `interface/part/*` for all items under it";
+            assembly.error(path, error.to_string(), "no item", help);
+            return None;
+        }
+    };
+    if site.interface(end.interface()).is_none() {
+        let names = site.interfaces.iter().map(|interface| interface.id.as_str());
+        let help = with_nearest(end.interface(), names, |names| format!("the interfaces are: {names}"));
+        let message = format!("no interface is called `{}`", end.interface());
+        assembly.error(path, message, "unknown interface", help);
+        return None;
+    }
+    Some(end)
+}
+
+pub(crate) fn unknown_item(assembly: &mut Assembly<'_>, site: &Site, path: &[Step<'_>], item: &ItemKey) {
+    let interface: Option<&Interface> = site.interface(item.interface());
+    let names = interface.into_iter().flat_map(|found| found.items.iter().map(|item| item.key.as_str()));
+    let help = with_nearest(item.as_str(), names, |names| {
+        let file = interface.and_then(|found| found.origin.items_file.as_deref()).unwrap_or("the items file");
+        if names.is_empty() { format!("write it into {file}") } else { format!("{file} has: {names}") }
+    });
+    assembly.error(path, format!("there is no item `{item}`"), "unknown item", help);
 }
 
 /// One item drives another, by the link in this place.
@@ -129,37 +190,7 @@ impl Linker<'_, '_> {
     }
 
     fn end(&mut self, place: usize, key: &'static str, text: &str) -> Option<LinkEnd> {
-        let parsed = match text.strip_suffix("/*") {
-            Some(whole) if !whole.contains('*') => {
-                let (interface, prefix) = whole.split_once('/').unwrap_or((whole, ""));
-                let probe = if prefix.is_empty() { "x".to_owned() } else { format!("{prefix}/x") };
-                ItemKey::new(interface, &probe)
-                    .map(|_| LinkEnd::Prefix { interface: interface.to_owned(), prefix: prefix.to_owned() })
-            }
-            Some(_) | None if text.contains('*') => {
-                let help = "write `*` only as the last part: `interface/part/*`";
-                let message = format!("`{}` has `*` in the wrong place", text.escape_debug());
-                self.assembly.error(&at(place, key), message, "here", help);
-                return None;
-            }
-            Some(_) | None => ItemKey::parse(text).map(LinkEnd::Item),
-        };
-        let end = match parsed {
-            Ok(end) => end,
-            Err(error) => {
-                let help = "write `interface/path` of an item, or `interface/part/*` for all items under it";
-                self.assembly.error(&at(place, key), error.to_string(), "no item", help);
-                return None;
-            }
-        };
-        if self.site.interface(end.interface()).is_none() {
-            let names = self.site.interfaces.iter().map(|interface| interface.id.as_str());
-            let help = with_nearest(end.interface(), names, |names| format!("the interfaces are: {names}"));
-            let message = format!("no interface is called `{}`", end.interface());
-            self.assembly.error(&at(place, key), message, "unknown interface", help);
-            return None;
-        }
-        Some(end)
+        end_of(self.assembly, self.site, &at(place, key), text)
     }
 
     /// The pairs of a link whose items exist and can be used so.
@@ -239,15 +270,7 @@ impl Linker<'_, '_> {
     }
 
     fn unknown(&mut self, place: usize, key: &'static str, item: &ItemKey) {
-        let site = self.site;
-        let interface: Option<&Interface> = site.interface(item.interface());
-        let names = interface.into_iter().flat_map(|found| found.items.iter().map(|item| item.key.as_str()));
-        let help = with_nearest(item.as_str(), names, |names| {
-            let file =
-                interface.and_then(|found| found.origin.items_file.as_deref()).unwrap_or("the items file");
-            if names.is_empty() { format!("write it into {file}") } else { format!("{file} has: {names}") }
-        });
-        self.assembly.error(&at(place, key), format!("there is no item `{item}`"), "unknown item", help);
+        unknown_item(self.assembly, self.site, &at(place, key), item);
     }
 
     fn convert(&mut self, place: usize, form: &file::Link) -> Convert {

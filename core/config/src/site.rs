@@ -280,6 +280,8 @@ pub struct Interface {
     pub standby: Option<Mode>,
     /// Its items.
     pub items: Vec<Item>,
+    /// Items of other interfaces whose values it takes.
+    pub values_in: Vec<LinkEnd>,
     /// Settings of the plugin; secrets are still references.
     pub settings: Json,
     /// What is watched.

@@ -125,6 +125,17 @@ faults! {
     a_wildcard_without_target_items_is_refused: link("from = \"plc1/*\"\nto = \"mqtt1/all/*\"");
     a_wildcard_that_matches_nothing_is_warned:
         link("from = \"plc1/none/*\"\nto = \"mqtt1/none/*\"\n[[link]]\nfrom = \"x\"\nto = \"y\"");
+    values_in_of_what_is_not_there_is_refused:
+        with("plugin = \"mqtt\"", "plugin = \"mqtt\"\nvalues_in = [\"plc1/temprature\", \"plc/*\", \"plc1/*/x\", \"\"]");
+    values_in_of_the_interface_itself_is_refused:
+        with("plugin = \"mqtt\"", "plugin = \"mqtt\"\nvalues_in = [\"mqtt1/command\", \"mqtt1/*\"]");
+    values_in_of_another_group_is_refused:
+        format!(
+            "{}[[group]]\nid = \"site\"\n[[group]]\nid = \"energy\"\n",
+            with("plugin = \"mqtt\"", "plugin = \"mqtt\"\ngroup = \"energy\"\nvalues_in = [\"plc1/*\"]")
+        );
+    values_in_of_what_cannot_be_read_is_refused:
+        with("plugin = \"modbus\"", "plugin = \"modbus\"\nvalues_in = [\"mqtt1/temperature\", \"mqtt1/none/*\"]");
     a_link_to_itself_is_refused: link("from = \"plc1/setpoint\"\nto = \"plc1/setpoint\"");
     a_ring_that_changes_values_is_refused:
         link("from = \"plc1/setpoint\"\nto = \"plc1/mode\"\nconvert = { scale = 2 }\n[[link]]\nfrom = \"plc1/mode\"\nto = \"plc1/setpoint\"");

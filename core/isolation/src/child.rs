@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
@@ -24,14 +21,16 @@ use twinhub_loader::{
 use crate::batch::{self, Packer};
 use crate::flow::Flow;
 use crate::gate::GateWords;
+use crate::hub::{end_with_the_hub, is_hub_gone, receive};
 use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
 use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
 use crate::offered::Offers;
-use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
+use crate::process::{ANSWERS_WORDS, DOWN_WORDS, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
 use crate::sandbox;
+use crate::values_in;
 
 /// Hosts one plugin instance for the hub that started this process, until the hub is gone or says so.
 ///
@@ -72,46 +71,6 @@ fn host() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the end of the hub, and ends this process.
-fn end_with_the_hub() {
-    let input = io::stdin();
-    let mut byte = [0; 1];
-    loop {
-        match rustix::io::read(input.as_fd(), &mut byte) {
-            Ok(0) | Err(rustix::io::Errno::CONNRESET) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => break,
-        }
-    }
-    std::process::exit(0);
-}
-
-/// Whether the hub has ended.
-fn is_hub_gone() -> bool {
-    let input = io::stdin();
-    let mut socket = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::HUP)];
-    poll(&mut socket, Some(&Timespec::default())).is_ok_and(|found| found > 0)
-}
-
-/// The files that the hub hands over.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut hello = [0; 64];
-    let received =
-        recvmsg(socket, &mut [io::IoSliceMut::new(&mut hello)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    if hello.get(..received.bytes) != Some(HELLO) {
-        return Err(io::Error::other("its standard input is not a hub of this version"));
-    }
-    let mut files = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            files.extend(received);
-        }
-    }
-    Ok(files)
-}
-
 /// What the hub sees, if nothing else works.
 fn complain(text: &str) {
     _ = rustix::io::write(io::stderr().as_fd(), format!("{text}\n").as_bytes());
@@ -132,6 +91,7 @@ impl Child {
         loop {
             match orders.next(&mut words) {
                 Ok(Some(kind::WRITES)) => self.write(&words, &mut writes),
+                Ok(Some(kind::VALUES_IN)) => self.values(&words),
                 Ok(Some(_)) => match unpack::<Order>(&words) {
                     Some(order) => self.take(order),
                     None => return complain("the hub gave an order that this version does not know"),
@@ -155,6 +115,7 @@ impl Child {
             Order::Start { .. }
             | Order::SetRole { .. }
             | Order::Items { .. }
+            | Order::Watch { .. }
             | Order::Stop { .. }
             | Order::Snapshot { .. }
             | Order::Apply { .. }
@@ -199,7 +160,7 @@ impl Child {
             }
         };
         let (sender, receiver) = mpsc::channel();
-        let control = Control { sink: Arc::clone(&self.sink), instance: Arc::clone(&instance), next_op: 1 };
+        let control = Control { sink: Arc::clone(&self.sink), instance: Arc::clone(&instance) };
         let thread = std::thread::Builder::new().name("control".to_owned());
         if let Err(error) = thread.spawn(move || control.run(&receiver)) {
             let detail = format!("no thread: {error}");
@@ -216,6 +177,15 @@ impl Child {
         let Offers(offers) = Offers::of(&instance);
         (self.instance, self.control) = (Some(instance), Some(sender));
         self.sink.report(&Report::Created { code: code::OK, detail: String::new(), offers });
+    }
+
+    fn values(&self, words: &[u64]) {
+        let Some(instance) = &self.instance else { return };
+        let sink = &self.sink;
+        let Some((own, answer)) = values_in::give(words, instance, |op| sink.begin(op, None)) else {
+            return complain("the hub handed over values that are none");
+        };
+        sink.answered(own, answer);
     }
 
     fn write(&self, words: &[u64], raw: &mut Vec<Write>) {
@@ -251,18 +221,22 @@ impl Child {
 struct Control {
     sink: Arc<Sink>,
     instance: Arc<Instance>,
-    next_op: u64,
 }
 
 impl Control {
-    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+    fn run(self, orders: &mpsc::Receiver<Order>) {
         while let Ok(order) = orders.recv() {
             match order {
                 Order::Start { op } => self.call(op, None, Instance::start),
                 Order::SetRole { op, role, epoch, deadline_ns } => {
                     self.set_role(op, role, epoch, deadline_ns);
                 }
-                Order::Items { op, add_or_remove, items } => self.items(op, add_or_remove, items),
+                Order::Items { op, add_or_remove, items } => {
+                    self.items(op, add_or_remove, items, Instance::items);
+                }
+                Order::Watch { op, add_or_remove, items } => {
+                    self.items(op, add_or_remove, items, Instance::watch);
+                }
                 Order::Stop { op } => self.call(op, None, Instance::stop),
                 Order::Snapshot { call } => {
                     let answer = self.instance.snapshot();
@@ -305,7 +279,7 @@ impl Control {
         std::process::exit(0);
     }
 
-    fn set_role(&mut self, op: u64, to: u32, epoch: u64, deadline_ns: i64) {
+    fn set_role(&self, op: u64, to: u32, epoch: u64, deadline_ns: i64) {
         let Some(wanted) = Role::from_raw(to) else {
             return self.sink.report(&Report::OpDone { op, code: code::INVALID, detail: String::new() });
         };
@@ -315,10 +289,10 @@ impl Control {
         self.call(op, Some((to, epoch)), |instance, own| instance.set_role(own, wanted, epoch, deadline_ns));
     }
 
-    fn items(&mut self, op: u64, add_or_remove: u32, rows: Vec<ItemRow>) {
+    fn items(&self, op: u64, add_or_remove: u32, rows: Vec<ItemRow>, call: ChangeItems) {
         if add_or_remove == items::REMOVE {
             let handles: Vec<u32> = rows.iter().map(|row| row.handle).collect();
-            return self.call(op, None, |instance, own| instance.items(own, &[], &handles));
+            return self.call(op, None, |instance, own| call(instance, own, &[], &handles));
         }
         let spec = |row: ItemRow| ItemSpec {
             handle: row.handle,
@@ -328,26 +302,22 @@ impl Control {
             group: row.group,
         };
         let specs: Vec<ItemSpec> = rows.into_iter().map(spec).collect();
-        self.call(op, None, |instance, own| instance.items(own, &specs, &[]));
+        self.call(op, None, |instance, own| call(instance, own, &specs, &[]));
     }
 
     fn call(
-        &mut self,
+        &self,
         op: u64,
         role: Option<(u32, u64)>,
         call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>,
     ) {
-        let own = self.next_op;
-        self.next_op += 1;
-        // Before the call: it may be answered inside it.
-        self.sink.ops().insert(own, Op { op, role });
-        match call(&self.instance, own) {
-            Ok(Status::Pending) => {}
-            Ok(Status::Done) => self.sink.op_done(own, code::OK, ""),
-            Err(error) => self.sink.op_done(own, error.code, &error.detail),
-        }
+        let own = self.sink.begin(op, role);
+        self.sink.answered(own, call(&self.instance, own));
     }
 }
+
+/// [`Instance::items`] or [`Instance::watch`].
+type ChangeItems = fn(&Instance, u64, &[ItemSpec], &[u32]) -> Result<Status, PluginError>;
 
 /// A control call under way.
 #[derive(Debug, Clone, Copy)]
@@ -369,6 +339,8 @@ struct Sink {
     role: AtomicU32,
     epoch: AtomicU64,
     ops: Mutex<HashMap<u64, Op>>,
+    /// Numbers the calls of the instance.
+    next_op: AtomicU64,
     /// Batches that were taken.
     batches: AtomicU64,
     accepted: AtomicU64,
@@ -389,6 +361,7 @@ impl Sink {
             role: AtomicU32::new(role::COLD),
             epoch: AtomicU64::new(0),
             ops: Mutex::default(),
+            next_op: AtomicU64::new(1),
             batches: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -399,6 +372,22 @@ impl Sink {
 
     fn ops(&self) -> MutexGuard<'_, HashMap<u64, Op>> {
         self.ops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number under which the instance completes an operation of the hub. Noted before the call: it may be answered
+    /// inside it.
+    fn begin(&self, op: u64, role: Option<(u32, u64)>) -> u64 {
+        let own = self.next_op.fetch_add(1, Ordering::Relaxed);
+        self.ops().insert(own, Op { op, role });
+        own
+    }
+
+    fn answered(&self, own: u64, answer: Result<Status, PluginError>) {
+        match answer {
+            Ok(Status::Pending) => {}
+            Ok(Status::Done) => self.op_done(own, code::OK, ""),
+            Err(error) => self.op_done(own, error.code, &error.detail),
+        }
     }
 
     fn enter(&self, role: u32, epoch: u64) {

@@ -53,6 +53,7 @@ mod batch;
 mod child;
 mod flow;
 pub mod gate;
+mod hub;
 mod keeping;
 mod lane;
 mod message;
@@ -63,6 +64,7 @@ mod reader;
 mod region;
 mod ring;
 mod sandbox;
+mod values_in;
 mod words;
 
 pub use child::run;

@@ -18,6 +18,8 @@ pub(crate) mod kind {
     pub(crate) const REPORT: u16 = 5;
     /// In the lane of values: [`super::Put`].
     pub(crate) const PUT: u16 = 7;
+    /// See [`crate::values_in`].
+    pub(crate) const VALUES_IN: u16 = 8;
     /// In the lane of values: from here on their acceptance is waited for. No words.
     pub(crate) const ACCEPTANCE: u16 = 6;
 }
@@ -157,6 +159,19 @@ pub(crate) enum Order {
         #[n(0)]
         op: u64,
     },
+    /// `watch` of `twinhub.values-in/1`.
+    #[n(13)]
+    Watch {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[n(1)]
+        add_or_remove: u32,
+        /// What.
+        #[n(2)]
+        items: Vec<ItemRow>,
+    },
 }
 
 /// One of what an instance keeps by key.
@@ -181,7 +196,7 @@ pub(crate) struct Put {
     pub(crate) value: Vec<u8>,
 }
 
-/// One item of [`Order::Items`].
+/// One item of [`Order::Items`] and [`Order::Watch`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ItemRow {
     #[n(0)]

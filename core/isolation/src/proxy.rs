@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, TEXT_BYTES_MAX};
 use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, abi, code};
-use twinhub_loader::{HostSink, Lease, Maker, Manifest};
+use twinhub_loader::{HostSink, Lease, Maker, Manifest, ValueIn};
 
 use crate::batch::Packer;
 use crate::keeping::HubStore;
@@ -254,6 +254,30 @@ impl Remote {
         code::STOPPED
     }
 
+    /// Values of other interfaces' items; they are answered as a control call is.
+    pub(crate) fn values(&self, op: u64, epoch: u64, values: &[ValueIn<'_>]) -> i32 {
+        let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
+        packer.begin(epoch);
+        for value in values {
+            packer.update(&value.update);
+        }
+        let mut head = vec![op, values.len() as u64];
+        head.extend(values.iter().flat_map(|value| [value.place.0, value.place.1]));
+        if packer.bytes() + size_of_val(&*head) > MESSAGE_WORDS_MAX * size_of::<u64>() {
+            return code::INVALID;
+        }
+        // Before it is sent: the answer may come before this returns.
+        *self.known().pending.entry(op).or_insert(0) += 1;
+        let [first, second, third] = packer.finish();
+        let answer = match self.down.try_send(kind::VALUES_IN, &[&head, first, second, third]) {
+            Sent::Taken => return code::PENDING,
+            Sent::Full => code::AGAIN,
+            Sent::Lost => code::STOPPED,
+        };
+        self.take_pending(op);
+        answer
+    }
+
     fn take_pending(&self, op: u64) -> bool {
         let mut known = self.known();
         let Some(calls) = known.pending.get_mut(&op) else { return false };
@@ -420,23 +444,29 @@ unsafe extern "C" fn items(
     n: u32,
     stride: u32,
 ) -> i32 {
-    let mut rows = Vec::with_capacity(n as usize);
-    for at in 0..n as usize {
-        // SAFETY: the loader passes `n` items with this stride, readable for the call.
+    // SAFETY: the loader passes the table it was given, and items that are readable for the call.
+    unsafe {
+        let Some(items) = rows(items, n, stride) else { return code::INVALID };
+        remote(plugin).control(op, &Order::Items { op, add_or_remove, items })
+    }
+}
+
+/// # Safety
+/// `n` items with this stride are readable for the call.
+pub(crate) unsafe fn rows(items: *const Item, n: u32, stride: u32) -> Option<Vec<ItemRow>> {
+    let row = |at: usize| {
+        // SAFETY: passed on from the caller.
         let item = unsafe { items.byte_add(at * stride as usize).read() };
-        // SAFETY: as above.
-        let address = unsafe { item.address_json.read(ADDRESS_BYTES_MAX) };
-        let Some(address) = address else { return code::INVALID };
-        rows.push(ItemRow {
+        Some(ItemRow {
             handle: item.handle,
             access: item.access,
-            address_json: address.to_owned(),
+            // SAFETY: as above.
+            address_json: unsafe { item.address_json.read(ADDRESS_BYTES_MAX) }?.to_owned(),
             type_hint: item.type_hint,
             group: item.group,
-        });
-    }
-    // SAFETY: the loader passes the table it was given.
-    unsafe { remote(plugin) }.control(op, &Order::Items { op, add_or_remove, items: rows })
+        })
+    };
+    (0..n as usize).map(row).collect()
 }
 
 unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const WriteBatch) -> i32 {

@@ -14,7 +14,7 @@ use twinhub_loader::{HostSink, Instance, Library, Role, ValueRef};
 #[allow(dead_code, reason = "shared with the tests of the loader")]
 mod support;
 
-use support::{Recorder, c_plugin, finish, item, rust_plugin, write};
+use support::{Recorder, c_plugin, finish, item, rust_plugin, value_in, write};
 
 fn library(path: &Path) -> Library {
     let host = HostProgram { program: env!("CARGO_BIN_EXE_isolation-host").into(), arguments: Vec::new() };
@@ -181,6 +181,31 @@ fn questions_go_to_the_child_and_answers_come_back() {
     let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
     assert_eq!(instance.diagnose(11).unwrap_err().code, code::UNSUPPORTED);
     assert_eq!(instance.browse(12, "", "", 1).unwrap_err().code, code::UNSUPPORTED);
+}
+
+#[test]
+fn values_of_other_interfaces_go_to_the_child_and_their_end_comes_behind_what_it_made_of_them() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["heard"], &host, &gate);
+    finish(&host, 11, instance.watch(11, &[item(0, "a"), item(1, "b")], &[])).unwrap();
+    let long = "x".repeat(1 << 20);
+    finish(&host, 12, instance.values(12, 1, &[value_in(0, "a", 0), value_in(1, &long, 0)])).unwrap();
+    host.read(|record| {
+        assert!(record.updates.iter().any(|update| update.value == "2"), "{:?}", record.updates);
+        assert_eq!(record.puts.len(), 1);
+    });
+    // The same place again, a picture, an epoch that is over.
+    finish(&host, 13, instance.values(13, 1, &[value_in(0, "a", 0)])).unwrap();
+    assert_eq!(host.read(|record| record.puts.len()), 1);
+    assert_eq!(
+        finish(&host, 14, instance.values(14, 9, &[value_in(0, "a", 0)])).unwrap_err().0,
+        code::STALE_EPOCH
+    );
+    drop(instance);
+    // One that takes none.
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
+    assert_eq!(instance.watch(11, &[item(0, "a")], &[]).unwrap_err().code, code::UNSUPPORTED);
 }
 
 #[test]

@@ -6,13 +6,16 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, Accepted, Flow, State};
+use twinhub_contract::extension::{self, Accepted, Flow, State, ValuesIn};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
 use crate::host::HostCell;
 
 mod asking;
+mod values_in;
+
+pub use values_in::ValueIn;
 
 /// One plugin instance.
 ///
@@ -30,6 +33,8 @@ pub struct Instance {
     accepted: OnceLock<Option<Accepted>>,
     /// As above.
     flow: OnceLock<Option<Flow>>,
+    /// As above.
+    values_in: OnceLock<Option<ValuesIn>>,
     is_destroyed: bool,
 }
 
@@ -40,13 +45,16 @@ unsafe impl Sync for Instance {}
 
 pub(crate) type Plugin = *const abi::Plugin;
 
+/// Adds or removes items.
+type ChangeItems = unsafe extern "C" fn(Plugin, u64, u32, *const Item, u32, u32) -> i32;
+
 /// The functions of an instance, all there.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls {
     get_extension: Option<unsafe extern "C" fn(Plugin, *const std::ffi::c_char) -> *const c_void>,
     start: unsafe extern "C" fn(Plugin, u64) -> i32,
     pub(crate) set_role: unsafe extern "C" fn(Plugin, u64, u32, u64, i64) -> i32,
-    pub(crate) items: unsafe extern "C" fn(Plugin, u64, u32, *const Item, u32, u32) -> i32,
+    pub(crate) items: ChangeItems,
     pub(crate) write: unsafe extern "C" fn(Plugin, *const WriteBatch) -> i32,
     stop: unsafe extern "C" fn(Plugin, u64) -> i32,
     destroy: unsafe extern "C" fn(Plugin),
@@ -119,6 +127,7 @@ impl Instance {
                 host,
                 accepted: OnceLock::new(),
                 flow: OnceLock::new(),
+                values_in: OnceLock::new(),
                 is_destroyed: false,
             }),
             Err(what) => {
@@ -153,6 +162,17 @@ impl Instance {
     /// # Errors
     /// What the plugin answers.
     pub fn items(&self, op: u64, add: &[ItemSpec], remove: &[u32]) -> Result<Status, PluginError> {
+        self.change_items("items", op, add, remove, self.calls.items)
+    }
+
+    fn change_items(
+        &self,
+        name: &'static str,
+        op: u64,
+        add: &[ItemSpec],
+        remove: &[u32],
+        change: ChangeItems,
+    ) -> Result<Status, PluginError> {
         let blank = |handle| Item { handle, access: 0, address_json: Str::EMPTY, type_hint: 0, group: 0 };
         let removed: Vec<Item> = remove.iter().copied().map(blank).collect();
         let added: Vec<Item> = add
@@ -173,10 +193,10 @@ impl Instance {
         if chunks.is_empty() {
             return Ok(Status::Done);
         }
-        self.control("items", op, count(chunks.len()), |calls, plugin| {
+        self.control(name, op, count(chunks.len()), |_, plugin| {
             let call = |(what, chunk): &(u32, &[Item])| {
                 // SAFETY: the table is valid until `destroy`; the items and their texts live for the call.
-                unsafe { (calls.items)(plugin, op, *what, chunk.as_ptr(), count(chunk.len()), STRIDE_ITEM) }
+                unsafe { change(plugin, op, *what, chunk.as_ptr(), count(chunk.len()), STRIDE_ITEM) }
             };
             chunks.iter().map(call).collect()
         })
@@ -223,7 +243,7 @@ impl Instance {
         let begun = Instant::now();
         // SAFETY: the table is valid until `destroy`; the batch and its values live for the call.
         let code = unsafe { (self.calls.write)(self.plugin, &raw const batch) };
-        self.watch("write", begun.elapsed());
+        self.time("write", begun.elapsed());
         if code == code::OK { Ok(()) } else { Err(PluginError::new("write", negative(code), "")) }
     }
 
@@ -253,7 +273,7 @@ impl Instance {
         let begun = Instant::now();
         // SAFETY: the table is valid until `destroy`; `version` and `writer` live for the call.
         let code = unsafe { snapshot(self.plugin, &raw mut version, &raw const writer) };
-        self.watch_up_to("snapshot", begun.elapsed(), STATE_CALL_WARN, STATE_CALL_FAULT);
+        self.time_up_to("snapshot", begun.elapsed(), STATE_CALL_WARN, STATE_CALL_FAULT);
         if code == code::OK { Ok((version, bytes)) } else { Err(refused(negative(code))) }
     }
 
@@ -270,7 +290,7 @@ impl Instance {
         let begun = Instant::now();
         // SAFETY: the table is valid until `destroy`; the bytes live for the call.
         let code = unsafe { apply(self.plugin, version, bytes.as_ptr(), bytes.len()) };
-        self.watch_up_to("apply", begun.elapsed(), STATE_CALL_WARN, STATE_CALL_FAULT);
+        self.time_up_to("apply", begun.elapsed(), STATE_CALL_WARN, STATE_CALL_FAULT);
         if code == code::OK { Ok(()) } else { Err(refused(negative(code))) }
     }
 
@@ -323,7 +343,7 @@ impl Instance {
         }
         let begun = Instant::now();
         let codes = call(&self.calls, self.plugin);
-        self.watch(name, begun.elapsed());
+        self.time(name, begun.elapsed());
         for code in codes {
             if code != code::PENDING
                 && self.host.ops.answer(op, negative(code), "").is_err()
@@ -339,11 +359,11 @@ impl Instance {
         }
     }
 
-    fn watch(&self, name: &'static str, took: Duration) {
-        self.watch_up_to(name, took, CALL_WARN, CALL_FAULT);
+    fn time(&self, name: &'static str, took: Duration) {
+        self.time_up_to(name, took, CALL_WARN, CALL_FAULT);
     }
 
-    fn watch_up_to(&self, name: &'static str, took: Duration, warn: Duration, fault: Duration) {
+    fn time_up_to(&self, name: &'static str, took: Duration, warn: Duration, fault: Duration) {
         if took >= fault {
             let detail =
                 format!("{name} took {} ms, the limit is {} ms", took.as_millis(), fault.as_millis());

@@ -42,7 +42,7 @@ pub use host::late_calls;
 pub use inspect::{
     EntryNumbers, Inspection, Sha256Hex, exported_symbols, inspect, inspect_checked, read_manifest,
 };
-pub use instance::{Instance, ItemSpec, Status, ValueOut, WriteReq};
+pub use instance::{Instance, ItemSpec, Status, ValueIn, ValueOut, WriteReq};
 pub use library::Library;
 pub use maker::Maker;
 pub use memory::give_back_memory;

@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 use twinhub_contract::{Entry, code};
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
 use twinhub_plugin::{
-    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Node, Page, Plugin, Result,
-    Update, Value, WriteBatch, WriteId,
+    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Node, Page, Place, Plugin,
+    Result, Update, Value, ValuesIn, WriteBatch, WriteId,
 };
 
-use support::{Recorder, finish, item, write};
+use support::{Recorder, finish, item, value_in, write};
 
 /// Does what its configuration says.
 struct Drill {
@@ -178,6 +178,32 @@ impl Plugin for Drill {
         });
     }
 
+    async fn watch(&mut self, add: Vec<ItemDef>, _remove: Vec<Item>) -> Result<()> {
+        if self.mode == "values-none" {
+            return Err(Error::unsupported("no values today"));
+        }
+        self.cx.count("watched", u64::try_from(add.len()).unwrap_or(0));
+        Ok(())
+    }
+
+    fn values_in(&mut self, values: ValuesIn) {
+        match self.mode.as_str() {
+            "values-forgotten" => {}
+            "values-refused" => values.refuse(&Error::device("not now")),
+            "values-panic" => panic!("no values today"),
+            _ => {
+                let publisher = self.cx.publisher();
+                for value in &values {
+                    assert_eq!((value.place, value.source_ns), (values.place(), 77));
+                    publisher.push(Update::new(value.item, value.value.clone()).quality(value.quality));
+                }
+                assert_eq!(values.since(values.place()).count(), 0);
+                assert_eq!(values.since(Place::default()).count(), values.iter().count() - 1, "no pictures");
+                values.done();
+            }
+        }
+    }
+
     fn diagnose(&self) -> Result<serde_json::Value> {
         if self.mode == "diag" {
             Ok(serde_json::json!({"mode": self.mode}))
@@ -248,6 +274,46 @@ fn what_the_hub_had_no_room_for_is_forgotten_with_the_role_by_a_plugin_that_is_s
         finish(&host, 5, instance.stop(5)).unwrap();
         assert_eq!(host.read(|record| record.updates.len()), 0, "{role:?}");
     }
+}
+
+/// Operations 11 and 12.
+fn give(host: &Recorder, instance: &Instance) -> std::result::Result<(), (i32, String)> {
+    finish(host, 11, instance.watch(11, &[item(0, "x"), item(1, "y")], &[]))?;
+    finish(host, 12, instance.values(12, 1, &[value_in(0, "a", 0), value_in(1, "b", 1)]))
+}
+
+#[test]
+fn values_of_other_interfaces_are_completed_behind_what_was_made_of_them() {
+    let (host, instance) = active("values-taken");
+    host.refuse_next.store(3, Ordering::SeqCst);
+    give(&host, &instance).unwrap();
+    assert_eq!(host.counted("watched"), 2);
+    let (done, updates) =
+        host.read(|record| (record.ops.iter().any(|op| op.0 == 12), record.updates.clone()));
+    let values: Vec<&str> = updates.iter().map(|update| update.value.as_str()).collect();
+    assert!(done && values == ["a", "b"], "{updates:?}");
+    // Late ones, of another role or epoch, are given back.
+    let late = [value_in(0, "c", 0)];
+    assert_eq!(instance.values(13, 9, &late).unwrap_err().code, code::STALE_EPOCH);
+    finish(&host, 14, instance.set_role(14, Role::Hot, 2, i64::MIN)).unwrap();
+    assert_eq!(instance.values(15, 2, &late).unwrap_err().code, code::NOT_ACTIVE);
+    finish(&host, 16, instance.stop(16)).unwrap();
+    assert_eq!(instance.values(17, 2, &late).unwrap_err().code, code::STOPPED);
+}
+
+#[test]
+fn values_that_are_refused_or_forgotten_are_told() {
+    for (mode, told) in [
+        ("values-refused", code::DEVICE),
+        ("values-forgotten", code::STOPPED),
+        ("values-none", code::UNSUPPORTED),
+    ] {
+        let (host, instance) = active(mode);
+        assert_eq!(give(&host, &instance).unwrap_err().0, told, "{mode}");
+    }
+    let (host, instance) = active("values-panic");
+    assert!(give(&host, &instance).is_err());
+    host.wait("the fault", |record| record.faults.first().cloned());
 }
 
 #[test]

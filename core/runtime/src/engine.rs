@@ -19,8 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use twinhub_contract::role;
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Outcome, Position, Record, Sample, Severity};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Outcome, Position, Record, Sample};
 use twinhub_redundancy::Input;
 use twinhub_store::{Journal, SyncTicket};
 
@@ -31,7 +30,7 @@ use crate::error::CommandError;
 use crate::gate::Gate;
 use crate::history::lines::Lines;
 use crate::inbox::{Inbox, Job, ReadAnswer};
-use crate::instance::{Interface, ROLE_MAX};
+use crate::instance::Interface;
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use acceptance::Acceptance;
@@ -55,6 +54,7 @@ use streams::Stream;
 use takeover::Activation;
 use tracker::Tracker;
 use upgrade::Upgrades;
+use values_in::ValuesIn;
 use watch::Watch;
 
 pub(crate) mod acceptance;
@@ -68,6 +68,7 @@ pub(crate) mod events;
 pub(crate) mod healing;
 pub(crate) mod health;
 pub(crate) mod inputs;
+mod instances;
 pub(crate) mod journaling;
 pub(crate) mod merging;
 pub(crate) mod outputs;
@@ -86,6 +87,7 @@ mod tests;
 pub(crate) mod tracker;
 pub(crate) mod translation;
 pub(crate) mod upgrade;
+pub(crate) mod values_in;
 pub(crate) mod watch;
 
 /// Journal bytes reach the disk at least this often.
@@ -171,6 +173,7 @@ pub(crate) struct Engine {
     upgrades: Upgrades,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
+    values_in: BTreeMap<usize, ValuesIn>,
     /// Of interfaces that want to know when their inputs are accepted.
     acceptance: Acceptance,
     replication: Replication,
@@ -209,6 +212,11 @@ impl Engine {
             .filter(|(_, route)| route.way.stream)
             .map(|(_, route)| (route.way.target, Stream::new()))
             .collect();
+        let takes = |(number, interface): (usize, &Interface)| {
+            let items = &interface.port.setup.values_in;
+            (!items.is_empty()).then(|| (number, ValuesIn::new(items)))
+        };
+        let values_in = setup.interfaces.iter().enumerate().filter_map(takes).collect();
         let starting = (0..setup.interfaces.len()).collect();
         let own_dictionary = setup.journal.dictionary_after(setup.journal.last());
         let acceptance = Acceptance::new(&setup.interfaces);
@@ -243,6 +251,7 @@ impl Engine {
             upgrades: Upgrades::default(),
             commands: Commands::default(),
             streams,
+            values_in,
             acceptance,
             lines: setup.lines,
             recovering: Vec::new(),
@@ -331,6 +340,7 @@ impl Engine {
             Job::Close { epoch, reason, abort_links } => self.on_close(epoch, &reason, abort_links),
             Job::Announce { epoch } => self.on_announce(epoch),
             Job::Follow { active, epoch } => self.on_follow(active, epoch),
+            Job::ValuesDone { interface, op, code } => self.on_values_done(interface, op, code),
             Job::Command(command) => self.on_command(command),
             Job::PeerUp { peer, link } => self.on_peer_up(peer, link),
             Job::PeerDown { peer, path } => self.on_peer_down(peer, path),
@@ -369,7 +379,9 @@ impl Engine {
         self.advance_takeover(now);
         self.catch_up_streams(now);
         self.journal_cursors(now, false);
+        self.journal_taken(now, false);
         self.flush(now);
+        self.give_values_in(now);
         self.advance_events(now);
         self.tend_states(now);
         self.advance_upgrade(now);
@@ -401,6 +413,7 @@ impl Engine {
             self.alarms_due(),
             self.merge_due(),
             self.upgrade_due(),
+            self.values_in_due(),
         ]
         .into_iter()
         .flatten()
@@ -424,69 +437,6 @@ impl Engine {
             | Record::Role(_) => {}
             Record::Part(record) => self.apply_part(position, record),
             Record::Merged(merged) => self.apply_merged(position, merged),
-        }
-    }
-
-    fn on_ready(&mut self, interface: usize, result: Result<(), String>) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        match result {
-            Ok(()) => {
-                self.down.remove(&interface);
-                tracing::info!(interface = %id, "interface is loaded");
-                self.give_role(interface);
-            }
-            Err(cause) => {
-                self.down.insert(interface);
-                tracing::error!(interface = %id, cause, "interface cannot run");
-                let text = format!("interface `{id}` cannot run: {cause}");
-                self.event(Severity::Error, &id, "TH-PLUGIN-001", &text);
-                if self.interfaces[interface].port.setup.required && self.is_acting() {
-                    self.tell(Input::StepFailed { step: format!("interface {id}: {cause}") });
-                }
-            }
-        }
-        if self.starting.remove(&interface) && self.starting.is_empty() {
-            self.tell(Input::Loaded);
-        }
-        self.report_health(clock::now());
-    }
-
-    fn on_faulted(&mut self, interface: usize, cause: &str) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        tracing::error!(interface = %id, cause, "plugin faulted, a new instance takes its place");
-        self.shared.count_panic();
-        self.down.insert(interface);
-        let text = format!("the plugin of interface `{id}` faulted: {cause}");
-        self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
-        self.on_left(interface, role::COLD);
-        self.forget_state(interface);
-        self.interfaces[interface].restart(Some(cause));
-        self.report_health(clock::now());
-    }
-
-    fn on_quarantined(&mut self, interface: usize, cause: &str) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        let text = format!(
-            "the plugin of interface `{id}` {cause}: on this node it runs in a process of its own from now on"
-        );
-        tracing::warn!(interface = %id, "{text}");
-        self.event(Severity::Warning, &id, "TH-PLUGIN-003", &text);
-    }
-
-    /// Orders the role that an instance should have in the present phase.
-    fn give_role(&self, interface: usize) {
-        let target = &self.interfaces[interface];
-        if !target.port.setup.relevant {
-            return;
-        }
-        match self.acting_epoch() {
-            Some(epoch) if !self.is_off(interface) => {
-                self.give_state(interface);
-                target.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
-            }
-            Some(_) | None => {
-                target.set_role(target.port.setup.standby_role, self.last_epoch(), clock::now() + ROLE_MAX);
-            }
         }
     }
 

@@ -62,6 +62,8 @@ pub(crate) enum Job {
     Swapped { interface: usize, result: Result<(), String> },
     /// The version on trial faulted, and the one before has its place again.
     FellBack { interface: usize, cause: String },
+    /// A plugin has completed a batch of values of other interfaces.
+    ValuesDone { interface: usize, op: u64, code: i32 },
     /// The plugin of some interfaces is to be changed.
     Upgrade(Box<UpgradeOrder>),
     /// The control thread orders a role.

@@ -120,6 +120,8 @@ struct PortState {
     last_ok: Timestamp,
 }
 
+/// Tells batches of values from control calls.
+pub(crate) const VALUES_BIT: u64 = 1 << 61;
 /// Answers kept for operations nobody waits for any more.
 const ANSWERS_MAX: usize = 64;
 
@@ -233,6 +235,11 @@ impl Port {
         self.epoch.store(epoch.0, Ordering::Release);
         self.role.store(role::ACTIVE, Ordering::Release);
         drop(alone);
+    }
+
+    /// A batch of values of other interfaces was completed. Into the lane of values: what was published before it comes first.
+    pub(crate) fn complete_values(&self, op: u64, code: i32) {
+        self.inbox.push_later(Job::ValuesDone { interface: self.number, op, code });
     }
 
     /// Items of this interface, as table handles.

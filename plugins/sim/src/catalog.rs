@@ -3,12 +3,13 @@
 use twinhub_plugin::{Error, Node, Page, Result};
 
 /// Folder, address, type, access, and what it does.
-const ENTRIES: [(&str, &str, &str, &str, &str); 9] = [
+const ENTRIES: [(&str, &str, &str, &str, &str); 10] = [
     ("values", "counter", "int64", "r", "counts up with every tick"),
     ("values", "sine:period=10s,amplitude=5", "float64", "r", "a sine over the wall clock"),
     ("values", "random:min=0,max=1", "float64", "r", "even distribution"),
     ("values", "toggle", "bool", "r", "false and true in turn"),
     ("values", "const:5", "int64", "r", "always the same"),
+    ("values", "heard", "int64", "r", "how many values of other interfaces came (`values_in`)"),
     ("writable", "echo", "int64", "rw", "gives back what is written"),
     ("writable", "keep", "int64", "rw", "gives back what is written, also after a takeover"),
     ("drills", "panic", "int64", "rw", "a write makes the plugin panic"),

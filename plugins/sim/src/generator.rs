@@ -42,6 +42,8 @@ pub enum Generator {
     Echo,
     /// Gives back what was written, also on the node that takes over.
     Keep,
+    /// How many values of other interfaces it was given, over all nodes.
+    Heard,
     /// A write panics; for drills of supervision.
     Panic,
     /// A write is never answered; for drills of takeover with a stuck device.
@@ -76,12 +78,13 @@ impl Generator {
             "toggle" => Self::Toggle { value: false },
             "echo" => Self::Echo,
             "keep" => Self::Keep,
+            "heard" => Self::Heard,
             "panic" => Self::Panic,
             "stall" => Self::Stall,
             other => {
                 return Err(format!(
-                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, panic or \
-                     stall"
+                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, heard, \
+                     panic or stall"
                 ));
             }
         };
@@ -99,6 +102,7 @@ impl Generator {
             Self::Const(_) => "const",
             Self::Echo => "echo",
             Self::Keep => "keep",
+            Self::Heard => "heard",
             Self::Panic => "panic",
             Self::Stall => "stall",
         }
@@ -122,7 +126,7 @@ impl Generator {
                 Some(Value::Bool(*value))
             }
             Self::Const(value) => Some(value.clone()),
-            Self::Echo | Self::Keep | Self::Panic | Self::Stall => None,
+            Self::Echo | Self::Keep | Self::Heard | Self::Panic | Self::Stall => None,
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Simulated interface plugin: generated values for demos and load.
 //!
 //! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
-//! `echo` (gives back what is written), `keep` (also after a takeover), `panic` and `stall` (faults on demand, for drills).
+//! `echo` (gives back what is written), `keep` (also after a takeover), `heard` (how many values of other interfaces came),
+//! `panic` and `stall` (faults on demand, for drills).
 
 mod catalog;
 mod config;
 mod generator;
+mod heard;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,11 +17,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
     Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role,
-    Task, Update, Value, WriteBatch, WriteEntry, unix_ns,
+    Task, Update, Value, ValuesIn, WriteBatch, WriteEntry, unix_ns,
 };
 
 pub use config::Config;
 pub use generator::{Generator, Random};
+use heard::Heard;
 
 /// A simulated interface.
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl Plugin for Sim {
                     | Generator::Sine { .. }
                     | Generator::Random { .. }
                     | Generator::Toggle { .. }
+                    | Generator::Heard
                     | Generator::Const(_),
                 ) => Code::Unsupported,
             };
@@ -157,6 +161,18 @@ impl Plugin for Sim {
         self.cx.status(InterfaceState::Stopped, "stopped");
     }
 
+    async fn watch(&mut self, _add: Vec<ItemDef>, _remove: Vec<Item>) -> Result<()> {
+        // Every value counts alike.
+        Ok(())
+    }
+
+    fn values_in(&mut self, values: ValuesIn) {
+        match self.count(&values) {
+            Ok(()) => values.done(),
+            Err(error) => values.refuse(&error),
+        }
+    }
+
     fn browse(&mut self, browse: Browse) {
         match catalog::page(browse.parent(), browse.cursor(), browse.limit()) {
             Ok(page) => browse.answer(&page),
@@ -178,6 +194,7 @@ impl Plugin for Sim {
             | Generator::Const(_)
             | Generator::Echo
             | Generator::Keep
+            | Generator::Heard
             | Generator::Panic
             | Generator::Stall => None,
         };
@@ -245,7 +262,30 @@ impl Sim {
                 publisher.push(Update::new(point.item, value).source_ns(unix_ns()).flags(Flags::SNAPSHOT));
             }
         }
+        drop(site);
+        self.show_heard(Heard::of(&store)?.count);
         Ok(())
+    }
+
+    /// Counts values of other interfaces, each once: the count is kept with the place of the last one.
+    fn count(&self, values: &ValuesIn) -> Result<()> {
+        let Some(store) = self.cx.store() else {
+            return Err(Error::unsupported("there is no store to count in"));
+        };
+        let before = Heard::of(&store)?;
+        let heard = before.and(values);
+        if heard != before {
+            heard.keep(&store)?;
+            self.show_heard(heard.count);
+        }
+        Ok(())
+    }
+
+    fn show_heard(&self, count: u64) {
+        let (site, publisher) = (self.site.borrow(), self.cx.publisher());
+        for point in site.points.iter().filter(|point| point.generator == Generator::Heard) {
+            publisher.push(Update::new(point.item, count).source_ns(unix_ns()));
+        }
     }
 
     /// Begins or ends generating, as the role asks for.

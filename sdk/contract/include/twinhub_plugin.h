@@ -499,6 +499,46 @@ typedef struct {
   int32_t (*diagnose)(const twinhub_plugin *plugin, uint64_t op);
 } twinhub_diag;
 
+/* Plugin: takes values of other interfaces' items, which `values_in` of its interface in the configuration names. For
+ * modules: metering, messenger, shutters, and other work on what interfaces read.
+ *
+ * Only an instance that is ACTIVE is given values. After each way to ACTIVE it gets, in this order: what came since the
+ * last batch that an instance of the group had dealt with, on whichever node (FLAG_REPLAY); all its items as they are now
+ * (FLAG_SNAPSHOT); then each value as it comes, in the order of the journal, none left out and none replaced by a later one.
+ * How far it is goes into the journal behind what the plugin published and put before the batch was completed. So nothing
+ * is lost at a takeover, and values may come a second time, in other batches: `place` tells. It grows, is the same on all
+ * nodes, and values of one place are never in two batches. A plugin that puts the place of the last value it has counted
+ * under one key of twinhub.state-store/1 with the result, and leaves out what is not behind it, counts nothing twice. */
+#define TWINHUB_EXT_VALUES_IN "twinhub.values-in/1"
+typedef struct { /* 56 bytes */
+  twinhub_update update; /* item: handle given through watch(); seq: 0 */
+  uint64_t place_epoch;  /* its place in the journal: first compare this, */
+  uint64_t place_seq;    /* then this; a picture (FLAG_SNAPSHOT) has the place of what came before it */
+} twinhub_value_in;
+typedef struct {
+  uint32_t size;   /* sizeof(twinhub_values) of the hub */
+  uint32_t stride; /* distance between elements in bytes */
+  uint32_t count;
+  uint32_t flags; /* 0 */
+  uint64_t epoch; /* of the last set_role() */
+  const twinhub_value_in *items;
+} twinhub_values;
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [control] Adds items of other interfaces, or removes them; as items(), with handles of a numbering of their own.
+   * address_json: {"key":"plc1/boiler/flow","type":"..","access":"r|w|rw","unit":"..","description":".."}. Comes before the
+   * first values(). E_UNSUPPORTED: this plugin takes no values. */
+  int32_t (*watch)(const twinhub_plugin *plugin, uint64_t op, uint32_t add_or_remove, const twinhub_item *items,
+                   uint32_t n, uint32_t stride);
+  /* [any-thread, may overlap control; one at a time] Gives values. It completes as a control call does:
+   *   OK, PENDING   dealt with, or op_done() follows when they are; the next batch comes after that
+   *   E_INVALID, E_UNSUPPORTED: they are of no use to the plugin; the hub counts them and goes on
+   *   other errors  the hub gives them again, a quarter of a second later
+   * An instance that does not complete it within a minute is taken for faulted. */
+  int32_t (*values)(const twinhub_plugin *plugin, uint64_t op, const twinhub_values *batch);
+} twinhub_values_in;
+
 #ifdef __cplusplus
 }
 #endif

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_void};
 
-use crate::abi::{Host, Plugin, Str, Writer};
+use crate::abi::{Host, Item, Plugin, Str, Update, Writer};
 
 /// Id of [`Gate`].
 pub const GATE: &CStr = c"twinhub.gate/1";
@@ -27,6 +27,8 @@ pub const ANSWER: &CStr = c"twinhub.answer/1";
 pub const BROWSE: &CStr = c"twinhub.browse/1";
 /// Id of [`Diag`].
 pub const DIAG: &CStr = c"twinhub.diag/1";
+/// Id of [`ValuesIn`].
+pub const VALUES_IN: &CStr = c"twinhub.values-in/1";
 
 /// `twinhub_gate`, offered by the host: until when effects are permitted.
 #[derive(Clone, Copy, Debug)]
@@ -180,6 +182,59 @@ pub struct Diag {
     pub reserved: u32,
     /// Says what helps to find a fault.
     pub diagnose: Option<unsafe extern "C" fn(plugin: *const Plugin, op: u64) -> i32>,
+}
+
+/// `twinhub_value_in`: one value of an item of another interface.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ValueIn {
+    /// The value.
+    pub update: Update,
+    /// Its place in the journal: the epoch,
+    pub place_epoch: u64,
+    /// and the number there.
+    pub place_seq: u64,
+}
+
+/// `twinhub_values`: values of items of other interfaces.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Values {
+    /// Size of this struct as the host knows it.
+    pub size: u32,
+    /// Distance between elements in bytes.
+    pub stride: u32,
+    /// How many.
+    pub count: u32,
+    /// 0.
+    pub flags: u32,
+    /// Of the last role.
+    pub epoch: u64,
+    /// The values.
+    pub items: *const ValueIn,
+}
+
+/// `twinhub_values_in`, offered by the plugin: takes values of items of other interfaces.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct ValuesIn {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Adds or removes items of other interfaces.
+    pub watch: Option<
+        unsafe extern "C" fn(
+            plugin: *const Plugin,
+            op: u64,
+            add_or_remove: u32,
+            items: *const Item,
+            n: u32,
+            stride: u32,
+        ) -> i32,
+    >,
+    /// Gives values.
+    pub values: Option<unsafe extern "C" fn(plugin: *const Plugin, op: u64, batch: *const Values) -> i32>,
 }
 
 /// Any extension table, before its type is known.

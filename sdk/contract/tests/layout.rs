@@ -110,6 +110,7 @@ fn extension_ids_are_those_of_the_header() {
         extension::ANSWER,
         extension::BROWSE,
         extension::DIAG,
+        extension::VALUES_IN,
     ];
     for id in ids {
         let id = id.to_str().unwrap();
@@ -164,6 +165,9 @@ fn layouts() -> Vec<Layout> {
         "twinhub_answer" = extension::Answer { size, reserved, append }
         "twinhub_browse" = extension::Browse { size, reserved, browse }
         "twinhub_diag" = extension::Diag { size, reserved, diagnose }
+        "twinhub_value_in" = extension::ValueIn { update, place_epoch, place_seq }
+        "twinhub_values" = extension::Values { size, stride, count, flags, epoch, items }
+        "twinhub_values_in" = extension::ValuesIn { size, reserved, watch, values }
     }
 }
 

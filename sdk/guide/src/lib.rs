@@ -8,10 +8,11 @@
 //! 3. [`redundancy`]: roles, epochs, permits, acceptance, state
 //! 4. [`inactive`]: what a plugin does while another node acts
 //! 5. [`items`]: settings, items, values, quality, time
-//! 6. [`testing`]: the kit, simulators, takeovers
-//! 7. [`versions`]: what stays as it is
-//! 8. [`device`]: a whole plugin in Rust for a device on the network
-//! 9. [`c`]: a whole plugin in C
+//! 6. [`modules`]: values of other interfaces, each dealt with once
+//! 7. [`testing`]: the kit, simulators, takeovers
+//! 8. [`versions`]: what stays as it is
+//! 9. [`device`]: a whole plugin in Rust for a device on the network
+//! 10. [`c`]: a whole plugin in C
 #![warn(missing_docs)]
 
 /// Where the links between chapters lead here; in the files they lead from file to file.
@@ -22,6 +23,7 @@ macro_rules! links {
          [redundancy]: crate::redundancy\n\
          [inactive]: crate::inactive\n\
          [items]: crate::items\n\
+         [modules]: crate::modules\n\
          [testing]: crate::testing\n\
          [versions]: crate::versions\n\
          [device]: crate::device\n\
@@ -52,6 +54,10 @@ pub mod inactive {}
 #[doc = links!()]
 #[doc = include_str!("../chapters/items.md")]
 pub mod items {}
+
+#[doc = links!()]
+#[doc = include_str!("../chapters/modules.md")]
+pub mod modules {}
 
 #[doc = links!()]
 #[doc = include_str!("../chapters/testing.md")]

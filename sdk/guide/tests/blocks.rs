@@ -110,12 +110,13 @@ fn root() -> PathBuf {
 }
 
 /// In the order of their names.
-const CHAPTERS: [&str; 9] = [
+const CHAPTERS: [&str; 10] = [
     "c.md",
     "device.md",
     "inactive.md",
     "items.md",
     "lifecycle.md",
+    "modules.md",
     "redundancy.md",
     "start.md",
     "testing.md",

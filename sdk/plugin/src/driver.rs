@@ -18,6 +18,7 @@ use crate::plugin::Plugin;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Epoch, Role};
+use crate::values_in::ValuesIn;
 use crate::write::{WriteBatch, refuse};
 
 /// Body of the instance's thread.
@@ -101,8 +102,23 @@ impl<P: Plugin> Driver<P> {
             Command::Items { op, add, remove, refused } => {
                 let taken = until_stop(shared, plugin.items(add, remove), LIFECYCLE_LIMIT).await;
                 self.cx.publisher().flush();
-                let taken = taken.and_then(|()| refused.map_or(Ok(()), |why| Err(Error::invalid(why))));
-                finish(shared, op, taken);
+                finish(shared, op, taken.and_then(|()| unless(refused)));
+            }
+            Command::Watch { op, add, remove, refused } => {
+                let taken = until_stop(shared, plugin.watch(add, remove), LIFECYCLE_LIMIT).await;
+                self.cx.publisher().flush();
+                finish(shared, op, taken.and_then(|()| unless(refused)));
+            }
+            Command::Values { op, epoch, values } => {
+                if epoch != shared.epoch() || shared.role() != Role::Active {
+                    let gone = Error::new(Code::NotActive, "the role has changed");
+                    return finish(shared, op, Err(gone));
+                }
+                let publisher = self.cx.publisher();
+                let values = ValuesIn::new(Arc::clone(&self.shared), op, values, publisher);
+                if let Err(panic) = guarded_call(|| plugin.values_in(values)) {
+                    shared.poison(Code::Panic, &panic);
+                }
             }
             Command::Role { op, from, to, epoch, deadline } => {
                 let changed = change_role(shared, &self.cx, plugin, to, epoch, deadline).await;
@@ -284,6 +300,11 @@ async fn until_stop(shared: &Shared, call: impl Future<Output = Result<()>>, lim
     }
 }
 
+/// Not well, if one of the items was none.
+fn unless(refused: Option<String>) -> Result<()> {
+    refused.map_or(Ok(()), |why| Err(Error::invalid(why)))
+}
+
 fn poisoned(shared: &Shared, panic: String) -> Error {
     shared.poison(Code::Panic, &panic);
     Error::new(Code::Panic, panic)
@@ -303,6 +324,8 @@ fn answer_unrun(shared: &Shared, command: Command, error: &Error) {
         | Command::Role { op, .. }
         | Command::Browse { op, .. }
         | Command::Diagnose { op }
+        | Command::Watch { op, .. }
+        | Command::Values { op, .. }
         | Command::Stop { op } => {
             shared.host.op_done(op, error.code().raw(), error.detail());
         }

@@ -20,7 +20,7 @@ use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
-use crate::{driver, logging, questions, schema};
+use crate::{driver, logging, questions, schema, values_in};
 
 /// Bytes of the manifest for its section.
 pub const fn manifest_bytes<const N: usize>(manifest: &str) -> [u8; N] {
@@ -282,23 +282,40 @@ unsafe extern "C" fn change_items(
     // SAFETY: by the contract `plugin` is a live instance, and `n` items of `stride` bytes are readable.
     unsafe {
         guarded_entry(plugin, |instance| {
-            let raw = elements(first, n, stride, ITEMS_MAX)?;
-            let (mut add, mut remove, mut refused) = (Vec::new(), Vec::new(), None);
-            match add_or_remove {
-                items::REMOVE => remove.extend(raw.map(|item| Item(item.handle))),
-                items::ADD => {
-                    for item in raw {
-                        match item_def(&item) {
-                            Ok(def) => add.push(def),
-                            Err(why) => refused = Some(why),
-                        }
-                    }
-                }
-                _ => return Err(Code::Invalid),
-            }
+            let (add, remove, refused) = read_items(add_or_remove, first, n, stride)?;
             submit(instance, Command::Items { op, add, remove, refused })
         })
     }
+}
+
+/// Items to add, items to remove, and why one of them is none.
+type ItemChange = (Vec<ItemDef>, Vec<Item>, Option<String>);
+
+/// # Safety
+/// `n` items of `stride` bytes are readable for the call.
+pub(crate) unsafe fn read_items(
+    add_or_remove: u32,
+    first: *const abi::Item,
+    n: u32,
+    stride: u32,
+) -> Result<ItemChange, Code> {
+    // SAFETY: passed on from the caller.
+    let raw = unsafe { elements(first, n, stride, ITEMS_MAX) }?;
+    let (mut add, mut remove, mut refused) = (Vec::new(), Vec::new(), None);
+    match add_or_remove {
+        items::REMOVE => remove.extend(raw.map(|item| Item(item.handle))),
+        items::ADD => {
+            for item in raw {
+                // SAFETY: as above.
+                match unsafe { item_def(&item) } {
+                    Ok(def) => add.push(def),
+                    Err(why) => refused = Some(why),
+                }
+            }
+        }
+        _ => return Err(Code::Invalid),
+    }
+    Ok((add, remove, refused))
 }
 
 /// # Safety
@@ -318,7 +335,7 @@ unsafe fn item_def(raw: &abi::Item) -> Result<ItemDef, String> {
 ///
 /// # Safety
 /// `first` is NULL or leads to `n` elements, `stride` bytes apart, readable during the iteration.
-unsafe fn elements<T: Copy>(
+pub(crate) unsafe fn elements<T: Copy>(
     first: *const T,
     n: u32,
     stride: u32,
@@ -421,6 +438,8 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const questions::FLOW).cast()
     } else if id == extension::DIAG {
         (&raw const questions::DIAG).cast()
+    } else if id == extension::VALUES_IN {
+        (&raw const values_in::VALUES_IN).cast()
     } else {
         ptr::null()
     }

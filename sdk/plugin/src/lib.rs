@@ -87,6 +87,7 @@ mod shared;
 mod store;
 mod time;
 mod value;
+mod values_in;
 mod write;
 
 pub use acceptance::{Acceptance, Accepted, Mark};
@@ -105,6 +106,7 @@ pub use twinhub_contract::ValueRef;
 pub use value::{
     Access, Array, Epoch, Flags, InterfaceState, Item, ItemDef, Quality, Role, TypeHint, Update, Value,
 };
+pub use values_in::{Place, ValueIn, ValuesIn};
 pub use write::WriteBatch;
 
 #[doc(hidden)]

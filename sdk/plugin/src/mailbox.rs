@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::parcel::Writes;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
+use crate::values_in::ValueIn;
 
 /// A control call.
 #[derive(Debug)]
@@ -23,12 +24,15 @@ pub(crate) enum Command {
     Apply { version: u32, bytes: Vec<u8>, reply: SyncSender<Result<()>> },
     Browse { op: u64, parent: serde_json::Value, cursor: String, limit: u32 },
     Diagnose { op: u64 },
+    Watch { op: u64, add: Vec<ItemDef>, remove: Vec<Item>, refused: Option<String> },
+    Values { op: u64, epoch: Epoch, values: Vec<ValueIn> },
     Destroy,
 }
 
 impl Command {
-    const fn is_question(&self) -> bool {
-        matches!(self, Command::Browse { .. } | Command::Diagnose { .. })
+    /// Whether a running write may go on to its end before.
+    const fn can_wait(&self) -> bool {
+        matches!(self, Command::Browse { .. } | Command::Diagnose { .. } | Command::Values { .. })
     }
 }
 
@@ -111,8 +115,8 @@ impl Mailbox {
     /// Waits until a control call is in line, and says how long a running write may still take.
     pub(crate) async fn control_pending(&self) -> Duration {
         loop {
-            // Questions of people wait until the write has ended.
-            if let Some(command) = self.lock().control.iter().find(|command| !command.is_question()) {
+            // Questions and values wait until the write has ended.
+            if let Some(command) = self.lock().control.iter().find(|command| !command.can_wait()) {
                 return grace(command);
             }
             self.notify.notified().await;
@@ -158,7 +162,9 @@ fn grace(command: &Command) -> Duration {
         | Command::Snapshot { .. }
         | Command::Apply { .. }
         | Command::Browse { .. }
-        | Command::Diagnose { .. } => GRACE_MAX,
+        | Command::Diagnose { .. }
+        | Command::Watch { .. }
+        | Command::Values { .. } => GRACE_MAX,
         Command::Stop { .. } | Command::Destroy => GRACE_STOP,
     }
 }

@@ -8,6 +8,7 @@ use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
+use crate::values_in::ValuesIn;
 use crate::write::WriteBatch;
 
 /// One interface instance. All calls run on the instance's own thread, one after the other; futures need not be
@@ -77,6 +78,24 @@ pub trait Plugin: Sized + 'static {
     /// is spawned, and takes `browse` along. Says [`Code::NotActive`] in a role in which the device may not be asked.
     fn browse(&mut self, browse: Browse) {
         browse.refuse(&Error::unsupported("this plugin cannot list what there is"));
+    }
+
+    /// Items of other interfaces are watched, or no longer: those that `values_in` of the interface names. They have handles
+    /// of a numbering of their own, and `key`, `type`, `access`, `unit` and `description` in their rows. Comes before the
+    /// first [`Plugin::values_in`].
+    ///
+    /// # Errors
+    /// [`Code::Unsupported`] unless implemented: the interface then does not run, since its configuration asks for it.
+    async fn watch(&mut self, add: Vec<ItemDef>, remove: Vec<Item>) -> Result<()> {
+        let _ = (add, remove);
+        Err(Error::unsupported("this plugin takes no values of other interfaces"))
+    }
+
+    /// Values of watched items, while the instance is active: first what came while none was, then all as they are, then each
+    /// as it comes. Called between the other calls, quick: what takes time is spawned, and takes `values` along. The next
+    /// batch comes when this one is done.
+    fn values_in(&mut self, values: ValuesIn) {
+        values.refuse(&Error::unsupported("this plugin takes no values of other interfaces"));
     }
 
     /// Says what helps to find a fault, as a JSON object: connections, counters, the last errors, versions of the peer; no

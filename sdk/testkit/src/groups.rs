@@ -10,6 +10,7 @@ mod soak;
 mod state;
 mod threading;
 mod upgrade;
+mod values_in;
 
 use std::time::Duration;
 
@@ -121,6 +122,7 @@ pub fn tests() -> Vec<Test> {
         schema::TESTS,
         threading::TESTS,
         robustness::TESTS,
+        values_in::TESTS,
         roles::TESTS,
         state::TESTS,
         failover::TESTS,

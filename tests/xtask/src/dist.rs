@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 46] = [
+const CONTENT: [&str; 47] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -25,6 +25,7 @@ const CONTENT: [&str; 46] = [
     "sdk/guide/chapters/inactive.md",
     "sdk/guide/chapters/items.md",
     "sdk/guide/chapters/lifecycle.md",
+    "sdk/guide/chapters/modules.md",
     "sdk/guide/chapters/redundancy.md",
     "sdk/guide/chapters/start.md",
     "sdk/guide/chapters/testing.md",

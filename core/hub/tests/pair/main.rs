@@ -20,6 +20,7 @@ mod plugin_upgrade;
 mod questions;
 mod site;
 mod upgrade;
+mod values_in;
 mod voters;
 
 use std::time::{Duration, Instant};

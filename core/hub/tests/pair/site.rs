@@ -51,6 +51,11 @@ impl Pair {
         Pair::start_pair(MANUAL, ITEMS, &[], more)
     }
 
+    /// A pair with more items and more in its configuration.
+    pub(crate) fn start_with_items(items: &str, more: &str) -> Pair {
+        Pair::start_pair(MANUAL, &format!("{ITEMS}{items}"), &[], more)
+    }
+
     /// A pair that looks for plugins in a folder of its own, where their files can be replaced.
     pub(crate) fn start_with_own_plugins(items: &str, more: &str) -> Pair {
         Pair::start_pair(MANUAL, &format!("{ITEMS}{items}"), &[], &format!("{OWN_PLUGINS}{more}"))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use twinhub_contract::code;
 use twinhub_loader::{
     HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore,
-    Status, ValueRef, WriteReq, WriteResult,
+    Status, UpdateRef, ValueIn, ValueRef, WriteReq, WriteResult,
 };
 
 /// An update as recorded.
@@ -247,6 +247,14 @@ pub(crate) fn item(handle: u32, address: &str) -> ItemSpec {
 
 pub(crate) fn write(write_id: u64, item: u32, value: ValueRef<'_>) -> WriteReq<'_> {
     WriteReq { write_id, item, deadline_ns: i64::MIN, flags: 0, value }
+}
+
+/// A value of another interface's item at place 1.5, from the time 77.
+#[allow(dead_code, reason = "not all tests give values")]
+pub(crate) fn value_in(item: u32, text: &str, flags: u32) -> ValueIn<'_> {
+    let value = ValueRef::Str(text);
+    let update = UpdateRef { item, status: 0, source_ns: 77, value, wire: 0, flags, seq: 0 };
+    ValueIn { update, place: (1, 5) }
 }
 
 /// An instance of `library` with items, started and active in epoch 1. Operations 1 to 3 are used.

@@ -126,6 +126,7 @@ impl Engine {
                 self.step(if is_idle { Step::OutputsDone } else { Step::OutputsInDoubt });
                 self.abandon_commands();
                 self.journal_cursors(now, true);
+                self.journal_taken(now, true);
                 let upto = self.push_journal(now);
                 self.set_drain_stage(Stage::Tail { upto }, !is_idle)
             }
@@ -143,6 +144,7 @@ impl Engine {
                 }
                 self.step(Step::InputsClosed);
                 self.journal_cursors(now, true);
+                self.journal_taken(now, true);
                 let stage = if self.ask_states() { Stage::States } else { Stage::End };
                 self.push_journal(now);
                 self.set_drain_stage(stage, in_doubt)

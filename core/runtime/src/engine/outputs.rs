@@ -20,6 +20,7 @@ use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, outcome_of};
 use super::journaling::Samples;
 use super::streams::{CURSOR_INTERVAL, Stream};
+use super::values_in::ValuesIn;
 use super::{Engine, Phase, SCRATCH_SAMPLES_MAX};
 use crate::clock;
 use crate::inbox::{Written, is_stream};
@@ -66,9 +67,11 @@ impl Engine {
         }
     }
 
-    /// Whether no command is on its way to a device.
+    /// Whether no command is on its way to a device, and no module at work on values.
     pub(crate) fn outputs_idle(&self) -> bool {
-        self.commands.sent.is_empty() && self.streams.values().all(Stream::is_idle)
+        self.commands.sent.is_empty()
+            && self.streams.values().all(Stream::is_idle)
+            && self.values_in.values().all(ValuesIn::is_idle)
     }
 
     /// Carries new samples along all links.

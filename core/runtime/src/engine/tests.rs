@@ -14,6 +14,8 @@ mod parts;
 mod recorder;
 mod regressions;
 mod repeats;
+mod spec;
 mod stores;
 mod upgrade;
 mod values;
+mod values_in;

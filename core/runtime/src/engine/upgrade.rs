@@ -486,6 +486,7 @@ impl Engine {
         let range = self.interfaces[target].port.item_range();
         self.commands.sent.values().all(|sent| !range.contains(&sent.item.0))
             && self.streams.get(&target).is_none_or(super::Stream::is_idle)
+            && self.values_in.get(&target).is_none_or(super::ValuesIn::is_idle)
     }
 
     /// Whether what goes out to this interface waits until its plugin is another one.

@@ -11,7 +11,7 @@ use twinhub_trust::Verdict;
 
 use super::change::{Spare, end};
 use super::seat::Seat;
-use super::{Port, Step};
+use super::{Port, Step, rows};
 use crate::clock;
 use crate::inbox::Job;
 use crate::quarantine::Quarantine;
@@ -91,6 +91,10 @@ pub(super) fn equip(port: &Port, instance: &Instance) -> Result<(), String> {
         let end = setup.items.len().min(begin + ITEMS_AT_ONCE);
         let specs = setup.items.specs(begin..end, &port.table, setup.base);
         call(port, "items", deadline, |op| instance.items(op, &specs, &[]))?;
+    }
+    for (first, items) in (0..).step_by(ITEMS_AT_ONCE).zip(setup.values_in.chunks(ITEMS_AT_ONCE)) {
+        let specs = rows::watched(first, items, &port.table);
+        call(port, "values_in", deadline, |op| instance.watch(op, &specs, &[]))?;
     }
     Ok(())
 }

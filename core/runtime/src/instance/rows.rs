@@ -87,6 +87,23 @@ impl Rows {
     }
 }
 
+/// Items of other interfaces as a plugin is given them; the first one gets the handle `first`.
+pub(super) fn watched(first: u32, items: &[ItemId], table: &ItemTable) -> Vec<ItemSpec> {
+    let spec = |(handle, item): (u32, &ItemId)| {
+        let meta = table.meta(*item);
+        let row = serde_json::json!({
+            "key": table.key(*item),
+            "type": meta.type_name,
+            "access": meta.access,
+            "unit": meta.unit,
+            "description": meta.description,
+        });
+        let (access, address_json) = (twinhub_contract::access::READ, row.to_string());
+        ItemSpec { handle, access, address_json, type_hint: 0, group: 0 }
+    };
+    (first..).zip(items).map(spec).collect()
+}
+
 fn cell<'a>(item: &'a Item, column: &str) -> &'a str {
     if column == ADDRESS {
         return &item.address;

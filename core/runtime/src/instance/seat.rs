@@ -10,7 +10,7 @@ use twinhub_contract::{code, role};
 use twinhub_loader::{HostSink, Lease, PublishOutcome, RawBatch, StateStore, WriteResult};
 use twinhub_model::Epoch;
 
-use super::{ANSWERS_MAX, Asking, Port, explain};
+use super::{ANSWERS_MAX, Asking, Port, VALUES_BIT, explain};
 use crate::clock;
 use crate::inbox::{Job, Written, is_stream};
 
@@ -172,6 +172,9 @@ impl HostSink for Seat {
     fn op_done(&self, op: u64, code: i32, detail: &str) {
         if Asking::is_question(op) {
             return self.port.asking.done(op, code, detail);
+        }
+        if op & VALUES_BIT != 0 {
+            return self.port.complete_values(op, code);
         }
         let mut state = self.port.lock();
         if state.answers.len() >= ANSWERS_MAX {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use twinhub_config::{AckAfter, OnUnprotected, OnUnquorate};
+use twinhub_model::ItemId;
 
 use super::Rows;
 
@@ -65,6 +66,8 @@ pub(crate) struct InterfaceSetup {
     /// Handle of its first item; the others follow.
     pub(crate) base: u32,
     pub(crate) items: Rows,
+    /// Items of other interfaces whose values it takes.
+    pub(crate) values_in: Box<[ItemId]>,
     /// Role code while inactive.
     pub(crate) standby_role: u32,
     pub(crate) hears: Hears,

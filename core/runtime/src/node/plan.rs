@@ -1,6 +1,6 @@
 //! Items, interfaces and links of a configuration, resolved to handles and plugin instances.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use twinhub_config::{AckAfter, Delivery, Interface as InterfaceConfig, LinkEnd, 
 use twinhub_contract::manifest::{Fence, Order, Recovery};
 use twinhub_contract::role;
 use twinhub_loader::Manifest;
-use twinhub_model::{ItemKey, NodeRank};
+use twinhub_model::{ItemId, ItemKey, NodeRank};
 use twinhub_redundancy::Timers;
 use twinhub_store::{Journal, JournalOptions};
 
@@ -229,12 +229,13 @@ impl Planner<'_> {
                 let Some(item) = self.table.find(monitor.item.as_str()) else { continue };
                 watches.push(Watch::new(item, interfaces.len(), monitor));
             }
-            interfaces.push(Self::interface_setup(self.bases[index], config, library.manifest())?);
+            interfaces.push(self.interface_setup(self.bases[index], config, library.manifest())?);
         }
         Ok(GroupPlan { interfaces, routes, watches })
     }
 
     fn interface_setup(
+        &self,
         base: u32,
         config: &InterfaceConfig,
         manifest: &Manifest,
@@ -257,6 +258,7 @@ impl Planner<'_> {
             plugin: config.plugin.clone(),
             base,
             items,
+            values_in: self.values_in(config),
             standby_role: standby,
             hears: Hears::of(standby, mb.parallel_input),
             relevant: mb.relevant,
@@ -293,6 +295,13 @@ impl Planner<'_> {
             write_timeout: config.write_timeout,
             probe: config.probe.clone(),
         })
+    }
+
+    /// What the configuration names was found when it was checked. What it names twice counts once.
+    fn values_in(&self, config: &InterfaceConfig) -> Box<[ItemId]> {
+        let mut known = BTreeSet::new();
+        let keys = config.values_in.iter().flat_map(|end| end.readable(self.site));
+        keys.filter_map(|key| self.table.find(key.as_str())).filter(|item| known.insert(*item)).collect()
     }
 
     fn routes(&self, group: &str, members: &[(usize, &InterfaceConfig)]) -> Result<Routes, StartError> {

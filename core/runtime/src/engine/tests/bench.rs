@@ -1,13 +1,13 @@
 //! An engine on a bench: the tests play the control thread, the other nodes and the devices.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use twinhub_alarms::{Alarms, Condition, Rule, Side};
-use twinhub_config::{AckAfter, Delivery, ItemSource, ItemSourceError, OnUnprotected, OnUnquorate};
+use twinhub_alarms::Alarms;
+use twinhub_config::{Delivery, ItemSource, ItemSourceError};
 use twinhub_events::{Filter, Following};
 use twinhub_loader::Library;
 use twinhub_model::{
@@ -36,62 +36,20 @@ use crate::engine::{Engine, EngineSetup};
 use crate::event_log::EventLog;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
-use crate::instance::{Guard, Hosted, Interface, InterfaceSetup, Moves, Port, Rows, Sequence};
+use crate::instance::{Hosted, Interface, Port};
 use crate::peer::Link;
 use crate::quarantine::Quarantine;
 use crate::shared::Shared;
-use crate::table::{ItemMeta, ItemTable};
+use crate::table::ItemTable;
 use crate::versions::Versions;
 
 use super::parts::Words;
 use super::recorder::recorder;
+pub(crate) use super::spec::{ALARM_LIMIT, Spec};
+use super::spec::{config, meta, rules, setup};
 
 /// Nothing here takes longer unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// An interface of a bench; it has two items, `in` and `out`, and the first drives the second.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "a test names what it wants")]
-pub(crate) struct Spec {
-    pub(crate) id: &'static str,
-    pub(crate) standby: u32,
-    pub(crate) parallel_input: bool,
-    pub(crate) sequence: Sequence,
-    pub(crate) required: bool,
-    pub(crate) guard: Guard,
-    /// Whether it polls, and reads everything anew when it becomes active.
-    pub(crate) resyncs: bool,
-    pub(crate) ack_after: AckAfter,
-    pub(crate) on_unprotected: OnUnprotected,
-    /// Whether a value of `in` beyond [`ALARM_LIMIT`] is an alarm: `ID-high` at once, `ID-late` after a while.
-    pub(crate) has_alarms: bool,
-    /// Whether the documents of the site are in the journal.
-    pub(crate) has_documents: bool,
-    /// How its link delivers.
-    pub(crate) delivery: Delivery,
-    /// More of the plugin's configuration.
-    pub(crate) config: &'static str,
-}
-
-impl Spec {
-    pub(crate) fn new(id: &'static str) -> Spec {
-        Spec {
-            id,
-            standby: twinhub_contract::role::WARM,
-            parallel_input: true,
-            sequence: Sequence { exclusive: false, order: 0, cut_on_loss: true },
-            required: true,
-            guard: Guard::None,
-            resyncs: true,
-            ack_after: AckAfter::None,
-            on_unprotected: OnUnprotected::Proceed,
-            has_alarms: false,
-            has_documents: false,
-            delivery: Delivery::Command,
-            config: "",
-        }
-    }
-}
 
 /// See the module.
 pub(crate) struct Bench {
@@ -179,7 +137,7 @@ impl Bench {
         for (number, spec) in specs.iter().enumerate() {
             let base = u32::try_from(number * 2).unwrap();
             let port = Port::new(
-                setup(spec, base),
+                setup(spec, base, specs),
                 number,
                 Arc::clone(&gate),
                 Arc::clone(&table),
@@ -523,57 +481,6 @@ fn sample(item: u32, value: i64) -> Sample {
         source: now,
         server: now,
         flags: SampleFlags::default(),
-    }
-}
-
-/// See [`Spec::has_alarms`].
-pub(crate) const ALARM_LIMIT: i64 = 1_000_000;
-
-fn rules(spec: &Spec) -> [Rule; 2] {
-    [("high", Duration::ZERO), ("late", Duration::from_millis(700))].map(|(name, delay_on)| Rule {
-        id: format!("{}-{name}", spec.id).into(),
-        item: ItemKey::new(spec.id, "in").unwrap(),
-        condition: Condition::Limit { side: Side::High, limit: 1e6, deadband: 0.0 },
-        delay_on,
-        delay_off: Duration::ZERO,
-        priority: 500,
-        text: "".into(),
-        area: "".into(),
-        latching: false,
-        needs_ack: true,
-    })
-}
-
-fn meta() -> ItemMeta {
-    ItemMeta { access: "rw", type_name: "int64".to_owned(), unit: String::new(), description: String::new() }
-}
-
-fn config(spec: &Spec, log: &Path) -> String {
-    format!("{{\"log\":\"{}\"{}}}", log.display(), spec.config)
-}
-
-fn setup(spec: &Spec, base: u32) -> InterfaceSetup {
-    let file = "path,address,type,access,unit,description\nin,,,rw,,\nout,,,rw,,\n";
-    let items = twinhub_config::items::parse_csv(spec.id, "items.csv", file.as_bytes()).unwrap();
-    InterfaceSetup {
-        id: spec.id.to_owned(),
-        plugin: "recorder".to_owned(),
-        base,
-        items: Rows::of(&items).unwrap(),
-        standby_role: spec.standby,
-        hears: crate::instance::Hears::of(spec.standby, spec.parallel_input),
-        moves: Moves::Nothing,
-        relevant: true,
-        guard: spec.guard,
-        required: spec.required,
-        edges: std::collections::BTreeSet::new(),
-        sequence: spec.sequence,
-        resyncs: spec.resyncs,
-        on_unquorate: OnUnquorate::Run,
-        ack_after: spec.ack_after,
-        on_unprotected: spec.on_unprotected,
-        write_timeout: Duration::from_secs(5),
-        probe: None,
     }
 }
 
