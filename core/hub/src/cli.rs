@@ -430,6 +430,21 @@ pub(crate) enum InterfacesCommand {
         #[arg(value_name = "NAME")]
         interface: String,
     },
+    /// Give an interface another instance of its plugin, also one that stays down after faults
+    Restart(RestartArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestartArgs {
+    /// The interface
+    #[arg(value_name = "NAME")]
+    pub(crate) interface: String,
+    /// On this node; on the asked one if left out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) node: Option<String>,
+    /// How long to wait
+    #[arg(long, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
+    pub(crate) timeout: Duration,
 }
 
 #[derive(Debug, Args)]

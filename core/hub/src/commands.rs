@@ -14,6 +14,7 @@ pub(crate) mod items;
 pub(crate) mod join;
 pub(crate) mod matrix;
 pub(crate) mod merges;
+mod operation;
 pub(crate) mod orders;
 pub(crate) mod peer;
 pub(crate) mod plugin;

@@ -68,6 +68,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Alarms(command) => alarms::run(global, command, answer),
         Command::Merge(command) => merges::merge(global, command, answer),
         Command::Interfaces(InterfacesCommand::Ls) => interfaces::ls(global, answer),
+        Command::Interfaces(InterfacesCommand::Restart(args)) => interfaces::restart(global, args, answer),
         Command::Interfaces(InterfacesCommand::Browse(args)) => interfaces::browse(global, args, answer),
         Command::Interfaces(InterfacesCommand::Diag { interface }) => {
             interfaces::diag(global, interface, answer)

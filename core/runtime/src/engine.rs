@@ -165,6 +165,8 @@ pub(crate) struct Engine {
     /// Interfaces whose instance is not there.
     down: BTreeSet<usize>,
     starting: BTreeSet<usize>,
+    /// Interfaces that an operator restarts, and the operations of that.
+    renewing: BTreeMap<usize, u64>,
     tracker: Tracker,
     parts: Parts,
     states: StateKeeping,
@@ -243,6 +245,7 @@ impl Engine {
             majority: Majority::Behind,
             down: BTreeSet::new(),
             starting,
+            renewing: BTreeMap::new(),
             tracker,
             parts,
             states: StateKeeping::default(),
@@ -341,6 +344,7 @@ impl Engine {
             Job::Announce { epoch } => self.on_announce(epoch),
             Job::Follow { active, epoch } => self.on_follow(active, epoch),
             Job::ValuesDone { interface, op, code } => self.on_values_done(interface, op, code),
+            Job::Renew { interface, operation, by } => self.on_renew(interface, operation, &by),
             Job::Command(command) => self.on_command(command),
             Job::PeerUp { peer, link } => self.on_peer_up(peer, link),
             Job::PeerDown { peer, path } => self.on_peer_down(peer, path),

@@ -64,6 +64,8 @@ pub(crate) enum Job {
     FellBack { interface: usize, cause: String },
     /// A plugin has completed a batch of values of other interfaces.
     ValuesDone { interface: usize, op: u64, code: i32 },
+    /// An operator wants another instance.
+    Renew { interface: usize, operation: u64, by: String },
     /// The plugin of some interfaces is to be changed.
     Upgrade(Box<UpgradeOrder>),
     /// The control thread orders a role.

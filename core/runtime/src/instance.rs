@@ -299,6 +299,8 @@ enum Step {
     Restart {
         fault: Option<String>,
     },
+    /// As an operator ordered.
+    Renew,
     /// An instance of another version was made, or could not be.
     Prepared(Result<Box<Spare>, String>),
     /// That one takes the place of the one in charge, or the other way round.
@@ -358,6 +360,12 @@ impl Interface {
     /// again.
     pub(crate) fn restart(&self, fault: Option<&str>) {
         drop(self.steps.send(Step::Restart { fault: fault.map(str::to_owned) }));
+    }
+
+    /// Makes a new instance in place of this one, since an operator wants it: no fault is counted, and those before are
+    /// forgotten.
+    pub(crate) fn renew(&self) {
+        drop(self.steps.send(Step::Renew));
     }
 
     /// Makes an instance of another version, which is not in charge; [`Job::Prepared`] answers.

@@ -55,6 +55,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/interfaces/{id}", get(interfaces::one))
         .route("/interfaces/{id}/browse", get(interfaces::browse))
         .route("/interfaces/{id}/diag", get(interfaces::diag))
+        .route("/interfaces/{id}/restart", post(interfaces::restart))
         .route("/items", get(items::list))
         .route("/items:bulk", post(items::write_bulk))
         .route("/items/{*key}", get(items::read).put(items::write))

@@ -31,6 +31,7 @@ use crate::api::{
         interfaces::one,
         interfaces::browse,
         interfaces::diag,
+        interfaces::restart,
         interfaces::matrix,
         plugins::list,
         plugins::one,

@@ -1,11 +1,13 @@
 //! `interfaces`: the plugin instances of the asked node.
 
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
 
-use crate::cli::{BrowseArgs, Global};
+use super::operation::{self, Accepted};
+use crate::cli::{BrowseArgs, Global, RestartArgs};
 use crate::client::{Client, escape};
-use crate::exit::Outcome;
+use crate::exit::{Code, Outcome};
 use crate::output::{Answer, plain, table, value_text};
 
 pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
@@ -43,6 +45,28 @@ pub(crate) fn ls(global: &Global, answer: Answer) -> Outcome {
         ];
         table(header, rows)
     })
+}
+
+/// What became of a restart.
+#[derive(Debug, Serialize)]
+struct Restarted {
+    node: String,
+    state: String,
+    detail: String,
+}
+
+/// Another instance of its plugin.
+pub(crate) fn restart(global: &Global, args: &RestartArgs, answer: Answer) -> Outcome {
+    let client = Client::new(global)?;
+    let path = format!("/api/v1/interfaces/{}/restart", escape(&args.interface));
+    let accepted: Accepted = client.send("POST", &path, &json!({ "node": args.node }))?;
+    let operation = operation::wait(&client, &accepted, args.timeout)?;
+    let is_done = operation.state == "done";
+    let restarted = Restarted { node: accepted.node, state: operation.state, detail: operation.detail };
+    answer.give(&restarted, |restarted| {
+        format!("restart on {} {}: {}", restarted.node, restarted.state, plain(&restarted.detail))
+    })?;
+    Ok(if is_done { Code::Ok } else { Code::Error })
 }
 
 /// What can be addressed on the device of an interface.

@@ -2,22 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView, OperationView};
+use twinhub_runtime::view::{ClusterView, GroupView};
 
+use super::operation::{self, Accepted};
 use super::status::CLUSTER;
 use crate::cli::{DrainArgs, FailoverArgs, Global, GroupArgs, GrowArgs, ShrinkArgs, SwitchoverArgs};
-use crate::client::{Client, escape};
+use crate::client::Client;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain};
-
-#[derive(Debug, Deserialize)]
-struct Accepted {
-    operation: u64,
-    /// The node that carries it out.
-    node: String,
-}
 
 #[derive(Debug, Serialize)]
 struct Moved {
@@ -99,21 +93,7 @@ fn follow(
     let client = Client::new(global)?;
     let begun = Instant::now();
     let accepted: Accepted = client.send("POST", &format!("{CLUSTER}/{name}"), body)?;
-    let path = format!("/api/v1/operations/{}?node={}", accepted.operation, escape(&accepted.node));
-    let operation = loop {
-        let operation: OperationView = client.get(&path)?;
-        if operation.state != "running" {
-            break operation;
-        }
-        if begun.elapsed() > timeout {
-            let text = format!(
-                "{name} is not finished after {} s and goes on; look with `twinhub status`",
-                timeout.as_secs()
-            );
-            return Err(Failure::new(Code::NotActive, text));
-        }
-        std::thread::sleep(POLL);
-    };
+    let operation = operation::wait(&client, &accepted, timeout)?;
     let mut cluster: ClusterView = client.get(CLUSTER)?;
     while operation.state == "done"
         && goal.waits_for_move

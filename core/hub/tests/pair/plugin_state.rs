@@ -22,6 +22,52 @@ fn a_counter_goes_on_after_a_planned_move_and_after_a_kill() {
     assert!(count(&pair, "main") > moved, "{} after {moved}", count(&pair, "main"));
 }
 
+/// The instance is another one, here and in a process of its own; the role stays.
+#[test]
+fn a_restart_of_an_interface_loses_no_counter_and_moves_no_role() {
+    let alone = "[[interface]]\nid = \"alone\"\nplugin = \"sim\"\nhosting = \"isolated\"\nitems = \"sim1.csv\"\n\
+                 settings = { interval_ms = 50 }\n";
+    let pair = Pair::start_with(alone);
+    pair.wait("both act and stand by", |pair| pair.state("backup") == "standby");
+    for interface in ["sim1", "alone"] {
+        let key = format!("{interface}/count");
+        pair.wait("it counts", |pair| count_of(pair, "main", &key) > 60);
+        let before = count_of(&pair, "main", &key);
+        let said = pair.json("backup", &["interfaces", "restart", interface, "--node", "main"]);
+        assert_eq!((&said["node"], &said["state"]), (&"main".into(), &"done".into()), "{said}");
+        pair.wait("it counts on", |pair| count_of(pair, "main", &key) > before + 5);
+        assert!(count_of(&pair, "main", &key) < before + 10_000);
+    }
+    assert_eq!((pair.state("main"), pair.state("backup")), ("active".to_owned(), "standby".to_owned()));
+    let said = pair.ask("main", &["interfaces", "restart", "sim2"]);
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("no interface `sim2`"));
+    let events = pair.json("main", &["events", "ls", "--code", "TH-INTERFACE-105"]).to_string();
+    assert!(events.contains("interface `alone` is restarted by"), "{events}");
+}
+
+/// One that stays down after too many faults comes back when an operator wants it.
+#[test]
+fn a_restart_brings_an_interface_back_that_stays_down() {
+    let alone = "[[interface]]\nid = \"alone\"\nplugin = \"sim\"\nhosting = \"isolated\"\nrequired = false\n\
+                 items = \"sim1.csv\"\nsettings = { interval_ms = 50 }\n";
+    let pair = Pair::start_with_items("bang,panic,int64,rw,,\n", alone);
+    pair.wait("both act and stand by", |pair| pair.state("backup") == "standby");
+    let cause = |pair: &Pair| {
+        let list = pair.json("main", &["interfaces", "ls"]);
+        let list = list.as_array().cloned().unwrap_or_default();
+        let alone = list.into_iter().find(|one| one["id"] == "alone").unwrap_or_default();
+        alone["fault_cause"].as_str().unwrap_or_default().to_owned()
+    };
+    pair.wait("it stays down", |pair| {
+        pair.ask("main", &["items", "set", "alone/bang", "1"]);
+        cause(pair).contains("stays down")
+    });
+    let said = pair.json("main", &["interfaces", "restart", "alone"]);
+    assert_eq!(said["state"], "done", "{said}");
+    let before = count_of(&pair, "main", "alone/count");
+    pair.wait("it counts", |pair| count_of(pair, "main", "alone/count") > before);
+}
+
 /// An item of the simulation that keeps by key what is written: its successor publishes it, where an `echo` is only
 /// remembered by the hub.
 #[test]
@@ -54,7 +100,11 @@ fn memo(pair: &Pair, node: &str) -> (i64, bool) {
 }
 
 fn count(pair: &Pair, node: &str) -> i64 {
-    pair.json(node, &["items", "get", "sim1/count"])[0]["value"].as_i64().unwrap_or(0)
+    count_of(pair, node, "sim1/count")
+}
+
+fn count_of(pair: &Pair, node: &str, key: &str) -> i64 {
+    pair.json(node, &["items", "get", key])[0]["value"].as_i64().unwrap_or(0)
 }
 
 fn good(pair: &Pair, node: &str) -> bool {

@@ -9,8 +9,46 @@ use crate::clock;
 use crate::instance::ROLE_MAX;
 
 impl Engine {
+    /// An operator wants another instance. Commands that are under way end as the plugin ends them, the others wait for the
+    /// new one; it is given what the one before knew.
+    pub(super) fn on_renew(&mut self, interface: usize, operation: u64, by: &str) {
+        let id = self.interfaces[interface].port.setup.id.clone();
+        let refusal = if self.renewing.contains_key(&interface) || self.starting.contains(&interface) {
+            Some("it is being started already")
+        } else if self.is_upgrading(interface) {
+            Some("another version of its plugin is being brought in")
+        } else {
+            None
+        };
+        if let Some(why) = refusal {
+            return self.shared.end_operation(
+                operation,
+                &self.group,
+                false,
+                &format!("interface `{id}`: {why}"),
+            );
+        }
+        self.renewing.insert(interface, operation);
+        let text = format!("interface `{id}` is restarted by {by}");
+        self.event(Severity::Info, &id, "TH-INTERFACE-105", &text);
+        // The thread of the interface takes one after the other.
+        self.ask_state_of(interface);
+        self.down.insert(interface);
+        self.on_left(interface, role::COLD);
+        self.interfaces[interface].renew();
+        self.report_health(clock::now());
+    }
+
     pub(super) fn on_ready(&mut self, interface: usize, result: Result<(), String>) {
         let id = self.interfaces[interface].port.setup.id.clone();
+        if let Some(operation) = self.renewing.remove(&interface) {
+            self.forget_state(interface);
+            let said = match &result {
+                Ok(()) => format!("interface `{id}` has another instance"),
+                Err(cause) => format!("interface `{id}` cannot run: {cause}"),
+            };
+            self.shared.end_operation(operation, &self.group, result.is_ok(), &said);
+        }
         match result {
             Ok(()) => {
                 self.down.remove(&interface);

@@ -496,6 +496,11 @@ impl Engine {
         )
     }
 
+    /// Whether another version is being prepared or put in place of this interface's.
+    pub(crate) fn is_upgrading(&self, target: usize) -> bool {
+        self.upgrades.run.as_ref().is_some_and(|run| run.left.contains(&target) || self.is_changing(target))
+    }
+
     pub(crate) fn upgrade_due(&self) -> Option<Moment> {
         let trial = self.upgrades.trials.iter().map(|trial| trial.until).min();
         match &self.upgrades.run {

@@ -10,10 +10,28 @@ use twinhub_loader::{Instance, PluginError, Status};
 
 use super::Handle;
 use crate::error::AskError;
+use crate::inbox::Job;
 use crate::instance::{Answered, Port, Question, Unasked, explain};
 use crate::view::{BrowseView, DiagView};
 
 impl Handle {
+    /// Gives an interface of this node another instance; the answer is an operation to watch.
+    ///
+    /// # Errors
+    /// If there is no such interface.
+    pub fn restart_interface(&self, interface: &str, by: &str) -> Result<u64, AskError> {
+        let found = self.0.ports.iter().find(|(_, port)| port.setup.id == interface);
+        let unknown = || AskError::UnknownInterface { id: interface.to_owned() };
+        let (group, port) = found.ok_or_else(unknown)?;
+        tracing::info!(interface, by, "restart of an interface");
+        let order = format!("restart of interface {interface}");
+        let operation = self.0.shared.begin_operation(order, std::slice::from_ref(group));
+        if let Some(inbox) = self.0.inboxes.get(group) {
+            inbox.push(Job::Renew { interface: port.number, operation, by: by.to_owned() });
+        }
+        Ok(operation)
+    }
+
     /// What can be addressed on the device of an interface, directly below `parent`, or at the top.
     ///
     /// # Errors

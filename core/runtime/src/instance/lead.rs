@@ -121,6 +121,7 @@ impl Lead {
                 Step::AskState => self.take_state(),
                 Step::GiveState { version, bytes } => self.give_state(version, &bytes),
                 Step::Restart { fault } => self.restart(fault),
+                Step::Renew => self.renew(),
                 Step::Prepared(made) => self.take_spare(made),
                 Step::Swap => {
                     let result = self.swap();
@@ -197,6 +198,14 @@ impl Lead {
         self.restarts.push(now);
         let result = self.bring_up();
         self.port.inbox.push(Job::Ready { interface, result });
+    }
+
+    /// Another instance in place of this one, as often as somebody wants that.
+    fn renew(&mut self) {
+        self.restarts.clear();
+        self.take_down();
+        let result = self.bring_up();
+        self.port.inbox.push(Job::Ready { interface: self.port.number, result });
     }
 
     fn take_state(&self) {

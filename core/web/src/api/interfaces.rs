@@ -1,11 +1,18 @@
 //! Interfaces, and the compatibility matrix.
 
-use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use serde::Deserialize;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
 use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
+use super::body::body_of;
+use super::cluster::{Accepted, accept, elsewhere};
+use crate::access::Peer;
+use crate::forward;
 use crate::problem::Problem;
 use crate::web::Web;
 
@@ -80,6 +87,34 @@ pub(crate) async fn browse(
     ))]
 pub(crate) async fn diag(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<DiagView>, Problem> {
     Ok(Json(web.handle.diagnose(&id).await?))
+}
+
+/// A restart.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RestartBody {
+    /// The node that is meant; the asked one if left out.
+    #[serde(default)]
+    node: Option<String>,
+}
+
+/// Gives an interface of a node another instance of its plugin, also one that stays down after faults. What the instance
+/// knew is given to the new one; commands wait for it. The role stays where it is.
+#[utoipa::path(post, path = "/api/v1/interfaces/{id}/restart", params(("id" = String, Path)), request_body = RestartBody,
+    responses((status = 202, body = Accepted), (status = 404, body = Problem)))]
+pub(crate) async fn restart(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let body: RestartBody = body_of(&bytes)?;
+    if let Some(url) = elsewhere(&web, body.node.as_deref(), &headers)? {
+        let path = format!("/api/v1/interfaces/{}/restart", forward::escape(&id));
+        return forward::send(&web, "POST", &url, &path, &headers, bytes).await;
+    }
+    Ok(accept(&web, web.handle.restart_interface(&id, &peer.origin())?))
 }
 
 /// The compatibility matrix: declared and measured.

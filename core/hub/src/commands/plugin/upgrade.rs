@@ -9,12 +9,13 @@
 
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
-use twinhub_runtime::view::{ClusterView, GroupView, NodeView, OperationView, UpgradeView};
+use twinhub_runtime::view::{ClusterView, GroupView, NodeView, UpgradeView};
 
 use crate::cli::{Global, PluginTrialArgs, PluginUpgradeArgs};
 use crate::client::{Client, escape};
+use crate::commands::operation::{self, Accepted};
 use crate::commands::status::CLUSTER;
 use crate::exit::{Code, Failure, Outcome};
 use crate::output::{Answer, plain, table};
@@ -33,12 +34,6 @@ impl End {
             End::Keep => "keep",
         }
     }
-}
-
-#[derive(Debug, Deserialize)]
-struct Accepted {
-    operation: u64,
-    node: String,
 }
 
 /// What was done on one node.
@@ -206,7 +201,7 @@ impl Walk<'_> {
     fn hand_over(&mut self, group: &str, from: &str, to: &str) -> Result<bool, Failure> {
         let body = json!({ "group": group, "to": to });
         let accepted: Accepted = self.client.send("POST", &format!("{CLUSTER}/switchover"), &body)?;
-        let operation = self.wait(&accepted)?;
+        let operation = operation::wait(&self.client, &accepted, self.timeout)?;
         let begun = Instant::now();
         let mut is_there = false;
         while operation.state == "done" && !is_there && begun.elapsed() < self.timeout {
@@ -259,32 +254,11 @@ impl Walk<'_> {
     fn order(&mut self, node: &str, what: &'static str, body: &serde_json::Value) -> Result<bool, Failure> {
         let path = format!("/api/v1/plugins/{}/{what}", escape(self.plugin));
         let accepted: Accepted = self.client.send("POST", &path, body)?;
-        let operation = self.wait(&accepted)?;
+        let operation = operation::wait(&self.client, &accepted, self.timeout)?;
         let is_done = operation.state == "done";
         let (state, detail) = (operation.state, operation.detail);
         self.rows.push(Row { node: node.to_owned(), what, state, detail });
         Ok(is_done)
-    }
-
-    fn wait(&self, accepted: &Accepted) -> Result<OperationView, Failure> {
-        let path = format!("/api/v1/operations/{}?node={}", accepted.operation, escape(&accepted.node));
-        let begun = Instant::now();
-        loop {
-            let operation: OperationView = self.client.get(&path)?;
-            if operation.state != "running" {
-                return Ok(operation);
-            }
-            if begun.elapsed() > self.timeout {
-                let text = format!(
-                    "{} on {} is not finished after {} s and goes on; look with `twinhub status`",
-                    operation.order,
-                    accepted.node,
-                    self.timeout.as_secs()
-                );
-                return Err(Failure::new(Code::NotActive, text));
-            }
-            std::thread::sleep(POLL);
-        }
     }
 }
 

@@ -170,6 +170,13 @@ impl Engine {
         !keepers.is_empty()
     }
 
+    /// Asks this one, if it keeps a state that counts.
+    pub(crate) fn ask_state_of(&mut self, interface: usize) {
+        let mut keepers = self.keepers();
+        keepers.retain(|number| *number == interface);
+        self.ask_for_states(&keepers);
+    }
+
     fn ask_for_states(&mut self, keepers: &[usize]) {
         for number in keepers {
             if self.states.asked.insert(*number) {
