@@ -268,8 +268,9 @@ impl Remote {
         }
         // Before it is sent: the answer may come before this returns.
         *self.known().pending.entry(op).or_insert(0) += 1;
-        let [first, second, third] = packer.finish();
-        let answer = match self.down.try_send(kind::VALUES_IN, &[&head, first, second, third]) {
+        let [first, second, third, fourth, fifth] = packer.finish();
+        let parts = [&head, first, second, third, fourth, fifth];
+        let answer = match self.down.try_send(kind::VALUES_IN, &parts) {
             Sent::Taken => return code::PENDING,
             Sent::Full => code::AGAIN,
             Sent::Lost => code::STOPPED,

@@ -67,11 +67,12 @@ impl Shared {
         (&data[begin..begin + before], &data[..(count - before).min(begin)])
     }
 
-    /// Rings a bell if somebody sleeps there.
-    fn ring(&self, bell: usize) {
+    /// Rings a bell if somebody sleeps there who waits for no more than there is.
+    fn ring(&self, bell: usize, there_is: impl Fn() -> u64) {
         // What was published before is seen by whoever says after this that it will sleep.
         fence(Ordering::SeqCst);
-        if self.word(bell + 1).load(Ordering::Relaxed) != 0 {
+        let wanted = self.word(bell + 1).load(Ordering::Relaxed);
+        if wanted != 0 && there_is() >= wanted {
             self.word(bell + 1).store(0, Ordering::Relaxed);
             self.wake(bell);
         }
@@ -83,10 +84,13 @@ impl Shared {
         _ = futex::wake(bell, futex::Flags::empty(), u32::MAX);
     }
 
-    /// Sleeps at a bell until it rings, the time is over, or `is_due`; may wake for nothing.
-    fn sleep(&self, bell: usize, patience: Duration, is_due: impl Fn() -> bool) {
+    /// Sleeps at a bell until so much is there that it rings, the time is over, or `is_due`; may wake for nothing. Of
+    /// several the one who wants least is heard.
+    fn sleep(&self, bell: usize, wanted: u64, patience: Duration, is_due: impl Fn() -> bool) {
         let heard = self.region.half(bell).load(Ordering::SeqCst);
-        self.word(bell + 1).store(1, Ordering::Relaxed);
+        // From here on 0 is more than anything.
+        let less = |known: u64| (known.wrapping_sub(1) > wanted.wrapping_sub(1)).then_some(wanted);
+        self.word(bell + 1).fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
         fence(Ordering::SeqCst);
         if is_due() {
             return;
@@ -139,7 +143,7 @@ impl Producer {
         }
         self.head = at;
         self.shared.word(HEAD).store(self.head, Ordering::Release);
-        self.shared.ring(DATA_BELL);
+        self.shared.ring(DATA_BELL, || 1);
         Ok(true)
     }
 
@@ -172,7 +176,7 @@ impl RoomBell {
             let used = self.head.wrapping_sub(self.shared.word(TAIL).load(Ordering::Acquire));
             self.shared.capacity.saturating_sub(used) >= wanted
         };
-        self.shared.sleep(ROOM_BELL, patience, has_room);
+        self.shared.sleep(ROOM_BELL, wanted, patience, has_room);
         has_room()
     }
 }
@@ -208,7 +212,9 @@ impl Consumer {
         into.extend(behind.iter().map(|word| word.load(Ordering::Relaxed)));
         self.tail = begin.wrapping_add(length);
         self.shared.word(TAIL).store(self.tail, Ordering::Release);
-        self.shared.ring(ROOM_BELL);
+        // A reader that wakes the other side for each record that it has read hardly reads.
+        let room = || self.shared.capacity.saturating_sub(end.wrapping_sub(self.tail));
+        self.shared.ring(ROOM_BELL, room);
         let kind = u16::try_from(head >> 32 & 0xFFFF).unwrap_or(0);
         Ok(Some(Head { kind, more: head >> 48 & 1 == 1 }))
     }
@@ -216,7 +222,7 @@ impl Consumer {
     /// Sleeps until something is there or the time is over; may wake for nothing.
     pub(crate) fn wait(&self, patience: Duration) {
         self.shared
-            .sleep(DATA_BELL, patience, || self.shared.word(HEAD).load(Ordering::Acquire) != self.tail);
+            .sleep(DATA_BELL, 1, patience, || self.shared.word(HEAD).load(Ordering::Acquire) != self.tail);
     }
 
     /// What wakes the reading side from another thread.
@@ -240,7 +246,7 @@ impl Alarm {
 /// Where the words of the ring are; those of the two sides lie in different lines of the cache.
 const HEAD: usize = 0;
 const TAIL: usize = 8;
-/// A bell is the futex and, behind it, whether somebody sleeps there.
+/// A bell is the futex and, behind it, how much somebody waits for who sleeps there; 0 for nobody.
 const DATA_BELL: usize = 16;
 const ROOM_BELL: usize = 24;
 const FRONT: usize = 32;
@@ -307,6 +313,20 @@ mod tests {
             }
         }
         assert_eq!(reader.join().unwrap(), (0..5_000).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn who_waits_for_room_is_woken_when_there_is_enough() {
+        let (mut producer, mut consumer, _) = ring(64);
+        while producer.push(ONE, &[&[7; 7]]).unwrap() {}
+        let bell = producer.room_bell();
+        let waiting = std::thread::spawn(move || while !bell.wait(31, Duration::from_secs(60)) {});
+        let mut words = Vec::new();
+        for _ in 0..4 {
+            assert!(!waiting.is_finished());
+            consumer.pop(&mut words).unwrap().unwrap();
+        }
+        waiting.join().unwrap();
     }
 
     proptest! {
