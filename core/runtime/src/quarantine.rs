@@ -44,6 +44,12 @@ impl Quarantine {
         self.held.get(sha256.as_str())
     }
 
+    /// Holds nothing of this plugin any more; says how many of its libraries it held.
+    pub(crate) fn release(&self, plugin: &str) -> usize {
+        let held = self.held.all().into_iter().filter(|(_, held)| held.plugin == plugin);
+        held.map(|(sha256, _)| self.held.remove_if(&sha256, |_| true)).count()
+    }
+
     /// Holds it from here on, also after a restart.
     pub(crate) fn add(&self, sha256: &Sha256Hex, plugin: &str, cause: &str) {
         let since = clock::utc().to_string();

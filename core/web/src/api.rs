@@ -75,6 +75,7 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/plugins/{name}", get(plugins::one))
         .route("/plugins/{name}/schema", get(plugins::schema))
         .route("/plugins/{name}/upgrade", post(plugins::upgrade))
+        .route("/plugins/{name}/release", post(plugins::release))
         .route("/plugins/{name}/rollback", post(plugins::rollback))
         .route("/plugins/{name}/keep", post(plugins::keep))
         .route("/matrix", get(interfaces::matrix))

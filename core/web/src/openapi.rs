@@ -37,6 +37,7 @@ use crate::api::{
         plugins::one,
         plugins::schema,
         plugins::upgrade,
+        plugins::release,
         plugins::rollback,
         plugins::keep,
         items::list,

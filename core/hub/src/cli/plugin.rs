@@ -40,6 +40,14 @@ pub(crate) enum PluginCommand {
     Rollback(PluginTrialArgs),
     /// Keep the version of the last upgrade: the one before goes
     Keep(PluginTrialArgs),
+    /// End the quarantine of a plugin on a node: from its next start on it may run in the hub's process again
+    Release {
+        /// Short name
+        plugin: String,
+        /// On this node; on the asked one if left out
+        #[arg(long, value_name = "NAME")]
+        node: Option<String>,
+    },
     /// What `plugin test` starts for each test
     #[command(hide = true)]
     TestOne {

@@ -1,4 +1,4 @@
-//! `plugin`: ls, info, check, verify, lock, new, test, upgrade, rollback, keep. None of a library's code runs here, except
+//! `plugin`: ls, info, check, verify, lock, new, test, upgrade, rollback, keep, release. None of a library's code runs here, except
 //! that `check` lets the system load it and `test` tries it, in processes of their own.
 
 mod kit;
@@ -9,12 +9,13 @@ mod upgrade;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use twinhub_runtime::trust::Trust;
 use twinhub_runtime::{find_library, library_name};
 
 use crate::cli::{Global, PluginCommand};
+use crate::client::{Client, escape};
 use crate::exit::{Code, Failure, Outcome, chain};
 use crate::output::{Answer, plain, table, value_text};
 use crate::paths::Paths;
@@ -32,8 +33,27 @@ pub(crate) fn run(global: &Global, command: &PluginCommand, answer: Answer) -> O
         PluginCommand::Upgrade(args) => upgrade::run(global, args, answer),
         PluginCommand::Rollback(args) => upgrade::end_trial(global, args, upgrade::End::Rollback, answer),
         PluginCommand::Keep(args) => upgrade::end_trial(global, args, upgrade::End::Keep, answer),
+        PluginCommand::Release { plugin, node } => release(global, plugin, node.as_deref(), answer),
         PluginCommand::TestOne { dir, test } => kit::run_one(dir, test),
     }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Released {
+    node: String,
+    released: usize,
+}
+
+fn release(global: &Global, plugin: &str, node: Option<&str>, answer: Answer) -> Outcome {
+    let path = format!("/api/v1/plugins/{}/release", escape(plugin));
+    let released: Released = Client::new(global)?.send("POST", &path, &json!({ "node": node }))?;
+    answer.give(&released, |released| match released.released {
+        0 => format!("nothing of plugin {plugin} is in quarantine on {}", released.node),
+        _ => format!(
+            "plugin {plugin} is not in quarantine on {} any more: from its next start on, as `hosting` says",
+            released.node
+        ),
+    })
 }
 
 /// A library that is found.

@@ -83,6 +83,15 @@ fn what_panics_too_often_in_the_process_of_the_hub_gets_one_of_its_own() {
     pair.wait("so it has after a restart", |pair| {
         of(pair, "main", "sim1", "hosting") == "isolated" && counts(pair, "main", "sim1")
     });
+
+    // Until somebody ends it.
+    let said = pair.json("main", &["plugin", "release", "sim"]);
+    assert_eq!((&said["node"], &said["released"]), (&"main".into(), &1.into()));
+    assert_eq!(pair.json("main", &["plugin", "release", "sim"])["released"], 0);
+    assert_eq!(pair.stop("main"), 0);
+    pair.restart("main");
+    pair.wait("it acts again", |pair| counts(pair, "main", "sim1"));
+    assert_eq!(of(&pair, "main", "sim1", "hosting"), "inproc");
 }
 
 fn writes(pair: &Pair, node: &str, value: u64) {

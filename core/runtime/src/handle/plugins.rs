@@ -169,6 +169,17 @@ impl Handle {
         Ok(operation)
     }
 
+    /// Ends the quarantine of a plugin's libraries on this node, from the next start of the node on; says how many were held.
+    ///
+    /// # Errors
+    /// If no interface uses such a plugin.
+    pub fn release_plugin(&self, plugin: &str, by: &str) -> Result<usize, CommandError> {
+        self.loaded_one(plugin)?;
+        let released = self.0.staging.quarantine().release(plugin);
+        tracing::info!(plugin, by, released, "end of a quarantine");
+        Ok(released)
+    }
+
     /// What an operator has to know of versions that were taken back.
     pub(super) fn refused_notes(&self) -> Vec<String> {
         let running = self.loaded();

@@ -10,6 +10,7 @@ use super::NodeOptions;
 use super::libraries::{Choice, Opener, Records};
 use crate::error::CommandError;
 use crate::instance::Hosted;
+use crate::quarantine::Quarantine;
 use crate::trust::Trust;
 use crate::versions::Versions;
 
@@ -41,6 +42,11 @@ impl Staging {
     /// What is remembered of versions.
     pub(crate) fn versions(&self) -> Arc<Versions> {
         Arc::clone(&self.records.versions)
+    }
+
+    /// Which libraries are not in the hub's process.
+    pub(crate) fn quarantine(&self) -> &Quarantine {
+        &self.records.quarantine
     }
 
     /// Loads the file of a plugin that is where plugins are now. It may wait for a disk.

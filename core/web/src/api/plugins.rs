@@ -32,7 +32,7 @@ pub(crate) struct UpgradeBody {
     dry_run: bool,
 }
 
-/// The end of a trial.
+/// The end of a trial, or of a quarantine.
 #[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TrialBody {
@@ -129,6 +129,35 @@ pub(crate) async fn keep(
     bytes: Bytes,
 ) -> Result<Response, Problem> {
     end_trial(&web, &peer, &name, TrialEnd::Keep, &headers, bytes).await
+}
+
+/// What was released.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Released {
+    /// The node.
+    node: String,
+    /// So many libraries of the plugin were in quarantine there.
+    released: usize,
+}
+
+/// Ends the quarantine of a plugin on a node: from the next start of the node on its instances may run in the hub's process
+/// again.
+#[utoipa::path(post, path = "/api/v1/plugins/{name}/release", params(("name" = String, Path)),
+    request_body = TrialBody, responses((status = 200, body = Released), (status = 404, body = Problem)))]
+pub(crate) async fn release(
+    State(web): State<Web>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, Problem> {
+    let body: TrialBody = body_of(&bytes)?;
+    if let Some(url) = elsewhere(&web, body.node.as_deref(), &headers)? {
+        let path = format!("/api/v1/plugins/{}/release", forward::escape(&name));
+        return forward::send(&web, "POST", &url, &path, &headers, bytes).await;
+    }
+    let released = web.handle.release_plugin(&name, &peer.origin()).map_err(|error| refused(&error))?;
+    Ok(Json(Released { node: web.handle.node_name().to_owned(), released }).into_response())
 }
 
 async fn end_trial(
