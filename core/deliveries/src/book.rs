@@ -218,11 +218,7 @@ impl Book {
 
     /// What waits for an interface, by number.
     pub fn waiting(&self, to: &str) -> impl Iterator<Item = (u64, &Waiting)> {
-        self.lines
-            .get(to)
-            .into_iter()
-            .flat_map(Line::waiting)
-            .map(|(number, waiting)| (*number, waiting))
+        self.lines.get(to).into_iter().flat_map(Line::waiting).map(|(number, waiting)| (*number, waiting))
     }
 
     /// What is dead for an interface, by number.

@@ -2,36 +2,38 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::time::{ClockId, clock_gettime};
 use twinhub_contract::constants::{items, role};
 use twinhub_contract::manifest::Need;
 use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
-    ValueRef, WriteReq,
+    EventRef, HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore,
+    Status, ValueRef, WriteReq,
 };
 
 use crate::batch::{self, Packer};
+use crate::events::{self, EventRow, Events};
 use crate::flow::Flow;
 use crate::gate::GateWords;
 use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
 use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
 use crate::offered::Offers;
-use crate::process::{ANSWERS_WORDS, DOWN_WORDS, FILES_MAX, HELLO, VALUES_WORDS};
+use crate::process::{ANSWERS_WORDS, DOWN_WORDS, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
 use crate::sandbox;
+
+mod hub;
+
+use hub::{complain, end_with_the_hub, is_hub_gone, receive};
 
 /// Hosts one plugin instance for the hub that started this process, until the hub is gone or says so.
 ///
@@ -72,51 +74,6 @@ fn host() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the end of the hub, and ends this process.
-fn end_with_the_hub() {
-    let input = io::stdin();
-    let mut byte = [0; 1];
-    loop {
-        match rustix::io::read(input.as_fd(), &mut byte) {
-            Ok(0) | Err(rustix::io::Errno::CONNRESET) => break,
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => break,
-        }
-    }
-    std::process::exit(0);
-}
-
-/// Whether the hub has ended.
-fn is_hub_gone() -> bool {
-    let input = io::stdin();
-    let mut socket = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::HUP)];
-    poll(&mut socket, Some(&Timespec::default())).is_ok_and(|found| found > 0)
-}
-
-/// The files that the hub hands over.
-fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut hello = [0; 64];
-    let received =
-        recvmsg(socket, &mut [io::IoSliceMut::new(&mut hello)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    if hello.get(..received.bytes) != Some(HELLO) {
-        return Err(io::Error::other("its standard input is not a hub of this version"));
-    }
-    let mut files = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(received) = message {
-            files.extend(received);
-        }
-    }
-    Ok(files)
-}
-
-/// What the hub sees, if nothing else works.
-fn complain(text: &str) {
-    _ = rustix::io::write(io::stderr().as_fd(), format!("{text}\n").as_bytes());
-}
-
 /// Reads orders. Writes are done here, so that no control call holds them up; the rest has a thread of its own.
 struct Child {
     sink: Arc<Sink>,
@@ -132,6 +89,10 @@ impl Child {
         loop {
             match orders.next(&mut words) {
                 Ok(Some(kind::WRITES)) => self.write(&words, &mut writes),
+                Ok(Some(kind::DELIVER)) => match unpack::<EventRow>(&words) {
+                    Some(row) => self.deliver(&row),
+                    None => return complain("the hub brought an event that is none"),
+                },
                 Ok(Some(_)) => match unpack::<Order>(&words) {
                     Some(order) => self.take(order),
                     None => return complain("the hub gave an order that this version does not know"),
@@ -146,12 +107,18 @@ impl Child {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Create { library, id, config, leased, needs, store } => {
+            Order::Create { library, id, config, leased, needs, store, has_events } => {
                 self.sink.leased.store(u32::from(leased), Ordering::Release);
                 self.sink.kept.begin(store);
+                self.sink.events.begin(has_events);
                 self.create(&library, &id, &config, &needs);
             }
             Order::Destroy if self.control.is_none() => std::process::exit(0),
+            Order::Taken { number, code } => {
+                if let Some(instance) = &self.instance {
+                    instance.taken(number, code);
+                }
+            }
             Order::Start { .. }
             | Order::SetRole { .. }
             | Order::Items { .. }
@@ -247,6 +214,15 @@ impl Child {
     }
 }
 
+impl Child {
+    fn deliver(&self, row: &EventRow) {
+        let (events, values) = (&self.sink.events, &self.sink.values);
+        events.bring(values, row, |event| {
+            self.instance.as_ref().map_or(code::STOPPED, |instance| instance.deliver(event))
+        });
+    }
+}
+
 /// Makes the control calls, one after the other.
 struct Control {
     sink: Arc<Sink>,
@@ -286,8 +262,8 @@ impl Control {
                 Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,
-                // It comes once, and first.
-                Order::Create { .. } => {}
+                // One comes once, and first; the other one does not come here.
+                Order::Create { .. } | Order::Taken { .. } => {}
             }
         }
         let sink = self.sink;
@@ -375,6 +351,7 @@ struct Sink {
     /// Lines for the log that found no room.
     dropped: AtomicU64,
     kept: Kept,
+    events: Events,
     flow: Arc<Flow>,
 }
 
@@ -393,6 +370,7 @@ impl Sink {
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             kept: Kept::default(),
+            events: Events::default(),
             flow: Arc::default(),
         }
     }
@@ -540,6 +518,26 @@ impl HostSink for Sink {
             self.flow.want();
         }
         answer
+    }
+
+    fn has_events(&self) -> bool {
+        self.events.are_offered()
+    }
+
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        let (role, epoch) = (self.role.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
+        if event.epoch != epoch || (role == role::ACTIVE && !self.is_permitted(epoch)) {
+            return code::STALE_EPOCH;
+        }
+        let answer = events::give(&self.values, role, event);
+        if answer == code::AGAIN {
+            self.flow.want();
+        }
+        answer
+    }
+
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        self.events.acknowledge(&self.values, number, code)
     }
 
     fn taken(&self) -> u64 {

@@ -7,6 +7,7 @@ use twinhub_contract::extension::{self, Accepted, Browse, Diag, State};
 use twinhub_contract::{Str, Writer, abi, code};
 use twinhub_loader::Instance;
 
+use crate::events;
 use crate::message::Order;
 use crate::proxy::{remote, size};
 
@@ -19,6 +20,7 @@ impl Offers {
     const ACCEPTED: Offers = Offers(1 << 1);
     const BROWSE: Offers = Offers(1 << 2);
     const DIAG: Offers = Offers(1 << 3);
+    const EVENTS: Offers = Offers(1 << 8);
 
     /// Those of an instance.
     pub(crate) fn of(instance: &Instance) -> Offers {
@@ -31,11 +33,12 @@ impl Offers {
     }
 }
 
-const OFFERS: [(&CStr, Offers); 4] = [
+const OFFERS: [(&CStr, Offers); 5] = [
     (extension::STATE, Offers::STATE),
     (extension::ACCEPTED, Offers::ACCEPTED),
     (extension::BROWSE, Offers::BROWSE),
     (extension::DIAG, Offers::DIAG),
+    (extension::EVENTS, Offers::EVENTS),
 ];
 
 pub(crate) unsafe extern "C" fn get_extension(
@@ -55,6 +58,7 @@ pub(crate) unsafe extern "C" fn get_extension(
         Offers::ACCEPTED => (&raw const ACCEPTED).cast(),
         Offers::BROWSE => (&raw const BROWSE).cast(),
         Offers::DIAG => (&raw const DIAG).cast(),
+        Offers::EVENTS => (&raw const events::EVENTS).cast(),
         Offers(_) => std::ptr::null(),
     }
 }

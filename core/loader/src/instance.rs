@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, Accepted, Flow, State};
+use twinhub_contract::extension::{self, Accepted, Flow, PluginEvents, State};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
 use crate::host::HostCell;
 
 mod asking;
+mod events;
 
 /// One plugin instance.
 ///
@@ -30,6 +31,8 @@ pub struct Instance {
     accepted: OnceLock<Option<Accepted>>,
     /// As above.
     flow: OnceLock<Option<Flow>>,
+    /// As above.
+    events: OnceLock<Option<PluginEvents>>,
     is_destroyed: bool,
 }
 
@@ -119,6 +122,7 @@ impl Instance {
                 host,
                 accepted: OnceLock::new(),
                 flow: OnceLock::new(),
+                events: OnceLock::new(),
                 is_destroyed: false,
             }),
             Err(what) => {

@@ -415,8 +415,9 @@ typedef struct {
   uint32_t size;
   uint32_t reserved;
   /* [any-thread, may overlap control] It is worth to try again what publish(), put() of twinhub.state-store/1 or give()
-   * of twinhub.events/1 answered with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may follow, and then another call.
-   * A hub without this extension tells nothing. Takes a note and wakes whoever waits, nothing else. */
+   * of twinhub.events/1 answered with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may
+   * follow, and then another call. A hub without this extension tells nothing. Takes a note and wakes whoever waits,
+   * nothing else. */
   void (*room)(const twinhub_plugin *plugin);
 } twinhub_flow;
 
@@ -507,7 +508,7 @@ typedef struct {
 /* Host and plugin: events, which are messages and not values: a guest checks in, a door was opened, a mail is to be sent.
  * The plugin that has one gives it to a stream that its manifest declares (events.gives); the hub journals and replicates
  * it and delivers it to each interface that the configuration links to the stream and whose plugin declares to take it
- * (events.takes). Offered to interfaces that switch with their group.
+ * (events.takes). Offered to interfaces that switch with their group. A plugin that uses it offers its own table, too.
  *
  * An event is known by the interface that gives it, its stream and its id. The id comes from the device where it has one:
  * then what both nodes give, or what the device repeats, is one event. Events of one giver with the same key are delivered

@@ -20,7 +20,7 @@ use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
-use crate::{driver, logging, questions, schema};
+use crate::{driver, events, logging, questions, schema};
 
 /// Bytes of the manifest for its section.
 pub const fn manifest_bytes<const N: usize>(manifest: &str) -> [u8; N] {
@@ -421,6 +421,8 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const questions::FLOW).cast()
     } else if id == extension::DIAG {
         (&raw const questions::DIAG).cast()
+    } else if id == extension::EVENTS {
+        (&raw const events::EVENTS).cast()
     } else {
         ptr::null()
     }

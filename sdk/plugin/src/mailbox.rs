@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::Result;
+use crate::events::Brought;
 use crate::parcel::Writes;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
@@ -23,12 +24,13 @@ pub(crate) enum Command {
     Apply { version: u32, bytes: Vec<u8>, reply: SyncSender<Result<()>> },
     Browse { op: u64, parent: serde_json::Value, cursor: String, limit: u32 },
     Diagnose { op: u64 },
+    Event(Box<Brought>),
     Destroy,
 }
 
 impl Command {
-    const fn is_question(&self) -> bool {
-        matches!(self, Command::Browse { .. } | Command::Diagnose { .. })
+    const fn can_wait(&self) -> bool {
+        matches!(self, Command::Browse { .. } | Command::Diagnose { .. } | Command::Event(_))
     }
 }
 
@@ -111,8 +113,8 @@ impl Mailbox {
     /// Waits until a control call is in line, and says how long a running write may still take.
     pub(crate) async fn control_pending(&self) -> Duration {
         loop {
-            // Questions of people wait until the write has ended.
-            if let Some(command) = self.lock().control.iter().find(|command| !command.is_question()) {
+            // Questions of people, and events, wait until the write has ended.
+            if let Some(command) = self.lock().control.iter().find(|command| !command.can_wait()) {
                 return grace(command);
             }
             self.notify.notified().await;
@@ -158,6 +160,7 @@ fn grace(command: &Command) -> Duration {
         | Command::Snapshot { .. }
         | Command::Apply { .. }
         | Command::Browse { .. }
+        | Command::Event(_)
         | Command::Diagnose { .. } => GRACE_MAX,
         Command::Stop { .. } | Command::Destroy => GRACE_STOP,
     }
