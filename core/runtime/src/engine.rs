@@ -19,8 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use twinhub_contract::role;
-use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Outcome, Position, Record, Sample, Severity};
+use twinhub_model::{Epoch, ItemId, Moment, NodeRank, Outcome, Position, Record, Sample};
 use twinhub_redundancy::Input;
 use twinhub_store::{Journal, SyncTicket};
 
@@ -28,23 +27,25 @@ use crate::clock;
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::error::CommandError;
+use crate::exchange::Exchange;
 use crate::gate::Gate;
 use crate::history::lines::Lines;
 use crate::inbox::{Inbox, Job, ReadAnswer};
-use crate::instance::{Interface, ROLE_MAX};
+use crate::instance::Interface;
 use crate::shared::{EngineCounters, Shared};
 use crate::table::ItemTable;
 use acceptance::Acceptance;
 use commands::Commands;
 use connections::Connections;
 use deactivation::{Closing, Draining};
+use deliveries::Desks;
 use healing::Healing;
 use health::HealthLook;
 use journaling::spawn_syncer;
 use merging::Merging;
 use outputs::Carried;
 use parts::plugins::StateKeeping;
-use parts::stores::Owed;
+use parts::stores::{Due, Owed};
 use parts::{PartState, Parts};
 use proposals::Proposals;
 use quorum::Majority;
@@ -63,12 +64,14 @@ pub(crate) mod alarms;
 pub(crate) mod commands;
 pub(crate) mod connections;
 pub(crate) mod deactivation;
+pub(crate) mod deliveries;
 pub(crate) mod effect;
 pub(crate) mod events;
 pub(crate) mod healing;
 pub(crate) mod health;
 pub(crate) mod inputs;
 pub(crate) mod journaling;
+pub(crate) mod lifecycle;
 pub(crate) mod merging;
 pub(crate) mod outputs;
 pub(crate) mod parts;
@@ -109,6 +112,8 @@ pub(crate) struct EngineSetup {
     pub(crate) table: Arc<ItemTable>,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) routes: Routes,
+    /// The events of its interfaces.
+    pub(crate) exchange: Arc<Exchange>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) control: ControlSender,
@@ -167,6 +172,8 @@ pub(crate) struct Engine {
     parts: Parts,
     states: StateKeeping,
     owed: Owed,
+    exchange: Arc<Exchange>,
+    desks: Desks,
     proposals: Proposals,
     upgrades: Upgrades,
     commands: Commands,
@@ -239,6 +246,8 @@ impl Engine {
             parts,
             states: StateKeeping::default(),
             owed: Owed::new(),
+            exchange: setup.exchange,
+            desks: Desks::new(setup.ring_window),
             proposals: Proposals::new(setup.documents, setup.has_documents),
             upgrades: Upgrades::default(),
             commands: Commands::default(),
@@ -316,6 +325,11 @@ impl Engine {
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
             Job::Put { interface, change } => self.on_put(interface, change),
+            Job::Given(gifted) => self.owe(Due::Given(*gifted)),
+            Job::Acknowledged { interface, number, code, life } => {
+                self.on_acknowledged(interface, number, code, life);
+            }
+            Job::Delivery(order) => self.on_delivery_order(order),
             Job::State { interface, state } => self.on_state(interface, state),
             Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
@@ -373,12 +387,14 @@ impl Engine {
         self.advance_events(now);
         self.tend_states(now);
         self.advance_upgrade(now);
+        self.advance_deliveries(now);
         self.pay_owed();
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
         self.confirm_proposals(now);
         self.accept(now);
+        self.accept_events(now);
         self.interfaces.iter().for_each(Interface::tell_room);
         self.heal(now);
         self.merge(now);
@@ -398,6 +414,7 @@ impl Engine {
             self.takeover_due(),
             self.replication.due(now),
             self.acceptance_due(),
+            self.deliveries_due(),
             self.alarms_due(),
             self.merge_due(),
             self.upgrade_due(),
@@ -424,69 +441,6 @@ impl Engine {
             | Record::Role(_) => {}
             Record::Part(record) => self.apply_part(position, record),
             Record::Merged(merged) => self.apply_merged(position, merged),
-        }
-    }
-
-    fn on_ready(&mut self, interface: usize, result: Result<(), String>) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        match result {
-            Ok(()) => {
-                self.down.remove(&interface);
-                tracing::info!(interface = %id, "interface is loaded");
-                self.give_role(interface);
-            }
-            Err(cause) => {
-                self.down.insert(interface);
-                tracing::error!(interface = %id, cause, "interface cannot run");
-                let text = format!("interface `{id}` cannot run: {cause}");
-                self.event(Severity::Error, &id, "TH-PLUGIN-001", &text);
-                if self.interfaces[interface].port.setup.required && self.is_acting() {
-                    self.tell(Input::StepFailed { step: format!("interface {id}: {cause}") });
-                }
-            }
-        }
-        if self.starting.remove(&interface) && self.starting.is_empty() {
-            self.tell(Input::Loaded);
-        }
-        self.report_health(clock::now());
-    }
-
-    fn on_faulted(&mut self, interface: usize, cause: &str) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        tracing::error!(interface = %id, cause, "plugin faulted, a new instance takes its place");
-        self.shared.count_panic();
-        self.down.insert(interface);
-        let text = format!("the plugin of interface `{id}` faulted: {cause}");
-        self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
-        self.on_left(interface, role::COLD);
-        self.forget_state(interface);
-        self.interfaces[interface].restart(Some(cause));
-        self.report_health(clock::now());
-    }
-
-    fn on_quarantined(&mut self, interface: usize, cause: &str) {
-        let id = self.interfaces[interface].port.setup.id.clone();
-        let text = format!(
-            "the plugin of interface `{id}` {cause}: on this node it runs in a process of its own from now on"
-        );
-        tracing::warn!(interface = %id, "{text}");
-        self.event(Severity::Warning, &id, "TH-PLUGIN-003", &text);
-    }
-
-    /// Orders the role that an instance should have in the present phase.
-    fn give_role(&self, interface: usize) {
-        let target = &self.interfaces[interface];
-        if !target.port.setup.relevant {
-            return;
-        }
-        match self.acting_epoch() {
-            Some(epoch) if !self.is_off(interface) => {
-                self.give_state(interface);
-                target.set_role(role::ACTIVE, epoch, clock::now() + ROLE_MAX);
-            }
-            Some(_) | None => {
-                target.set_role(target.port.setup.standby_role, self.last_epoch(), clock::now() + ROLE_MAX);
-            }
         }
     }
 

@@ -29,6 +29,7 @@ mod error;
 mod etcd;
 mod event_log;
 mod evidence;
+mod exchange;
 pub mod floating;
 pub mod gate;
 pub mod handle;

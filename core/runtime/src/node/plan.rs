@@ -22,6 +22,7 @@ use crate::engine::EngineSetup;
 use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
+use crate::engine::parts::deliveries::DeliveryState;
 use crate::engine::parts::life::LifeState;
 use crate::engine::parts::plugins::PluginStates;
 use crate::engine::parts::stores::Stores;
@@ -29,6 +30,7 @@ use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
+use crate::exchange::{Exchange, Streams};
 use crate::gate::Gate;
 use crate::history::OpenHistory;
 use crate::history::lines::Lines;
@@ -49,6 +51,7 @@ pub(crate) struct Plan {
 struct GroupPlan {
     interfaces: Vec<InterfaceSetup>,
     routes: Routes,
+    streams: Streams,
     watches: Vec<Watch>,
 }
 
@@ -127,6 +130,7 @@ impl Plan {
         ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut stores = Stores::default();
+        let exchange = Arc::new(Exchange::new(plan.streams));
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
@@ -140,17 +144,20 @@ impl Plan {
                 Arc::clone(&self.table),
                 Arc::clone(inbox),
                 store,
+                Arc::clone(&exchange),
             ));
             ports.push((group.to_owned(), Arc::clone(&port)));
             interfaces.push(Interface::spawn(port, hosted.clone())?);
         }
         parts.push(Box::new(stores));
+        parts.push(Box::new(DeliveryState::new(&exchange)));
         let setup = EngineSetup {
             group: group.to_owned(),
             me: around.me,
             table: Arc::clone(&self.table),
             interfaces,
             routes: plan.routes,
+            exchange,
             watches: plan.watches,
             gate: Arc::clone(gate),
             inbox: Arc::clone(inbox),
@@ -231,7 +238,8 @@ impl Planner<'_> {
             }
             interfaces.push(Self::interface_setup(self.bases[index], config, library.manifest())?);
         }
-        Ok(GroupPlan { interfaces, routes, watches })
+        let streams = Streams::new();
+        Ok(GroupPlan { interfaces, routes, streams, watches })
     }
 
     fn interface_setup(

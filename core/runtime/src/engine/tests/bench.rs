@@ -69,6 +69,8 @@ pub(crate) struct Spec {
     pub(crate) has_documents: bool,
     /// How its link delivers.
     pub(crate) delivery: Delivery,
+    /// Streams of events that it gives, and whom they are for.
+    pub(crate) gives: &'static [(&'static str, &'static [&'static str])],
     /// More of the plugin's configuration.
     pub(crate) config: &'static str,
 }
@@ -88,6 +90,7 @@ impl Spec {
             has_alarms: false,
             has_documents: false,
             delivery: Delivery::Command,
+            gives: &[],
             config: "",
         }
     }
@@ -171,6 +174,7 @@ impl Bench {
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
         let versions = Arc::new(Versions::open(dir.path().join("plugin-versions.json")));
         let mut stores = Stores::default();
+        let exchange = super::deliveries::exchange(specs);
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
@@ -182,6 +186,7 @@ impl Bench {
                 Arc::clone(&table),
                 Arc::clone(&inbox),
                 stores.of(spec.id),
+                Arc::clone(&exchange),
             );
             let hosted = Hosted {
                 library: Arc::clone(&library),
@@ -221,12 +226,14 @@ impl Bench {
             Box::new(AlarmState::new(alarms)),
             Box::new(MergeState::default()),
             Box::new(stores),
+            Box::new(crate::engine::parts::deliveries::DeliveryState::new(&exchange)),
         ];
         parts.extend(has_documents.then(|| documents.part()));
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
             routes: Routes::new(table.len(), routes),
+            exchange,
             table,
             interfaces,
             gate: Arc::clone(&gate),
