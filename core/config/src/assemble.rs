@@ -70,6 +70,7 @@ impl Assembly<'_> {
             groups,
             interfaces,
             links: Vec::new(),
+            event_links: Vec::new(),
             alarms,
             alarms_kept: file.alarms.as_ref().and_then(|alarms| alarms.keep).unwrap_or(crate::alarm::KEEP)
                 as usize,
@@ -81,6 +82,7 @@ impl Assembly<'_> {
             hash: hash.finish(),
         };
         site.links = Linker { assembly: self, site: &site }.links(&file.link);
+        site.event_links = self.event_links(&file.event_link, &site);
         site
     }
 

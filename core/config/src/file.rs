@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 mod alarm;
+mod event_link;
 mod historian;
 mod hosting;
 
 pub use alarm::{Alarm, AlarmWhen, Alarms, Events};
+pub use event_link::EventLink;
 pub use historian::{Historian, SecretPlace, Tls, Writers};
 pub use hosting::Hosting;
 
@@ -50,6 +52,9 @@ pub struct File {
     /// Links: one item drives another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link: Vec<Link>,
+    /// Links for events: those of one interface go to another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_link: Vec<EventLink>,
     /// Alarms: what must not be of an item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarm: Vec<Alarm>,

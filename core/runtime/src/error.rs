@@ -139,10 +139,10 @@ pub enum CommandError {
         what: String,
     },
     /// No such event is set aside.
-    #[error("no event with the number {number} is set aside: `twinhub deliveries` lists those that are")]
+    #[error("no event `{id}` is set aside: `twinhub deliveries ls dead` lists those that are")]
     UnknownDelivery {
-        /// The number.
-        number: u64,
+        /// As it was asked for.
+        id: String,
     },
     /// The item cannot be written.
     #[error("item `{key}` is read-only: its access is `r`")]

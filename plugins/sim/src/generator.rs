@@ -42,6 +42,12 @@ pub enum Generator {
     Echo,
     /// Gives back what was written, also on the node that takes over.
     Keep,
+    /// Gives what was written as an event.
+    Give,
+    /// Shows the event that was taken last.
+    Took,
+    /// Answers an event that is held.
+    Answer,
     /// A write panics; for drills of supervision.
     Panic,
     /// A write is never answered; for drills of takeover with a stuck device.
@@ -76,12 +82,15 @@ impl Generator {
             "toggle" => Self::Toggle { value: false },
             "echo" => Self::Echo,
             "keep" => Self::Keep,
+            "give" => Self::Give,
+            "took" => Self::Took,
+            "answer" => Self::Answer,
             "panic" => Self::Panic,
             "stall" => Self::Stall,
             other => {
                 return Err(format!(
-                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, panic or \
-                     stall"
+                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, give, took, answer, \
+                     panic or stall"
                 ));
             }
         };
@@ -99,6 +108,9 @@ impl Generator {
             Self::Const(_) => "const",
             Self::Echo => "echo",
             Self::Keep => "keep",
+            Self::Give => "give",
+            Self::Took => "took",
+            Self::Answer => "answer",
             Self::Panic => "panic",
             Self::Stall => "stall",
         }
@@ -122,7 +134,9 @@ impl Generator {
                 Some(Value::Bool(*value))
             }
             Self::Const(value) => Some(value.clone()),
-            Self::Echo | Self::Keep | Self::Panic | Self::Stall => None,
+            Self::Echo | Self::Keep | Self::Give | Self::Took | Self::Answer | Self::Panic | Self::Stall => {
+                None
+            }
         }
     }
 }

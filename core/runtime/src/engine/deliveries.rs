@@ -54,6 +54,8 @@ pub(crate) struct Over {
 #[derive(Debug)]
 pub(crate) struct DeliveryOrder {
     pub(crate) number: u64,
+    /// As the operator wrote it.
+    pub(crate) id: String,
     /// Whether it is to be tried again; if not, it is dropped.
     pub(crate) again: bool,
     pub(crate) reply: oneshot::Sender<Result<(), CommandError>>,
@@ -455,8 +457,10 @@ impl Engine {
         let before =
             self.exchange.read(|book| book.dead(&interface).map(|(number, _)| number).collect::<Vec<_>>());
         self.append_part(Part::DELIVERIES, &encode(&[Entry::Dead { name, to, code, at_ns }]))?;
-        let text =
-            format!("{}: `twinhub deliveries` lists, repeats and drops it", say_dead(&interface, &dead));
+        let text = format!(
+            "{}: `twinhub deliveries` shows it, has it tried again or drops it",
+            say_dead(&interface, &dead)
+        );
         tracing::warn!(group = %self.group, interface, "{text}");
         self.event(Severity::Warning, &interface, "TH-DELIVERY-001", &text);
         let lost = self.exchange.read(|book| {
@@ -529,13 +533,13 @@ impl Engine {
     }
 
     pub(crate) fn on_delivery_order(&mut self, order: DeliveryOrder) {
-        let DeliveryOrder { number, again, reply } = order;
+        let DeliveryOrder { number, id, again, reply } = order;
         let dead = self
             .exchange
             .read(|book| book.find_dead(number).map(|(to, dead)| (to.to_owned(), dead.given.name.clone())));
         let answer = match dead {
             _ if !self.is_acting() => Err(self.not_active()),
-            None => Err(CommandError::UnknownDelivery { number }),
+            None => Err(CommandError::UnknownDelivery { id }),
             Some((to, name)) => {
                 let entry = if again { Entry::Again { name, to } } else { Entry::Dropped { name, to } };
                 let appended = self.append_part(Part::DELIVERIES, &encode(&[entry]));

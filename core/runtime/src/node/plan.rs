@@ -16,6 +16,7 @@ use twinhub_store::{Journal, JournalOptions};
 
 use super::libraries::Libraries;
 use super::make_dir;
+use super::streams::{check_event_links, streams};
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
@@ -224,6 +225,7 @@ impl Planner<'_> {
             .filter(|(_, interface)| interface.group == group)
             .collect();
         let routes = self.routes(group, &members)?;
+        let streams = self.streams(&members)?;
         let mut interfaces = Vec::new();
         let mut watches = Vec::new();
         for (index, config) in members {
@@ -238,7 +240,6 @@ impl Planner<'_> {
             }
             interfaces.push(Self::interface_setup(self.bases[index], config, library.manifest())?);
         }
-        let streams = Streams::new();
         Ok(GroupPlan { interfaces, routes, streams, watches })
     }
 
@@ -337,6 +338,22 @@ impl Planner<'_> {
         }
         routes.shrink_to_fit();
         Ok(Routes::new(self.table.len(), routes))
+    }
+
+    /// The streams of events that interfaces give, and whom they are for.
+    fn streams(&self, members: &[(usize, &InterfaceConfig)]) -> Result<Streams, StartError> {
+        let manifest = |config: &InterfaceConfig| {
+            let library = self.libraries.plugin(&config.plugin);
+            library.map(|library| library.manifest()).ok_or_else(|| not_loaded(&config.plugin, &config.id))
+        };
+        let mut manifests = BTreeMap::new();
+        for (_, config) in members {
+            manifests.insert(config.id.as_str(), manifest(config)?);
+        }
+        if let Some(fault) = check_event_links(self.site, &manifests).first() {
+            return Err(StartError::Config(fault.message.clone()));
+        }
+        Ok(streams(self.site, &manifests))
     }
 
     fn is_stream(&self, link: &twinhub_config::Link, target: &InterfaceConfig) -> bool {

@@ -63,7 +63,7 @@ fn acknowledge(bench: &mut Bench, code: i32) {
 
 fn order(bench: &mut Bench, number: u64, again: bool) -> Result<(), CommandError> {
     let (reply, mut answer) = oneshot::channel();
-    bench.job(Job::Delivery(DeliveryOrder { number, again, reply }));
+    bench.job(Job::Delivery(DeliveryOrder { number, id: number.to_string(), again, reply }));
     answer.try_recv().unwrap()
 }
 
