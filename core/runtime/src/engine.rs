@@ -325,7 +325,7 @@ impl Engine {
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
             Job::Put { interface, change } => self.on_put(interface, change),
-            Job::Given(gifted) => self.owe(Due::Given(*gifted)),
+            Job::Given(gifted) => self.owe(Due::Given(gifted)),
             Job::Acknowledged { interface, number, code, life } => {
                 self.on_acknowledged(interface, number, code, life);
             }

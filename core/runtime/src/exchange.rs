@@ -313,7 +313,9 @@ mod tests {
         exchange.arrive(&gifts.pop().unwrap());
         gifts.push(offer(&exchange, "more").unwrap());
         assert!(exchange.offer(0, "pms", &event("bill", "1"), Timestamp(5)).is_ok());
-        gifts.iter().for_each(|gift| take(&exchange, gift));
+        for gift in &gifts {
+            take(&exchange, gift);
+        }
         assert_eq!(offer(&exchange, "again").unwrap_err(), code::AGAIN);
         let known = offer(&exchange, "7").unwrap();
         assert!(!known.is_reserved, "what is here already needs no room");

@@ -9,9 +9,10 @@
 //! 4. [`inactive`]: what a plugin does while another node acts
 //! 5. [`items`]: settings, items, values, quality, time
 //! 6. [`testing`]: the kit, simulators, takeovers
-//! 7. [`versions`]: what stays as it is
-//! 8. [`device`]: a whole plugin in Rust for a device on the network
-//! 9. [`c`]: a whole plugin in C
+//! 7. [`events`]: messages to other interfaces
+//! 8. [`versions`]: what stays as it is
+//! 9. [`device`]: a whole plugin in Rust for a device on the network
+//! 10. [`c`]: a whole plugin in C
 #![warn(missing_docs)]
 
 /// Where the links between chapters lead here; in the files they lead from file to file.
@@ -23,6 +24,7 @@ macro_rules! links {
          [inactive]: crate::inactive\n\
          [items]: crate::items\n\
          [testing]: crate::testing\n\
+         [events]: crate::events\n\
          [versions]: crate::versions\n\
          [device]: crate::device\n\
          [c]: crate::c\n"
@@ -56,6 +58,10 @@ pub mod items {}
 #[doc = links!()]
 #[doc = include_str!("../chapters/testing.md")]
 pub mod testing {}
+
+#[doc = links!()]
+#[doc = include_str!("../chapters/events.md")]
+pub mod events {}
 
 #[doc = links!()]
 #[doc = include_str!("../chapters/versions.md")]

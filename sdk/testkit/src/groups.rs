@@ -1,6 +1,7 @@
 //! The tests, in groups.
 
 mod abi;
+mod events;
 mod failover;
 mod questions;
 mod robustness;
@@ -121,9 +122,11 @@ pub fn tests() -> Vec<Test> {
         schema::TESTS,
         threading::TESTS,
         robustness::TESTS,
+        events::ROBUSTNESS,
         roles::TESTS,
         state::TESTS,
         failover::TESTS,
+        events::FAILOVER,
         upgrade::TESTS,
         soak::TESTS,
     ]

@@ -64,7 +64,7 @@ pub(crate) struct DeliveryOrder {
 /// What the acting node knows of its interfaces and their events.
 #[derive(Debug, Default)]
 pub(crate) struct Desks {
-    desks: BTreeMap<usize, Desk>,
+    of: BTreeMap<usize, Desk>,
     /// Givers that wait until their events are safe.
     tickets: BTreeMap<usize, VecDeque<Ticket>>,
     /// Where events of this process stand, until they went out.
@@ -112,7 +112,7 @@ impl Desks {
 
     /// Whether no instance has an event that is not over.
     pub(crate) fn are_idle(&self) -> bool {
-        self.desks.values().all(|desk| desk.flights.is_empty())
+        self.of.values().all(|desk| desk.flights.is_empty())
     }
 }
 
@@ -146,8 +146,8 @@ impl Desk {
 /// Giving.
 impl Engine {
     /// An event goes to the journal; what the journal does not take is owed.
-    pub(crate) fn pay_given(&mut self, gifted: Gifted) -> Result<(), Due> {
-        let Gifted { interface, gift, life } = &gifted;
+    pub(crate) fn pay_given(&mut self, gifted: Box<Gifted>) -> Result<(), Due> {
+        let Gifted { interface, gift, life } = &*gifted;
         let port = Arc::clone(&self.interfaces[*interface].port);
         if !self.keeps() {
             self.exchange.arrive(gift);
@@ -252,7 +252,7 @@ impl Engine {
                 self.exchange.arrive(&gift);
                 continue;
             };
-            self.owe(Due::Given(Gifted { interface, gift, life: None }));
+            self.owe(Due::Given(Box::new(Gifted { interface, gift, life: None })));
         }
     }
 }
@@ -277,15 +277,12 @@ impl Engine {
         for number in 0..self.interfaces.len() {
             let id = &self.interfaces[number].port.setup.id;
             if self.exchange.read(|book| book.counts(id).0) == 0 {
-                self.desks.desks.remove(&number);
+                self.desks.of.remove(&number);
                 continue;
             }
             let life = self.interfaces[number].port.life();
-            let desk = self.desks.desks.entry(number).or_insert_with(|| Desk {
-                life,
-                is_due: true,
-                ..Desk::default()
-            });
+            let desk =
+                self.desks.of.entry(number).or_insert_with(|| Desk { life, is_due: true, ..Desk::default() });
             desk.is_due |= has_news || desk.pauses.values().any(|(until, _)| now >= *until);
             if desk.life != life {
                 // Another instance took its place: what the one before had comes again.
@@ -306,7 +303,7 @@ impl Engine {
         let firsts = self.exchange.read(|book| book.firsts(&id));
         let mut waits_for_disk = false;
         for number in firsts {
-            let Some(desk) = self.desks.desks.get(&interface) else { return };
+            let Some(desk) = self.desks.of.get(&interface) else { return };
             if !desk.has_room() {
                 break;
             }
@@ -321,7 +318,7 @@ impl Engine {
             let Some(kept) = kept else { continue };
             self.bring_one(interface, number, &kept, now);
         }
-        if let Some(desk) = self.desks.desks.get_mut(&interface) {
+        if let Some(desk) = self.desks.of.get_mut(&interface) {
             // Every answer, and every end of a pause, is something to look at again.
             desk.is_due = waits_for_disk;
         }
@@ -330,7 +327,7 @@ impl Engine {
     fn bring_one(&mut self, interface: usize, number: u64, kept: &Kept, now: Moment) {
         let Some(epoch) = self.acting_epoch() else { return };
         let Given { name: Name { source, stream, id }, key, payload, .. } = &*kept.given;
-        let Some(desk) = self.desks.desks.get_mut(&interface) else { return };
+        let Some(desk) = self.desks.of.get_mut(&interface) else { return };
         let is_again = desk.tried.contains(&number) || kept.epoch < epoch.0;
         desk.flights.insert(number);
         if let Some((until, _)) = desk.pauses.get_mut(&number) {
@@ -358,7 +355,7 @@ impl Engine {
             if self.exchange.end(number, interface) {
                 self.settle(interface, number, answer, now);
             }
-        } else if let Some(desk) = self.desks.desks.get_mut(&interface) {
+        } else if let Some(desk) = self.desks.of.get_mut(&interface) {
             desk.tried.insert(number);
         }
     }
@@ -371,7 +368,7 @@ impl Engine {
     }
 
     pub(crate) fn on_acknowledged(&mut self, interface: usize, number: u64, code: i32, life: u64) {
-        let desk = self.desks.desks.get(&interface);
+        let desk = self.desks.of.get(&interface);
         if desk.is_some_and(|desk| desk.life == life && desk.flights.contains(&number)) {
             self.settle(interface, number, code, clock::now());
         }
@@ -379,7 +376,7 @@ impl Engine {
 
     /// An instance has said what became of an event.
     fn settle(&mut self, interface: usize, number: u64, answer: i32, now: Moment) {
-        let Some(desk) = self.desks.desks.get_mut(&interface) else { return };
+        let Some(desk) = self.desks.of.get_mut(&interface) else { return };
         match answer {
             code::AGAIN | code::STALE_EPOCH | code::NOT_ACTIVE | code::STOPPED => desk.pause(number, now),
             code::PANIC => self.blame(interface, &BTreeSet::from([number])),
@@ -392,7 +389,7 @@ impl Engine {
 
     /// The instance faulted; what it had at that time comes again, unless it has done so too often.
     pub(crate) fn blame_events(&mut self, interface: usize) {
-        let Some(desk) = self.desks.desks.get(&interface) else { return };
+        let Some(desk) = self.desks.of.get(&interface) else { return };
         let owed: BTreeSet<u64> = self
             .owed
             .iter()
@@ -409,7 +406,7 @@ impl Engine {
         let now = clock::now();
         for number in had {
             self.exchange.end(*number, interface);
-            let Some(desk) = self.desks.desks.get_mut(&interface) else { return };
+            let Some(desk) = self.desks.of.get_mut(&interface) else { return };
             let faults = desk.faults.entry(*number).or_default();
             *faults += 1;
             let is_too_often = *faults >= FAULTS_MAX;
@@ -443,7 +440,7 @@ impl Engine {
                 port.counters.events_delivered.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if let Some(desk) = self.desks.desks.get_mut(&interface) {
+        if let Some(desk) = self.desks.of.get_mut(&interface) {
             desk.forget(number);
         }
         Ok(())
@@ -493,10 +490,10 @@ impl Engine {
 
     /// This node does not act any more: the successor brings what is not over.
     fn leave_deliveries(&mut self) {
-        if self.desks.desks.is_empty() && self.desks.fresh.is_empty() && self.desks.held.is_empty() {
+        if self.desks.of.is_empty() && self.desks.fresh.is_empty() && self.desks.held.is_empty() {
             return;
         }
-        for (interface, desk) in std::mem::take(&mut self.desks.desks) {
+        for (interface, desk) in std::mem::take(&mut self.desks.of) {
             for number in desk.flights {
                 self.exchange.end(number, interface);
             }
@@ -558,7 +555,7 @@ impl Engine {
             return None;
         }
         let now = clock::now();
-        let pauses = self.desks.desks.values().flat_map(|desk| desk.pauses.values().map(|(until, _)| *until));
+        let pauses = self.desks.of.values().flat_map(|desk| desk.pauses.values().map(|(until, _)| *until));
         let fresh = self.desks.fresh.values().map(|(_, since)| *since + PEER_WAIT_MAX);
         let tickets = self.desks.tickets.values().filter_map(|line| line.front());
         let tickets = tickets.map(|ticket| ticket.since + PEER_WAIT_MAX);

@@ -106,7 +106,7 @@ pub(crate) enum Due {
     /// An interface changed what it keeps by key.
     Put(usize, Change),
     /// An interface gave an event.
-    Given(Gifted),
+    Given(Box<Gifted>),
     /// A delivery is over.
     Over(Over),
 }
