@@ -69,8 +69,9 @@ pub(crate) struct Desks {
     tickets: BTreeMap<usize, VecDeque<Ticket>>,
     /// Where events of this process stand, until they went out.
     fresh: BTreeMap<u64, (Position, Moment)>,
-    /// Those that were taken in after a split, while more may follow that says they are done.
-    held: BTreeSet<u64>,
+    /// Those that were taken in after a split: they may have been brought by the node that had them, and while more comes it
+    /// may say that they are done.
+    merged: BTreeSet<u64>,
     /// What is kept, as it was when it was looked at last.
     revision: u64,
     /// What a standby heard longer ago is not given after a takeover.
@@ -268,10 +269,6 @@ impl Engine {
             }
             return;
         }
-        if !self.is_merging() && !self.desks.held.is_empty() {
-            self.desks.held.clear();
-            self.desks.revision = 0;
-        }
         let revision = self.exchange.revision();
         let has_news = std::mem::replace(&mut self.desks.revision, revision) != revision;
         for number in 0..self.interfaces.len() {
@@ -301,17 +298,18 @@ impl Engine {
     fn bring(&mut self, interface: usize, now: Moment) {
         let id = self.interfaces[interface].port.setup.id.clone();
         let firsts = self.exchange.read(|book| book.firsts(&id));
-        let mut waits_for_disk = false;
+        let is_merging = self.is_merging();
+        let mut waits = false;
         for number in firsts {
             let Some(desk) = self.desks.of.get(&interface) else { return };
             if !desk.has_room() {
                 break;
             }
-            if !desk.may_bring(number, now) || self.desks.held.contains(&number) {
+            if !desk.may_bring(number, now) {
                 continue;
             }
-            if !self.is_stored_for(number, now) {
-                waits_for_disk = true;
+            if (is_merging && self.desks.merged.contains(&number)) || !self.is_stored_for(number, now) {
+                waits = true;
                 continue;
             }
             let kept = self.exchange.read(|book| book.find(&id, number).cloned());
@@ -320,7 +318,7 @@ impl Engine {
         }
         if let Some(desk) = self.desks.of.get_mut(&interface) {
             // Every answer, and every end of a pause, is something to look at again.
-            desk.is_due = waits_for_disk;
+            desk.is_due = waits;
         }
     }
 
@@ -328,7 +326,8 @@ impl Engine {
         let Some(epoch) = self.acting_epoch() else { return };
         let Given { name: Name { source, stream, id }, key, payload, .. } = &*kept.given;
         let Some(desk) = self.desks.of.get_mut(&interface) else { return };
-        let is_again = desk.tried.contains(&number) || kept.epoch < epoch.0;
+        let is_again =
+            desk.tried.contains(&number) || self.desks.merged.contains(&number) || kept.epoch < epoch.0;
         desk.flights.insert(number);
         if let Some((until, _)) = desk.pauses.get_mut(&number) {
             // The next pause is longer than this one was, which is over.
@@ -440,6 +439,7 @@ impl Engine {
                 port.counters.events_delivered.fetch_add(1, Ordering::Relaxed);
             }
         }
+        self.desks.merged.remove(&number);
         if let Some(desk) = self.desks.of.get_mut(&interface) {
             desk.forget(number);
         }
@@ -490,7 +490,7 @@ impl Engine {
 
     /// This node does not act any more: the successor brings what is not over.
     fn leave_deliveries(&mut self) {
-        if self.desks.of.is_empty() && self.desks.fresh.is_empty() && self.desks.held.is_empty() {
+        if self.desks.of.is_empty() && self.desks.fresh.is_empty() && self.desks.merged.is_empty() {
             return;
         }
         for (interface, desk) in std::mem::take(&mut self.desks.of) {
@@ -499,7 +499,7 @@ impl Engine {
             }
         }
         self.desks.fresh.clear();
-        self.desks.held.clear();
+        self.desks.merged.clear();
     }
 
     /// A record of a part that another node wrote alone.
@@ -507,7 +507,7 @@ impl Engine {
         let before = self.exchange.read(twinhub_deliveries::Book::last);
         self.apply_part(at, record);
         let last = self.exchange.read(twinhub_deliveries::Book::last);
-        self.desks.held.extend(before + 1..=last);
+        self.desks.merged.extend(before + 1..=last);
     }
 
     fn tell_event_room(&mut self) {

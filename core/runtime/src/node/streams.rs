@@ -55,3 +55,71 @@ pub(super) fn streams(site: &Site, manifests: &BTreeMap<&str, &Manifest>) -> Str
     };
     manifests.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use twinhub_config::{ItemSource, ItemSourceError};
+
+    use super::*;
+
+    struct NoFiles;
+
+    impl ItemSource for NoFiles {
+        fn read(&self, _: &str) -> Result<Vec<u8>, ItemSourceError> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn site(links: &[[&str; 3]]) -> Site {
+        let mut text = "version = 1\nsite = \"s\"\n[cluster]\nnodes = [\"main\"]\n[nodes.main]\nlinks = [\"127.0.0.1:1\"]\n\
+            [[interface]]\nid = \"pms\"\nplugin = \"a\"\n[[interface]]\nid = \"locks\"\nplugin = \"b\"\n"
+            .to_owned();
+        for [from, stream, to] in links {
+            text += &format!("[[event_link]]\nfrom = \"{from}\"\nstream = \"{stream}\"\nto = \"{to}\"\n");
+        }
+        twinhub_config::parse(&text, "twinhub.toml", &NoFiles).unwrap().site
+    }
+
+    fn manifest(id: &str, gives: &[&str], takes: &[&str]) -> Manifest {
+        let json = serde_json::json!({
+            "manifest": 1, "id": id, "name": "N", "vendor": "V", "version": "0.1.0", "license": "MIT",
+            "abi": {"min": "1.0", "max": "1.0"}, "kind": "interface", "protocols": [{"name": "none"}],
+            "config_schema": {}, "item_address_schema": {"type": "object"}, "capabilities": [{"name": "c"}],
+            "events": {"gives": gives, "takes": takes},
+            "mb": {
+                "relevant": true, "possible": "yes", "modes": ["cold"], "default_standby": "cold",
+                "takeover_target_ms": {"cold": 50}, "loss_window": "none", "state": "none", "fence": "none",
+                "inactive": {"reads": "none", "publish": "drop", "writes": "reject", "outputs": "suppress"},
+                "recovery": "none", "parallel_input": false
+            },
+            "hosting": {"allowed": ["inproc"], "recommended": "inproc"}, "runtime": "none"
+        });
+        Manifest::parse(json.to_string().as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn links_that_the_plugins_do_not_allow_are_named_with_what_they_allow() {
+        let (pms, locks) = (manifest("org.a", &["guest"], &[]), manifest("org.b", &["door"], &["guest"]));
+        let manifests = BTreeMap::from([("pms", &pms), ("locks", &locks)]);
+        let good = site(&[["pms", "guest", "locks"]]);
+        assert_eq!(check_event_links(&good, &manifests), []);
+        let found = streams(&good, &manifests);
+        assert_eq!(found["pms"]["guest"], ["locks"]);
+        assert!(found["locks"]["door"].is_empty());
+        let bad = site(&[["pms", "bill", "locks"], ["locks", "door", "pms"]]);
+        let faults = check_event_links(&bad, &manifests);
+        let said: Vec<_> = faults.iter().map(|fault| (fault.message.as_str(), fault.help.as_str())).collect();
+        let expected = [
+            ("event link: interface `pms` gives no stream `bill`", "plugin `org.a` gives: guest"),
+            ("event link: interface `locks` takes no stream `bill`", "plugin `org.b` takes: guest"),
+            (
+                "event link: interface `pms` takes no stream `door`",
+                "plugin `org.a` takes no events: name another interface",
+            ),
+        ];
+        assert_eq!(said, expected);
+        assert!(faults.iter().all(|fault| fault.line > 0));
+        // What cannot be read is told elsewhere.
+        assert_eq!(check_event_links(&bad, &BTreeMap::from([("pms", &pms)])), []);
+    }
+}

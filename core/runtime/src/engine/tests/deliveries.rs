@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use twinhub_config::{AckAfter, OnUnprotected};
 use twinhub_contract::{EventRef, code, event_flag, role};
+use twinhub_deliveries::{Entry, Name, WAITING_MAX, encode};
 use twinhub_model::{Epoch, ItemId, Part, PartRecord, Record, Value};
 
 use super::bench::{Bench, Spec, carry, carry_until, epoch, follow, pair};
@@ -277,6 +278,36 @@ fn a_stream_without_a_link_is_kept_for_nobody_and_shown() {
 }
 
 #[test]
+fn an_interface_without_room_is_told_once_and_who_was_refused_hears_when_there_is_some() {
+    let mut bench = Bench::new(0, &specs(NOT_NOW));
+    bench.become_active(epoch(0, 1));
+    let ids: Vec<String> = (0..WAITING_MAX).map(|id| id.to_string()).collect();
+    for id in &ids {
+        assert_eq!(give(&bench, &event(epoch(0, 1), id)), code::OK);
+    }
+    assert_eq!(give(&bench, &event(epoch(0, 1), "more")), code::AGAIN, "what is on its way counts");
+    bench.turn();
+    assert_eq!((waiting(&bench), give(&bench, &event(epoch(0, 1), "more"))), ((WAITING_MAX, 0), code::AGAIN));
+    // What is there already is no new one.
+    assert_eq!(give(&bench, &event(epoch(0, 1), "7")), code::OK);
+    bench.turn();
+    let told = |bench: &Bench, what: &str| bench.events().iter().filter(|text| text.contains(what)).count();
+    assert_eq!(told(&bench, "too many events wait for interface `locks`"), 1);
+    let done = |id: &String| {
+        let (name, to) = (Name::new("pms", "guest", id), "locks".to_owned());
+        Entry::Done { name, to }
+    };
+    let done: Vec<Entry> = ids[1..WAITING_MAX / 2].iter().map(done).collect();
+    bench.engine.append_part(Part::DELIVERIES, &encode(&done)).unwrap();
+    bench.turn();
+    assert_eq!(told(&bench, "interface `locks` has room for events again"), 1);
+    bench.await_call("pms room");
+    assert_eq!(give(&bench, &event(epoch(0, 1), "more")), code::OK);
+    let refused = &bench.engine.interfaces[0].port.counters.events_refused;
+    assert_eq!(refused.load(std::sync::atomic::Ordering::Relaxed), 2);
+}
+
+#[test]
 fn events_for_an_interface_that_is_gone_are_set_aside() {
     let mut bench = Bench::new(0, &specs(LATER));
     bench.become_active(epoch(0, 1));
@@ -334,4 +365,57 @@ fn an_event_that_the_journal_does_not_take_holds_up_the_values_behind_it() {
     bench.publish(0, 8);
     assert_eq!((bench.engine.owed.len(), bench.journaled(0)), (0, vec![Value::I64(8)]));
     bench.wait("it is done", |bench| bench.calls().iter().any(|call| call == "locks event 1"));
+}
+
+/// Both sides act alone for a while. What either of them has done is done, also if the other one has yet to hear of it; all the
+/// rest waits once, with what was given on the side that gave way marked as one that may have been brought before.
+#[test]
+fn after_a_split_the_union_waits_and_what_one_side_has_done_is_not_brought_again() {
+    let (mut main, mut backup) = pair(&specs(LATER));
+    let give = |bench: &Bench, at: Epoch, id: &'static str| {
+        assert_eq!(give(bench, &EventRef { key: id, ..event(at, id) }), code::OK);
+    };
+    give(&main, epoch(0, 1), "common");
+    carry_until(&mut main, &mut backup, "both have it", |main, backup| {
+        waiting(backup) == (1, 0) && main.calls().iter().any(|call| call == "locks event common")
+    });
+    main.disconnect(backup.rank);
+    backup.disconnect(main.rank);
+    give(&main, epoch(0, 1), "main");
+    give(&main, epoch(0, 1), "both");
+    main.wait("it has them", |bench| waiting(bench) == (3, 0));
+
+    backup.become_active(epoch(1, 2));
+    backup.wait("it is brought", |bench| bench.calls().iter().any(|call| call == "locks event common again"));
+    acknowledge(&mut backup, code::OK);
+    backup.wait("it is done", |bench| waiting(bench) == (0, 0));
+    give(&backup, epoch(1, 2), "done");
+    backup.wait("it is brought", |bench| bench.calls().iter().any(|call| call == "locks event done"));
+    acknowledge(&mut backup, code::OK);
+    backup.wait("it is done", |bench| waiting(bench) == (0, 0));
+    give(&backup, epoch(1, 2), "both");
+    give(&backup, epoch(1, 2), "backup");
+    backup.wait("it has them", |bench| waiting(bench) == (2, 0));
+
+    for (bench, at) in [(&mut main, epoch(0, 1)), (&mut backup, epoch(1, 2))] {
+        bench.lose(at);
+        bench.wait("gates closed", |bench| bench.said.contains(&twinhub_redundancy::Input::GatesClosed));
+    }
+    main.forget_calls();
+    main.become_active(epoch(0, 3));
+    follow(&mut main, &mut backup, epoch(0, 3));
+    carry_until(&mut main, &mut backup, "all of it is here and brought", |main, backup| {
+        let brought = main.calls().iter().any(|call| call == "locks event backup again");
+        super::merging::is_merged(main, "backup") && brought && main.last() == backup.last()
+    });
+    let ids = |bench: &Bench| {
+        let ids = |book: &twinhub_deliveries::Book| {
+            book.waiting("locks").map(|(_, kept)| kept.given.name.id.clone()).collect::<Vec<_>>()
+        };
+        bench.engine.exchange.read(ids)
+    };
+    assert_eq!((ids(&main), ids(&backup)), (ids(&main), vec!["main".into(), "both".into(), "backup".into()]));
+    assert_eq!(ids(&main), ids(&backup));
+    let calls = main.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("locks event done")), "{calls:?}");
 }
