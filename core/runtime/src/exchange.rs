@@ -27,8 +27,9 @@ struct State {
     book: Book,
     /// Reserved by interface that it is for: events and bytes.
     open: BTreeMap<String, (usize, usize)>,
-    /// Events on their way to the journal.
+    /// Events on their way to the journal, and their bytes.
     open_count: usize,
+    open_bytes: usize,
     /// What a hot standby heard, oldest first, until the journal has it.
     heard: VecDeque<(Moment, Given)>,
     heard_bytes: usize,
@@ -43,6 +44,12 @@ struct State {
     is_stalled: bool,
     /// Another number after each change of the book.
     revision: u64,
+}
+
+impl State {
+    fn is_busy(&self) -> bool {
+        self.is_stalled || self.open_count >= OPEN_MAX || self.open_bytes >= OPEN_BYTES_MAX
+    }
 }
 
 /// An event on its way to the journal.
@@ -105,13 +112,13 @@ impl Exchange {
         let given = self.event(source, event, now).ok_or(code::INVALID)?;
         let number = (event.flags & event_flag::NEED_ACK != 0).then_some(event.number);
         let mut state = self.lock();
-        if state.is_stalled || state.open_count >= OPEN_MAX {
+        let bytes = Book::bytes_of(&given);
+        if state.is_busy() {
             return Err(code::AGAIN);
         }
         // What is here already needs no room, and its source is to hear so.
         let is_known = !event.id.is_empty() && state.book.has_seen(&given.name);
         if !is_known {
-            let bytes = Book::bytes_of(&given);
             let has_room = |to: &String| {
                 let (count, open_bytes) = state.open.get(to).copied().unwrap_or_default();
                 state.book.has_room(to, count + 1, open_bytes + bytes)
@@ -127,17 +134,19 @@ impl Exchange {
             }
         }
         state.open_count += 1;
+        state.open_bytes += bytes;
         Ok(Gift { given, number, is_reserved: !is_known })
     }
 
     /// The event is not on its way any more: the journal has it, or nobody will.
     pub(crate) fn arrive(&self, gift: &Gift) {
         let mut state = self.lock();
+        let bytes = Book::bytes_of(&gift.given);
         state.open_count = state.open_count.saturating_sub(1);
+        state.open_bytes = state.open_bytes.saturating_sub(bytes);
         if !gift.is_reserved {
             return;
         }
-        let bytes = Book::bytes_of(&gift.given);
         for to in &gift.given.to {
             if let Some(open) = state.open.get_mut(to) {
                 *open = (open.0.saturating_sub(1), open.1.saturating_sub(bytes));
@@ -177,6 +186,7 @@ impl Exchange {
         let gifts =
             young.map(|(_, given)| Gift { given, number: None, is_reserved: false }).collect::<Vec<_>>();
         state.open_count += gifts.len();
+        state.open_bytes += gifts.iter().map(|gift| Book::bytes_of(&gift.given)).sum::<usize>();
         (gifts, std::mem::take(&mut state.heard_lost))
     }
 
@@ -228,6 +238,11 @@ impl Exchange {
         may_answer
     }
 
+    /// Whether nothing is taken at present, whomever it is for.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().is_busy()
+    }
+
     /// Nothing can be kept from here on, or it can again.
     pub(crate) fn stall(&self, is_stalled: bool) {
         self.lock().is_stalled = is_stalled;
@@ -267,6 +282,8 @@ pub(crate) fn say_dead(to: &str, dead: &Dead) -> String {
 
 /// Events that may be on their way to the journal.
 const OPEN_MAX: usize = 4_096;
+/// Their bytes: one more may begin below that.
+const OPEN_BYTES_MAX: usize = 8 << 20;
 /// Events that are held of what hot standbys heard.
 const HEARD_MAX: usize = 1_000;
 /// Their bytes.
@@ -326,6 +343,21 @@ mod tests {
         let room = exchange.look_at_room();
         assert_eq!((room.free.as_slice(), room.waiting), (&["locks".to_owned()][..], BTreeSet::from([0])));
         assert!(offer(&exchange, "again").is_ok());
+    }
+
+    #[test]
+    fn what_is_on_its_way_is_bounded_also_if_it_is_for_nobody() {
+        let exchange = exchange();
+        let payload = vec![0; 65_536];
+        let long = EventRef { payload: &payload, ..event("bill", "") };
+        let mut gifts = Vec::new();
+        while let Ok(gift) = exchange.offer(0, "pms", &long, Timestamp(5)) {
+            gifts.push(gift);
+        }
+        assert_eq!((gifts.len(), exchange.is_busy()), (128, true));
+        gifts.drain(..).for_each(|gift| exchange.arrive(&gift));
+        let state = exchange.lock();
+        assert_eq!((state.open_count, state.open_bytes, state.is_busy()), (0, 0, false));
     }
 
     #[test]

@@ -89,10 +89,8 @@ struct Desk {
     pauses: BTreeMap<u64, (Moment, Duration)>,
     /// Brought before.
     tried: BTreeSet<u64>,
-    /// How often the instance faulted with it.
+    /// How often the instance faulted with it. As long as there is any, one goes at a time, so that it shows which it was.
     faults: BTreeMap<u64, u32>,
-    /// One at a time, until one is done: the instance faulted.
-    is_careful: bool,
     /// There is something to look at.
     is_due: bool,
 }
@@ -140,7 +138,7 @@ impl Desk {
     }
 
     fn has_room(&self) -> bool {
-        self.flights.len() < if self.is_careful { 1 } else { FLIGHTS_MAX }
+        self.flights.len() < if self.faults.is_empty() { FLIGHTS_MAX } else { 1 }
     }
 }
 
@@ -193,8 +191,21 @@ impl Engine {
     ) {
         let (Some(number), Some(life)) = (number, life) else { return };
         self.sync_wanted |= placed.is_some() && (self.wants_local(interface) || !self.is_answered());
+        let is_full = self.desks.tickets.get(&interface).is_some_and(|line| line.len() >= TICKETS_MAX);
+        if is_full {
+            // It is journaled, and is known when it comes again.
+            self.tell_taken(interface, number, life, code::AGAIN);
+            return;
+        }
         let ticket = Ticket { number, life, placed, since: clock::now() };
         self.desks.tickets.entry(interface).or_default().push_back(ticket);
+    }
+
+    fn tell_taken(&self, interface: usize, number: u64, life: u64, code: i32) {
+        let giver = &self.interfaces[interface];
+        if let Some(instance) = giver.instance().filter(|_| giver.port.life() == life) {
+            instance.taken(number, code);
+        }
     }
 
     /// Tells givers whose events are where they have to be, or will not be.
@@ -229,11 +240,7 @@ impl Engine {
                         code::OK
                     }
                 };
-                if let Some(instance) =
-                    self.interfaces[*interface].instance().filter(|_| port.life() == front.life)
-                {
-                    instance.taken(front.number, code);
-                }
+                self.tell_taken(*interface, front.number, front.life, code);
                 line.pop_front();
             }
             !line.is_empty()
@@ -379,10 +386,7 @@ impl Engine {
         match answer {
             code::AGAIN | code::STALE_EPOCH | code::NOT_ACTIVE | code::STOPPED => desk.pause(number, now),
             code::PANIC => self.blame(interface, &BTreeSet::from([number])),
-            code => {
-                desk.is_careful &= code != code::OK;
-                self.owe(Due::Over(Over { interface, number, code }));
-            }
+            code => self.owe(Due::Over(Over { interface, number, code })),
         }
     }
 
@@ -409,7 +413,6 @@ impl Engine {
             let faults = desk.faults.entry(*number).or_default();
             *faults += 1;
             let is_too_often = *faults >= FAULTS_MAX;
-            desk.is_careful = true;
             desk.tried.insert(*number);
             if is_too_often {
                 self.owe(Due::Over(Over { interface, number: *number, code: code::PANIC }));
@@ -563,6 +566,8 @@ impl Engine {
     }
 }
 
+/// Events of an interface whose giver waits; who gives more is told to come again.
+const TICKETS_MAX: usize = 4_096;
 /// Events that an instance may have at a time.
 const FLIGHTS_MAX: usize = 16;
 /// One that the instance does not do now comes again first after so long, and then each time after twice as long …

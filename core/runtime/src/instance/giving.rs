@@ -61,7 +61,7 @@ impl Seat {
             port.counters.fenced.fetch_add(1, Ordering::Relaxed);
             return code::STALE_EPOCH;
         }
-        if port.is_full(|| port.is_turning()) {
+        if port.is_full(|| port.is_turning() || port.exchange.is_busy()) {
             return code::AGAIN;
         }
         match port.exchange.offer(port.number, &port.setup.id, event, now.1) {

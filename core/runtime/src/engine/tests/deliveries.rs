@@ -150,6 +150,38 @@ fn an_event_with_which_the_plugin_faults_each_time_is_set_aside() {
     );
 }
 
+/// All that the instance had when it faulted goes alone from then on, so that only the one that does it is set aside.
+#[test]
+fn who_was_only_there_when_the_plugin_faulted_is_not_set_aside() {
+    let mut bench = Bench::new(0, &specs(LATER));
+    bench.become_active(epoch(0, 1));
+    for id in ["good", "bad", "late"] {
+        assert_eq!(give(&bench, &EventRef { key: id, ..event(epoch(0, 1), id) }), code::OK);
+    }
+    let has = |bench: &Bench, call: &str| bench.calls().iter().any(|other| other == call);
+    bench.wait("all are brought", |bench| has(bench, "locks event late"));
+    bench.forget_calls();
+    bench.fault(1, "made up");
+    bench.wait("one is brought", |bench| has(bench, "locks event good again"));
+    bench.turn();
+    assert!(!has(&bench, "locks event bad again"), "{:?}", bench.calls());
+    acknowledge(&mut bench, code::OK);
+    for _ in 0..2 {
+        bench.forget_calls();
+        bench.wait("it is brought", |bench| {
+            has(bench, "locks event bad again") || has(bench, "locks event late again")
+        });
+        if has(&bench, "locks event late again") {
+            acknowledge(&mut bench, code::OK);
+            bench.wait("it is brought", |bench| has(bench, "locks event bad again"));
+        }
+        bench.fault(1, "made up");
+    }
+    bench.wait("the other one is brought", |bench| waiting(bench).1 == 1);
+    let dead = bench.engine.exchange.read(|book| book.dead("locks").next().unwrap().1.given.name.id.clone());
+    assert_eq!(dead, "bad");
+}
+
 #[test]
 fn what_cannot_be_done_is_told_and_repeated_or_dropped_by_an_operator() {
     let mut bench = Bench::new(0, &specs(NEVER));
