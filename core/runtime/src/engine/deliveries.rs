@@ -297,18 +297,24 @@ impl Engine {
             }
             let may_go = desk.is_due && desk.has_room();
             if may_go && self.may_write(number, now) {
-                self.bring(number, now);
+                // One that is done at once makes way for the next one of its key.
+                let mut rounds = ROUNDS_MAX;
+                while self.bring(number, now) && rounds > 0 {
+                    rounds -= 1;
+                }
             }
         }
     }
 
-    fn bring(&mut self, interface: usize, now: Moment) {
+    /// Brings what may be brought now; whether any of that is over already.
+    fn bring(&mut self, interface: usize, now: Moment) -> bool {
+        let begun = self.exchange.revision();
         let id = self.interfaces[interface].port.setup.id.clone();
         let firsts = self.exchange.read(|book| book.firsts(&id));
         let is_merging = self.is_merging();
         let mut waits = false;
         for number in firsts {
-            let Some(desk) = self.desks.of.get(&interface) else { return };
+            let Some(desk) = self.desks.of.get(&interface) else { return false };
             if !desk.has_room() {
                 break;
             }
@@ -327,6 +333,7 @@ impl Engine {
             // Every answer, and every end of a pause, is something to look at again.
             desk.is_due = waits;
         }
+        self.exchange.revision() != begun
     }
 
     fn bring_one(&mut self, interface: usize, number: u64, kept: &Kept, now: Moment) {
@@ -570,6 +577,8 @@ impl Engine {
 const TICKETS_MAX: usize = 4_096;
 /// Events that an instance may have at a time.
 const FLIGHTS_MAX: usize = 16;
+/// So often in a row what waits for an instance is looked through; then others have their turn.
+const ROUNDS_MAX: u32 = 64;
 /// One that the instance does not do now comes again first after so long, and then each time after twice as long …
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// … up to so long.

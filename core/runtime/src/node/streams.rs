@@ -58,6 +58,8 @@ pub(super) fn streams(site: &Site, manifests: &BTreeMap<&str, &Manifest>) -> Str
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use twinhub_config::{ItemSource, ItemSourceError};
 
     use super::*;
@@ -75,7 +77,8 @@ mod tests {
             [[interface]]\nid = \"pms\"\nplugin = \"a\"\n[[interface]]\nid = \"locks\"\nplugin = \"b\"\n"
             .to_owned();
         for [from, stream, to] in links {
-            text += &format!("[[event_link]]\nfrom = \"{from}\"\nstream = \"{stream}\"\nto = \"{to}\"\n");
+            writeln!(text, "[[event_link]]\nfrom = \"{from}\"\nstream = \"{stream}\"\nto = \"{to}\"")
+                .unwrap();
         }
         twinhub_config::parse(&text, "twinhub.toml", &NoFiles).unwrap().site
     }

@@ -94,6 +94,26 @@ fn an_event_is_journaled_brought_once_and_over() {
 }
 
 #[test]
+fn events_of_one_key_that_are_done_at_once_do_not_wait_for_each_other() {
+    let mut bench = Bench::new(0, &specs(DONE));
+    bench.become_active(epoch(0, 1));
+    let ids: Vec<String> = (0..50).map(|id| id.to_string()).collect();
+    for id in &ids {
+        assert_eq!(give(&bench, &event(epoch(0, 1), id)), code::OK);
+    }
+    bench.turn();
+    bench.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    bench.turn();
+    assert_eq!(waiting(&bench), (0, 0), "in one turn");
+    let brought: Vec<String> = bench
+        .calls()
+        .iter()
+        .filter_map(|call| call.strip_prefix("locks event ").map(str::to_owned))
+        .collect();
+    assert_eq!(brought, ids, "in their order");
+}
+
+#[test]
 fn what_is_not_acknowledged_comes_again_from_the_successor_and_what_is_does_not() {
     let (mut main, mut backup) = pair(&specs(LATER));
     for id in ["1", "2"] {
