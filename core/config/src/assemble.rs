@@ -70,6 +70,7 @@ impl Assembly<'_> {
             groups,
             interfaces,
             links: Vec::new(),
+            event_links: Vec::new(),
             alarms,
             alarms_kept: file.alarms.as_ref().and_then(|alarms| alarms.keep).unwrap_or(crate::alarm::KEEP)
                 as usize,
@@ -86,6 +87,7 @@ impl Assembly<'_> {
                 interface.values_in.clone_from(&ends);
             }
         }
+        site.event_links = self.event_links(&file.event_link, &site);
         site
     }
 

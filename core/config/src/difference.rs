@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::{self, Debug};
 
 use crate::items::ALARM_COLUMNS;
-use crate::site::{Interface, Item, Link, Node, Site, Web};
+use crate::site::{EventLink, Interface, Item, Link, Node, Site, Web};
 
 /// One part that differs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +38,7 @@ pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
         groups,
         interfaces,
         links,
+        event_links,
         alarms,
         alarms_kept,
         events,
@@ -76,6 +77,10 @@ pub fn differences(from: &Site, to: &Site) -> Vec<Difference> {
     let plain =
         |links: &[Link]| links.iter().cloned().map(|link| Link { line: 0, ..link }).collect::<Vec<_>>();
     found.compare("links", &plain(links), &plain(&to.links));
+    let plain = |links: &[EventLink]| {
+        links.iter().cloned().map(|link| EventLink { line: 0, ..link }).collect::<Vec<_>>()
+    };
+    found.compare("links for events", &plain(event_links), &plain(&to.event_links));
     if *alarms != to.alarms || *alarms_kept != to.alarms_kept {
         found.add("alarms", true);
     }
@@ -261,6 +266,13 @@ mod tests {
                 format!("{TOML}[[interface]]\nid = \"sim2\"\nplugin = \"sim\"\n"),
                 ITEMS.to_owned(),
                 &[("interface sim2 is new", false)],
+            ),
+            (
+                format!(
+                    "{TOML}[[interface]]\nid = \"sim2\"\nplugin = \"sim\"\n[[event_link]]\nfrom = \"sim2\"\nstream = \"said\"\nto = \"sim1\"\n"
+                ),
+                ITEMS.to_owned(),
+                &[("interface sim2 is new", false), ("links for events", false)],
             ),
         ] {
             let expected: Vec<_> =

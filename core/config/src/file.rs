@@ -9,12 +9,16 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 mod alarm;
+mod event_link;
 mod historian;
 mod hosting;
+mod link;
 
 pub use alarm::{Alarm, AlarmWhen, Alarms, Events};
+pub use event_link::EventLink;
 pub use historian::{Historian, SecretPlace, Tls, Writers};
 pub use hosting::Hosting;
+pub use link::{Convert, Delivery, Kind, Link, Scalar};
 
 /// A duration as text: `200ms`, `5s`, `1h30m`, `400d`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -50,6 +54,9 @@ pub struct File {
     /// Links: one item drives another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link: Vec<Link>,
+    /// Links for events: those of one interface go to another one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub event_link: Vec<EventLink>,
     /// Alarms: what must not be of an item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarm: Vec<Alarm>,
@@ -453,93 +460,6 @@ pub enum MonitorWhen {
     Above,
     /// The value is less than this.
     Below,
-}
-
-/// One item drives another.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-pub struct Link {
-    /// What drives: `interface/path`, or `interface/part/*` for all items under it.
-    pub from: String,
-    /// What is driven; with `*` if `from` has one.
-    pub to: String,
-    /// What is done to the value on its way.
-    #[serde(default)]
-    pub convert: Convert,
-    /// Two-way. Default `false`.
-    #[serde(default)]
-    pub both: bool,
-    /// Whether every value counts, or the newest. Default: as the driven plugin declares.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub delivery: Option<Delivery>,
-    /// What a repetition would do. Default `set`.
-    #[serde(default)]
-    pub kind: Kind,
-}
-
-/// What a link's values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Delivery {
-    /// Commands, each with a result of its own; a newer one takes the place of an older one that waits.
-    Command,
-    /// A stream: every value, in order, with a cursor that both nodes know.
-    Stream,
-}
-
-/// What a repetition of a write does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(inline)]
-pub enum Kind {
-    /// Nothing: a write sets a state.
-    #[default]
-    Set,
-    /// It moves a state once more; never repeated.
-    Step,
-}
-
-/// What is done to a value, in this order: `map`, `invert`, `scale`, `offset`, `clamp`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-pub struct Convert {
-    /// Factor.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scale: Option<f64>,
-    /// Summand, after scaling.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub offset: Option<f64>,
-    /// Negates a bool, or swaps zero and one. Default `false`.
-    #[serde(default)]
-    pub invert: bool,
-    /// Replaces values by their text form: `{ open = true, shut = false }`.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub map: BTreeMap<String, Scalar>,
-    /// Smallest and greatest result: `[0, 100]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 2, max = 2))]
-    pub clamp: Option<Vec<f64>>,
-    /// Passes only what differs by more than this from what was passed last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0))]
-    pub deadband: Option<f64>,
-    /// Passes at most one value in this time; the newest waits for its end.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub min_interval: Option<Span>,
-}
-
-/// A text, a number or a bool.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-#[schemars(inline)]
-pub enum Scalar {
-    /// True or false.
-    Bool(bool),
-    /// A whole number.
-    Integer(i64),
-    /// A number.
-    Number(f64),
-    /// Text.
-    Text(String),
 }
 
 /// The web server and REST.

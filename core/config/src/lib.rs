@@ -19,6 +19,7 @@ mod difference;
 mod document;
 mod duration;
 mod etcd;
+mod event_link;
 pub mod file;
 mod files;
 mod floating;
@@ -49,9 +50,9 @@ pub use load::{Directory, load, load_cluster, parse};
 pub use named::{Named, Place};
 pub use secret::{SecretError, resolve_secrets};
 pub use site::{
-    Access, AckAfter, Cluster, Delivery, Etcd, Events, Evidence, Failback, Floating, Group, Historian,
-    History, Hosting, Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor, Node,
-    OnUnprotected, OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode, Web,
-    Witness, Writers,
+    Access, AckAfter, Cluster, Delivery, Etcd, EventLink, Events, Evidence, Failback, Floating, Group,
+    Historian, History, Hosting, Interface, InterfaceOverride, Item, Journal, Link, LinkEnd, Mode, Monitor,
+    Node, OnUnprotected, OnUnquorate, Origin, Policy, Profile, Site, TimerOverrides, Trigger, UnknownNode,
+    Web, Witness, Writers,
 };
 pub use tree::Step;

@@ -57,6 +57,7 @@ pub fn load_cluster(path: &Path) -> Result<Site, Failure> {
     let (mut file, found) = file_of(&source, &tree)?;
     file.interface.clear();
     file.link.clear();
+    file.event_link.clear();
     // Of items that are not read here.
     file.alarm.clear();
     for node in file.nodes.values_mut() {

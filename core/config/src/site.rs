@@ -32,6 +32,8 @@ pub struct Site {
     pub interfaces: Vec<Interface>,
     /// The links, two-way ones as two.
     pub links: Vec<Link>,
+    /// The links for events.
+    pub event_links: Vec<EventLink>,
     /// The alarms of all groups, those of the file before those of items files.
     pub alarms: Vec<twinhub_alarms::Rule>,
     /// Occurrences of alarms that are kept, of each group.
@@ -434,6 +436,19 @@ pub struct Link {
     pub delivery: Option<Delivery>,
     /// What a repetition would do.
     pub kind: IntentKind,
+    /// Line in the configuration file.
+    pub line: u32,
+}
+
+/// Events of one interface go to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventLink {
+    /// The interface that gives them.
+    pub from: String,
+    /// Its stream.
+    pub stream: String,
+    /// The interface that takes them.
+    pub to: String,
     /// Line in the configuration file.
     pub line: u32,
 }

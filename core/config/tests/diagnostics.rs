@@ -143,6 +143,18 @@ faults! {
         link("from = \"plc1/setpoint\"\nto = \"plc1/mode\"\nboth = true\nconvert = { clamp = [0, 1] }");
     a_conversion_that_makes_no_sense_is_refused:
         link("from = \"mqtt1/command\"\nto = \"plc1/setpoint\"\nconvert = { scale = 0, clamp = [9, 1], deadband = -1 }");
+    an_event_link_of_an_unknown_interface_names_the_nearest:
+        event_link("from = \"plc\"\nstream = \"guest\"\nto = \"mqtt1\"");
+    an_event_link_to_itself_is_refused: event_link("from = \"plc1\"\nstream = \"guest\"\nto = \"plc1\"");
+    an_event_link_that_is_there_twice_is_refused: event_link(
+        "from = \"plc1\"\nstream = \"guest\"\nto = \"mqtt1\"\n[[event_link]]\nfrom = \"plc1\"\nstream = \"guest\"\nto = \"mqtt1\""
+    );
+    a_ring_of_event_links_is_warned_of: event_link(
+        "from = \"plc1\"\nstream = \"guest\"\nto = \"mqtt1\"\n[[event_link]]\nfrom = \"mqtt1\"\nstream = \"guest\"\nto = \"plc1\"\n[[link]]\nfrom = \"x\"\nto = \"y\""
+    );
+    an_event_link_to_another_group_is_refused: event_link("from = \"plc1\"\nstream = \"guest\"\nto = \"mqtt1\"")
+        .replace("plugin = \"modbus\"", "plugin = \"modbus\"\ngroup = \"energy\"")
+        .replace("[[event_link]]", "[[group]]\nid = \"energy\"\nnodes = [\"main\", \"backup\"]\n[[group]]\nid = \"site\"\nnodes = [\"main\", \"backup\"]\n[[event_link]]");
     a_monitor_of_a_missing_item_is_refused:
         with("plugin = \"modbus\"", "plugin = \"modbus\"\nmonitor = [{ item = \"mod\", when = \"unchanged\", for = \"2m\" }]");
     a_monitor_says_what_it_needs:
@@ -351,7 +363,8 @@ fn the_nodes_are_known_without_items_and_links() {
     let whole = twinhub_config::load(example.as_ref()).unwrap().site;
     let dir = tempfile::tempdir().unwrap();
     let alone = dir.path().join("twinhub.toml");
-    let alarm = "\n[[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\n";
+    let alarm = "\n[[alarm]]\nid = \"hot\"\nitem = \"plc1/level\"\nwhen = \"high\"\nvalue = 90\n\
+                 [[event_link]]\nfrom = \"plc1\"\nstream = \"door\"\nto = \"mqtt1\"\n";
     std::fs::write(&alone, std::fs::read_to_string(example).unwrap() + alarm).unwrap();
     let cluster = twinhub_config::load_cluster(&alone).unwrap();
     assert_eq!(cluster.nodes.len(), whole.nodes.len());
@@ -379,6 +392,10 @@ fn with(from: &str, to: &str) -> String {
 
 fn link(text: &str) -> String {
     format!("{BASE}\n[[link]]\n{text}\n")
+}
+
+fn event_link(text: &str) -> String {
+    format!("{BASE}\n[[event_link]]\n{text}\n")
 }
 
 fn text(bytes: &[u8]) -> &str {

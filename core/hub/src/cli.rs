@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 mod accounts;
 pub(crate) mod alarms;
 mod configuration;
+pub(crate) mod deliveries;
 pub(crate) mod events;
 pub(crate) mod merges;
 mod plugin;
@@ -152,6 +153,9 @@ pub(crate) enum Command {
     /// List, acknowledge and shelve alarms
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Show events between interfaces that are not done, and what cannot be delivered
+    #[command(subcommand)]
+    Deliveries(deliveries::DeliveriesCommand),
     /// Show what nodes wrote alone during a split and what became of it
     #[command(subcommand)]
     Merge(merges::MergeCommand),

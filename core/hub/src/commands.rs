@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod configuration;
+pub(crate) mod deliveries;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;

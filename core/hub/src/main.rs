@@ -14,8 +14,8 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, alarms, backup, check, configuration, demo, doctor, events, init, interfaces, items, join,
-    matrix, merges, orders, peer, plugin, records, run, status, trend, witness,
+    accounts, alarms, backup, check, configuration, deliveries, demo, doctor, events, init, interfaces,
+    items, join, matrix, merges, orders, peer, plugin, records, run, status, trend, witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -66,6 +66,7 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Items(ItemsCommand::Set(args)) => items::set(global, args, answer),
         Command::Items(ItemsCommand::Watch(args)) => items::watch(global, args, answer),
         Command::Alarms(command) => alarms::run(global, command, answer),
+        Command::Deliveries(command) => deliveries::run(global, command, answer),
         Command::Merge(command) => merges::merge(global, command, answer),
         Command::Interfaces(InterfacesCommand::Ls) => interfaces::ls(global, answer),
         Command::Interfaces(InterfacesCommand::Restart(args)) => interfaces::restart(global, args, answer),

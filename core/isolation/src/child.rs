@@ -10,27 +10,33 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
-use twinhub_contract::constants::{items, role};
+use twinhub_contract::constants::role;
 use twinhub_contract::manifest::Need;
 use twinhub_contract::{Write, WriteResult, code, extension, level};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore, Status,
+    EventRef, HostSink, Instance, Library, PluginError, PublishOutcome, RawBatch, StateStore, Status,
     ValueRef, WriteReq,
 };
 
 use crate::batch::{self, Packer};
+use crate::events::{self, EventRow, Events};
 use crate::flow::Flow;
 use crate::gate::GateWords;
-use crate::hub::{end_with_the_hub, is_hub_gone, receive};
 use crate::keeping::Kept;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Receiver, Sent};
-use crate::message::{ItemRow, Order, Report, kind, pack, unpack};
+use crate::message::{Order, Report, kind, pack, unpack};
 use crate::offered::Offers;
 use crate::process::{ANSWERS_WORDS, DOWN_WORDS, VALUES_WORDS};
 use crate::region::{Access, Region};
 use crate::ring::{Consumer, Producer, memory_of};
 use crate::sandbox;
 use crate::values_in;
+
+mod control;
+mod hub;
+
+use control::Control;
+use hub::{complain, end_with_the_hub, is_hub_gone, receive};
 
 /// Hosts one plugin instance for the hub that started this process, until the hub is gone or says so.
 ///
@@ -71,11 +77,6 @@ fn host() -> io::Result<()> {
     Ok(())
 }
 
-/// What the hub sees, if nothing else works.
-fn complain(text: &str) {
-    _ = rustix::io::write(io::stderr().as_fd(), format!("{text}\n").as_bytes());
-}
-
 /// Reads orders. Writes are done here, so that no control call holds them up; the rest has a thread of its own.
 struct Child {
     sink: Arc<Sink>,
@@ -92,6 +93,10 @@ impl Child {
             match orders.next(&mut words) {
                 Ok(Some(kind::WRITES)) => self.write(&words, &mut writes),
                 Ok(Some(kind::VALUES_IN)) => self.values(&words),
+                Ok(Some(kind::DELIVER)) => match unpack::<EventRow>(&words) {
+                    Some(row) => self.deliver(&row),
+                    None => return complain("the hub brought an event that is none"),
+                },
                 Ok(Some(_)) => match unpack::<Order>(&words) {
                     Some(order) => self.take(order),
                     None => return complain("the hub gave an order that this version does not know"),
@@ -106,12 +111,18 @@ impl Child {
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Create { library, id, config, leased, needs, store } => {
+            Order::Create { library, id, config, leased, needs, store, has_events } => {
                 self.sink.leased.store(u32::from(leased), Ordering::Release);
                 self.sink.kept.begin(store);
+                self.sink.events.begin(has_events);
                 self.create(&library, &id, &config, &needs);
             }
             Order::Destroy if self.control.is_none() => std::process::exit(0),
+            Order::Taken { number, code } => {
+                if let Some(instance) = &self.instance {
+                    instance.taken(number, code);
+                }
+            }
             Order::Start { .. }
             | Order::SetRole { .. }
             | Order::Items { .. }
@@ -217,107 +228,14 @@ impl Child {
     }
 }
 
-/// Makes the control calls, one after the other.
-struct Control {
-    sink: Arc<Sink>,
-    instance: Arc<Instance>,
-}
-
-impl Control {
-    fn run(self, orders: &mpsc::Receiver<Order>) {
-        while let Ok(order) = orders.recv() {
-            match order {
-                Order::Start { op } => self.call(op, None, Instance::start),
-                Order::SetRole { op, role, epoch, deadline_ns } => {
-                    self.set_role(op, role, epoch, deadline_ns);
-                }
-                Order::Items { op, add_or_remove, items } => {
-                    self.items(op, add_or_remove, items, Instance::items);
-                }
-                Order::Watch { op, add_or_remove, items } => {
-                    self.items(op, add_or_remove, items, Instance::watch);
-                }
-                Order::Stop { op } => self.call(op, None, Instance::stop),
-                Order::Snapshot { call } => {
-                    let answer = self.instance.snapshot();
-                    let code = answer.as_ref().map_or_else(|error| error.code, |_| code::OK);
-                    let (version, bytes) = answer.unwrap_or_default();
-                    self.sink.report(&Report::State1 { call, code, version, bytes });
-                }
-                Order::Apply { call, version, bytes } => {
-                    let code =
-                        self.instance.apply(version, &bytes).map_or_else(|error| error.code, |()| code::OK);
-                    self.sink.report(&Report::State1 { call, code, version: 0, bytes: Vec::new() });
-                }
-                Order::Accepted { through } => {
-                    self.sink.accepted.store(through, Ordering::Release);
-                    self.instance.accepted(through);
-                }
-                Order::Browse { op, parent, cursor, limit } => {
-                    self.call(op, None, |instance, own| instance.browse(own, &parent, &cursor, limit));
-                }
-                Order::Diagnose { op } => self.call(op, None, Instance::diagnose),
-                Order::Store { entries } => self.sink.kept.fill(entries),
-                Order::Ping { number } => self.sink.report(&Report::Pong { number }),
-                Order::Destroy => break,
-                // It comes once, and first.
-                Order::Create { .. } => {}
-            }
-        }
-        let sink = self.sink;
-        let mut instance = self.instance;
-        loop {
-            match Arc::try_unwrap(instance) {
-                Ok(last) => break last.destroy(),
-                // A write call is under way.
-                Err(shared) => instance = shared,
-            }
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        sink.values.flush(FLUSH_MAX);
-        sink.answers.flush(FLUSH_MAX);
-        std::process::exit(0);
-    }
-
-    fn set_role(&self, op: u64, to: u32, epoch: u64, deadline_ns: i64) {
-        let Some(wanted) = Role::from_raw(to) else {
-            return self.sink.report(&Report::OpDone { op, code: code::INVALID, detail: String::new() });
-        };
-        if to == role::ACTIVE {
-            self.sink.enter(to, epoch);
-        }
-        self.call(op, Some((to, epoch)), |instance, own| instance.set_role(own, wanted, epoch, deadline_ns));
-    }
-
-    fn items(&self, op: u64, add_or_remove: u32, rows: Vec<ItemRow>, call: ChangeItems) {
-        if add_or_remove == items::REMOVE {
-            let handles: Vec<u32> = rows.iter().map(|row| row.handle).collect();
-            return self.call(op, None, |instance, own| call(instance, own, &[], &handles));
-        }
-        let spec = |row: ItemRow| ItemSpec {
-            handle: row.handle,
-            access: row.access,
-            address_json: row.address_json,
-            type_hint: row.type_hint,
-            group: row.group,
-        };
-        let specs: Vec<ItemSpec> = rows.into_iter().map(spec).collect();
-        self.call(op, None, |instance, own| call(instance, own, &specs, &[]));
-    }
-
-    fn call(
-        &self,
-        op: u64,
-        role: Option<(u32, u64)>,
-        call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>,
-    ) {
-        let own = self.sink.begin(op, role);
-        self.sink.answered(own, call(&self.instance, own));
+impl Child {
+    fn deliver(&self, row: &EventRow) {
+        let (events, values) = (&self.sink.events, &self.sink.values);
+        events.bring(values, row, |event| {
+            self.instance.as_ref().map_or(code::STOPPED, |instance| instance.deliver(event))
+        });
     }
 }
-
-/// [`Instance::items`] or [`Instance::watch`].
-type ChangeItems = fn(&Instance, u64, &[ItemSpec], &[u32]) -> Result<Status, PluginError>;
 
 /// A control call under way.
 #[derive(Debug, Clone, Copy)]
@@ -347,6 +265,7 @@ struct Sink {
     /// Lines for the log that found no room.
     dropped: AtomicU64,
     kept: Kept,
+    events: Events,
     flow: Arc<Flow>,
 }
 
@@ -366,6 +285,7 @@ impl Sink {
             accepted: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             kept: Kept::default(),
+            events: Events::default(),
             flow: Arc::default(),
         }
     }
@@ -531,6 +451,26 @@ impl HostSink for Sink {
         answer
     }
 
+    fn has_events(&self) -> bool {
+        self.events.are_offered()
+    }
+
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        let (role, epoch) = (self.role.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
+        if event.epoch != epoch || (role == role::ACTIVE && !self.is_permitted(epoch)) {
+            return code::STALE_EPOCH;
+        }
+        let answer = events::give(&self.values, role, event);
+        if answer == code::AGAIN {
+            self.flow.want();
+        }
+        answer
+    }
+
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        self.events.acknowledge(&self.values, number, code)
+    }
+
     fn taken(&self) -> u64 {
         self.batches.load(Ordering::Acquire)
     }
@@ -558,7 +498,5 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// A plugin that says it is busy is asked again for so long; then the writes are answered.
 const WRITE_PATIENCE: Duration = Duration::from_millis(50);
-/// What waits behind the lanes at the end has this time to leave.
-const FLUSH_MAX: Duration = Duration::from_millis(500);
 /// Answers to writes in one message.
 const RESULTS_AT_ONCE: usize = 512;

@@ -30,6 +30,8 @@
 //!   unless the hub has no room for values.
 //! - **What is kept by key has one order with values**: a change goes down the lane of values. The child has a copy to read
 //!   from, which it gets anew before each other role.
+//! - **Events go both ways in order**: one that is given and the answer to one that was brought go down the lane of values;
+//!   what the hub says of the first comes later, so that an interface without room holds up no values.
 //! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
 //! - **A child may do what its plugin declares to need**, and no more, as far as the kernel can see to that: other files,
 //!   sockets, programs and processes are out of its reach before its code is mapped (`sandbox`).
@@ -51,9 +53,9 @@
 
 mod batch;
 mod child;
+mod events;
 mod flow;
 pub mod gate;
-mod hub;
 mod keeping;
 mod lane;
 mod message;

@@ -22,6 +22,12 @@ pub(crate) mod kind {
     pub(crate) const VALUES_IN: u16 = 8;
     /// In the lane of values: from here on their acceptance is waited for. No words.
     pub(crate) const ACCEPTANCE: u16 = 6;
+    /// In the lane of values: [`super::EventRow`] that the instance gives.
+    pub(crate) const GIVE: u16 = 8;
+    /// In the lane of values: number and code of an event that the hub brought.
+    pub(crate) const ACKNOWLEDGE: u16 = 9;
+    /// Hub to child: [`super::EventRow`] for the instance.
+    pub(crate) const DELIVER: u16 = 10;
 }
 
 /// Hub to child.
@@ -48,6 +54,9 @@ pub(crate) enum Order {
         /// What it keeps by key, if it may.
         #[n(5)]
         store: Option<Vec<Entry>>,
+        /// Whether it may give and take events.
+        #[n(8)]
+        has_events: bool,
     },
     /// `start`.
     #[n(1)]
@@ -171,6 +180,16 @@ pub(crate) enum Order {
         /// What.
         #[n(2)]
         items: Vec<ItemRow>,
+    },
+    /// `taken` of `twinhub.events/1`.
+    #[n(20)]
+    Taken {
+        /// As in the contract.
+        #[n(0)]
+        number: u64,
+        /// As in the contract.
+        #[n(1)]
+        code: i32,
     },
 }
 

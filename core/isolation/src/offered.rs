@@ -7,6 +7,7 @@ use twinhub_contract::extension::{self, Accepted, Browse, Diag, State};
 use twinhub_contract::{Str, Writer, abi, code};
 use twinhub_loader::Instance;
 
+use crate::events;
 use crate::message::Order;
 use crate::proxy::{remote, size};
 use crate::values_in::VALUES_IN;
@@ -21,6 +22,7 @@ impl Offers {
     const BROWSE: Offers = Offers(1 << 2);
     const DIAG: Offers = Offers(1 << 3);
     const VALUES_IN: Offers = Offers(1 << 4);
+    const EVENTS: Offers = Offers(1 << 8);
 
     /// Those of an instance.
     pub(crate) fn of(instance: &Instance) -> Offers {
@@ -33,12 +35,13 @@ impl Offers {
     }
 }
 
-const OFFERS: [(&CStr, Offers); 5] = [
+const OFFERS: [(&CStr, Offers); 6] = [
     (extension::STATE, Offers::STATE),
     (extension::ACCEPTED, Offers::ACCEPTED),
     (extension::BROWSE, Offers::BROWSE),
     (extension::DIAG, Offers::DIAG),
     (extension::VALUES_IN, Offers::VALUES_IN),
+    (extension::EVENTS, Offers::EVENTS),
 ];
 
 pub(crate) unsafe extern "C" fn get_extension(
@@ -59,6 +62,7 @@ pub(crate) unsafe extern "C" fn get_extension(
         Offers::BROWSE => (&raw const BROWSE).cast(),
         Offers::DIAG => (&raw const DIAG).cast(),
         Offers::VALUES_IN => (&raw const VALUES_IN).cast(),
+        Offers::EVENTS => (&raw const events::EVENTS).cast(),
         Offers(_) => std::ptr::null(),
     }
 }

@@ -11,6 +11,7 @@ use twinhub_contract::{ABI, Host, Item, Str, WriteBatch, abi, code};
 use twinhub_loader::{HostSink, Lease, Maker, Manifest, ValueIn};
 
 use crate::batch::Packer;
+use crate::events::HubEvents;
 use crate::keeping::HubStore;
 use crate::lane::{Lane, MESSAGE_WORDS_MAX, Sent};
 use crate::message::{ItemRow, Order, kind, pack};
@@ -81,6 +82,7 @@ unsafe impl Maker for Isolated {
             leased,
             needs: self.needs.clone(),
             store: remote.store.map(|store| store.all()),
+            has_events: remote.events.is_some(),
         };
         remote.order(&order);
         let proxy = Box::new(Proxy { table: TABLE, remote, threads: Mutex::new(Some(threads)) });
@@ -144,7 +146,8 @@ pub(crate) struct Remote {
     pub(crate) handle: process::Handle,
     pub(crate) acceptances: Acceptances,
     pub(crate) store: Option<HubStore>,
-    down: Lane,
+    pub(crate) events: Option<HubEvents>,
+    pub(crate) down: Lane,
     packer: Mutex<Packer>,
     known: Mutex<Known>,
     changed: Condvar,
@@ -177,6 +180,7 @@ impl Remote {
             handle,
             acceptances: Acceptances::default(),
             store: HubStore::of(host),
+            events: HubEvents::of(host),
             down,
             packer: Mutex::default(),
             known: Mutex::default(),

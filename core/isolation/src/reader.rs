@@ -15,6 +15,7 @@ use twinhub_contract::extension::{self, Acceptance, Answer, Metrics, Status};
 use twinhub_contract::{Batch, Str, Update, code, level};
 
 use crate::batch;
+use crate::events::EventRow;
 use crate::lane::{Receiver, STACK};
 use crate::message::{Order, Put, Report, kind, unpack};
 use crate::offered::Offers;
@@ -161,6 +162,8 @@ impl Values {
             match kind {
                 kind::VALUES => self.publish(words)?,
                 kind::PUT => self.put(&unpack::<Put>(words)?),
+                kind::GIVE => self.give(&unpack::<EventRow>(words)?),
+                kind::ACKNOWLEDGE => self.acknowledge(words)?,
                 kind::ACCEPTANCE => self.acceptance = remote.host.extension(extension::ACCEPTANCE),
                 _ => return None,
             }
@@ -196,6 +199,32 @@ impl Values {
     fn put(&self, put: &Put) {
         let Some(store) = self.remote.store else { return };
         self.hand_over(put.epoch, || store.put(put));
+    }
+
+    /// An event of the child, which is told what became of it: the hub does so itself, or the answer is here.
+    fn give(&self, row: &EventRow) {
+        let Some(events) = self.remote.events else { return };
+        let code = loop {
+            let code = events.give(row);
+            let is_early = code == code::STALE_EPOCH && self.remote.is_new(row.epoch);
+            if !is_early || self.progress.has_ended() {
+                break code;
+            }
+            std::thread::sleep(PAUSE);
+        };
+        if code != code::PENDING {
+            self.remote.order(&Order::Taken { number: row.number, code });
+        }
+    }
+
+    /// What became of an event that was brought to the child.
+    fn acknowledge(&self, words: &[u64]) -> Option<()> {
+        let [number, code] = *words else { return None };
+        let code = i32::from_ne_bytes(u32::try_from(code).ok()?.to_ne_bytes());
+        if let Some(events) = self.remote.events {
+            events.acknowledge(number, code);
+        }
+        Some(())
     }
 
     /// Calls the hub until it answers for good; `None` if it has no room and the child is gone.

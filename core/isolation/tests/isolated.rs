@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustix::process::{Pid, Signal, kill_process};
-use twinhub_contract::code;
+use twinhub_contract::{code, event_flag};
 use twinhub_isolation::{GateWords, HostProgram, Isolated};
-use twinhub_loader::{HostSink, Instance, Library, Role, ValueRef};
+use twinhub_loader::{EventRef, HostSink, Instance, Library, Role, ValueRef};
 
 #[path = "../../loader/tests/loading/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of the loader")]
@@ -165,6 +165,57 @@ fn a_child_whose_change_the_hub_refuses_sees_what_the_hub_has_with_its_next_role
     finish(&host, 20, instance.set_role(20, Role::Active, 9, i64::MIN)).unwrap();
     assert_eq!(host.value("6").epoch, 9);
     assert!(host.read(|record| record.puts.is_empty()));
+}
+
+/// A write to an item `give` is done when the event is safe.
+#[test]
+fn events_of_a_child_come_in_order_and_it_hears_what_becomes_of_them() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let instance = active(&library_of_sim(), "{}", &["give", "echo"], &host, &gate);
+    instance.write(1, [write(1, 1, ValueRef::U64(7))]).unwrap();
+    host.value("7");
+    instance.write(1, [write(2, 0, ValueRef::Str("4711"))]).unwrap();
+    let (number, id, before) = host.wait("the event", |record| record.given.first().cloned());
+    assert_eq!((id.as_str(), before), ("4711", 1));
+    assert!(host.read(|record| record.writes.iter().all(|done| done.write_id != 2)), "it is not safe yet");
+    instance.taken(number, code::OK);
+    assert_eq!(host.written(2), code::OK);
+    instance.write(1, [write(3, 0, ValueRef::Str("full"))]).unwrap();
+    assert_eq!(host.written(3), code::AGAIN, "and values go on meanwhile");
+    instance.write(1, [write(4, 1, ValueRef::U64(8))]).unwrap();
+    host.value("8");
+}
+
+#[test]
+fn events_for_a_child_are_answered_once_also_when_that_comes_later() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let settings = r#"{"holds_events": true}"#;
+    let instance = active(&library_of_sim(), settings, &["took", "answer"], &host, &gate);
+    let long = vec![b'x'; 65_536];
+    let event = EventRef {
+        flags: 0,
+        epoch: 1,
+        number: 7,
+        source: "pms",
+        stream: "note",
+        id: "4711",
+        key: "room 12",
+        payload: &long,
+    };
+    assert_eq!(instance.deliver(&event), code::PENDING);
+    host.value("4711");
+    let again = EventRef { number: 8, flags: event_flag::REDELIVERED, payload: b"", ..event };
+    assert_eq!(instance.deliver(&again), code::PENDING);
+    host.value("4711 again");
+    assert!(host.read(|record| record.events.is_empty()));
+    instance.write(1, [write(1, 1, ValueRef::Str("done"))]).unwrap();
+    instance.write(1, [write(2, 1, ValueRef::Str("later"))]).unwrap();
+    assert_eq!((host.written(1), host.written(2)), (code::OK, code::OK));
+    let stale = EventRef { number: 9, epoch: 9, ..event };
+    assert_eq!(instance.deliver(&stale), code::PENDING);
+    host.wait("all answers", |record| (record.events.len() == 3).then_some(()));
+    let expected = vec![(7, code::OK), (8, code::AGAIN), (9, code::STALE_EPOCH)];
+    assert_eq!(host.read(|record| record.events.clone()), expected);
 }
 
 #[test]

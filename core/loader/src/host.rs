@@ -16,6 +16,7 @@ use crate::ops::Ops;
 use crate::sink::HostSink;
 
 pub(crate) mod answer;
+mod events;
 mod store;
 
 /// The host of one instance. `table` comes first: its address is what the plugin has. Never freed, because a plugin that
@@ -316,6 +317,10 @@ unsafe extern "C" fn get_extension(host: *const Host, id: *const c_char) -> *con
         // SAFETY: the plugin passes its table.
         let is_offered = unsafe { cell(host) }.is_some_and(store::is_offered);
         if is_offered { (&raw const store::STATE_STORE).cast() } else { ptr::null() }
+    } else if id == extension::EVENTS {
+        // SAFETY: the plugin passes its table.
+        let is_offered = unsafe { cell(host) }.is_some_and(events::is_offered);
+        if is_offered { (&raw const events::EVENTS).cast() } else { ptr::null() }
     } else {
         ptr::null()
     }

@@ -6,13 +6,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
-use twinhub_contract::extension::{self, Accepted, Flow, State, ValuesIn};
+use twinhub_contract::extension::{self, Accepted, Flow, PluginEvents, State, ValuesIn};
 use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writer, abi, code};
 
 use crate::error::PluginError;
 use crate::host::HostCell;
 
 mod asking;
+mod events;
 mod values_in;
 
 pub use values_in::ValueIn;
@@ -35,6 +36,8 @@ pub struct Instance {
     flow: OnceLock<Option<Flow>>,
     /// As above.
     values_in: OnceLock<Option<ValuesIn>>,
+    /// As above.
+    events: OnceLock<Option<PluginEvents>>,
     is_destroyed: bool,
 }
 
@@ -128,6 +131,7 @@ impl Instance {
                 accepted: OnceLock::new(),
                 flow: OnceLock::new(),
                 values_in: OnceLock::new(),
+                events: OnceLock::new(),
                 is_destroyed: false,
             }),
             Err(what) => {

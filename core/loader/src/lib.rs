@@ -49,4 +49,4 @@ pub use memory::give_back_memory;
 pub use odd::OddValue;
 pub use sink::{HostSink, Lease, PublishOutcome};
 pub use store::{Change, StateStore, Ticket};
-pub use twinhub_contract::{Manifest, Role, ValueRef, WriteResult};
+pub use twinhub_contract::{EventRef, Manifest, Role, ValueRef, WriteResult};

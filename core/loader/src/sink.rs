@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use twinhub_contract::{WriteResult, code};
+use twinhub_contract::{EventRef, WriteResult, code};
 
 use crate::batch::RawBatch;
 use crate::store::StateStore;
@@ -71,6 +71,25 @@ pub trait HostSink: Send + Sync {
     /// code of the contract.
     fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
         _ = (epoch, key, value);
+        code::UNSUPPORTED
+    }
+
+    /// Whether the instance may give events, and take them.
+    fn has_events(&self) -> bool {
+        false
+    }
+
+    /// An event of the instance, in the order of what is published. Gives a code of the contract; after `PENDING`
+    /// [`crate::Instance::taken`] follows.
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        _ = event;
+        code::UNSUPPORTED
+    }
+
+    /// What became of an event whose [`crate::Instance::deliver`] said `PENDING`. A plugin that breaks the contract may
+    /// answer twice, or what nobody asked. Gives a code of the contract.
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        _ = (number, code);
         code::UNSUPPORTED
     }
 }

@@ -227,6 +227,8 @@ impl Part {
     pub const PLUGINS: Part = Part(7);
     /// What interfaces keep by key.
     pub const STORES: Part = Part(8);
+    /// Events that interfaces give each other.
+    pub const DELIVERIES: Part = Part(9);
 
     /// Its name in logs and file names; a number for a part that this version does not have.
     pub fn name(self) -> Cow<'static, str> {
@@ -238,6 +240,7 @@ impl Part {
             Part::LIFE => Cow::Borrowed("life"),
             Part::PLUGINS => Cow::Borrowed("plugins"),
             Part::STORES => Cow::Borrowed("stores"),
+            Part::DELIVERIES => Cow::Borrowed("deliveries"),
             Part(number) => Cow::Owned(format!("part-{number}")),
         }
     }

@@ -27,6 +27,7 @@ use crate::clock;
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::error::CommandError;
+use crate::exchange::Exchange;
 use crate::gate::Gate;
 use crate::history::lines::Lines;
 use crate::inbox::{Inbox, Job, ReadAnswer};
@@ -37,13 +38,14 @@ use acceptance::Acceptance;
 use commands::Commands;
 use connections::Connections;
 use deactivation::{Closing, Draining};
+use deliveries::Desks;
 use healing::Healing;
 use health::HealthLook;
 use journaling::spawn_syncer;
 use merging::Merging;
 use outputs::Carried;
 use parts::plugins::StateKeeping;
-use parts::stores::Owed;
+use parts::stores::{Due, Owed};
 use parts::{PartState, Parts};
 use proposals::Proposals;
 use quorum::Majority;
@@ -63,6 +65,7 @@ pub(crate) mod alarms;
 pub(crate) mod commands;
 pub(crate) mod connections;
 pub(crate) mod deactivation;
+pub(crate) mod deliveries;
 pub(crate) mod effect;
 pub(crate) mod events;
 pub(crate) mod healing;
@@ -111,6 +114,8 @@ pub(crate) struct EngineSetup {
     pub(crate) table: Arc<ItemTable>,
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) routes: Routes,
+    /// The events of its interfaces.
+    pub(crate) exchange: Arc<Exchange>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) inbox: Arc<Inbox>,
     pub(crate) control: ControlSender,
@@ -171,6 +176,8 @@ pub(crate) struct Engine {
     parts: Parts,
     states: StateKeeping,
     owed: Owed,
+    exchange: Arc<Exchange>,
+    desks: Desks,
     proposals: Proposals,
     upgrades: Upgrades,
     commands: Commands,
@@ -250,6 +257,8 @@ impl Engine {
             parts,
             states: StateKeeping::default(),
             owed: Owed::new(),
+            exchange: setup.exchange,
+            desks: Desks::new(setup.ring_window),
             proposals: Proposals::new(setup.documents, setup.has_documents),
             upgrades: Upgrades::default(),
             commands: Commands::default(),
@@ -328,6 +337,11 @@ impl Engine {
             Job::Ready { interface, result } => self.on_ready(interface, result),
             Job::Faulted { interface, cause } => self.on_faulted(interface, &cause),
             Job::Put { interface, change } => self.on_put(interface, change),
+            Job::Given(gifted) => self.owe(Due::Given(gifted)),
+            Job::Acknowledged { interface, number, code, life } => {
+                self.on_acknowledged(interface, number, code, life);
+            }
+            Job::Delivery(order) => self.on_delivery_order(order),
             Job::State { interface, state } => self.on_state(interface, state),
             Job::StateRefused { interface, cause } => self.on_state_refused(interface, &cause),
             Job::Quarantined { interface, cause } => self.on_quarantined(interface, &cause),
@@ -389,12 +403,14 @@ impl Engine {
         self.advance_events(now);
         self.tend_states(now);
         self.advance_upgrade(now);
+        self.advance_deliveries(now);
         self.pay_owed();
         self.store_parts(now);
         self.replicate(now);
         self.release_intents(now);
         self.confirm_proposals(now);
         self.accept(now);
+        self.accept_events(now);
         self.interfaces.iter().for_each(Interface::tell_room);
         self.heal(now);
         self.merge(now);
@@ -414,6 +430,7 @@ impl Engine {
             self.takeover_due(),
             self.replication.due(now),
             self.acceptance_due(),
+            self.deliveries_due(),
             self.alarms_due(),
             self.merge_due(),
             self.upgrade_due(),

@@ -138,6 +138,12 @@ pub enum CommandError {
         /// Why.
         what: String,
     },
+    /// No such event is set aside.
+    #[error("no event `{id}` is set aside: `twinhub deliveries ls dead` lists those that are")]
+    UnknownDelivery {
+        /// As it was asked for.
+        id: String,
+    },
     /// The item cannot be written.
     #[error("item `{key}` is read-only: its access is `r`")]
     ReadOnly {
@@ -223,6 +229,7 @@ impl CommandError {
             CommandError::UnknownItem { .. } => "TH-ITEM-001",
             CommandError::UnknownAlarm { .. } => "TH-ALARM-001",
             CommandError::BadAlarmOrder { .. } => "TH-ALARM-002",
+            CommandError::UnknownDelivery { .. } => "TH-DELIVERY-009",
             CommandError::ReadOnly { .. } => "TH-ITEM-002",
             CommandError::BadValue { .. } => "TH-ITEM-003",
             CommandError::Refused { .. } => "TH-ITEM-004",

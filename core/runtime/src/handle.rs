@@ -42,6 +42,7 @@ mod alarms;
 mod backup;
 mod cluster;
 mod configuration;
+mod deliveries;
 mod events;
 mod join;
 mod merges;
@@ -193,6 +194,7 @@ impl Handle {
                     unaccepted: port.accepting.waiting(),
                     restriction: port.restriction().map(str::to_owned),
                     hosting: port.hosting().to_owned(),
+                    events: deliveries::counts(port),
                     counts: port.tallies.all(),
                 }
             })

@@ -17,6 +17,7 @@ use twinhub_replica::Message;
 
 use crate::bundle::Bundle;
 use crate::engine::alarms::AlarmJob;
+use crate::engine::deliveries::{DeliveryOrder, Gifted};
 use crate::engine::merging::MergesAsk;
 use crate::engine::upgrade::UpgradeOrder;
 use crate::error::CommandError;
@@ -50,6 +51,12 @@ pub(crate) enum Job {
     Faulted { interface: usize, cause: String },
     /// An instance changed what it keeps by key.
     Put { interface: usize, change: Change },
+    /// An instance gave an event.
+    Given(Box<Gifted>),
+    /// An instance says what became of an event that it was brought. `life` tells it from its successors.
+    Acknowledged { interface: usize, number: u64, code: i32, life: u64 },
+    /// An operator wants something of an event that cannot be delivered.
+    Delivery(DeliveryOrder),
     /// The state of its plugin, if it keeps one.
     State { interface: usize, state: Option<(u32, Vec<u8>)> },
     /// Its plugin did not take over a state.

@@ -17,6 +17,7 @@ use twinhub_trust::Verdict;
 
 use crate::clock;
 use crate::error::StartError;
+use crate::exchange::Exchange;
 use crate::gate::Gate;
 use crate::inbox::{Inbox, Job};
 use crate::probe::Probed;
@@ -26,6 +27,7 @@ mod accepting;
 mod asking;
 mod change;
 mod flow;
+mod giving;
 mod intake;
 mod lead;
 mod rows;
@@ -65,6 +67,16 @@ pub(crate) struct InterfaceCounters {
     pub(crate) unprotected_inputs: AtomicU64,
     /// Commands refused because no standby had stored them.
     pub(crate) unprotected_refused: AtomicU64,
+    /// Events that it gave.
+    pub(crate) events_given: AtomicU64,
+    /// Events that it gave once more.
+    pub(crate) events_doubled: AtomicU64,
+    /// Events that were not taken because somebody that they are for had no room.
+    pub(crate) events_refused: AtomicU64,
+    /// Events that it has done.
+    pub(crate) events_delivered: AtomicU64,
+    /// Events that it was brought once more.
+    pub(crate) events_redelivered: AtomicU64,
 }
 
 /// What a plugin's callbacks and the views share.
@@ -97,6 +109,11 @@ pub(crate) struct Port {
     flow_control: Flow,
     /// What it keeps by key, as the journal has it and on its way there.
     pub(crate) store: Arc<StateStore>,
+    /// The events of its group.
+    pub(crate) exchange: Arc<Exchange>,
+    /// Numbers its instances, and which of them is in charge.
+    lives: AtomicU64,
+    life: AtomicU64,
     state: Mutex<PortState>,
     answered: Condvar,
     mirror: Mutex<HashMap<u32, Value>>,
@@ -133,6 +150,7 @@ impl Port {
         table: Arc<ItemTable>,
         inbox: Arc<Inbox>,
         store: Arc<StateStore>,
+        exchange: Arc<Exchange>,
     ) -> Port {
         Port {
             setup,
@@ -155,6 +173,9 @@ impl Port {
             asking: Asking::default(),
             flow_control: Flow::default(),
             store,
+            exchange,
+            lives: AtomicU64::new(0),
+            life: AtomicU64::new(0),
             state: Mutex::new(PortState {
                 answers: HashMap::new(),
                 state: 0,

@@ -29,6 +29,7 @@ mod error;
 mod etcd;
 mod event_log;
 mod evidence;
+mod exchange;
 pub mod floating;
 pub mod gate;
 pub mod handle;
@@ -70,7 +71,10 @@ pub use handle::{
     Author, Draft, EventsNewest, EventsNext, Handle, Identity, Order, TRIAL, TRIAL_MAX, TrendCursor,
     TrendError, TrendFile, TrendQuery, TrialEnd, UserChange,
 };
-pub use node::{HostProgram, NodeOptions, check_hosting, find_library, library_name, start};
+pub use node::{
+    EventLinkFault, HostProgram, NodeOptions, check_event_links, check_hosting, find_library, library_name,
+    start,
+};
 pub use resign::Resigner;
 pub use setup::check_cluster;
 pub use stream::{Cursor, Stream, StreamFilter};

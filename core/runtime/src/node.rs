@@ -49,12 +49,14 @@ mod libraries;
 mod plan;
 mod settings;
 mod staging;
+mod streams;
 
 pub(crate) use plan::alarms_of;
 
 pub(crate) use libraries::PluginLibrary;
 pub use libraries::check_hosting;
 pub(crate) use staging::{Staged, Staging};
+pub use streams::{EventLinkFault, check_event_links};
 
 use libraries::{Libraries, Records};
 use plan::{Plan, Surroundings};

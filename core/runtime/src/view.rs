@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 mod accounts;
 mod alarms;
 mod configuration;
+mod deliveries;
 mod events;
 mod floating;
 mod historian;
@@ -20,6 +21,7 @@ mod voters;
 pub use accounts::{AuditView, ChangeView, DocumentCounts, LoginView, TokenMadeView, TokenView, UserView};
 pub use alarms::{AlarmAnswer, AlarmCounts, AlarmView, AlarmsPage};
 pub use configuration::{AppliedView, BackupView, ConfigurationView, FileView, ReloadView, RevisionView};
+pub use deliveries::{DeliveryView, EventCounts};
 pub use events::{EventView, EventsFrame, EventsPage};
 pub use floating::FloatingView;
 pub use historian::HistorianView;
@@ -301,6 +303,9 @@ pub struct InterfaceView {
     /// In whose process its plugin runs: `inproc` or `isolated`.
     #[serde(default)]
     pub hosting: String,
+    /// Events that it gives and takes.
+    #[serde(default)]
+    pub events: EventCounts,
     /// What its plugin counts, by the plugin's names.
     #[serde(default)]
     pub counts: BTreeMap<String, u64>,

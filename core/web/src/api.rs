@@ -7,6 +7,7 @@ mod body;
 pub(crate) mod change;
 pub(crate) mod cluster;
 pub(crate) mod configuration;
+pub(crate) mod deliveries;
 pub(crate) mod events;
 pub(crate) mod history;
 pub(crate) mod interfaces;
@@ -66,6 +67,9 @@ pub(crate) fn router(web: Web, max_body: usize) -> Router {
         .route("/alarms/{id}/unshelve", post(alarms::unshelve))
         .route("/alarms/{id}/suppress", post(alarms::suppress))
         .route("/alarms/{id}/unsuppress", post(alarms::unsuppress))
+        .route("/deliveries", get(deliveries::list))
+        .route("/deliveries/{id}/retry", post(deliveries::retry))
+        .route("/deliveries/{id}/drop", post(deliveries::drop))
         .route("/merges", get(merges::list))
         .route("/merges/{id}", get(merges::one))
         .route("/events", get(events::list))

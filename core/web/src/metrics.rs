@@ -12,6 +12,7 @@ use twinhub_runtime::view::MetricsView;
 use crate::web::Doors;
 
 mod clients;
+mod deliveries;
 mod historian;
 mod history;
 mod merges;
@@ -97,6 +98,7 @@ impl Collector for Page {
         self.history(encoder)?;
         self.historian(encoder)?;
         self.interfaces(encoder)?;
+        self.deliveries(encoder)?;
         self.values(encoder)?;
         self.documents(encoder)?;
         self.clients(encoder)
@@ -565,6 +567,7 @@ mod tests {
             "twinhub_interface_state{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",state=\"ok\"} 1",
             "twinhub_plugin_counts_total{node=\"main\",interface=\"plc1\",name=\"outbox.fenced\"} 3",
             "twinhub_interface_suppressed_total{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\"} 4",
+            "twinhub_interface_events_total{node=\"main\",group=\"site\",interface=\"plc1\",plugin=\"modbus\",result=\"given\"} 0",
             "twinhub_interface_writes_total{node=\"main\",interface=\"plc1\",result=\"done\"} 5",
             "twinhub_items{node=\"main\",quality=\"good\"} 9",
             "twinhub_value_latency_seconds_bucket{le=\"0.01\",node=\"main\"} 5",

@@ -3,8 +3,8 @@
 use utoipa::OpenApi;
 
 use crate::api::{
-    accounts, alarms, backups, cluster, configuration, events, history, interfaces, items, join, merges,
-    plugins, records, stream,
+    accounts, alarms, backups, cluster, configuration, deliveries, events, history, interfaces, items, join,
+    merges, plugins, records, stream,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,9 @@ use crate::api::{
         alarms::unshelve,
         alarms::suppress,
         alarms::unsuppress,
+        deliveries::list,
+        deliveries::retry,
+        deliveries::drop,
         merges::list,
         merges::one,
         events::list,

@@ -84,9 +84,8 @@ impl From<AskError> for Problem {
 
 fn status_of(error: &CommandError) -> StatusCode {
     match error.code() {
-        "TH-ITEM-001" | "TH-ALARM-001" | "TH-NODE-002" | "TH-NODE-003" | "TH-PLUGIN-001" | "TH-DOC-001" => {
-            StatusCode::NOT_FOUND
-        }
+        "TH-ITEM-001" | "TH-ALARM-001" | "TH-DELIVERY-009" | "TH-NODE-002" | "TH-NODE-003"
+        | "TH-PLUGIN-001" | "TH-DOC-001" => StatusCode::NOT_FOUND,
         "TH-ITEM-002" | "TH-JOIN-001" => StatusCode::FORBIDDEN,
         "TH-ITEM-003" | "TH-ALARM-002" | "TH-DOC-003" | "TH-CONFIG-001" => StatusCode::UNPROCESSABLE_ENTITY,
         "TH-ITEM-004" => StatusCode::BAD_GATEWAY,

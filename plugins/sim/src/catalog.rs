@@ -3,7 +3,7 @@
 use twinhub_plugin::{Error, Node, Page, Result};
 
 /// Folder, address, type, access, and what it does.
-const ENTRIES: [(&str, &str, &str, &str, &str); 10] = [
+const ENTRIES: [(&str, &str, &str, &str, &str); 13] = [
     ("values", "counter", "int64", "r", "counts up with every tick"),
     ("values", "sine:period=10s,amplitude=5", "float64", "r", "a sine over the wall clock"),
     ("values", "random:min=0,max=1", "float64", "r", "even distribution"),
@@ -12,12 +12,16 @@ const ENTRIES: [(&str, &str, &str, &str, &str); 10] = [
     ("values", "heard", "int64", "r", "how many values of other interfaces came (`values_in`)"),
     ("writable", "echo", "int64", "rw", "gives back what is written"),
     ("writable", "keep", "int64", "rw", "gives back what is written, also after a takeover"),
+    ("events", "give", "string", "rw", "gives what is written as an event of the stream note"),
+    ("events", "took", "string", "r", "the id of the event of the stream note that was taken last"),
+    ("events", "answer", "string", "rw", "with holds_events: done, later or refuse answers the oldest event"),
     ("drills", "panic", "int64", "rw", "a write makes the plugin panic"),
     ("drills", "stall", "int64", "rw", "a write is never answered"),
 ];
-const FOLDERS: [(&str, &str); 3] = [
+const FOLDERS: [(&str, &str); 4] = [
     ("values", "what generates values"),
     ("writable", "what can be written"),
+    ("events", "what gives and takes events"),
     ("drills", "faults on demand"),
 ];
 

@@ -16,13 +16,15 @@ pub struct Config {
     pub batch: usize,
     /// Whether values are generated while standby too, as a device would that both nodes can read.
     pub standby_generates: bool,
+    /// Whether an event that was taken waits until a write to an `answer` item answers it.
+    pub holds_events: bool,
     /// Seed of the generator `random`; the same seed gives the same values.
     pub seed: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { interval_ms: 1_000, batch: 64, standby_generates: false, seed: 1 }
+        Self { interval_ms: 1_000, batch: 64, standby_generates: false, holds_events: false, seed: 1 }
     }
 }
 

@@ -44,6 +44,12 @@ pub enum Generator {
     Keep,
     /// How many values of other interfaces it was given, over all nodes.
     Heard,
+    /// Gives what was written as an event.
+    Give,
+    /// Shows the event that was taken last.
+    Took,
+    /// Answers an event that is held.
+    Answer,
     /// A write panics; for drills of supervision.
     Panic,
     /// A write is never answered; for drills of takeover with a stuck device.
@@ -79,11 +85,14 @@ impl Generator {
             "echo" => Self::Echo,
             "keep" => Self::Keep,
             "heard" => Self::Heard,
+            "give" => Self::Give,
+            "took" => Self::Took,
+            "answer" => Self::Answer,
             "panic" => Self::Panic,
             "stall" => Self::Stall,
             other => {
                 return Err(format!(
-                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, heard, \
+                    "`{other}` is no generator: write counter, sine, random, toggle, const, echo, keep, heard, give, took, answer, \
                      panic or stall"
                 ));
             }
@@ -103,6 +112,9 @@ impl Generator {
             Self::Echo => "echo",
             Self::Keep => "keep",
             Self::Heard => "heard",
+            Self::Give => "give",
+            Self::Took => "took",
+            Self::Answer => "answer",
             Self::Panic => "panic",
             Self::Stall => "stall",
         }
@@ -126,7 +138,14 @@ impl Generator {
                 Some(Value::Bool(*value))
             }
             Self::Const(value) => Some(value.clone()),
-            Self::Echo | Self::Keep | Self::Heard | Self::Panic | Self::Stall => None,
+            Self::Echo
+            | Self::Keep
+            | Self::Heard
+            | Self::Give
+            | Self::Took
+            | Self::Answer
+            | Self::Panic
+            | Self::Stall => None,
         }
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! The address of an item says what it does: `counter`, `sine:period=10s,amplitude=5`, `random`, `toggle`, `const:5`,
 //! `echo` (gives back what is written), `keep` (also after a takeover), `heard` (how many values of other interfaces came),
-//! `panic` and `stall` (faults on demand, for drills).
+//! `give`, `took` and `answer` (events), `panic` and `stall` (faults on demand, for drills).
 
 mod catalog;
 mod config;
+mod events;
 mod generator;
 mod heard;
 
@@ -16,11 +17,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use twinhub_plugin::{
-    Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin, Result, Role,
-    Task, Update, Value, ValuesIn, WriteBatch, WriteEntry, unix_ns,
+    Browse, Code, Ctx, Deadline, Delivery, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin,
+    Result, Role, Task, Update, Value, ValuesIn, WriteBatch, WriteEntry, unix_ns,
 };
 
 pub use config::Config;
+use events::Held;
 pub use generator::{Generator, Random};
 use heard::Heard;
 
@@ -44,6 +46,8 @@ struct Site {
     applied: BTreeMap<String, i64>,
     /// Writes that are never answered.
     stalled: Vec<WriteBatch>,
+    /// Events that wait for an answer.
+    held: Held,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,7 @@ impl Plugin for Sim {
             random: Random::new(config.seed),
             applied: BTreeMap::new(),
             stalled: Vec::new(),
+            held: Held::new(),
         };
         Ok(Self { cx, config, site: Rc::new(RefCell::new(site)), generating: None, is_started: false })
     }
@@ -114,8 +119,11 @@ impl Plugin for Sim {
         let (gate, publisher) = (self.cx.gate(), self.cx.publisher());
         let mut is_stalled = false;
         for write in &batch {
-            let code = match self.site.borrow().generator(write.item) {
+            let generator = self.site.borrow().generator(write.item).cloned();
+            let code = match generator {
                 None => Code::Invalid,
+                Some(Generator::Give) => self.give(write).await,
+                Some(Generator::Answer) => self.answer(write),
                 Some(Generator::Echo) => match gate.permit(batch.epoch()) {
                     Ok(_permit) => {
                         publisher.push(
@@ -137,6 +145,7 @@ impl Plugin for Sim {
                     | Generator::Random { .. }
                     | Generator::Toggle { .. }
                     | Generator::Heard
+                    | Generator::Took
                     | Generator::Const(_),
                 ) => Code::Unsupported,
             };
@@ -173,6 +182,10 @@ impl Plugin for Sim {
         }
     }
 
+    fn event(&mut self, event: Delivery) {
+        self.take(event);
+    }
+
     fn browse(&mut self, browse: Browse) {
         match catalog::page(browse.parent(), browse.cursor(), browse.limit()) {
             Ok(page) => browse.answer(&page),
@@ -195,6 +208,9 @@ impl Plugin for Sim {
             | Generator::Echo
             | Generator::Keep
             | Generator::Heard
+            | Generator::Give
+            | Generator::Took
+            | Generator::Answer
             | Generator::Panic
             | Generator::Stall => None,
         };
@@ -236,13 +252,18 @@ impl Sim {
             "values_waiting": self.cx.publisher().waiting(),
             "writes_stalled": site.stalled.iter().map(WriteBatch::unanswered).sum::<usize>(),
             "kept": self.cx.store().and_then(|store| store.keys().ok()).map_or(0, |keys| keys.len()),
+            "events_held": site.held.len(),
             "plugin": { "version": env!("CARGO_PKG_VERSION"), "state_version": STATE_VERSION },
         })
     }
 
+    fn path(&self, item: Item) -> Option<String> {
+        self.site.borrow().path(item)
+    }
+
     /// Keeps what is written under the item's path, before it is published.
     fn keep(&self, write: &WriteEntry, now: i64) -> Code {
-        let (Some(store), Some(path)) = (self.cx.store(), self.site.borrow().path(write.item)) else {
+        let (Some(store), Some(path)) = (self.cx.store(), self.path(write.item)) else {
             return Code::Unsupported;
         };
         let Some(text) = kept_text(&write.value) else { return Code::Invalid };
@@ -295,6 +316,10 @@ impl Sim {
             Role::Hot => self.config.standby_generates,
             Role::Cold | Role::Warm => false,
         };
+        if role != Role::Active {
+            // Whoever is active next is brought them.
+            self.site.borrow_mut().held.clear();
+        }
         if !self.is_started {
             return;
         }

@@ -51,6 +51,11 @@ extern "C" {
 #define TWINHUB_STORE_BYTES_MAX 1048576u     /* most bytes of one interface, keys and values together */
 #define TWINHUB_ANSWER_BYTES_MAX 262144u     /* longest answer through twinhub.answer/1 */
 #define TWINHUB_BROWSE_NODES_MAX 1000u       /* most nodes of one answer of twinhub.browse/1 */
+#define TWINHUB_EVENT_STREAM_BYTES_MAX 64u     /* longest name of a stream of twinhub.events/1 */
+#define TWINHUB_EVENT_ID_BYTES_MAX 128u        /* longest id of an event */
+#define TWINHUB_EVENT_KEY_BYTES_MAX 128u       /* longest key of an event */
+#define TWINHUB_EVENT_PAYLOAD_BYTES_MAX 65536u /* longest payload of an event */
+#define TWINHUB_EVENT_STREAMS_MAX 32u          /* most streams that a plugin gives, and most that it takes */
 #define TWINHUB_TIME_NONE INT64_MIN
 
 /* ---- codes ------------------------------------------------------------------------------------------------------ */
@@ -409,9 +414,10 @@ typedef struct {
 typedef struct {
   uint32_t size;
   uint32_t reserved;
-  /* [any-thread, may overlap control] It is worth to try again what publish() or put() of twinhub.state-store/1 answered
-   * with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may follow, and then another call.
-   * A hub without this extension tells nothing. Takes a note and wakes whoever waits, nothing else. */
+  /* [any-thread, may overlap control] It is worth to try again what publish(), put() of twinhub.state-store/1 or give()
+   * of twinhub.events/1 answered with E_AGAIN; told once for all such answers since the last time. Another E_AGAIN may
+   * follow, and then another call. A hub without this extension tells nothing. Takes a note and wakes whoever waits,
+   * nothing else. */
   void (*room)(const twinhub_plugin *plugin);
 } twinhub_flow;
 
@@ -538,6 +544,70 @@ typedef struct {
    * An instance that does not complete it within a minute is taken for faulted. */
   int32_t (*values)(const twinhub_plugin *plugin, uint64_t op, const twinhub_values *batch);
 } twinhub_values_in;
+
+/* Host and plugin: events, which are messages and not values: a guest checks in, a door was opened, a mail is to be sent.
+ * The plugin that has one gives it to a stream that its manifest declares (events.gives); the hub journals and replicates
+ * it and delivers it to each interface that the configuration links to the stream and whose plugin declares to take it
+ * (events.takes). Offered to interfaces that switch with their group. A plugin that uses it offers its own table, too.
+ *
+ * An event is known by the interface that gives it, its stream and its id. The id comes from the device where it has one:
+ * then what both nodes give, or what the device repeats, is one event. Events of one giver with the same key are delivered
+ * in the order in which they were given, the next one when the one before is done; so are those with an empty key. */
+#define TWINHUB_EXT_EVENTS "twinhub.events/1"
+/* twinhub_event.flags */
+enum {
+  TWINHUB_EVENT_NEED_ACK = 1,   /* given: its source waits for an acknowledgment, so taken() says when it is safe */
+  TWINHUB_EVENT_REDELIVERED = 2 /* delivered: it may have been delivered before, here or on another node, with this id */
+};
+typedef struct {
+  uint32_t size; /* sizeof(twinhub_event) of the sender */
+  uint32_t flags;
+  uint64_t epoch;       /* of the role in which it is given, or delivered */
+  uint64_t number;      /* of the sender's choice: given, it comes back in taken(); delivered, in acknowledge() */
+  twinhub_str source;   /* delivered: the interface that gave it; given: empty */
+  twinhub_str stream;   /* 1 to TWINHUB_EVENT_STREAM_BYTES_MAX bytes, as declared */
+  twinhub_str event_id; /* up to TWINHUB_EVENT_ID_BYTES_MAX bytes; given: empty if the device has none, then the hub makes one */
+  twinhub_str key;      /* what it is about, up to TWINHUB_EVENT_KEY_BYTES_MAX bytes */
+  const uint8_t *payload;
+  size_t payload_len; /* up to TWINHUB_EVENT_PAYLOAD_BYTES_MAX */
+} twinhub_event;
+/* of the host */
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, never blocks] Gives an event, in the order of publish() and put():
+   *   OK            taken
+   *   PENDING       taken(number) of the plugin follows exactly once, with one of these codes
+   *   E_AGAIN       an interface that it is for has too many waiting, or the hub has no room at present; try again
+   *   E_STALE_EPOCH the epoch is not that of the role the hub has given
+   *   E_NOT_ACTIVE  the instance is not active. A HOT instance may give an event with an id and without NEED_ACK: the hub
+   *                 holds it until it has seen that the active node has it, too, and gives it itself if that one is lost
+   *   E_INVALID     the stream is not declared, a text is too long or no UTF-8, or the payload is too long
+   *   E_STOPPED     stop() has completed */
+  int32_t (*give)(const twinhub_host *host, const twinhub_event *event);
+  /* [any-thread, also from inside the call] Says what became of an event whose deliver() returned PENDING, as deliver()
+   * would have. Exactly once; E_NOT_FOUND if no such event waits. */
+  int32_t (*acknowledge)(const twinhub_host *host, uint64_t number, int32_t code);
+} twinhub_host_events;
+/* of the plugin */
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control] What became of an event for which give() returned PENDING. OK: it is safe, as
+   * ack_after of the interface says, and its source may forget it. Otherwise nothing was taken, or is not sure to be: it is
+   * not acknowledged, and its source, or the plugin after E_AGAIN, gives it again. Takes a note and wakes whoever waits. */
+  void (*taken)(const twinhub_plugin *plugin, uint64_t number, int32_t code);
+  /* [write-thread, may overlap control] Brings an event to an instance that is ACTIVE, past the hub's output gate:
+   *   OK       done: it does not come again
+   *   PENDING  taken; acknowledge() follows
+   *   E_AGAIN  nothing was done, and it is to come again later: the device does not answer, say. So do E_STALE_EPOCH,
+   *            E_NOT_ACTIVE and E_STOPPED
+   *   other    it cannot be done and does not come again; operators are told
+   * What is not done when the role ends, the instance is replaced or the node dies comes again with the same id, flagged
+   * REDELIVERED; who cannot do a thing twice keeps the ids that it has done. Right before it sends, the plugin asks
+   * twinhub.gate/1. */
+  int32_t (*deliver)(const twinhub_plugin *plugin, const twinhub_event *event);
+} twinhub_plugin_events;
 
 #ifdef __cplusplus
 }

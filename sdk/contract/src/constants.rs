@@ -43,6 +43,16 @@ pub const STORE_BYTES_MAX: usize = 1 << 20;
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
 /// Most nodes of one answer of `twinhub.browse/1`.
 pub const BROWSE_NODES_MAX: u32 = 1_000;
+/// Longest name of a stream of `twinhub.events/1`, in bytes.
+pub const EVENT_STREAM_BYTES_MAX: usize = 64;
+/// Longest id of an event, in bytes.
+pub const EVENT_ID_BYTES_MAX: usize = 128;
+/// Longest key of an event, in bytes.
+pub const EVENT_KEY_BYTES_MAX: usize = 128;
+/// Longest payload of an event, in bytes.
+pub const EVENT_PAYLOAD_BYTES_MAX: usize = 64 * 1024;
+/// Most streams that a plugin gives, and most that it takes.
+pub const EVENT_STREAMS_MAX: usize = 32;
 /// "No time": used for `source_ns` and `deadline_ns`.
 pub const TIME_NONE: i64 = i64::MIN;
 

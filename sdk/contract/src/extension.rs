@@ -5,6 +5,8 @@ use std::ffi::{CStr, c_void};
 
 use crate::abi::{Host, Item, Plugin, Str, Update, Writer};
 
+pub use crate::event::{EVENTS, HostEvents, PluginEvents};
+
 /// Id of [`Gate`].
 pub const GATE: &CStr = c"twinhub.gate/1";
 /// Id of [`Status`].

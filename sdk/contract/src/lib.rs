@@ -11,6 +11,7 @@
 
 pub mod abi;
 pub mod constants;
+pub mod event;
 pub mod extension;
 mod instance_role;
 pub mod manifest;
@@ -24,6 +25,7 @@ pub use constants::{
     ABI, ABI_MAJOR, ABI_MAJOR_OLDEST, ABI_MINOR, ENTRY_SYMBOL, MAGIC, MANIFEST_SECTION, VALUE_BYTES_MAX,
     access, build, code, flag, items, kind, level, quality, role, state, wire,
 };
+pub use event::{Event, EventRef, event_flag};
 pub use instance_role::Role;
 pub use manifest::{Manifest, ManifestError};
 pub use value::{ValueError, ValueRef};

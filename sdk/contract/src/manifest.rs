@@ -59,6 +59,9 @@ pub struct Manifest {
     pub item_address_schema: Json,
     /// What main and backup mean for it.
     pub mb: MainBackup,
+    /// The streams of events that it gives and takes (`twinhub.events/1`).
+    #[serde(default, skip_serializing_if = "Events::are_none")]
+    pub events: Events,
     /// What it can do; one row of the matrix each.
     pub capabilities: Vec<Capability>,
     /// Where it may run.
@@ -181,6 +184,24 @@ pub struct Inactive {
     /// Its items.
     #[serde(default)]
     pub items: Items,
+}
+
+/// Streams of events, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Events {
+    /// Those that it gives.
+    #[serde(default)]
+    pub gives: Vec<String>,
+    /// Those that it takes.
+    #[serde(default)]
+    pub takes: Vec<String>,
+}
+
+impl Events {
+    /// Whether it neither gives nor takes any.
+    pub fn are_none(&self) -> bool {
+        self.gives.is_empty() && self.takes.is_empty()
+    }
 }
 
 /// One thing a plugin can do.

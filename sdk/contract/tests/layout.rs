@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use twinhub_contract::{abi, constants, extension};
+use twinhub_contract::{abi, constants, event, extension};
 
 /// `Struct { member, .. }` on the Rust side, in the order of the header.
 macro_rules! layouts {
@@ -111,6 +111,7 @@ fn extension_ids_are_those_of_the_header() {
         extension::BROWSE,
         extension::DIAG,
         extension::VALUES_IN,
+        extension::EVENTS,
     ];
     for id in ids {
         let id = id.to_str().unwrap();
@@ -168,6 +169,11 @@ fn layouts() -> Vec<Layout> {
         "twinhub_value_in" = extension::ValueIn { update, place_epoch, place_seq }
         "twinhub_values" = extension::Values { size, stride, count, flags, epoch, items }
         "twinhub_values_in" = extension::ValuesIn { size, reserved, watch, values }
+        "twinhub_event" = event::Event {
+            size, flags, epoch, number, source, stream, event_id, key, payload, payload_len,
+        }
+        "twinhub_host_events" = extension::HostEvents { size, reserved, give, acknowledge }
+        "twinhub_plugin_events" = extension::PluginEvents { size, reserved, taken, deliver }
     }
 }
 
@@ -188,6 +194,13 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_STORE_BYTES_MAX" = u32::try_from(constants::STORE_BYTES_MAX).unwrap(),
         "TWINHUB_ANSWER_BYTES_MAX" = u32::try_from(constants::ANSWER_BYTES_MAX).unwrap(),
         "TWINHUB_BROWSE_NODES_MAX" = constants::BROWSE_NODES_MAX,
+        "TWINHUB_EVENT_STREAM_BYTES_MAX" = u32::try_from(constants::EVENT_STREAM_BYTES_MAX).unwrap(),
+        "TWINHUB_EVENT_ID_BYTES_MAX" = u32::try_from(constants::EVENT_ID_BYTES_MAX).unwrap(),
+        "TWINHUB_EVENT_KEY_BYTES_MAX" = u32::try_from(constants::EVENT_KEY_BYTES_MAX).unwrap(),
+        "TWINHUB_EVENT_PAYLOAD_BYTES_MAX" = u32::try_from(constants::EVENT_PAYLOAD_BYTES_MAX).unwrap(),
+        "TWINHUB_EVENT_STREAMS_MAX" = u32::try_from(constants::EVENT_STREAMS_MAX).unwrap(),
+        "TWINHUB_EVENT_NEED_ACK" = event::event_flag::NEED_ACK,
+        "TWINHUB_EVENT_REDELIVERED" = event::event_flag::REDELIVERED,
         "TWINHUB_TIME_NONE" = constants::TIME_NONE,
         "TWINHUB_OK" = code::OK,
         "TWINHUB_PENDING" = code::PENDING,

@@ -9,10 +9,11 @@
 //! 4. [`inactive`]: what a plugin does while another node acts
 //! 5. [`items`]: settings, items, values, quality, time
 //! 6. [`modules`]: values of other interfaces, each dealt with once
-//! 7. [`testing`]: the kit, simulators, takeovers
-//! 8. [`versions`]: what stays as it is
-//! 9. [`device`]: a whole plugin in Rust for a device on the network
-//! 10. [`c`]: a whole plugin in C
+//! 7. [`events`]: messages to other interfaces
+//! 8. [`testing`]: the kit, simulators, takeovers
+//! 9. [`versions`]: what stays as it is
+//! 10. [`device`]: a whole plugin in Rust for a device on the network
+//! 11. [`c`]: a whole plugin in C
 #![warn(missing_docs)]
 
 /// Where the links between chapters lead here; in the files they lead from file to file.
@@ -25,6 +26,7 @@ macro_rules! links {
          [items]: crate::items\n\
          [modules]: crate::modules\n\
          [testing]: crate::testing\n\
+         [events]: crate::events\n\
          [versions]: crate::versions\n\
          [device]: crate::device\n\
          [c]: crate::c\n"
@@ -62,6 +64,10 @@ pub mod modules {}
 #[doc = links!()]
 #[doc = include_str!("../chapters/testing.md")]
 pub mod testing {}
+
+#[doc = links!()]
+#[doc = include_str!("../chapters/events.md")]
+pub mod events {}
 
 #[doc = links!()]
 #[doc = include_str!("../chapters/versions.md")]

@@ -110,9 +110,10 @@ fn root() -> PathBuf {
 }
 
 /// In the order of their names.
-const CHAPTERS: [&str; 10] = [
+const CHAPTERS: [&str; 11] = [
     "c.md",
     "device.md",
+    "events.md",
     "inactive.md",
     "items.md",
     "lifecycle.md",

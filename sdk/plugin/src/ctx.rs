@@ -8,6 +8,7 @@ use tokio::task::AbortHandle;
 
 use crate::acceptance::Acceptance;
 use crate::error::{Code, Result};
+use crate::events::Events;
 use crate::gate::OutputGate;
 use crate::guard::guarded;
 use crate::publisher::Publisher;
@@ -65,6 +66,11 @@ impl Ctx {
     /// for it.
     pub fn store(&self) -> Option<Store> {
         Store::new(&self.inner.shared)
+    }
+
+    /// Gives events to other interfaces; `None` if the hub takes none from this one, which does not switch with its group.
+    pub fn events(&self) -> Option<Events> {
+        Events::new(&self.inner.shared)
     }
 
     /// Gives permits for effects.

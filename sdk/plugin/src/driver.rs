@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::browse::{Browse, Question};
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
+use crate::events::{self, Delivery};
 use crate::guard::{guarded, guarded_call};
 use crate::mailbox::{Command, Next};
 use crate::parcel::Writes;
@@ -163,6 +164,15 @@ impl<P: Plugin> Driver<P> {
                 match guarded_call(|| plugin.diagnose()).unwrap_or_else(|p| Err(poisoned(shared, p))) {
                     Ok(document) => question.answer(&document),
                     Err(error) => question.end(error.code(), error.detail()),
+                }
+            }
+            Command::Event(brought) => {
+                if let Some(code) = events::refusal(shared, &brought) {
+                    return events::answer(shared, brought.number, code);
+                }
+                let event = Delivery::new(Arc::clone(&self.shared), brought);
+                if let Err(panic) = guarded_call(|| plugin.event(event)) {
+                    shared.poison(Code::Panic, &panic);
                 }
             }
             Command::Destroy => {}
@@ -331,6 +341,8 @@ fn answer_unrun(shared: &Shared, command: Command, error: &Error) {
         }
         Command::Snapshot { reply } => drop(reply.try_send(Err(Error::new(error.code(), error.detail())))),
         Command::Apply { reply, .. } => drop(reply.try_send(Err(Error::new(error.code(), error.detail())))),
+        // Its successor gets it.
+        Command::Event(brought) => events::answer(shared, brought.number, Code::Stopped.raw()),
         Command::Destroy => {}
     }
 }

@@ -20,7 +20,7 @@ use crate::request::WriteId;
 use crate::shared::Shared;
 use crate::time::Deadline;
 use crate::value::{Access, Epoch, Flags, Item, ItemDef, Role, TypeHint};
-use crate::{driver, logging, questions, schema, values_in};
+use crate::{driver, events, logging, questions, schema, values_in};
 
 /// Bytes of the manifest for its section.
 pub const fn manifest_bytes<const N: usize>(manifest: &str) -> [u8; N] {
@@ -440,6 +440,8 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const questions::DIAG).cast()
     } else if id == extension::VALUES_IN {
         (&raw const values_in::VALUES_IN).cast()
+    } else if id == extension::EVENTS {
+        (&raw const events::EVENTS).cast()
     } else {
         ptr::null()
     }

@@ -3,7 +3,9 @@
 use std::ffi::{CStr, c_char};
 use std::sync::OnceLock;
 
-use twinhub_contract::extension::{self, Acceptance, Answer, Gate, Metrics, StateStore, Status, Table};
+use twinhub_contract::extension::{
+    self, Acceptance, Answer, Gate, HostEvents, Metrics, StateStore, Status, Table,
+};
 use twinhub_contract::{Batch, Host, Str, WriteResult, abi, code};
 
 /// The host of one instance. Its extensions are looked up once.
@@ -24,6 +26,8 @@ pub(crate) struct HostRef {
     append: Option<unsafe extern "C" fn(*const Host, u64, *const u8, usize) -> i32>,
     /// The functions of `twinhub.state-store/1`.
     pub(crate) store: Option<StateStore>,
+    /// The functions of `twinhub.events/1`.
+    pub(crate) events: Option<HostEvents>,
 }
 
 /// The functions of [`Acceptance`].
@@ -60,13 +64,14 @@ impl HostRef {
             unsafe { get_extension(host, id.as_ptr()) }
         };
         // SAFETY: the host answers an id with NULL or with the table of that id, which starts with its size.
-        let (gate, status, metrics, store, answer) = unsafe {
+        let (gate, status, metrics, store, answer, events) = unsafe {
             (
                 find(extension::GATE).cast::<Gate>().as_ref(),
                 find(extension::STATUS).cast::<Status>().as_ref(),
                 find(extension::METRICS).cast::<Metrics>().as_ref(),
                 find(extension::STATE_STORE).cast::<StateStore>().as_ref(),
                 find(extension::ANSWER).cast::<Answer>().as_ref(),
+                find(extension::EVENTS).cast::<HostEvents>().as_ref(),
             )
         };
         Some(Self {
@@ -83,6 +88,7 @@ impl HostRef {
             acceptance: OnceLock::new(),
             append: answer.filter(|t| t.size as usize >= size_of::<Answer>()).and_then(|t| t.append),
             store: store.filter(|table| table.size as usize >= size_of::<StateStore>()).copied(),
+            events: events.filter(|table| table.size as usize >= size_of::<HostEvents>()).copied(),
         })
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::error::Result;
+use crate::events::Brought;
 use crate::parcel::Writes;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
@@ -26,13 +27,17 @@ pub(crate) enum Command {
     Diagnose { op: u64 },
     Watch { op: u64, add: Vec<ItemDef>, remove: Vec<Item>, refused: Option<String> },
     Values { op: u64, epoch: Epoch, values: Vec<ValueIn> },
+    Event(Box<Brought>),
     Destroy,
 }
 
 impl Command {
     /// Whether a running write may go on to its end before.
     const fn can_wait(&self) -> bool {
-        matches!(self, Command::Browse { .. } | Command::Diagnose { .. } | Command::Values { .. })
+        matches!(
+            self,
+            Command::Browse { .. } | Command::Diagnose { .. } | Command::Values { .. } | Command::Event(_)
+        )
     }
 }
 
@@ -115,7 +120,7 @@ impl Mailbox {
     /// Waits until a control call is in line, and says how long a running write may still take.
     pub(crate) async fn control_pending(&self) -> Duration {
         loop {
-            // Questions and values wait until the write has ended.
+            // Questions, values and events wait until the write has ended.
             if let Some(command) = self.lock().control.iter().find(|command| !command.can_wait()) {
                 return grace(command);
             }
@@ -163,6 +168,7 @@ fn grace(command: &Command) -> Duration {
         | Command::Apply { .. }
         | Command::Browse { .. }
         | Command::Diagnose { .. }
+        | Command::Event(_)
         | Command::Watch { .. }
         | Command::Values { .. } => GRACE_MAX,
         Command::Stop { .. } | Command::Destroy => GRACE_STOP,

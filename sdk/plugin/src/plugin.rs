@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::browse::Browse;
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
+use crate::events::Delivery;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
 use crate::values_in::ValuesIn;
@@ -62,6 +63,13 @@ pub trait Plugin: Sized + 'static {
     /// # Errors
     /// The answer to all entries not yet answered.
     async fn write(&mut self, batch: WriteBatch) -> Result<()>;
+
+    /// An event of another interface, to a stream that the manifest declares (`events.takes`). Called between the other calls
+    /// while active, quick: what needs the device is spawned, and takes `event` along. Several may be under way, of one giver
+    /// and key only one. It comes again, with the same id, if the role ends or the node dies before it is done.
+    fn event(&mut self, event: Delivery) {
+        event.refuse(&Error::unsupported("this plugin takes no events"));
+    }
 
     /// Ends the work: says goodbye to the device and closes connections. Spawned tasks are cancelled afterwards.
     async fn stop(&mut self);

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use tokio::sync::Notify;
 
 use crate::error::Code;
+use crate::events::Givings;
 use crate::host::HostRef;
 use crate::mailbox::Mailbox;
 use crate::value::{Epoch, Role};
@@ -15,6 +16,7 @@ pub(crate) struct Shared {
     pub(crate) host: HostRef,
     pub(crate) instance: String,
     pub(crate) mailbox: Mailbox,
+    pub(crate) givings: Givings,
     /// The hub accepted more.
     pub(crate) accepted: Notify,
     /// The hub has room again.
@@ -35,6 +37,7 @@ impl Shared {
             host,
             instance,
             mailbox: Mailbox::default(),
+            givings: Givings::default(),
             accepted: Notify::new(),
             room: Notify::new(),
             tells_room: AtomicBool::new(false),

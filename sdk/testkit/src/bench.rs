@@ -109,7 +109,7 @@ impl Bench {
     pub(crate) fn host(&self) -> Arc<Recorder> {
         let mb = &self.manifest().mb;
         let declared = Declared { publish: mb.inactive.publish, standby: role_of(mb.default_standby) };
-        let host = Arc::new(Recorder::new(declared));
+        let host = Arc::new(Recorder::new(declared, &self.manifest().events.gives));
         self.hosts.borrow_mut().push(Arc::clone(&host));
         host
     }

@@ -1,6 +1,7 @@
 //! The tests, in groups.
 
 mod abi;
+mod events;
 mod failover;
 mod questions;
 mod robustness;
@@ -123,9 +124,11 @@ pub fn tests() -> Vec<Test> {
         threading::TESTS,
         robustness::TESTS,
         values_in::TESTS,
+        events::ROBUSTNESS,
         roles::TESTS,
         state::TESTS,
         failover::TESTS,
+        events::FAILOVER,
         upgrade::TESTS,
         soak::TESTS,
     ]

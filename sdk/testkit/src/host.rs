@@ -6,9 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant as Clock};
 
 use twinhub_contract::manifest::Publish;
-use twinhub_contract::{code, flag};
+use twinhub_contract::{code, event_flag, flag};
 use twinhub_isolation::GateWords;
-use twinhub_loader::{HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, StateStore, WriteResult};
+use twinhub_loader::{
+    EventRef, HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, StateStore, WriteResult,
+};
 
 /// What an instance did.
 #[derive(Debug, Default)]
@@ -33,6 +35,10 @@ pub(crate) struct Record {
     pub(crate) faults: Vec<String>,
     /// What breaks the contract or the declaration, each kind once.
     pub(crate) violations: BTreeSet<String>,
+    /// Answers to events that it was brought, by number.
+    pub(crate) events: BTreeMap<u64, i32>,
+    /// Events that wait for an answer.
+    pub(crate) brought: BTreeSet<u64>,
     /// Items it has.
     items: BTreeSet<u32>,
     /// Role of each epoch it was given, and since when.
@@ -76,10 +82,12 @@ pub(crate) struct Recorder {
     instance: Mutex<Weak<Instance>>,
     /// What the instance keeps by key.
     kept: StateStore,
+    /// Streams of events that it declares to give.
+    gives: BTreeSet<String>,
 }
 
 impl Recorder {
-    pub(crate) fn new(declared: Declared) -> Self {
+    pub(crate) fn new(declared: Declared, gives: &[String]) -> Self {
         Self {
             record: Mutex::default(),
             changed: Condvar::new(),
@@ -91,6 +99,7 @@ impl Recorder {
             calls_back: AtomicBool::new(false),
             instance: Mutex::default(),
             kept: StateStore::default(),
+            gives: gives.iter().cloned().collect(),
         }
     }
 
@@ -267,6 +276,50 @@ impl HostSink for Recorder {
         answer
     }
 
+    fn has_events(&self) -> bool {
+        true
+    }
+
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let refusal = self.refusal.load(Ordering::SeqCst);
+        let mut answer = code::OK;
+        self.note(|record| {
+            let role = record.roles.get(&event.epoch).map_or(Role::Cold, |(role, _)| *role);
+            let may_be_held =
+                role == Role::Hot && !event.id.is_empty() && event.flags & event_flag::NEED_ACK == 0;
+            answer = if event.epoch != epoch {
+                code::STALE_EPOCH
+            } else if role != Role::Active && !may_be_held {
+                code::NOT_ACTIVE
+            } else if refusal != 0 {
+                code::AGAIN
+            } else if !self.gives.contains(event.stream) {
+                record.violations.insert(format!(
+                    "gave an event to stream `{}`, which its manifest does not declare in `events.gives`",
+                    event.stream.escape_debug()
+                ));
+                code::INVALID
+            } else {
+                code::OK
+            };
+        });
+        answer
+    }
+
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        let mut answer = code::OK;
+        self.note(|record| {
+            if record.brought.remove(&number) {
+                record.events.insert(number, code);
+            } else {
+                // The loader counts it.
+                answer = code::NOT_FOUND;
+            }
+        });
+        answer
+    }
+
     fn fault(&self, code: i32, detail: &str) {
         self.note(|record| {
             if record.faults.len() < FAULTS_MAX {
@@ -296,6 +349,8 @@ impl HostSink for Recorder {
     fn count(&self, name: &str, add: u64) {
         let broken = match name {
             "answer.unexpected" => "answered a question that nobody asked",
+            "events.unexpected" => "answered an event that does not wait for an answer",
+            "events.refused" => "gave an event that breaks the contract",
             "op_done.unexpected" => "completed an operation that was not open",
             "publish.malformed" => "published a batch that makes no sense",
             "write_done.malformed" => "answered writes with a list that makes no sense",

@@ -5,8 +5,9 @@ use std::path::Path;
 use twinhub_tidy::{folder, metadata, needs, report, root, rust_files, text};
 
 /// Decide, and have no socket, clock, thread or file.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "core/alarms",
+    "core/deliveries",
     "core/documents",
     "core/events",
     "core/model",
@@ -96,6 +97,7 @@ fn lower_crates_of_core_do_not_see_upper_ones() {
         "wire",
         "alarms",
         "events",
+        "deliveries",
         "redundancy",
         "replica",
         "documents",

@@ -7,7 +7,7 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 47] = [
+const CONTENT: [&str; 48] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -22,6 +22,7 @@ const CONTENT: [&str; 47] = [
     "sdk/guide/plugin.json",
     "sdk/guide/chapters/c.md",
     "sdk/guide/chapters/device.md",
+    "sdk/guide/chapters/events.md",
     "sdk/guide/chapters/inactive.md",
     "sdk/guide/chapters/items.md",
     "sdk/guide/chapters/lifecycle.md",

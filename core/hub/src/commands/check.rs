@@ -187,14 +187,20 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
                 found.extend(twinhub_config::check_columns(interface, &columns));
                 let schema = serde_json::to_value(&manifest.config_schema).unwrap_or_default();
                 found.extend(twinhub_config::check_settings(interface, &schema));
-                manifests.push(manifest);
+                manifests.push((interface.id.as_str(), manifest));
             }
             Err(error) => {
                 found.push(at(paths, Diagnostic::error(error), interface.origin.line));
             }
         }
     }
-    let manifests: Vec<_> = manifests.iter().collect();
+    let of_interfaces = manifests.iter().map(|(id, manifest)| (*id, manifest)).collect();
+    found.extend(
+        twinhub_runtime::check_event_links(site, &of_interfaces)
+            .into_iter()
+            .map(|fault| at(paths, Diagnostic::error(fault.message).help(fault.help), fault.line)),
+    );
+    let manifests: Vec<_> = manifests.iter().map(|(_, manifest)| manifest).collect();
     found.extend(twinhub_runtime::check_cluster(site, &manifests).into_iter().map(|fault| {
         let help =
             "change `[cluster]`: nodes, witness, profile or timers; what is left out follows the profile";

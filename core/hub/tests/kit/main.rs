@@ -84,6 +84,15 @@ fn each_fault_makes_its_test_red_and_says_what_it_was() {
         ("LIES", "roles.again", "published a value of item 0 while COLD, and declares"),
         ("UNFLAGGED", "roles.again", "published item 0 while COLD without FLAG_STANDBY"),
         ("LINGERS", "threading.destroy", "calls after destroy() had returned"),
+        ("EVENTS_UNOFFERED", "robustness.strange_answers", "does not offer twinhub.events/1"),
+        (
+            "EVENTS_INACTIVE",
+            "robustness.inactive_events",
+            "brought while COLD has to be answered with E_NOT_ACTIVE",
+        ),
+        ("EVENTS_INACTIVE", "robustness.events", "calls an event done of a stream that it does not take"),
+        ("EVENTS_TWICE", "robustness.events", "answered an event that does not wait for an answer"),
+        ("EVENTS_STRANGE", "robustness.events", "gave an event to stream `mine`"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let library = compiled(dir.path(), &root().join("core/hub/tests/fixtures/drill.c"), Some(fault));
@@ -193,8 +202,18 @@ fn compiled(dir: &Path, source: &Path, fault: Option<&str>) -> PathBuf {
     // The example's own entry is not to be seen.
     std::fs::write(&exports, "{ global: twinhub_plugin_entry; local: *; };\n").unwrap();
     let exports = format!("-Wl,--version-script={}", exports.display());
-    let fault = format!("-DFAULT={}", fault.unwrap_or("NOTHING"));
-    compile(source, &library, &["-fvisibility=hidden", &exports, &fault]);
+    let fault = fault.unwrap_or("NOTHING");
+    if fault.starts_with("EVENTS") {
+        // The example takes no events.
+        let hello = std::fs::read_to_string(root().join("examples/c-plugin/hello.c")).unwrap();
+        let (declared, taking) =
+            ("\\\"capabilities\\\"", "\\\"events\\\":{\\\"takes\\\":[\\\"note\\\"]},\\\"capabilities\\\"");
+        assert!(hello.contains(declared));
+        std::fs::write(dir.join("hello.c"), hello.replace(declared, taking)).unwrap();
+    }
+    let fault = format!("-DFAULT={fault}");
+    // Where it stands first it is found first.
+    compile(source, &library, &["-fvisibility=hidden", &exports, &fault, "-I", dir.to_str().unwrap()]);
     library
 }
 

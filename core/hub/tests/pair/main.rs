@@ -4,6 +4,7 @@
 mod accounts;
 mod backup;
 mod configuration;
+mod deliveries;
 mod etcd;
 mod etcd_process;
 mod etcd_secure;

@@ -74,6 +74,22 @@ impl Pair {
         Pair::start_pair(MANUAL, &format!("{ITEMS}memo,keep,int64,rw,,\n"), &[], &more)
     }
 
+    /// A pair whose interface `pms` gives events to `locks`, which holds them until it is told what became of them; their
+    /// plugin is hosted like this.
+    pub(crate) fn start_giving(hosting: &str) -> Pair {
+        let mut more = "[[event_link]]\nfrom = \"pms\"\nstream = \"note\"\nto = \"locks\"\n".to_owned();
+        for (id, settings) in [("pms", ""), ("locks", "holds_events = true")] {
+            writeln!(
+                more,
+                "[[interface]]\nid = \"{id}\"\nplugin = \"sim\"\nhosting = \"{hosting}\"\nitems = \"sim1.csv\"\n\
+                 settings = {{ {settings} }}"
+            )
+            .unwrap();
+        }
+        let items = "give,give,string,rw,,\ntook,took,string,r,,\nanswer,answer,string,rw,,\n";
+        Pair::start_pair(MANUAL, &format!("{ITEMS}{items}"), &[], &more)
+    }
+
     /// A pair whose role goes back to the main by itself, soon.
     pub(crate) fn start_with_failback() -> Pair {
         Pair::start_pair("failback = \"auto\"\nhold_back = \"1s\"", ITEMS, &[], "")

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use twinhub_contract::code;
+use twinhub_contract::{code, event_flag};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role, StateStore,
-    Status, UpdateRef, ValueIn, ValueRef, WriteReq, WriteResult,
+    EventRef, HostSink, Instance, ItemSpec, Lease, Library, PluginError, PublishOutcome, RawBatch, Role,
+    StateStore, Status, UpdateRef, ValueIn, ValueRef, WriteReq, WriteResult,
 };
 
 /// An update as recorded.
@@ -37,6 +37,10 @@ pub(crate) struct Record {
     pub(crate) puts: Vec<(String, usize)>,
     /// Answers to what was asked, by operation.
     pub(crate) answers: Vec<(u64, String)>,
+    /// Events that it gave: number, id, and the number of updates before it.
+    pub(crate) given: Vec<(u64, String, usize)>,
+    /// Answers to events that it was brought.
+    pub(crate) events: Vec<(u64, i32)>,
 }
 
 /// Records everything; knobs for what it answers.
@@ -192,6 +196,24 @@ impl HostSink for Recorder {
 
     fn store(&self) -> Option<&StateStore> {
         Some(&self.kept)
+    }
+
+    fn has_events(&self) -> bool {
+        true
+    }
+
+    /// One that needs an acknowledgment waits for it; one whose id is `full` finds no room.
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        if event.id == "full" {
+            return code::AGAIN;
+        }
+        self.note(|record| record.given.push((event.number, event.id.to_owned(), record.updates.len())));
+        if event.flags & event_flag::NEED_ACK != 0 { code::PENDING } else { code::OK }
+    }
+
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        self.note(|record| record.events.push((number, code)));
+        code::OK
     }
 
     fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {

@@ -56,16 +56,16 @@ struct Line {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Waiting {
+pub(super) struct Waiting {
     /// All batches up to this one.
-    through: u64,
-    placed: Placed,
-    since: Moment,
+    pub(super) through: u64,
+    pub(super) placed: Placed,
+    pub(super) since: Moment,
 }
 
 /// What a look at the front of the line says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Accepted,
     Unprotected,
     Waits,
@@ -73,14 +73,14 @@ enum Verdict {
 
 /// Where records have to be, and where they are.
 #[derive(Debug, Clone, Copy)]
-struct Disks {
-    local: Position,
-    peer: Position,
+pub(super) struct Disks {
+    pub(super) local: Position,
+    pub(super) peer: Position,
     has_standby: bool,
     /// Whether a standby answers in time at present.
     answers: bool,
     /// Whether the role is left: no instance is active here.
-    is_left: bool,
+    pub(super) is_left: bool,
 }
 
 impl Line {
@@ -99,7 +99,13 @@ impl Line {
 }
 
 impl Disks {
-    fn verdict(&self, wanted: AckAfter, otherwise: OnUnprotected, waiting: Waiting, now: Moment) -> Verdict {
+    pub(super) fn verdict(
+        &self,
+        wanted: AckAfter,
+        otherwise: OnUnprotected,
+        waiting: Waiting,
+        now: Moment,
+    ) -> Verdict {
         let position = match waiting.placed {
             // Nobody acts here: who acts has it journaled or heard it, or the sender gives it to who does.
             Placed::At(_) | Placed::Heard | Placed::Lost if self.is_left => return Verdict::Accepted,
@@ -138,18 +144,22 @@ impl Engine {
         if self.acceptance.lines.values().all(|line| line.waiting.is_empty()) {
             return;
         }
-        let disks = Disks {
-            local: self.journal.durable(),
-            peer: self.durable_on_standby(),
-            has_standby: self.has_standby_in_sync(),
-            answers: self.unanswered_since.is_none(),
-            is_left: matches!(self.phase, Phase::Standby),
-        };
+        let disks = self.disks();
         let mut lines = std::mem::take(&mut self.acceptance.lines);
         for (number, line) in &mut lines {
             self.accept_of(*number, line, disks, now);
         }
         self.acceptance.lines = lines;
+    }
+
+    pub(super) fn disks(&self) -> Disks {
+        Disks {
+            local: self.journal.durable(),
+            peer: self.durable_on_standby(),
+            has_standby: self.has_standby_in_sync(),
+            answers: self.unanswered_since.is_none(),
+            is_left: matches!(self.phase, Phase::Standby),
+        }
     }
 
     fn accept_of(&mut self, number: usize, line: &mut Line, disks: Disks, now: Moment) {
@@ -224,7 +234,7 @@ impl Engine {
         self.has_standby_in_sync() && self.unanswered_since.is_none()
     }
 
-    fn wants_local(&self, number: usize) -> bool {
+    pub(super) fn wants_local(&self, number: usize) -> bool {
         match self.interfaces[number].port.setup.ack_after {
             AckAfter::None | AckAfter::Local => true,
             AckAfter::Peer => false,
@@ -246,6 +256,7 @@ impl Engine {
             interface.port.accepting.stall(is_stalled);
             interface.port.store.stall(is_stalled);
         }
+        self.exchange.stall(is_stalled);
         if is_stalled || !self.is_writer() {
             return;
         }

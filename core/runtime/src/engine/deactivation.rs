@@ -27,6 +27,9 @@ pub(super) const DRAINING: &str = "draining";
 /// Of the time for a drain this much is kept for letting go of links.
 const LEAVE_MIN: Duration = Duration::from_millis(100);
 
+/// Instances have this time to finish with events that they have.
+const EVENTS_PATIENCE: Duration = Duration::from_millis(500);
+
 /// On the way to standby, in order.
 #[derive(Debug)]
 pub(crate) struct Draining {
@@ -37,6 +40,8 @@ pub(crate) struct Draining {
     deadline: Moment,
     /// What waits for others is given up here, so that there is time for the rest.
     patience: Moment,
+    /// Events that an instance has are waited for until then.
+    events_until: Moment,
     stage: Stage,
     /// Whether outputs were under way when the patience ended.
     in_doubt: bool,
@@ -100,6 +105,7 @@ impl Engine {
             to,
             deadline,
             patience,
+            events_until: now + EVENTS_PATIENCE,
             stage: Stage::Outputs,
             in_doubt: false,
         });
@@ -117,10 +123,13 @@ impl Engine {
         let Phase::Draining(draining) = &self.phase else { return false };
         let (epoch, to, is_late) = (draining.epoch, draining.to, now >= draining.patience);
         let (deadline, in_doubt) = (draining.deadline, draining.in_doubt);
+        let events_until = draining.events_until;
         match &draining.stage {
             Stage::Outputs => {
                 let is_idle = self.outputs_idle();
-                if !is_idle && !is_late {
+                // The successor brings what is not over once more, and says so: that is no doubt.
+                let awaits_events = !self.desks.are_idle() && now < events_until;
+                if (!is_idle || awaits_events) && !is_late {
                     return false;
                 }
                 self.step(if is_idle { Step::OutputsDone } else { Step::OutputsInDoubt });

@@ -80,6 +80,7 @@ impl Engine {
         self.event(Severity::Error, &id, "TH-PLUGIN-002", &text);
         self.on_left(interface, role::COLD);
         self.forget_state(interface);
+        self.blame_events(interface);
         self.interfaces[interface].restart(Some(cause));
         self.report_health(clock::now());
     }

@@ -227,7 +227,7 @@ impl Engine {
         self.show_merge();
     }
 
-    #[cfg(test)]
+    /// Whether this node takes in what another one wrote alone.
     pub(crate) const fn is_merging(&self) -> bool {
         self.merging.current.is_some()
     }
@@ -236,7 +236,7 @@ impl Engine {
     pub(crate) fn apply_merged(&mut self, at: Position, merged: &Merged) {
         match &*merged.record {
             Record::Event(event) => self.shared.events.take_record(&self.group, merged.origin, event),
-            Record::Part(record) => self.apply_part(at, record),
+            Record::Part(record) => self.apply_merged_part(at, record),
             Record::Role(change) => self.join_role(change),
             Record::Samples(_)
             | Record::Intent(_)

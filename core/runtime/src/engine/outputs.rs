@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use twinhub_contract::code;
-use twinhub_loader::WriteReq;
-use twinhub_model::{IntentKind, ItemId, Moment, Outcome, Position, SampleFlags, Value};
+use twinhub_loader::{EventRef, Instance, WriteReq};
+use twinhub_model::{Epoch, IntentKind, ItemId, Moment, Outcome, Position, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, outcome_of};
@@ -36,24 +36,33 @@ impl Engine {
         target: usize,
         requests: impl ExactSizeIterator<Item = WriteReq<'a>>,
     ) -> Result<(), i32> {
-        let Some(epoch) = self.acting_epoch() else { return Err(code::NOT_ACTIVE) };
-        let interface = &self.interfaces[target];
-        if self.refusal(target, requests.len() as u64).is_some() {
-            return Err(code::NOT_ACTIVE);
-        }
-        let Some(instance) = interface.instance() else { return Err(code::STOPPED) };
-        if interface.port.setup.relevant && self.gate.permit(epoch, clock::now()).is_none() {
-            interface
-                .port
-                .counters
-                .fenced
-                .fetch_add(requests.len() as u64, std::sync::atomic::Ordering::Relaxed);
-            return Err(code::STALE_EPOCH);
-        }
+        let (epoch, instance) = self.pass_gate(target, requests.len() as u64)?;
         match instance.write(epoch.0, requests) {
             Ok(()) => Ok(()),
             Err(error) => Err(error.code),
         }
+    }
+
+    /// The same for an event; gives what the plugin answers.
+    pub(crate) fn deliver_gated(&self, target: usize, event: &EventRef<'_>) -> i32 {
+        match self.pass_gate(target, 1) {
+            Ok((epoch, instance)) => instance.deliver(&EventRef { epoch: epoch.0, ..*event }),
+            Err(code) => code,
+        }
+    }
+
+    fn pass_gate(&self, target: usize, effects: u64) -> Result<(Epoch, Arc<Instance>), i32> {
+        let Some(epoch) = self.acting_epoch() else { return Err(code::NOT_ACTIVE) };
+        let interface = &self.interfaces[target];
+        if self.refusal(target, effects).is_some() {
+            return Err(code::NOT_ACTIVE);
+        }
+        let Some(instance) = interface.instance() else { return Err(code::STOPPED) };
+        if interface.port.setup.relevant && self.gate.permit(epoch, clock::now()).is_none() {
+            interface.port.counters.fenced.fetch_add(effects, std::sync::atomic::Ordering::Relaxed);
+            return Err(code::STALE_EPOCH);
+        }
+        Ok((epoch, instance))
     }
 
     /// Takes a plugin's answers.

@@ -9,6 +9,7 @@
 //! node before stood. The journal forgets; so the state as of its last change is kept in a file as well, written
 //! on a thread of its own once the journal has that change on disk.
 
+pub(crate) mod deliveries;
 pub(crate) mod life;
 pub(crate) mod plugins;
 pub(crate) mod stores;

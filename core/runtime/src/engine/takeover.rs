@@ -150,6 +150,8 @@ impl Engine {
         }
         self.begin_alarms(epoch);
         self.replay_ring();
+        self.bury_orphans();
+        self.give_heard(clock::now());
         self.step(Step::RingReplayed);
         if let Phase::Activating(activation) = &mut self.phase {
             for (interface, turn) in std::mem::take(&mut activation.turned) {

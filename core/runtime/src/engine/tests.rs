@@ -3,6 +3,7 @@
 mod acceptance;
 mod alarms;
 mod bench;
+mod deliveries;
 mod events;
 mod flow;
 mod healing;

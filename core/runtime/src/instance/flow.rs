@@ -22,6 +22,13 @@ impl Port {
     }
 }
 
+impl Port {
+    /// The instance was refused for want of room elsewhere, and there is some again.
+    pub(crate) fn want_room(&self) {
+        self.flow_control.is_wanted.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Interface {
     /// Tells the instance that it is worth to try again, if it was refused and nothing stands in its way.
     pub(crate) fn tell_room(&self) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use twinhub_contract::{code, role};
-use twinhub_loader::{HostSink, Lease, PublishOutcome, RawBatch, StateStore, WriteResult};
+use twinhub_loader::{EventRef, HostSink, Lease, PublishOutcome, RawBatch, StateStore, WriteResult};
 use twinhub_model::Epoch;
 
 use super::{ANSWERS_MAX, Asking, Port, VALUES_BIT, explain};
@@ -17,7 +17,9 @@ use crate::inbox::{Job, Written, is_stream};
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Seat {
-    port: Arc<Port>,
+    pub(super) port: Arc<Port>,
+    /// Tells its instance from all others that the interface ever had.
+    pub(super) life: u64,
     in_charge: AtomicBool,
     /// The state of the interface that it told while it was not in charge.
     state: Mutex<Option<(u32, String)>>,
@@ -27,13 +29,18 @@ pub(super) struct Seat {
 
 impl Seat {
     pub(super) fn new(port: &Arc<Port>, in_charge: bool) -> Arc<Seat> {
-        let seat = Seat {
+        let life = port.begin_life(in_charge);
+        Arc::new(Seat::of(port, life, in_charge))
+    }
+
+    pub(super) fn of(port: &Arc<Port>, life: u64, in_charge: bool) -> Seat {
+        Seat {
             port: Arc::clone(port),
+            life,
             in_charge: AtomicBool::new(in_charge),
             state: Mutex::default(),
             fault: Mutex::default(),
-        };
-        Arc::new(seat)
+        }
     }
 
     /// From here on its instance is the interface.
@@ -52,6 +59,9 @@ impl Seat {
 
     fn set(&self, in_charge: bool) {
         let alone = self.port.flow.write().unwrap_or_else(PoisonError::into_inner);
+        if in_charge {
+            self.port.take_life(self.life);
+        }
         self.in_charge.store(in_charge, Ordering::Release);
         drop(alone);
     }
@@ -65,7 +75,7 @@ impl Seat {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_in_charge(&self) -> bool {
+    pub(super) fn is_in_charge(&self) -> bool {
         self.in_charge.load(Ordering::Acquire)
     }
 }
@@ -154,6 +164,18 @@ impl HostSink for Seat {
             answer.get() == code::AGAIN
         });
         answer.get()
+    }
+
+    fn has_events(&self) -> bool {
+        self.port.setup.relevant
+    }
+
+    fn give(&self, event: &EventRef<'_>) -> i32 {
+        self.give_event(event)
+    }
+
+    fn acknowledge(&self, number: u64, code: i32) -> i32 {
+        self.acknowledge_event(number, code)
     }
 
     fn write_done(&self, results: &[WriteResult]) {

@@ -16,12 +16,14 @@ use twinhub_store::{Journal, JournalOptions};
 
 use super::libraries::Libraries;
 use super::make_dir;
+use super::streams::{check_event_links, streams};
 use crate::control::ControlSender;
 use crate::documents::DocumentStore;
 use crate::engine::EngineSetup;
 use crate::engine::alarms::AlarmState;
 use crate::engine::events::EventState;
 use crate::engine::merging::MergeState;
+use crate::engine::parts::deliveries::DeliveryState;
 use crate::engine::parts::life::LifeState;
 use crate::engine::parts::plugins::PluginStates;
 use crate::engine::parts::stores::Stores;
@@ -29,6 +31,7 @@ use crate::engine::parts::{PartState, states_dir};
 use crate::engine::routes::{Route, Routes, Way};
 use crate::engine::watch::Watch;
 use crate::error::StartError;
+use crate::exchange::{Exchange, Streams};
 use crate::gate::Gate;
 use crate::history::OpenHistory;
 use crate::history::lines::Lines;
@@ -49,6 +52,7 @@ pub(crate) struct Plan {
 struct GroupPlan {
     interfaces: Vec<InterfaceSetup>,
     routes: Routes,
+    streams: Streams,
     watches: Vec<Watch>,
 }
 
@@ -127,6 +131,7 @@ impl Plan {
         ];
         parts.extend(is_first.then(|| around.documents.part()));
         let mut stores = Stores::default();
+        let exchange = Arc::new(Exchange::new(plan.streams));
         let mut interfaces = Vec::new();
         let mut ports = Vec::new();
         for (number, setup) in plan.interfaces.into_iter().enumerate() {
@@ -140,17 +145,20 @@ impl Plan {
                 Arc::clone(&self.table),
                 Arc::clone(inbox),
                 store,
+                Arc::clone(&exchange),
             ));
             ports.push((group.to_owned(), Arc::clone(&port)));
             interfaces.push(Interface::spawn(port, hosted.clone())?);
         }
         parts.push(Box::new(stores));
+        parts.push(Box::new(DeliveryState::new(&exchange)));
         let setup = EngineSetup {
             group: group.to_owned(),
             me: around.me,
             table: Arc::clone(&self.table),
             interfaces,
             routes: plan.routes,
+            exchange,
             watches: plan.watches,
             gate: Arc::clone(gate),
             inbox: Arc::clone(inbox),
@@ -217,6 +225,7 @@ impl Planner<'_> {
             .filter(|(_, interface)| interface.group == group)
             .collect();
         let routes = self.routes(group, &members)?;
+        let streams = self.streams(&members)?;
         let mut interfaces = Vec::new();
         let mut watches = Vec::new();
         for (index, config) in members {
@@ -231,7 +240,7 @@ impl Planner<'_> {
             }
             interfaces.push(self.interface_setup(self.bases[index], config, library.manifest())?);
         }
-        Ok(GroupPlan { interfaces, routes, watches })
+        Ok(GroupPlan { interfaces, routes, streams, watches })
     }
 
     fn interface_setup(
@@ -338,6 +347,22 @@ impl Planner<'_> {
         }
         routes.shrink_to_fit();
         Ok(Routes::new(self.table.len(), routes))
+    }
+
+    /// The streams of events that interfaces give, and whom they are for.
+    fn streams(&self, members: &[(usize, &InterfaceConfig)]) -> Result<Streams, StartError> {
+        let manifest = |config: &InterfaceConfig| {
+            let library = self.libraries.plugin(&config.plugin);
+            library.map(|library| library.manifest()).ok_or_else(|| not_loaded(&config.plugin, &config.id))
+        };
+        let mut manifests = BTreeMap::new();
+        for (_, config) in members {
+            manifests.insert(config.id.as_str(), manifest(config)?);
+        }
+        if let Some(fault) = check_event_links(self.site, &manifests).first() {
+            return Err(StartError::Config(fault.message.clone()));
+        }
+        Ok(streams(self.site, &manifests))
     }
 
     fn is_stream(&self, link: &twinhub_config::Link, target: &InterfaceConfig) -> bool {

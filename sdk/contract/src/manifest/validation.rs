@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::{Fence, Kind, MainBackup, Manifest, Mode, Possible, State};
-use crate::constants::{ABI_MAJOR, STATE_BYTES_MAX};
+use crate::constants::{ABI_MAJOR, EVENT_STREAM_BYTES_MAX, EVENT_STREAMS_MAX, STATE_BYTES_MAX};
 
 /// Everything that is wrong, each naming its field.
 pub(super) fn problems(manifest: &Manifest) -> Vec<String> {
@@ -13,6 +13,7 @@ pub(super) fn problems(manifest: &Manifest) -> Vec<String> {
     identity(manifest, &mut found);
     schemas(manifest, &mut found);
     main_backup(&manifest.mb, &mut found);
+    events(manifest, &mut found);
     capabilities(manifest, &mut found);
     let hosting = &manifest.hosting;
     found.require(!hosting.allowed.is_empty(), || "hosting.allowed is empty".into());
@@ -117,6 +118,36 @@ fn main_backup(mb: &MainBackup, found: &mut Problems) {
             format!("mb.state is `{}`, and mb.state_bytes_max is not within 1 to {largest}", mb.state)
         });
     }
+}
+
+fn events(manifest: &Manifest, found: &mut Problems) {
+    let events = &manifest.events;
+    found.require(events.are_none() || manifest.mb.relevant, || {
+        "events names streams, and mb.relevant is false: events go through the journal of the node that acts".into()
+    });
+    for (field, streams) in [("gives", &events.gives), ("takes", &events.takes)] {
+        found.require(streams.len() <= EVENT_STREAMS_MAX, || {
+            format!("events.{field} names {} streams, the limit is {EVENT_STREAMS_MAX}", streams.len())
+        });
+        let mut names = BTreeSet::new();
+        for (index, name) in streams.iter().enumerate() {
+            found.require(is_stream_name(name), || {
+                format!(
+                    "events.{field}[{index}] `{}` is not a name of 1 to {EVENT_STREAM_BYTES_MAX} lower case letters, digits, \
+                     `-`, `_` and `.`",
+                    name.escape_debug()
+                )
+            });
+            found.require(names.insert(name), || {
+                format!("events.{field}[{index}] `{}` is there twice", name.escape_debug())
+            });
+        }
+    }
+}
+
+fn is_stream_name(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    (1..=EVENT_STREAM_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_letter)
 }
 
 fn capabilities(manifest: &Manifest, found: &mut Problems) {

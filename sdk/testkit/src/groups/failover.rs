@@ -123,7 +123,7 @@ fn replaced(bench: &Bench) -> Outcome {
 }
 
 /// An active instance, and its process.
-fn alone(bench: &Bench) -> Result<(Unit<'_>, i32), Stop> {
+pub(super) fn alone(bench: &Bench) -> Result<(Unit<'_>, i32), Stop> {
     let before: BTreeSet<i32> = children().into_iter().collect();
     let unit = bench.active()?;
     match children().into_iter().find(|process| !before.contains(process)) {
@@ -133,14 +133,14 @@ fn alone(bench: &Bench) -> Result<(Unit<'_>, i32), Stop> {
 }
 
 /// An instance in the role of a standby, as long as epoch 1 lasts.
-fn standby(bench: &Bench) -> Result<Unit<'_>, Stop> {
+pub(super) fn standby(bench: &Bench) -> Result<Unit<'_>, Stop> {
     let unit = bench.started()?;
     unit.role_in(role_of(bench.manifest().mb.default_standby), 1)?;
     Ok(unit)
 }
 
 /// How long it takes to become active.
-fn takes_over(unit: &Unit<'_>, epoch: u64) -> Result<Duration, Stop> {
+pub(super) fn takes_over(unit: &Unit<'_>, epoch: u64) -> Result<Duration, Stop> {
     let begun = Instant::now();
     unit.role_in(Role::Active, epoch)?;
     Ok(begun.elapsed())
@@ -162,18 +162,18 @@ fn refuses(unit: &Unit<'_>) -> Result<(), Stop> {
     Ok(())
 }
 
-fn faults(unit: &Unit<'_>) -> Result<(), Stop> {
+pub(super) fn faults(unit: &Unit<'_>) -> Result<(), Stop> {
     let seen = unit.host.wait(PATIENCE, |record| (!record.faults.is_empty()).then_some(()));
     seen.map_or_else(|| failed("nobody noticed that its process was killed"), Ok)
 }
 
-fn send(process: i32, signal: Signal) -> Result<(), Stop> {
+pub(super) fn send(process: i32, signal: Signal) -> Result<(), Stop> {
     let sent = Pid::from_raw(process).and_then(|process| kill_process(process, signal).ok());
     sent.map_or_else(|| failed("its process has ended by itself"), Ok)
 }
 
 /// Nothing but the faults that were meant.
-fn calm(bench: &Bench, meant: usize) -> Outcome {
+pub(super) fn calm(bench: &Bench, meant: usize) -> Outcome {
     let (faults, offenses) = bench.faults_and_violations();
     hold(offenses.is_empty(), || offenses.join("; "))?;
     hold(faults.len() == meant, || format!("it faulted {} times: {}", faults.len(), faults.join("; ")))?;

@@ -444,7 +444,7 @@ impl Engine {
         let (origin, record) = place_of(at, record);
         let record = marked(at, record, twins);
         let record = match worth(&record) {
-            Worth::Joins | Worth::Part(Part::EVENTS) => record,
+            Worth::Joins | Worth::Part(Part::EVENTS | Part::DELIVERIES) => record,
             Worth::Part(Part::ALARMS) => {
                 let Some(record) = alarms_that_join(&record) else {
                     looked.counts.left += 1;

@@ -16,6 +16,7 @@ use twinhub_loader::{Change, StateStore};
 use twinhub_model::{Part, Position};
 
 use super::{PIECE_BYTES_MAX, PartState};
+use crate::engine::deliveries::{Gifted, Over};
 use crate::engine::{Engine, Phase};
 
 /// See the module. The stores of this node's interfaces are shared with their ports.
@@ -99,42 +100,70 @@ impl PartState for Stores {
     }
 }
 
-/// Changes that the journal did not take.
-pub(crate) type Owed = VecDeque<(usize, Change)>;
+/// What goes to the journal in the order in which interfaces put and gave it.
+#[derive(Debug)]
+pub(crate) enum Due {
+    /// An interface changed what it keeps by key.
+    Put(usize, Change),
+    /// An interface gave an event.
+    Given(Box<Gifted>),
+    /// A delivery is over.
+    Over(Over),
+}
+
+/// What the journal did not take.
+pub(crate) type Owed = VecDeque<Due>;
 
 impl Engine {
     /// An instance put something, or forgot it.
     pub(crate) fn on_put(&mut self, interface: usize, change: Change) {
-        self.owed.push_back((interface, change));
+        self.owe(Due::Put(interface, change));
+    }
+
+    /// Journals something in its place.
+    pub(crate) fn owe(&mut self, due: Due) {
+        self.owed.push_back(due);
         self.pay_owed();
     }
 
     /// Journals what is owed; whether nothing is owed any more.
     pub(crate) fn pay_owed(&mut self) -> bool {
-        while let Some((interface, change)) = self.owed.pop_front() {
-            let port = &self.interfaces[interface].port;
-            if !self.keeps() {
-                port.store.give_up(&change.ticket);
-                continue;
-            }
-            let entry = Entry {
-                interface: port.setup.id.clone(),
-                key: change.key.clone(),
-                is_forgotten: change.value.is_none(),
-                value: change.value.as_deref().unwrap_or_default().to_vec(),
+        while let Some(due) = self.owed.pop_front() {
+            let paid = match due {
+                Due::Put(interface, change) => self.pay_put(interface, change),
+                Due::Given(gifted) => self.pay_given(gifted),
+                Due::Over(over) => self.pay_over(over),
             };
-            let store = Arc::clone(&port.store);
-            if self.append_part(Part::STORES, &encode(&[entry])).is_none() {
-                self.owed.push_front((interface, change));
+            if let Err(due) = paid {
+                self.owed.push_front(due);
                 return false;
             }
-            store.settle(&change.ticket);
         }
         true
     }
 
+    fn pay_put(&mut self, interface: usize, change: Change) -> Result<(), Due> {
+        let port = &self.interfaces[interface].port;
+        if !self.keeps() {
+            port.store.give_up(&change.ticket);
+            return Ok(());
+        }
+        let entry = Entry {
+            interface: port.setup.id.clone(),
+            key: change.key.clone(),
+            is_forgotten: change.value.is_none(),
+            value: change.value.as_deref().unwrap_or_default().to_vec(),
+        };
+        let store = Arc::clone(&port.store);
+        if self.append_part(Part::STORES, &encode(&[entry])).is_none() {
+            return Err(Due::Put(interface, change));
+        }
+        store.settle(&change.ticket);
+        Ok(())
+    }
+
     /// Whether changes still go to the journal: as values do, and not behind the end that a move in order has told.
-    fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         match &self.phase {
             Phase::Activating(_) | Phase::Active { .. } => true,
             Phase::Draining(draining) => draining.takes_states(),

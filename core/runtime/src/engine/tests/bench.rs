@@ -132,6 +132,7 @@ impl Bench {
         let library = Arc::new(Library::open(recorder(), dir.path().join("cache")).unwrap());
         let quarantine = Arc::new(Quarantine::open(dir.path().join("quarantine.json")));
         let mut stores = Stores::default();
+        let exchange = super::deliveries::exchange(specs);
         let mut interfaces = Vec::new();
         let mut routes = Vec::new();
         for (number, spec) in specs.iter().enumerate() {
@@ -143,6 +144,7 @@ impl Bench {
                 Arc::clone(&table),
                 Arc::clone(&inbox),
                 stores.of(spec.id),
+                Arc::clone(&exchange),
             );
             let hosted = Hosted {
                 library: Arc::clone(&library),
@@ -181,12 +183,14 @@ impl Bench {
             Box::new(AlarmState::new(alarms)),
             Box::new(MergeState::default()),
             Box::new(stores),
+            Box::new(crate::engine::parts::deliveries::DeliveryState::new(&exchange)),
         ];
         parts.extend(has_documents.then(|| documents.part()));
         let engine = Engine::new(EngineSetup {
             group: GROUP.to_owned(),
             me: rank,
             routes: Routes::new(table.len(), routes),
+            exchange,
             table,
             interfaces,
             gate: Arc::clone(&gate),

@@ -30,6 +30,8 @@ pub(crate) struct Spec {
     pub(crate) has_documents: bool,
     /// How its link delivers.
     pub(crate) delivery: Delivery,
+    /// Streams of events that it gives, and whom they are for.
+    pub(crate) gives: &'static [(&'static str, &'static [&'static str])],
     /// Items of others that it takes.
     pub(crate) values_in: &'static [&'static str],
     /// More of the plugin's configuration.
@@ -51,6 +53,7 @@ impl Spec {
             has_alarms: false,
             has_documents: false,
             delivery: Delivery::Command,
+            gives: &[],
             values_in: &[],
             config: "",
         }

@@ -1,4 +1,4 @@
-//! What a child hears of the hub beside its lanes: the shared memory that comes first, and the end.
+//! What the child has of the hub beside its lanes: a socket, by which it hears of its end.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -10,7 +10,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use crate::process::{FILES_MAX, HELLO};
 
 /// Waits for the end of the hub, and ends this process.
-pub(crate) fn end_with_the_hub() {
+pub(super) fn end_with_the_hub() {
     let input = io::stdin();
     let mut byte = [0; 1];
     loop {
@@ -24,14 +24,14 @@ pub(crate) fn end_with_the_hub() {
 }
 
 /// Whether the hub has ended.
-pub(crate) fn is_hub_gone() -> bool {
+pub(super) fn is_hub_gone() -> bool {
     let input = io::stdin();
     let mut socket = [PollFd::from_borrowed_fd(input.as_fd(), PollFlags::HUP)];
     poll(&mut socket, Some(&Timespec::default())).is_ok_and(|found| found > 0)
 }
 
 /// The files that the hub hands over.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
+pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FILES_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut hello = [0; 64];
@@ -47,4 +47,9 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Vec<OwnedFd>> {
         }
     }
     Ok(files)
+}
+
+/// What the hub sees, if nothing else works.
+pub(super) fn complain(text: &str) {
+    _ = rustix::io::write(io::stderr().as_fd(), format!("{text}\n").as_bytes());
 }
