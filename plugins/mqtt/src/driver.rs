@@ -22,12 +22,14 @@ use tracing::{info, warn};
 
 use crate::input::Update;
 use crate::link::{Barrier, Host, Link, Role, State};
-use crate::packet::{self, Codec, ConnAck, Incoming, Outgoing, Publish, Qos, RECEIVE_MAX};
+use crate::packet::{self, Codec, Outgoing, Publish, Qos, RECEIVE_MAX};
 use crate::pauses::Pauses;
 use crate::receipts::Receipts;
 use crate::session::Event;
-use crate::transport::{self, Cutter, Stream, Tls};
+use crate::succession::{self, Beginning};
+use crate::transport::{Cutter, Stream, Tls};
 
+mod opening;
 mod report;
 
 use report::Reported;
@@ -43,7 +45,10 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
         reported: Reported::default(),
         receipts: Receipts::default(),
         received_in: 0,
+        name: Vec::new(),
+        kept_in: None,
     };
+    driver.name = succession::name(&driver.link.settings);
     loop {
         if !driver.link.wants_connection() {
             driver.host.state(State::Stopped, "");
@@ -51,9 +56,16 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
             continue;
         }
         driver.reported.state = None;
+        let beginning = driver.link.beginning(driver.has_acted_last());
+        if beginning == Beginning::Later {
+            driver.host.state(State::Suppressed, KEEPS_AWAY);
+            // Nobody tells when another node acts.
+            let _still_waiting = timeout(REPORT_EVERY, driver.link.wake.notified()).await;
+            continue;
+        }
         driver.report_inputs(false, &[]);
         driver.host.state(State::Connecting, &driver.cause);
-        match driver.connect_and_run().await {
+        match driver.connect_and_run(beginning).await {
             End::Left => driver.pauses.reset(),
             End::Refused(cause) => {
                 driver.report_inputs(false, &[]);
@@ -85,6 +97,9 @@ struct Driver<H> {
     /// Messages that wait for their receipts, and the epoch in which they came.
     receipts: Receipts,
     received_in: u64,
+    /// What is kept of this node while it acts, and the epoch in which it was kept last.
+    name: Vec<u8>,
+    kept_in: Option<u64>,
 }
 
 impl<H: Host> Driver<H> {
@@ -101,7 +116,7 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    async fn connect_and_run(&mut self) -> End {
+    async fn connect_and_run(&mut self, beginning: Beginning) -> End {
         let link = Rc::clone(&self.link);
         let settings = &link.settings;
         let tls = match settings.tls.as_ref().map(Tls::load).transpose() {
@@ -110,7 +125,7 @@ impl<H: Host> Driver<H> {
         };
         let limit = settings.connect_timeout;
         let opened = tokio::select! {
-            opened = timeout(limit, self.open(tls.as_ref())) => opened,
+            opened = timeout(limit, self.open(tls.as_ref(), beginning)) => opened,
             () = self.unwanted() => return End::Left,
         };
         let (mut connection, ack) = match opened {
@@ -160,53 +175,6 @@ impl<H: Host> Driver<H> {
             let _still_waiting = timeout(REPORT_EVERY, self.link.wake.notified()).await;
             self.link.session.borrow_mut().expire(self.host.boottime_ns());
         }
-    }
-
-    async fn open(&self, tls: Option<&Tls>) -> Result<(Connection, ConnAck), End> {
-        let settings = &self.link.settings;
-        let (stream, cutter) = transport::connect(settings, tls).await.map_err(|error| match error {
-            transport::Error::Connect { .. } => End::Lost(error.to_string()),
-            transport::Error::File { .. } | transport::Error::Tls(_) => End::Refused(error.to_string()),
-        })?;
-        let (reader, writer) = tokio::io::split(stream);
-        let mut connection = Connection {
-            reader,
-            writer,
-            cutter,
-            codec: Codec::new(settings.version, settings.packet_size_bytes_max),
-            input: BytesMut::with_capacity(READ_BYTES),
-            output: BytesMut::with_capacity(WRITE_BYTES),
-            has_outputs: false,
-            has_open_outputs: false,
-            needs_flush: false,
-            keep_alive: settings.keep_alive,
-            last_sent: Instant::now(),
-            ping_sent: None,
-            pings: 0,
-            updates: Vec::new(),
-            refused: Vec::new(),
-            leaving: Leaving::No,
-        };
-        let clean = !settings.persistent || self.link.session.borrow().wants_clean_start();
-        connection.encode(Outgoing::Connect { clean }, &self.link)?;
-        while !connection.output.is_empty() || connection.needs_flush {
-            connection
-                .write_some(&self.link, &self.host)
-                .await
-                .map_err(|error| End::Lost(error.to_string()))?;
-        }
-        let ack = loop {
-            match connection.codec.decode(&mut connection.input) {
-                Ok(Some(Incoming::ConnAck(ack))) => break ack,
-                Ok(Some(_)) => return Err(End::Lost("broker did not begin with CONNACK".to_owned())),
-                Ok(None) => connection.read_some().await?,
-                Err(error) => return Err(End::Lost(error.to_string())),
-            }
-        };
-        if let Some(reason) = &ack.refused {
-            return Err(End::Refused(format!("broker refused the connection: {reason}")));
-        }
-        Ok((connection, ack))
     }
 }
 
@@ -262,7 +230,8 @@ impl Connection {
         let link = Rc::clone(&driver.link);
         let mut next_report = Instant::now();
         loop {
-            if let Err(end) = self.handle_input(driver) {
+            let is_kept = driver.keep_acted();
+            if is_kept && let Err(end) = self.handle_input(driver) {
                 return end;
             }
             if link.is_cut_wanted() {
@@ -294,9 +263,9 @@ impl Connection {
                 return end;
             }
             link.changed.notify_waiters();
-            let wakeup = self.next_wakeup(&link, next_report, driver.receipts.waiting() > 0);
+            let wakeup = self.next_wakeup(&link, next_report, driver.receipts.waiting() > 0 || !is_kept);
             let wants_write = !self.output.is_empty() || self.needs_flush;
-            let may_read = driver.receipts.waiting() < usize::from(RECEIVE_MAX);
+            let may_read = is_kept && driver.receipts.waiting() < usize::from(RECEIVE_MAX);
             let read_room = &mut self.input;
             read_room.reserve(READ_BYTES);
             tokio::select! {
@@ -544,6 +513,8 @@ impl From<packet::Error> for End {
     }
 }
 
+/// Why a standby is not connected though its role wants it.
+const KEEPS_AWAY: &str = "no connection until another node acts: what the broker kept since this one acted is for whoever acts next";
 const READ_BYTES: usize = 16 * 1024;
 /// High-water mark of the write buffer, which is what a lost permit can throw away at most, beside one message.
 const WRITE_BYTES: usize = 64 * 1024;

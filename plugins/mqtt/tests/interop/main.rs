@@ -9,4 +9,5 @@ mod recovery;
 mod rig;
 mod roles;
 mod secure;
+mod succession;
 mod traffic;
