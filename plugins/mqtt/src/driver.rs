@@ -56,7 +56,9 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
             continue;
         }
         driver.reported.state = None;
-        let beginning = driver.link.beginning(driver.has_acted_last());
+        let acted_last = driver.has_acted_last();
+        driver.link.notes.borrow_mut().acted_last = acted_last;
+        let beginning = driver.link.beginning(acted_last);
         if beginning == Beginning::Later {
             driver.host.state(State::Suppressed, KEEPS_AWAY);
             // Nobody tells when another node acts.
@@ -65,7 +67,10 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
         }
         driver.report_inputs(false, &[]);
         driver.host.state(State::Connecting, &driver.cause);
-        match driver.connect_and_run(beginning).await {
+        driver.link.notes.borrow_mut().attempt(beginning);
+        let end = driver.connect_and_run(beginning).await;
+        driver.link.notes.borrow_mut().ended(end.error());
+        match end {
             End::Left => driver.pauses.reset(),
             End::Refused(cause) => {
                 driver.report_inputs(false, &[]);
@@ -85,6 +90,15 @@ enum End {
     Refused(String),
     /// It broke, or never stood.
     Lost(String),
+}
+
+impl End {
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Left => None,
+            Self::Refused(cause) | Self::Lost(cause) => Some(cause),
+        }
+    }
 }
 
 struct Driver<H> {
@@ -149,6 +163,7 @@ impl<H: Host> Driver<H> {
         if std::mem::take(&mut self.is_first) && ack.session_present {
             self.link.assume_subscribed();
         }
+        self.link.notes.borrow_mut().connected(&ack);
         self.link.set_connected(true);
         self.link.announce_status(true);
         self.link.subscribe(false);
@@ -252,6 +267,7 @@ impl Connection {
                 driver.report_counts();
                 link.session.borrow_mut().expire(driver.host.boottime_ns());
             }
+            link.notes.borrow_mut().owes(driver.receipts.waiting());
             driver.report_state(&self.refused);
             if link.is_settled() {
                 driver.report_inputs(true, &self.refused);
@@ -340,6 +356,7 @@ impl Connection {
         let now_ns = host.boottime_ns();
         while self.output.len() < WRITE_BYTES {
             let Some(packet) = session.next_output(now_ns) else { break };
+            link.notes.borrow_mut().sent();
             self.has_outputs = true;
             self.has_open_outputs = true;
             self.encode(packet, link)?;
@@ -377,6 +394,7 @@ impl Connection {
                 Event::Message(publish) => self.deliver(&publish, driver),
                 Event::Refused(mut filters) => {
                     warn!(filters = ?filters, "broker refused a subscription");
+                    link.notes.borrow_mut().refused(&filters);
                     self.refused.append(&mut filters);
                 }
                 Event::Pong => {
@@ -397,6 +415,7 @@ impl Connection {
             // Without a receipt it is for the successor.
             return;
         }
+        link.notes.borrow_mut().received();
         if publish.qos != Qos::AtMostOnce {
             match link.settings.ack {
                 crate::config::Ack::Auto => link.session.borrow_mut().acknowledge(publish.qos, publish.id),

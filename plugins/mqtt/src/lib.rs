@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twinhub_plugin::{
-    Acceptance, Array, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin,
-    Quality, Result, Store, Update, ValueRef, WriteBatch, WriteId, boottime_ns, unix_ns,
+    Acceptance, Array, Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef,
+    Plugin, Quality, Result, Store, Update, ValueRef, WriteBatch, WriteId, boottime_ns, unix_ns,
 };
 
 use crate::ids::Ids;
@@ -20,7 +20,9 @@ use crate::receipts::Accepted;
 use crate::session::{Answers, Outcome};
 use crate::succession::Kept;
 
+pub mod browse;
 pub mod config;
+mod diag;
 pub mod driver;
 pub mod ids;
 pub mod input;
@@ -45,7 +47,9 @@ pub use config::Config;
 /// One MQTT interface.
 #[derive(Debug)]
 pub struct Mqtt {
+    cx: Ctx,
     link: Rc<Link>,
+    heard: browse::Heard,
 }
 
 impl Plugin for Mqtt {
@@ -72,7 +76,7 @@ impl Plugin for Mqtt {
             driver::run(task, hub).await;
             Ok(())
         });
-        Ok(Self { link })
+        Ok(Self { cx, link, heard: browse::Heard::default() })
     }
 
     async fn start(&mut self) -> Result<()> {
@@ -125,7 +129,20 @@ impl Plugin for Mqtt {
         Ok(())
     }
 
+    fn browse(&mut self, browse: Browse) {
+        let (link, heard) = (Rc::clone(&self.link), self.heard.clone());
+        self.cx.spawn(async move {
+            heard.answer(link, browse).await;
+            Ok(())
+        });
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        Ok(self.link.diagnosis())
+    }
+
     async fn stop(&mut self) {
+        self.heard.forget();
         self.link.stop(STOP_MAX).await;
     }
 }

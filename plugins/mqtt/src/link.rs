@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Settings, Version};
+use crate::diag::Notes;
 use crate::ids::Ids;
 use crate::input::{Inputs, Update};
 use crate::item::Spec;
@@ -91,6 +92,7 @@ pub struct Link {
     stood_by: Cell<Role>,
     /// Whether the session has been heard since the node acts.
     is_current: Cell<bool>,
+    pub(crate) notes: RefCell<Notes>,
     epoch: Cell<u64>,
     is_started: Cell<bool>,
     is_stopping: Cell<bool>,
@@ -129,6 +131,7 @@ impl Link {
             // Who never stood by does not share its session's work with another node.
             stood_by: Cell::new(Role::Hot),
             is_current: Cell::new(false),
+            notes: RefCell::default(),
             epoch: Cell::new(0),
             is_started: Cell::new(false),
             is_stopping: Cell::new(false),

@@ -27,10 +27,12 @@ impl<H: Host> Driver<H> {
             return true;
         }
         if self.kept_in != Some(epoch) {
-            match self.host.keep_acted(&self.name) {
+            let kept = self.host.keep_acted(&self.name);
+            match kept {
                 Kept::NotYet => return false,
                 Kept::Yes | Kept::Never => self.kept_in = Some(epoch),
             }
+            self.link.notes.borrow_mut().acted_last = kept == Kept::Yes;
         }
         self.link.set_current();
         true

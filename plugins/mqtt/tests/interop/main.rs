@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not their helpers")]
 
 mod broker;
+mod browse;
 mod fake;
 mod fence;
 mod recovery;
