@@ -387,7 +387,7 @@ mod tests {
             .arrival(3000, 3)
             .arrival(3001, 4);
         let repeated = |has_mirror, is_abrupt| {
-            let window = Window { has_mirror, is_abrupt, ..script.window(Some("backup")) };
+            let window = Window { is_abrupt, has_mirror, ..script.window(Some("backup")) };
             let figures = Figures::of(&script.evidence, &window);
             assert_eq!(figures.values_doubled, 2);
             figures.values_repeated
