@@ -32,6 +32,10 @@ impl Notes {
         self.beginning = Some(beginning);
     }
 
+    pub(crate) fn waits(&mut self) {
+        self.beginning = Some(Beginning::Later);
+    }
+
     pub(crate) fn connected(&mut self, ack: &ConnAck) {
         self.connections += 1;
         self.since = Some(Instant::now());

@@ -39,16 +39,15 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
     let mut driver = Driver {
         pauses: Pauses::new(link.settings.reconnect_min, link.settings.reconnect_max, host.boottime_ns()),
         cause: String::new(),
+        name: succession::name(&link.settings),
         link,
         host,
         is_first: true,
         reported: Reported::default(),
         receipts: Receipts::default(),
         received_in: 0,
-        name: Vec::new(),
         kept_in: None,
     };
-    driver.name = succession::name(&driver.link.settings);
     loop {
         if !driver.link.wants_connection() {
             driver.host.state(State::Stopped, "");
@@ -61,6 +60,7 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
         let beginning = driver.link.beginning(acted_last);
         if beginning == Beginning::Later {
             driver.host.state(State::Suppressed, KEEPS_AWAY);
+            driver.link.notes.borrow_mut().waits();
             // Nobody tells when another node acts.
             let _still_waiting = timeout(REPORT_EVERY, driver.link.wake.notified()).await;
             continue;

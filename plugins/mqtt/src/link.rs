@@ -310,6 +310,11 @@ impl Link {
         beginning
     }
 
+    /// Whether the node stood by hot.
+    pub(crate) fn heard_all_along(&self) -> bool {
+        self.stood_by.get() == Role::Hot
+    }
+
     /// The node acts, and from here on the session has what it has to hear.
     pub(crate) fn set_current(&self) {
         self.is_current.set(true);

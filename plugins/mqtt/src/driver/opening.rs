@@ -19,7 +19,8 @@ impl<H: Host> Driver<H> {
         self.host.acted().is_some_and(|name| name == self.name)
     }
 
-    /// Keeps by key that this node acts, before anything that it hears goes to the hub; false if that has to wait.
+    /// Keeps by key that this node acts, before anything that it hears goes to the hub; false if that has to wait. Who heard
+    /// all along does not wait: what it hears is no older than what the other one had.
     pub(super) fn keep_acted(&mut self) -> bool {
         let (role, epoch) = (self.link.role(), self.link.epoch());
         let settings = &self.link.settings;
@@ -29,7 +30,7 @@ impl<H: Host> Driver<H> {
         if self.kept_in != Some(epoch) {
             let kept = self.host.keep_acted(&self.name);
             match kept {
-                Kept::NotYet => return false,
+                Kept::NotYet => return self.link.heard_all_along(),
                 Kept::Yes | Kept::Never => self.kept_in = Some(epoch),
             }
             self.link.notes.borrow_mut().acted_last = kept == Kept::Yes;

@@ -130,8 +130,11 @@ fn nothing_is_heard_before_it_is_kept_who_acts() {
         let broker = Broker::start();
         let shared = Shared::default();
         let main = node(&broker, "main", "5", &shared);
+        main.role(Role::Cold, 1).await;
         main.hub.keeps.set(false);
-        main.role(Role::Active, 1).await;
+        main.lease(Duration::from_secs(3600));
+        main.link.change_role(Role::Active, 1, Duration::from_millis(50)).await;
+        until("its connection", || main.hub.state() == Some(State::Ok)).await;
         let mut observer = broker.observe("in", &[]).await;
         say(&broker, 1);
         assert_eq!(observer.next().await.text(), "1");
@@ -140,5 +143,22 @@ fn nothing_is_heard_before_it_is_kept_who_acts() {
         // It subscribed before, and the broker has it for the session.
         hears(&main, &[1]).await;
         assert!(shared.borrow().is_some());
+    });
+}
+
+/// What it hears is no older than what the other one had, and a takeover is not held up.
+#[test]
+fn a_hot_standby_does_not_wait_until_it_is_kept_who_acts() {
+    run(async {
+        let broker = Broker::start();
+        let shared = Shared::default();
+        let main = node(&broker, "main", "5", &shared);
+        main.role(Role::Hot, 1).await;
+        main.hub.keeps.set(false);
+        main.role(Role::Active, 2).await;
+        say(&broker, 1);
+        hears(&main, &[1]).await;
+        main.hub.keeps.set(true);
+        until("the name", || shared.borrow().is_some()).await;
     });
 }
