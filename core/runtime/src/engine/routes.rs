@@ -47,6 +47,8 @@ pub(crate) struct Routes {
     passed: HashMap<u32, Passed>,
     /// Driving items whose image is still to come in this epoch, with what they showed when it began.
     first_words: BTreeMap<ItemId, Value>,
+    /// Whether who acted last, as far as this process knows, had the same links.
+    are_inherited: bool,
     /// Images that showed nothing new: the record of each, and which of its samples it is.
     repeats: HashMap<ItemId, (Position, usize)>,
     /// Values that could not be converted.
@@ -73,6 +75,7 @@ impl Routes {
             first,
             passed: HashMap::new(),
             first_words: BTreeMap::new(),
+            are_inherited: false,
             repeats: HashMap::new(),
             unconverted: 0,
         }
@@ -96,14 +99,22 @@ impl Routes {
         Some(self.all[number as usize].next).filter(|number| *number != NONE)
     }
 
+    /// The node that this one follows acts, and has the same links or not.
+    pub(crate) fn inherit(&mut self, are_same: bool) {
+        self.are_inherited = are_same;
+    }
+
     /// A new epoch begins. What a driving item says first is an image, not a change, if its interface reads everything anew.
-    /// `shown` is what the journal has of an item, `Null` if nothing that links carry.
+    /// `shown` is what the journal has of an item, `Null` if nothing that links carry; it says something only if the node before
+    /// had these links.
     pub(crate) fn begin_epoch(
         &mut self,
         is_read_anew: impl Fn(ItemId) -> bool,
         shown: impl Fn(ItemId) -> Value,
     ) {
         let sources = self.all.iter().map(|route| route.from).filter(|item| is_read_anew(*item));
+        let were_same = std::mem::replace(&mut self.are_inherited, true);
+        let shown = |item| if were_same { shown(item) } else { Value::Null };
         self.first_words = sources.map(|item| (item, shown(item))).collect();
         self.repeats.clear();
     }
@@ -226,10 +237,11 @@ mod tests {
     fn the_first_word_of_an_item_is_known_once_in_each_epoch() {
         let mut routes = Routes::new(4, vec![route(0, 1, None), route(2, 3, None)]);
         assert_eq!(routes.first_word(ItemId(0)), None);
-        for shown in [7_u64, 8] {
-            routes.begin_epoch(|item| item == ItemId(0), |_| Value::U64(shown));
+        for shown in [Value::Null, Value::U64(8)] {
+            // The first time nobody knows who had which links.
+            routes.begin_epoch(|item| item == ItemId(0), |_| Value::U64(8));
             assert_eq!((routes.first_word(ItemId(1)), routes.first_word(ItemId(2))), (None, None));
-            assert_eq!(routes.first_word(ItemId(0)), Some(Value::U64(shown)));
+            assert_eq!(routes.first_word(ItemId(0)), Some(shown));
             assert_eq!(routes.first_word(ItemId(0)), None);
         }
     }

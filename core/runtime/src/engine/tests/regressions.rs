@@ -300,6 +300,23 @@ fn a_stream_gives_what_is_in_doubt_once() {
     assert_eq!(written(&main), ["plc write 1=5", "plc write 1=6"]);
 }
 
+/// What acted before this process may have had other links: a topic that is new gets what its item shows.
+#[test]
+fn a_new_process_streams_what_it_reads_first() {
+    let mut bench = Bench::new(0, &[stream()]);
+    bench.become_active(epoch(0, 1));
+    bench.publish(0, 5);
+    bench.wait("the output and what is known of it", |bench| {
+        bench.records().iter().any(|record| matches!(record, Record::Delivered(_)))
+            && bench.engine.journal.durable() == bench.last()
+    });
+    let mut bench = bench.restarted(&[stream()]);
+    bench.forget_calls();
+    bench.become_active(epoch(0, 2));
+    bench.publish(0, 5);
+    bench.wait("the output", |bench| written(bench) == ["plc write 1=5"]);
+}
+
 #[test]
 fn a_stream_carries_what_is_read_anew_and_is_new_or_counts_each_time() {
     for (value, flags) in [(6, SampleFlags::default()), (5, SampleFlags::EVENT)] {
