@@ -277,14 +277,14 @@ impl RunOptions {
             options.scenarios = Scenario::ALL.to_vec();
         }
         if options.stages.is_empty() {
-            options.stages = [PEERS, MODBUS_MODES, TAPPED].map(str::to_owned).to_vec();
+            options.stages = STAGES.map(str::to_owned).to_vec();
         }
         Ok(options)
     }
 }
 
-/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, modbus in its
-/// others, then the plugins that have no peer; if it is said, mqtt in its other modes.
+/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, then each of them
+/// in its others, then the plugins that have no peer.
 pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bool> {
     let options = RunOptions::parse(words)?;
     let artifacts = Artifacts::beside_this_program()?;
