@@ -10,10 +10,18 @@ use twinhub_plugin::{Code, Ctx, Epoch, InterfaceState, Quality, Result, Role};
 use crate::address::{Area, Span};
 use crate::burst::Answer;
 use crate::config::Settings;
+pub(crate) use crate::driver::answers::data;
+pub(crate) use crate::driver::answers::is_passing;
+use crate::driver::answers::{is_absent, refusal_quality, request};
 use crate::image::{Data, Image, LINGER};
 use crate::inbox::Inbox;
 use crate::pace::Pace;
 use crate::session::{Fault, Pass, Reads, Session};
+
+mod answers;
+mod asking;
+
+pub(crate) use asking::{NOT_READ, Survey};
 
 /// State of the task.
 #[derive(Debug)]
@@ -29,6 +37,8 @@ pub(crate) struct Driver {
     pace: Pace,
     points_version: u64,
     steps: u32,
+    /// How long reads take here, about.
+    read_took: Duration,
     counts: Counts,
     /// Since when the device is offline, and whether that was logged.
     down_since: Option<Instant>,
@@ -63,6 +73,7 @@ impl Driver {
             pace: Pace::new(settings.pipeline()),
             points_version: 0,
             steps: 0,
+            read_took: Duration::ZERO,
             counts: Counts::default(),
             down_since: None,
             probe_at: Instant::now(),
@@ -81,6 +92,7 @@ impl Driver {
                 Role::Warm => self.warm().await,
                 Role::Hot | Role::Active => self.step().await,
             }
+            self.inbox.notes.borrow_mut().is_connected = self.session.is_open();
         }
     }
 
@@ -118,6 +130,7 @@ impl Driver {
                 self.image.pause();
                 self.refuse_writes();
             }
+            self.refuse_survey();
             self.flush_counts();
             self.inbox.role_reached.set(version);
             self.inbox.reached.notify_one();
@@ -127,6 +140,7 @@ impl Driver {
             self.points_version = self.inbox.points_version.get();
             let points = Rc::clone(&self.inbox.points.borrow());
             self.image.plan(points, &self.settings);
+            self.note();
         }
     }
 
@@ -190,6 +204,7 @@ impl Driver {
         if self.role == Role::Active && self.write_next().await {
             return;
         }
+        self.end_survey();
         let now = Instant::now();
         if self.session.waits_until().is_none() {
             self.image.classes.iter_mut().for_each(|class| class.begin(now));
@@ -204,6 +219,9 @@ impl Driver {
                 if self.steps.is_multiple_of(STEPS_PER_TURN) {
                     tokio::task::yield_now().await;
                 }
+                return;
+            }
+            if self.survey().await {
                 return;
             }
         }
@@ -229,6 +247,7 @@ impl Driver {
             self.image.flush();
             let missed = self.image.classes[class].end(now);
             self.counts.overruns += missed;
+            self.inbox.notes.borrow_mut().missed(missed);
             if missed > 0 {
                 // A driver that is never idle tells its counts here.
                 self.flush_counts();
@@ -347,11 +366,15 @@ impl Driver {
         }
         let inbox = Rc::clone(&self.inbox);
         self.counts.requests += spans.len() as u64;
+        let begun = Instant::now();
         let reads = tokio::select! {
             biased;
             () = inbox.abort.notified() => Fault::Aborted.into(),
             reads = self.session.read(unit, spans, pass) => reads,
         };
+        // Rises at once and falls slowly.
+        self.read_took = begun.elapsed().max(self.read_took * 7 / 8);
+        self.note_reads(unit, spans.len(), &reads);
         self.counts.exceptions += reads.answers.iter().filter(|answer| answer.is_err()).count() as u64;
         self.counts.timeouts += u64::from(matches!(reads.fault, Some(Fault::Timeout(_))));
         if self.pace.heard(spans.len(), reads.heard()) {
@@ -388,11 +411,19 @@ impl Driver {
             () = inbox.abort.notified() => Err(Fault::Aborted),
             outcome = self.session.call(unit, request, pass) => outcome,
         };
+        let notes = &mut *inbox.notes.borrow_mut();
+        notes.asked(1);
         match &outcome {
-            Err(Fault::Timeout(_)) => self.counts.timeouts += 1,
-            Err(Fault::Refused(_)) => self.counts.exceptions += 1,
-            Ok(_)
-            | Err(
+            Err(Fault::Timeout(_)) => {
+                self.counts.timeouts += 1;
+                notes.timed_out(unit);
+            }
+            Err(Fault::Refused(code)) => {
+                self.counts.exceptions += 1;
+                notes.refused(unit, *code);
+            }
+            Ok(_) => notes.answered(unit),
+            Err(
                 Fault::Waiting
                 | Fault::Connect(_)
                 | Fault::Suppressed(_)
@@ -416,7 +447,10 @@ impl Driver {
         };
         inbox.is_connecting.set(false);
         opened?;
-        self.counts.connections += u64::from(!had_link);
+        if !had_link {
+            self.counts.connections += 1;
+            inbox.notes.borrow_mut().connected();
+        }
         if inbox.role_pending() { Err(Fault::Aborted) } else { Ok(()) }
     }
 
@@ -464,6 +498,7 @@ impl Driver {
 
     /// Tells the hub how the interface is doing.
     fn report(&mut self) {
+        self.note();
         let units = self.image.units.len();
         let mut silent = self.image.units.iter().filter_map(|(unit, state)| {
             state.trouble.as_ref().map(|(_, cause)| format!("unit {unit}: {cause}"))
@@ -499,6 +534,7 @@ impl Driver {
     }
 
     fn went_down(&mut self, cause: &str) {
+        self.inbox.notes.borrow_mut().faulted(cause);
         if self.down_since.is_none() {
             self.down_since = Some(Instant::now());
             tracing::info!(cause, "device is offline");
@@ -526,61 +562,6 @@ async fn wait_until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
-    }
-}
-
-fn request(area: Area, start: u16, count: u16) -> Request<'static> {
-    match area {
-        Area::Coil => Request::ReadCoils(start, count),
-        Area::Discrete => Request::ReadDiscreteInputs(start, count),
-        Area::Input => Request::ReadInputRegisters(start, count),
-        Area::Holding => Request::ReadHoldingRegisters(start, count),
-    }
-}
-
-pub(crate) fn data(response: Response, count: u16) -> Result<Data, Fault> {
-    match response {
-        Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits) => {
-            bits.truncate(usize::from(count));
-            Ok(Data::Bits(bits))
-        }
-        Response::ReadInputRegisters(words)
-        | Response::ReadHoldingRegisters(words)
-        | Response::ReadWriteMultipleRegisters(words) => Ok(Data::Words(words)),
-        Response::WriteSingleCoil(..)
-        | Response::WriteMultipleCoils(..)
-        | Response::WriteSingleRegister(..)
-        | Response::WriteMultipleRegisters(..)
-        | Response::ReportServerId(..)
-        | Response::MaskWriteRegister(..)
-        | Response::ReadDeviceIdentification(_)
-        | Response::Custom(..) => Err(Fault::Garbled("not the answer to a read".to_owned())),
-    }
-}
-
-/// "Busy" (6) and "gateway target does not respond" (11) can pass.
-pub(crate) fn is_passing(exception: ExceptionCode) -> bool {
-    matches!(exception, ExceptionCode::ServerDeviceBusy | ExceptionCode::GatewayTargetDevice)
-}
-
-/// What a gateway says of a unit that it does not reach (specification V1.1b3, section 7).
-fn is_absent(exception: ExceptionCode) -> bool {
-    matches!(exception, ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice)
-}
-
-fn refusal_quality(exception: ExceptionCode) -> Quality {
-    match exception {
-        ExceptionCode::IllegalFunction
-        | ExceptionCode::IllegalDataAddress
-        | ExceptionCode::IllegalDataValue => Quality::BAD_CONFIGURATION,
-        ExceptionCode::GatewayPathUnavailable | ExceptionCode::GatewayTargetDevice => {
-            Quality::BAD_NO_COMMUNICATION
-        }
-        ExceptionCode::ServerDeviceFailure
-        | ExceptionCode::Acknowledge
-        | ExceptionCode::ServerDeviceBusy
-        | ExceptionCode::MemoryParityError
-        | ExceptionCode::Custom(_) => Quality::BAD_DEVICE_FAILURE,
     }
 }
 

@@ -37,6 +37,11 @@ pub(crate) struct Class {
 }
 
 impl Class {
+    /// Number of its items that the device refuses.
+    pub(crate) fn refused_items(&self) -> usize {
+        self.refused.iter().map(|block| block.members.len()).sum()
+    }
+
     /// Begins a cycle if one is due.
     pub(crate) fn begin(&mut self, now: Instant) {
         if self.cycle.is_some() || now < self.next_due {
@@ -207,7 +212,7 @@ impl Image {
 
     /// Number of items that the device refuses.
     pub(crate) fn refused(&self) -> usize {
-        self.classes.iter().flat_map(|class| &class.refused).map(|block| block.members.len()).sum()
+        self.classes.iter().map(Class::refused_items).sum()
     }
 
     /// A unit has answered: its items are read at once if it had not before. Returns whether that is news.

@@ -8,6 +8,8 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use twinhub_plugin::{Epoch, Role};
 
+use crate::driver::Survey;
+use crate::notes::Notes;
 use crate::point::Point;
 use crate::writes::Job;
 
@@ -26,6 +28,10 @@ pub(crate) struct Inbox {
     pub(crate) points_version: Cell<u64>,
     /// Writes that wait.
     pub(crate) writes: RefCell<VecDeque<Job>>,
+    /// A question that is being answered.
+    pub(crate) survey: RefCell<Option<Survey>>,
+    /// What the driver noted.
+    pub(crate) notes: RefCell<Notes>,
     /// The driver is making a connection: nothing is in flight that a role change would have to wait for.
     pub(crate) is_connecting: Cell<bool>,
     /// There is something new.
@@ -98,6 +104,8 @@ impl Inbox {
             points: RefCell::default(),
             points_version: Cell::new(0),
             writes: RefCell::default(),
+            survey: RefCell::default(),
+            notes: RefCell::default(),
             is_connecting: Cell::new(false),
             changed: Notify::new(),
             abort: Notify::new(),

@@ -11,27 +11,30 @@ mod config;
 mod driver;
 mod image;
 mod inbox;
+mod notes;
 mod output;
 mod pace;
 mod planner;
 mod point;
 mod session;
+mod survey;
 mod writes;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use twinhub_plugin::{
-    Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Quality, Result, Role, Task,
-    Update, Value, WriteBatch,
+    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Plugin, Quality, Result, Role,
+    Task, Update, Value, WriteBatch,
 };
 
 use crate::codec::{CodecError, Datum};
 pub use crate::config::Config;
 use crate::config::Settings;
-use crate::driver::Driver;
+use crate::driver::{Driver, NOT_READ, Survey};
 use crate::inbox::Inbox;
 use crate::point::Point;
+use crate::survey::{Place, Walk, polls_nothing, units};
 use crate::writes::{Job, Payload, WRITES_MAX};
 
 /// One Modbus interface: a connection to a device or gateway.
@@ -156,6 +159,27 @@ impl Plugin for Modbus {
         Ok(())
     }
 
+    fn browse(&mut self, browse: Browse) {
+        match self.begin_survey(&browse) {
+            Ok(None) => {
+                let begin = browse.cursor().parse().unwrap_or(0);
+                let page = units(&self.settings, &self.inbox.points.borrow(), begin, browse.limit());
+                browse.answer(&page);
+            }
+            Ok(Some(walk)) => {
+                // One that is asked twice is answered to who asked last; the other one is refused as it is dropped.
+                self.inbox.survey.replace(Some(Survey::new(browse, walk)));
+                self.inbox.changed.notify_one();
+            }
+            Err(error) => browse.refuse(&error),
+        }
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        let waiting = self.inbox.writes.borrow().len();
+        Ok(self.inbox.notes.borrow().document(&self.settings, self.cx.role(), waiting))
+    }
+
     async fn stop(&mut self) {
         let deadline = Deadline::after(GRACE_MAX);
         if let Err(error) = self.role(Role::Cold, self.cx.epoch(), deadline).await {
@@ -169,6 +193,29 @@ impl Plugin for Modbus {
 }
 
 impl Modbus {
+    /// The reads that answer a question; none for what is known anyway.
+    fn begin_survey(&self, browse: &Browse) -> Result<Option<Walk>> {
+        let place = Place::parse(browse.parent()).map_err(Error::invalid)?;
+        let walk = Walk::new(place, browse.cursor(), browse.limit(), &self.settings);
+        if place == Place::Top {
+            let is_number = |text: &str| text.is_empty() || text.parse::<usize>().is_ok();
+            return if is_number(browse.cursor()) {
+                Ok(None)
+            } else {
+                Err(Error::invalid("the cursor is not of an answer before"))
+            };
+        }
+        if self.driver.is_none() || self.cx.role() < Role::Hot {
+            return Err(Error::new(Code::NotActive, NOT_READ));
+        }
+        if place == Place::Units && !polls_nothing(&self.inbox.points.borrow()) {
+            let text = "this interface polls items, which a silent unit would hold up: ask an interface of its own, with an \
+                        items file that has only its header";
+            return Err(Error::new(Code::Busy, text));
+        }
+        walk.map(Some).map_err(Error::invalid)
+    }
+
     fn job(&self, item: Item, value: &Value) -> Result<(Point, Payload)> {
         let points = self.inbox.points.borrow();
         let point = points.get(item.0).ok_or_else(|| Error::invalid("no such item"))?;

@@ -22,12 +22,14 @@ use tracing::{info, warn};
 
 use crate::input::Update;
 use crate::link::{Barrier, Host, Link, Role, State};
-use crate::packet::{self, Codec, ConnAck, Incoming, Outgoing, Publish, Qos, RECEIVE_MAX};
+use crate::packet::{self, Codec, Outgoing, Publish, Qos, RECEIVE_MAX};
 use crate::pauses::Pauses;
 use crate::receipts::Receipts;
 use crate::session::Event;
-use crate::transport::{self, Cutter, Stream, Tls};
+use crate::succession::{self, Beginning};
+use crate::transport::{Cutter, Stream, Tls};
 
+mod opening;
 mod report;
 
 use report::Reported;
@@ -37,12 +39,14 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
     let mut driver = Driver {
         pauses: Pauses::new(link.settings.reconnect_min, link.settings.reconnect_max, host.boottime_ns()),
         cause: String::new(),
+        name: succession::name(&link.settings),
         link,
         host,
         is_first: true,
         reported: Reported::default(),
         receipts: Receipts::default(),
         received_in: 0,
+        kept_in: None,
     };
     loop {
         if !driver.link.wants_connection() {
@@ -51,9 +55,22 @@ pub async fn run<H: Host>(link: Rc<Link>, host: H) {
             continue;
         }
         driver.reported.state = None;
+        let acted_last = driver.has_acted_last();
+        driver.link.notes.borrow_mut().acted_last = acted_last;
+        let beginning = driver.link.beginning(acted_last);
+        if beginning == Beginning::Later {
+            driver.host.state(State::Suppressed, KEEPS_AWAY);
+            driver.link.notes.borrow_mut().waits();
+            // Nobody tells when another node acts.
+            let _still_waiting = timeout(REPORT_EVERY, driver.link.wake.notified()).await;
+            continue;
+        }
         driver.report_inputs(false, &[]);
         driver.host.state(State::Connecting, &driver.cause);
-        match driver.connect_and_run().await {
+        driver.link.notes.borrow_mut().attempt(beginning);
+        let end = driver.connect_and_run(beginning).await;
+        driver.link.notes.borrow_mut().ended(end.error());
+        match end {
             End::Left => driver.pauses.reset(),
             End::Refused(cause) => {
                 driver.report_inputs(false, &[]);
@@ -75,6 +92,15 @@ enum End {
     Lost(String),
 }
 
+impl End {
+    fn error(&self) -> Option<&str> {
+        match self {
+            Self::Left => None,
+            Self::Refused(cause) | Self::Lost(cause) => Some(cause),
+        }
+    }
+}
+
 struct Driver<H> {
     link: Rc<Link>,
     host: H,
@@ -85,6 +111,9 @@ struct Driver<H> {
     /// Messages that wait for their receipts, and the epoch in which they came.
     receipts: Receipts,
     received_in: u64,
+    /// What is kept of this node while it acts, and the epoch in which it was kept last.
+    name: Vec<u8>,
+    kept_in: Option<u64>,
 }
 
 impl<H: Host> Driver<H> {
@@ -101,7 +130,7 @@ impl<H: Host> Driver<H> {
         }
     }
 
-    async fn connect_and_run(&mut self) -> End {
+    async fn connect_and_run(&mut self, beginning: Beginning) -> End {
         let link = Rc::clone(&self.link);
         let settings = &link.settings;
         let tls = match settings.tls.as_ref().map(Tls::load).transpose() {
@@ -110,7 +139,7 @@ impl<H: Host> Driver<H> {
         };
         let limit = settings.connect_timeout;
         let opened = tokio::select! {
-            opened = timeout(limit, self.open(tls.as_ref())) => opened,
+            opened = timeout(limit, self.open(tls.as_ref(), beginning)) => opened,
             () = self.unwanted() => return End::Left,
         };
         let (mut connection, ack) = match opened {
@@ -134,6 +163,7 @@ impl<H: Host> Driver<H> {
         if std::mem::take(&mut self.is_first) && ack.session_present {
             self.link.assume_subscribed();
         }
+        self.link.notes.borrow_mut().connected(&ack);
         self.link.set_connected(true);
         self.link.announce_status(true);
         self.link.subscribe(false);
@@ -160,53 +190,6 @@ impl<H: Host> Driver<H> {
             let _still_waiting = timeout(REPORT_EVERY, self.link.wake.notified()).await;
             self.link.session.borrow_mut().expire(self.host.boottime_ns());
         }
-    }
-
-    async fn open(&self, tls: Option<&Tls>) -> Result<(Connection, ConnAck), End> {
-        let settings = &self.link.settings;
-        let (stream, cutter) = transport::connect(settings, tls).await.map_err(|error| match error {
-            transport::Error::Connect { .. } => End::Lost(error.to_string()),
-            transport::Error::File { .. } | transport::Error::Tls(_) => End::Refused(error.to_string()),
-        })?;
-        let (reader, writer) = tokio::io::split(stream);
-        let mut connection = Connection {
-            reader,
-            writer,
-            cutter,
-            codec: Codec::new(settings.version, settings.packet_size_bytes_max),
-            input: BytesMut::with_capacity(READ_BYTES),
-            output: BytesMut::with_capacity(WRITE_BYTES),
-            has_outputs: false,
-            has_open_outputs: false,
-            needs_flush: false,
-            keep_alive: settings.keep_alive,
-            last_sent: Instant::now(),
-            ping_sent: None,
-            pings: 0,
-            updates: Vec::new(),
-            refused: Vec::new(),
-            leaving: Leaving::No,
-        };
-        let clean = !settings.persistent || self.link.session.borrow().wants_clean_start();
-        connection.encode(Outgoing::Connect { clean }, &self.link)?;
-        while !connection.output.is_empty() || connection.needs_flush {
-            connection
-                .write_some(&self.link, &self.host)
-                .await
-                .map_err(|error| End::Lost(error.to_string()))?;
-        }
-        let ack = loop {
-            match connection.codec.decode(&mut connection.input) {
-                Ok(Some(Incoming::ConnAck(ack))) => break ack,
-                Ok(Some(_)) => return Err(End::Lost("broker did not begin with CONNACK".to_owned())),
-                Ok(None) => connection.read_some().await?,
-                Err(error) => return Err(End::Lost(error.to_string())),
-            }
-        };
-        if let Some(reason) = &ack.refused {
-            return Err(End::Refused(format!("broker refused the connection: {reason}")));
-        }
-        Ok((connection, ack))
     }
 }
 
@@ -262,7 +245,8 @@ impl Connection {
         let link = Rc::clone(&driver.link);
         let mut next_report = Instant::now();
         loop {
-            if let Err(end) = self.handle_input(driver) {
+            let is_kept = driver.keep_acted();
+            if is_kept && let Err(end) = self.handle_input(driver) {
                 return end;
             }
             if link.is_cut_wanted() {
@@ -283,6 +267,7 @@ impl Connection {
                 driver.report_counts();
                 link.session.borrow_mut().expire(driver.host.boottime_ns());
             }
+            link.notes.borrow_mut().owes(driver.receipts.waiting());
             driver.report_state(&self.refused);
             if link.is_settled() {
                 driver.report_inputs(true, &self.refused);
@@ -294,9 +279,9 @@ impl Connection {
                 return end;
             }
             link.changed.notify_waiters();
-            let wakeup = self.next_wakeup(&link, next_report, driver.receipts.waiting() > 0);
+            let wakeup = self.next_wakeup(&link, next_report, driver.receipts.waiting() > 0 || !is_kept);
             let wants_write = !self.output.is_empty() || self.needs_flush;
-            let may_read = driver.receipts.waiting() < usize::from(RECEIVE_MAX);
+            let may_read = is_kept && driver.receipts.waiting() < usize::from(RECEIVE_MAX);
             let read_room = &mut self.input;
             read_room.reserve(READ_BYTES);
             tokio::select! {
@@ -371,6 +356,7 @@ impl Connection {
         let now_ns = host.boottime_ns();
         while self.output.len() < WRITE_BYTES {
             let Some(packet) = session.next_output(now_ns) else { break };
+            link.notes.borrow_mut().sent();
             self.has_outputs = true;
             self.has_open_outputs = true;
             self.encode(packet, link)?;
@@ -408,6 +394,7 @@ impl Connection {
                 Event::Message(publish) => self.deliver(&publish, driver),
                 Event::Refused(mut filters) => {
                     warn!(filters = ?filters, "broker refused a subscription");
+                    link.notes.borrow_mut().refused(&filters);
                     self.refused.append(&mut filters);
                 }
                 Event::Pong => {
@@ -428,6 +415,7 @@ impl Connection {
             // Without a receipt it is for the successor.
             return;
         }
+        link.notes.borrow_mut().received();
         if publish.qos != Qos::AtMostOnce {
             match link.settings.ack {
                 crate::config::Ack::Auto => link.session.borrow_mut().acknowledge(publish.qos, publish.id),
@@ -544,6 +532,8 @@ impl From<packet::Error> for End {
     }
 }
 
+/// Why a standby is not connected though its role wants it.
+const KEEPS_AWAY: &str = "no connection until another node acts: what the broker kept since this one acted is for whoever acts next";
 const READ_BYTES: usize = 16 * 1024;
 /// High-water mark of the write buffer, which is what a lost permit can throw away at most, beside one message.
 const WRITE_BYTES: usize = 64 * 1024;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use twinhub_plugin::{
-    Acceptance, Array, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef, Plugin,
-    Quality, Result, Update, ValueRef, WriteBatch, WriteId, boottime_ns, unix_ns,
+    Acceptance, Array, Browse, Code, Ctx, Deadline, Epoch, Error, Flags, InterfaceState, Item, ItemDef,
+    Plugin, Quality, Result, Store, Update, ValueRef, WriteBatch, WriteId, boottime_ns, unix_ns,
 };
 
 use crate::ids::Ids;
@@ -18,8 +18,11 @@ use crate::output::Batch;
 use crate::payload::Value;
 use crate::receipts::Accepted;
 use crate::session::{Answers, Outcome};
+use crate::succession::Kept;
 
+pub mod browse;
 pub mod config;
+mod diag;
 pub mod driver;
 pub mod ids;
 pub mod input;
@@ -35,6 +38,7 @@ pub mod placement;
 pub mod receipts;
 pub mod session;
 pub mod span;
+pub mod succession;
 pub mod topic;
 pub mod transport;
 
@@ -43,7 +47,9 @@ pub use config::Config;
 /// One MQTT interface.
 #[derive(Debug)]
 pub struct Mqtt {
+    cx: Ctx,
     link: Rc<Link>,
+    heard: browse::Heard,
 }
 
 impl Plugin for Mqtt {
@@ -64,13 +70,13 @@ impl Plugin for Mqtt {
             settings,
             boottime_ns().to_le_bytes().map(u16::from).into_iter().fold(0, u16::wrapping_add) << 7,
         );
-        let hub = Hub { cx: cx.clone(), acceptance };
+        let hub = Hub { cx: cx.clone(), store: cx.store(), acceptance };
         let task = Rc::clone(&link);
         cx.spawn(async move {
             driver::run(task, hub).await;
             Ok(())
         });
-        Ok(Self { link })
+        Ok(Self { cx, link, heard: browse::Heard::default() })
     }
 
     async fn start(&mut self) -> Result<()> {
@@ -123,7 +129,20 @@ impl Plugin for Mqtt {
         Ok(())
     }
 
+    fn browse(&mut self, browse: Browse) {
+        let (link, heard) = (Rc::clone(&self.link), self.heard.clone());
+        self.cx.spawn(async move {
+            heard.answer(link, browse).await;
+            Ok(())
+        });
+    }
+
+    fn diagnose(&self) -> Result<serde_json::Value> {
+        Ok(self.link.diagnosis())
+    }
+
     async fn stop(&mut self) {
+        self.heard.forget();
         self.link.stop(STOP_MAX).await;
     }
 }
@@ -173,6 +192,8 @@ impl Answers for Answer {
 /// The hub behind the SDK.
 struct Hub {
     cx: Ctx,
+    /// What the nodes share by key, if the hub has that.
+    store: Option<Store>,
     /// If messages get their receipts when the hub has accepted their values, and the hub says when.
     acceptance: Option<Acceptance>,
 }
@@ -217,6 +238,21 @@ impl Host for Hub {
         match &self.acceptance {
             Some(acceptance) => acceptance.changed().await,
             None => std::future::pending().await,
+        }
+    }
+
+    fn acted(&self) -> Option<Vec<u8>> {
+        self.store.as_ref()?.get(succession::KEY).ok().flatten()
+    }
+
+    fn keep_acted(&self, name: &[u8]) -> Kept {
+        let Some(store) = &self.store else { return Kept::Never };
+        match store.put(succession::KEY, name) {
+            Ok(()) => Kept::Yes,
+            Err(error) if matches!(error.code(), Code::Again | Code::StaleEpoch | Code::Stopped) => {
+                Kept::NotYet
+            }
+            Err(_) => Kept::Never,
         }
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::config::{Settings, Version};
+use crate::diag::Notes;
 use crate::ids::Ids;
 use crate::input::{Inputs, Update};
 use crate::item::Spec;
@@ -18,6 +19,7 @@ use crate::packet::{OFFLINE, ONLINE, Qos};
 use crate::payload::Value;
 use crate::receipts::Accepted;
 use crate::session::{Limits, Message, Outcome, Session};
+use crate::succession::{Beginning, Kept, Standing};
 
 /// Roles in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +63,10 @@ pub trait Host {
     fn look(&self, mark: u64) -> Accepted;
     /// Waits until the hub has accepted more.
     fn accepted_more(&self) -> impl Future<Output = ()>;
+    /// The name of the node that acted last, as far as this one knows; see [`crate::succession`].
+    fn acted(&self) -> Option<Vec<u8>>;
+    /// Keeps the name of this node, which acts, before what it hands over from here on.
+    fn keep_acted(&self, name: &[u8]) -> Kept;
     /// Whether an output of `epoch` may leave at this moment. Asked right before every write.
     fn may_send(&self, epoch: u64) -> bool;
     /// Reports how the interface is doing.
@@ -82,6 +88,11 @@ pub struct Link {
     is_stale: Cell<bool>,
     is_subscription_stale: Cell<bool>,
     role: Cell<Role>,
+    /// The role before the node acted.
+    stood_by: Cell<Role>,
+    /// Whether the session has been heard since the node acts.
+    is_current: Cell<bool>,
+    pub(crate) notes: RefCell<Notes>,
     epoch: Cell<u64>,
     is_started: Cell<bool>,
     is_stopping: Cell<bool>,
@@ -117,6 +128,10 @@ impl Link {
             is_stale: Cell::new(false),
             is_subscription_stale: Cell::new(true),
             role: Cell::new(Role::Cold),
+            // Who never stood by does not share its session's work with another node.
+            stood_by: Cell::new(Role::Hot),
+            is_current: Cell::new(false),
+            notes: RefCell::default(),
             epoch: Cell::new(0),
             is_started: Cell::new(false),
             is_stopping: Cell::new(false),
@@ -175,6 +190,10 @@ impl Link {
         let until = Instant::now() + limit;
         let from = self.role.replace(to);
         self.epoch.set(epoch);
+        if to != Role::Active {
+            self.stood_by.set(to);
+            self.is_current.set(false);
+        }
         self.has_active_announcement.set(false);
         self.is_subscription_stale.set(true);
         if self.is_connected.get() && self.wants_connection() {
@@ -279,6 +298,26 @@ impl Link {
         // With one client id for all nodes the broker throws out whoever has it: it is for the active node.
         let least = if self.settings.is_session_shared { Role::Active } else { Role::Warm };
         self.is_started.get() && !self.is_stopping.get() && self.role.get() >= least
+    }
+
+    /// How the next connection begins.
+    pub(crate) fn beginning(&self, acted_last: bool) -> Beginning {
+        let (role, stood_by, is_current) = (self.role.get(), self.stood_by.get(), self.is_current.get());
+        let beginning = Beginning::of(&self.settings, Standing { role, stood_by, is_current, acted_last });
+        if beginning == Beginning::Resumed && self.session.borrow().wants_clean_start() {
+            return Beginning::Fresh;
+        }
+        beginning
+    }
+
+    /// Whether the node stood by hot.
+    pub(crate) fn heard_all_along(&self) -> bool {
+        self.stood_by.get() == Role::Hot
+    }
+
+    /// The node acts, and from here on the session has what it has to hear.
+    pub(crate) fn set_current(&self) {
+        self.is_current.set(true);
     }
 
     pub(crate) fn set_connected(&self, is_connected: bool) {

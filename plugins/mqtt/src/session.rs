@@ -170,7 +170,7 @@ pub struct Session {
     subscribing: BTreeMap<u16, Vec<Filter>>,
     unsubscribing: BTreeSet<u16>,
     /// What the broker has; `None` if it may have the filter, left by an earlier process.
-    subscribed: BTreeMap<String, Option<(Qos, bool)>>,
+    pub(crate) subscribed: BTreeMap<String, Option<(Qos, bool)>>,
     counts: Counts,
 }
 

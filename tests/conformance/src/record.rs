@@ -161,8 +161,9 @@ impl Recorder {
             fenced: (scenario == Scenario::Freeze).then_some(Fenced::Is(stray == 0)),
             verdict: if passed { Verdict::Pass } else { Verdict::Fail },
             note: format!(
-                "{} values, {} commands, {} of them lost, {} overtaken by a newer one while nobody was active",
+                "{} values{}, {} commands, {} of them lost, {} overtaken by a newer one while nobody was active",
                 sum(&|outcome| outcome.figures.values_read),
+                repeated_note(sum(&|outcome| outcome.figures.values_repeated)),
                 sum(&|outcome| outcome.figures.commands),
                 sum(&|outcome| outcome.figures.commands_lost),
                 sum(&|outcome| outcome.figures.commands_superseded)
@@ -182,6 +183,17 @@ fn resolution_of(subject: &Subject) -> Duration {
         ("modbus", Mode::Hot) => COMMAND_INTERVAL,
         ("modbus", Mode::Cold | Mode::Warm) => POLL_INTERVAL,
         _ => COUNTER_INTERVAL,
+    }
+}
+
+/// What the loss window of a mode without a mirror declares.
+fn repeated_note(repeated: u64) -> String {
+    let limit = IN_FLIGHT.as_millis();
+    match repeated {
+        0 => String::new(),
+        _ => format!(
+            " ({repeated} sent again, published less than {limit} ms before the fault, which nothing showed)"
+        ),
     }
 }
 
@@ -265,14 +277,14 @@ impl RunOptions {
             options.scenarios = Scenario::ALL.to_vec();
         }
         if options.stages.is_empty() {
-            options.stages = [PEERS, MODBUS_MODES, TAPPED].map(str::to_owned).to_vec();
+            options.stages = STAGES.map(str::to_owned).to_vec();
         }
         Ok(options)
     }
 }
 
-/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, modbus in its
-/// others, then the plugins that have no peer; if it is said, mqtt in its other modes.
+/// `twinhub-measure conformance`: modbus and mqtt with their peers in the modes that are their defaults, then each of them
+/// in its others, then the plugins that have no peer.
 pub fn run_conformance(words: &[String], say: &mut dyn FnMut(&str)) -> Result<bool> {
     let options = RunOptions::parse(words)?;
     let artifacts = Artifacts::beside_this_program()?;

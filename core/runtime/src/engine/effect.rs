@@ -13,6 +13,14 @@ pub(crate) fn is_carried(sample: &Sample) -> bool {
         && (!sample.flags.contains(SampleFlags::OLD) || sample.flags.contains(SampleFlags::EVENT))
 }
 
+/// Whether what was read anew shows what was there before. Of what counts each time, and of what was heard while nobody
+/// acted, an equal one is another one.
+pub(crate) fn is_same_image(sample: &Sample, shown: &Value) -> bool {
+    !sample.flags.contains(SampleFlags::EVENT)
+        && !sample.flags.contains(SampleFlags::REPLAY)
+        && sample.value.is_equivalent(shown)
+}
+
 pub(crate) fn to_contract(value: &Value) -> ValueOut<'_> {
     match value {
         Value::Null => ValueOut::Null,

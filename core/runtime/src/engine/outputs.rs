@@ -6,7 +6,8 @@
 //!
 //! A **stream** (values published to a broker, say) has no intent per value: the journal is its store, the
 //! cursor `Delivered` is journaled as confirmations come in, and a stream that cannot keep up, or a
-//! successor, reads on from the cursor. What the sink already shows (the mirror) is not delivered again.
+//! successor, reads on from the cursor. What the sink already shows (the mirror) is not delivered again, nor what a
+//! polling interface reads after a takeover as the journal had it before.
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use twinhub_loader::{EventRef, Instance, WriteReq};
 use twinhub_model::{Epoch, IntentKind, ItemId, Moment, Outcome, Position, SampleFlags, Value};
 
 use super::commands::{Sent, Wanted};
-use super::effect::{is_carried, outcome_of};
+use super::effect::{is_carried, is_same_image, outcome_of};
 use super::journaling::Samples;
 use super::streams::{CURSOR_INTERVAL, Stream};
 use super::values_in::ValuesIn;
@@ -87,7 +88,7 @@ impl Engine {
     pub(crate) fn route(&mut self, position: Position, samples: impl Samples) {
         let now = clock::now();
         let mut streams = std::mem::take(&mut self.carried);
-        for sample in samples {
+        for (place, sample) in samples.into_iter().enumerate() {
             let sample = sample.borrow();
             if !is_carried(sample) {
                 continue;
@@ -96,11 +97,19 @@ impl Engine {
             if next.is_none() {
                 continue;
             }
-            // After a takeover the image that a plugin reads may repeat what was commanded before.
-            let may_repeat = self.routes.is_first_word(sample.item);
+            // After a takeover the image that a plugin reads may repeat what was commanded, or streamed, before.
+            let first_word = self.routes.first_word(sample.item);
+            let may_repeat = first_word.is_some();
+            let shows_nothing_new = first_word.is_some_and(|shown| is_same_image(sample, &shown));
+            if shows_nothing_new {
+                self.routes.note_repeat(sample.item, position, place);
+            }
             let is_old = sample.flags.contains(SampleFlags::OLD);
             while let Some(number) = next {
                 next = self.routes.next(number);
+                if shows_nothing_new && self.leaves_out(number, position, place) {
+                    continue;
+                }
                 let Some(value) = self.routes.pass(number, &sample.value, position, now) else { continue };
                 let route = self.routes.get(number);
                 // What sets a state is not set back; a stream and what moves a step take every one.

@@ -522,10 +522,10 @@ impl Engine {
         self.replication.tell_lag_again = false;
         self.replication.reported_lag = Some(lag);
         self.tell_agreed();
-        let config_matches = self
-            .shared
-            .info(twinhub_redundancy::VoterId::Node(peer))
-            .is_none_or(|info| self.fits(info.config_hash));
+        let info = self.shared.info(twinhub_redundancy::VoterId::Node(peer));
+        let mine = self.shared.config_hash();
+        self.routes.inherit(info.as_ref().is_none_or(|info| info.config_hash == mine));
+        let config_matches = info.is_none_or(|info| self.fits(info.config_hash));
         self.tell(Input::Synced { lag_records: lag, config_matches });
     }
 

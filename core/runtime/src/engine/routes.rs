@@ -1,6 +1,6 @@
 //! Links between interfaces, resolved to handles: for each driving item a chain of driven items.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use twinhub_model::{Convert, IntentKind, ItemId, Moment, Position, Value};
@@ -45,8 +45,12 @@ pub(crate) struct Routes {
     first: Vec<u32>,
     /// What was passed last, for routes with a deadband or a smallest interval.
     passed: HashMap<u32, Passed>,
-    /// Driving items of command links whose image is still to come in this epoch.
-    first_words: BTreeSet<ItemId>,
+    /// Driving items whose image is still to come in this epoch, with what they showed when it began.
+    first_words: BTreeMap<ItemId, Value>,
+    /// Whether who acted last, as far as this process knows, had the same links.
+    are_inherited: bool,
+    /// Images that showed nothing new: the record of each, and which of its samples it is.
+    repeats: HashMap<ItemId, (Position, usize)>,
     /// Values that could not be converted.
     pub(crate) unconverted: u64,
 }
@@ -66,7 +70,15 @@ impl Routes {
             routes[number].next = first[from];
             first[from] = u32::try_from(number).unwrap_or(NONE);
         }
-        Routes { all: routes, first, passed: HashMap::new(), first_words: BTreeSet::new(), unconverted: 0 }
+        Routes {
+            all: routes,
+            first,
+            passed: HashMap::new(),
+            first_words: BTreeMap::new(),
+            are_inherited: false,
+            repeats: HashMap::new(),
+            unconverted: 0,
+        }
     }
 
     pub(crate) fn get(&self, number: u32) -> &Route {
@@ -87,16 +99,45 @@ impl Routes {
         Some(self.all[number as usize].next).filter(|number| *number != NONE)
     }
 
-    /// A new epoch begins. What a driving item of a command link says first is an image, not a change, if its
-    /// interface reads everything anew.
-    pub(crate) fn begin_epoch(&mut self, is_read_anew: impl Fn(ItemId) -> bool) {
-        let sources = self.all.iter().filter(|route| !route.way.stream).map(|route| route.from);
-        self.first_words = sources.filter(|item| is_read_anew(*item)).collect();
+    /// The node that this one follows acts, and has the same links or not.
+    pub(crate) fn inherit(&mut self, are_same: bool) {
+        self.are_inherited = are_same;
     }
 
-    /// Whether this is the first that such an item says in this epoch.
-    pub(crate) fn is_first_word(&mut self, item: ItemId) -> bool {
-        !self.first_words.is_empty() && self.first_words.remove(&item)
+    /// A new epoch begins. What a driving item says first is an image, not a change, if its interface reads everything anew.
+    /// `shown` is what the journal has of an item, `Null` if nothing that links carry; it says something only if the node before
+    /// had these links.
+    pub(crate) fn begin_epoch(
+        &mut self,
+        is_read_anew: impl Fn(ItemId) -> bool,
+        shown: impl Fn(ItemId) -> Value,
+    ) {
+        let sources = self.all.iter().map(|route| route.from).filter(|item| is_read_anew(*item));
+        let were_same = std::mem::replace(&mut self.are_inherited, true);
+        let shown = |item| if were_same { shown(item) } else { Value::Null };
+        self.first_words = sources.map(|item| (item, shown(item))).collect();
+        self.repeats.clear();
+    }
+
+    /// If this is the first that such an item says in this epoch: what it showed before.
+    pub(crate) fn first_word(&mut self, item: ItemId) -> Option<Value> {
+        if self.first_words.is_empty() { None } else { self.first_words.remove(&item) }
+    }
+
+    /// The sample at this place of a record is an image that shows nothing new.
+    pub(crate) fn note_repeat(&mut self, item: ItemId, position: Position, place: usize) {
+        self.repeats.insert(item, (position, place));
+    }
+
+    /// Whether a stream leaves out this sample of an item: what it shows went along the link before, or stands in the
+    /// journal before it. Of a link that thins out, what it showed before may have waited in vain on the node before.
+    pub(crate) fn is_repeat(&self, number: u32, position: Position, place: usize) -> bool {
+        if self.repeats.is_empty() {
+            return false;
+        }
+        let Route { from, way, .. } = &self.all[number as usize];
+        let thins_out = way.convert.as_ref().is_some_and(|convert| convert.min_interval.is_some());
+        !thins_out && self.repeats.get(from) == Some(&(position, place))
     }
 
     /// The value that goes out on a route for `value`, if it goes out now.
@@ -195,13 +236,25 @@ mod tests {
     #[test]
     fn the_first_word_of_an_item_is_known_once_in_each_epoch() {
         let mut routes = Routes::new(4, vec![route(0, 1, None), route(2, 3, None)]);
-        assert!(!routes.is_first_word(ItemId(0)));
-        for _ in 0..2 {
-            routes.begin_epoch(|item| item == ItemId(0));
-            assert!(!routes.is_first_word(ItemId(1)) && !routes.is_first_word(ItemId(2)));
-            assert!(routes.is_first_word(ItemId(0)));
-            assert!(!routes.is_first_word(ItemId(0)));
+        assert_eq!(routes.first_word(ItemId(0)), None);
+        for shown in [Value::Null, Value::U64(8)] {
+            // The first time nobody knows who had which links.
+            routes.begin_epoch(|item| item == ItemId(0), |_| Value::U64(8));
+            assert_eq!((routes.first_word(ItemId(1)), routes.first_word(ItemId(2))), (None, None));
+            assert_eq!(routes.first_word(ItemId(0)), Some(shown));
+            assert_eq!(routes.first_word(ItemId(0)), None);
         }
+    }
+
+    #[test]
+    fn a_repeat_is_one_sample_of_one_epoch_and_never_on_a_link_that_thins_out() {
+        let thinning = Convert { min_interval: Some(Duration::from_millis(100)), ..Convert::default() };
+        let mut routes = Routes::new(4, vec![route(0, 1, None), route(0, 2, Some(thinning))]);
+        let at = Position::START;
+        routes.note_repeat(ItemId(0), at, 1);
+        assert!(routes.is_repeat(0, at, 1) && !routes.is_repeat(0, at, 0) && !routes.is_repeat(1, at, 1));
+        routes.begin_epoch(|_| true, |_| Value::Null);
+        assert!(!routes.is_repeat(0, at, 1));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Stream {
     cover: HashMap<u32, Value>,
     /// Values that the sink already showed.
     pub(crate) covered: u64,
+    /// Whether the journal lacked something of this epoch's: then nothing says that the sink had it.
+    has_gap: bool,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Stream {
             wants_cover: false,
             cover: HashMap::new(),
             covered: 0,
+            has_gap: false,
         }
     }
 
@@ -242,6 +245,7 @@ impl Engine {
         {
             self.counters.stream_gaps += 1;
             stream.cursor = resume;
+            stream.has_gap = true;
         }
         if end.caught_up
             && let Some(stream) = self.streams.get_mut(&target)
@@ -260,12 +264,13 @@ impl Engine {
         now: Moment,
     ) -> Vec<(ItemId, Value)> {
         let mut values = Vec::new();
-        for sample in samples.iter().filter(|sample| is_carried(sample)) {
+        for (place, sample) in samples.iter().enumerate().filter(|(_, sample)| is_carried(sample)) {
             let mut next = self.routes.first(sample.item);
             while let Some(number) = next {
                 next = self.routes.next(number);
                 let route = self.routes.get(number);
-                if !route.way.stream || route.way.target != target {
+                if !route.way.stream || route.way.target != target || self.leaves_out(number, position, place)
+                {
                     continue;
                 }
                 let to = route.to;
@@ -275,6 +280,15 @@ impl Engine {
             }
         }
         values
+    }
+
+    /// Whether a stream leaves out what was read anew after a takeover and shows nothing new: the stream had it, or reads
+    /// it where it stood first. A sink without a mirror says neither.
+    pub(crate) fn leaves_out(&self, route: u32, position: Position, place: usize) -> bool {
+        let way = &self.routes.get(route).way;
+        way.stream
+            && self.routes.is_repeat(route, position, place)
+            && self.streams.get(&way.target).is_some_and(|stream| !stream.has_gap)
     }
 
     /// Leaves out what the sink showed at the takeover: of each item everything up to the last value that

@@ -97,7 +97,14 @@ impl Engine {
             .filter(|interface| interface.port.setup.resyncs)
             .map(|interface| interface.port.item_range())
             .collect();
-        self.routes.begin_epoch(|item| resyncing.iter().any(|range| range.contains(&item.0)));
+        let table = &self.table;
+        self.routes.begin_epoch(
+            |item| resyncing.iter().any(|range| range.contains(&item.0)),
+            |item| {
+                let shown = table.read(item);
+                if shown.quality.is_bad() { Value::Null } else { shown.value }
+            },
+        );
         self.guard_until = guard_until;
         self.set_quorate(!unquorate);
         let relevant: BTreeSet<usize> =

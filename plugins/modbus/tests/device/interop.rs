@@ -11,13 +11,13 @@ use twinhub_peers::peers_dir;
 
 use crate::rig::{Got, Rig, item};
 
-struct Pymodbus {
+pub(crate) struct Pymodbus {
     process: Child,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Pymodbus {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let python = peers_dir().join("venv/bin/python");
         assert!(python.exists(), "{} is missing: run `cargo xtask setup`", python.display());
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/device/device.py");

@@ -6,6 +6,7 @@ mod guard;
 mod hostile;
 mod interop;
 mod pipeline;
+mod questions;
 mod reads;
 mod rig;
 mod roles;

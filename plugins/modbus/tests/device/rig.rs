@@ -44,6 +44,8 @@ pub(crate) struct Seen {
     pub(crate) counts: BTreeMap<String, u64>,
     pub(crate) faults: Vec<String>,
     pub(crate) batches: u64,
+    /// What questions were answered with.
+    pub(crate) answers: BTreeMap<u64, Vec<u8>>,
 }
 
 impl Seen {
@@ -116,6 +118,10 @@ impl HostSink for Hub {
 
     fn op_done(&self, op: u64, code: i32, detail: &str) {
         self.change(|seen| drop(seen.ops.insert(op, (code, detail.to_owned()))));
+    }
+
+    fn answer(&self, op: u64, bytes: Vec<u8>) {
+        self.change(|seen| drop(seen.answers.insert(op, bytes)));
     }
 
     fn fault(&self, _code: i32, detail: &str) {
@@ -204,6 +210,25 @@ impl Rig {
 
     fn instance(&self) -> &Instance {
         self.instance.as_ref().unwrap()
+    }
+
+    /// What is below a node, or why nobody says.
+    pub(crate) fn browse(&self, parent: &Json, cursor: &str, limit: u32) -> Result<Json, String> {
+        let parent = if parent.is_null() { String::new() } else { parent.to_string() };
+        self.ask(|instance, op| instance.browse(op, &parent, cursor, limit))
+    }
+
+    pub(crate) fn diagnosis(&self) -> Json {
+        self.ask(Instance::diagnose).unwrap()
+    }
+
+    fn ask(&self, call: impl FnOnce(&Instance, u64) -> Result<Status, PluginError>) -> Result<Json, String> {
+        let mut asked = 0;
+        self.control(|instance, op| {
+            asked = op;
+            call(instance, op)
+        })?;
+        Ok(serde_json::from_slice(&self.seen(|seen| seen.answers[&asked].clone())).unwrap())
     }
 
     /// Runs a control call to its end.

@@ -124,8 +124,6 @@ fn subscriptions_of_an_earlier_process_end_when_nobody_wants_them() {
         rig.crash().await;
 
         let rig = Rig::new(broker.port, "main", "", &[(2, "r", row("kept", "i64"))]);
-        rig.role(Role::Warm, 1).await;
-        broker.publish("kept", b"1", &["-q", "1"]);
         rig.role(Role::Hot, 1).await;
         broker.publish("old", b"1", &["-q", "1"]);
         until("the message that nobody wants", || rig.hub.count("input.unmatched") == 1).await;

@@ -17,6 +17,7 @@ use twinhub_mqtt::output::Batch;
 use twinhub_mqtt::payload::Value;
 use twinhub_mqtt::receipts::Accepted;
 use twinhub_mqtt::session::{Answers, Outcome};
+use twinhub_mqtt::succession::Kept;
 
 /// Runs a test with local tasks, and a limit that only a hang reaches.
 pub(crate) fn run(test: impl Future<Output = ()>) {
@@ -45,7 +46,14 @@ pub(crate) struct Hub {
     pub(crate) qualities: RefCell<Vec<(u32, bool)>>,
     pub(crate) has_room: Cell<bool>,
     pub(crate) lease_end: Cell<Option<Instant>>,
+    /// What nodes share by key; a test that has several makes them one.
+    pub(crate) acted: RefCell<Shared>,
+    /// Whether it has room for that.
+    pub(crate) keeps: Cell<bool>,
 }
+
+/// What the nodes of a site share: who acted last.
+pub(crate) type Shared = Rc<RefCell<Option<Vec<u8>>>>;
 
 impl Hub {
     pub(crate) fn values(&self, item: u32) -> Vec<Value> {
@@ -93,6 +101,16 @@ impl Host for Window {
     }
     async fn accepted_more(&self) {
         std::future::pending::<()>().await;
+    }
+    fn acted(&self) -> Option<Vec<u8>> {
+        self.0.acted.borrow().borrow().clone()
+    }
+    fn keep_acted(&self, name: &[u8]) -> Kept {
+        if !self.0.keeps.get() {
+            return Kept::NotYet;
+        }
+        *self.0.acted.borrow().borrow_mut() = Some(name.to_owned());
+        Kept::Yes
     }
     fn may_send(&self, _epoch: u64) -> bool {
         self.0.lease_end.get().is_some_and(|end| Instant::now() < end)
@@ -146,9 +164,16 @@ impl Rig {
         link.add_items(specs);
         let hub = Rc::new(Hub::default());
         hub.has_room.set(true);
+        hub.keeps.set(true);
         let task = spawn_local(driver::run(Rc::clone(&link), Window(Rc::clone(&hub))));
         link.start();
         Self { link, hub, task, next_id: Cell::new(0) }
+    }
+
+    /// Makes it one site with others that have the same.
+    pub(crate) fn shares(self, shared: &Shared) -> Self {
+        *self.hub.acted.borrow_mut() = Rc::clone(shared);
+        self
     }
 
     pub(crate) fn lease(&self, duration: Duration) {

@@ -281,7 +281,11 @@ impl Bench {
 
     /// A value that an active interface publishes.
     pub(crate) fn publish(&mut self, item: u32, value: i64) {
-        let sample = sample(item, value);
+        self.publish_flagged(item, value, SampleFlags::default());
+    }
+
+    pub(crate) fn publish_flagged(&mut self, item: u32, value: i64, flags: SampleFlags) {
+        let sample = Sample { flags, ..sample(item, value) };
         self.engine.store_samples(std::slice::from_ref(&sample));
         self.job(Job::Published { samples: Bundle::from_iter([sample]), from: None });
     }

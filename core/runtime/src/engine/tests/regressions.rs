@@ -264,3 +264,83 @@ fn a_stream_leaves_out_what_its_sink_shows_when_the_role_is_reached() {
     backup.wait("the newer value", |bench| written(bench).contains(&"mqtt write 1=6".to_owned()));
     assert_eq!(written(&backup), ["mqtt write 1=6"], "the sink showed 5");
 }
+
+/// A polled count of 5 was published: that the successor reads 5 when it takes over is no news. A warm standby's sink shows
+/// it nothing, so the journal has to say it.
+#[test]
+fn a_stream_without_a_mirror_leaves_out_what_is_read_anew_and_did_not_change() {
+    let (mut main, mut backup) = pair(&[stream()]);
+    main.publish(0, 5);
+    carry_until(&mut main, &mut backup, "the output and what is known of it", is_output_known);
+    backup.forget_calls();
+    backup.become_active(epoch(1, 2));
+    backup.publish(0, 5);
+    backup.publish(0, 6);
+    backup.wait("the newer value", |bench| written(bench).contains(&"plc write 1=6".to_owned()));
+    assert_eq!(written(&backup), ["plc write 1=6"]);
+    // Later on, an equal value is one that came back.
+    backup.publish(0, 5);
+    backup.wait("what came back", |bench| written(bench).contains(&"plc write 1=5".to_owned()));
+}
+
+/// The sink never said that it had the 5: it is given where it stood first, and not once more where it was read anew.
+#[test]
+fn a_stream_gives_what_is_in_doubt_once() {
+    let mut main = Bench::new(0, &[Spec { config: ",\"mute\":true", ..stream() }]);
+    main.become_active(epoch(0, 1));
+    main.publish(0, 5);
+    main.wait("the output", |bench| written(bench) == ["plc write 1=5"]);
+    main.lose(epoch(0, 1));
+    main.wait("gates closed", |bench| bench.said.contains(&Input::GatesClosed));
+    main.forget_calls();
+    main.become_active(epoch(0, 2));
+    main.publish(0, 5);
+    main.publish(0, 6);
+    main.wait("the newer value", |bench| written(bench).contains(&"plc write 1=6".to_owned()));
+    assert_eq!(written(&main), ["plc write 1=5", "plc write 1=6"]);
+}
+
+/// What acted before this process may have had other links: a topic that is new gets what its item shows.
+#[test]
+fn a_new_process_streams_what_it_reads_first() {
+    let mut bench = Bench::new(0, &[stream()]);
+    bench.become_active(epoch(0, 1));
+    bench.publish(0, 5);
+    bench.wait("the output and what is known of it", |bench| {
+        bench.records().iter().any(|record| matches!(record, Record::Delivered(_)))
+            && bench.engine.journal.durable() == bench.last()
+    });
+    let mut bench = bench.restarted(&[stream()]);
+    bench.forget_calls();
+    bench.become_active(epoch(0, 2));
+    bench.publish(0, 5);
+    bench.wait("the output", |bench| written(bench) == ["plc write 1=5"]);
+}
+
+#[test]
+fn a_stream_carries_what_is_read_anew_and_is_new_or_counts_each_time() {
+    for (value, flags) in [(6, SampleFlags::default()), (5, SampleFlags::EVENT)] {
+        let (mut main, mut backup) = pair(&[stream()]);
+        main.publish(0, 5);
+        carry_until(&mut main, &mut backup, "the output and what is known of it", is_output_known);
+        backup.forget_calls();
+        backup.become_active(epoch(1, 2));
+        backup.publish_flagged(0, value, flags);
+        let written = format!("plc write 1={value}");
+        backup.wait("the value", |bench| bench.calls().contains(&written));
+    }
+}
+
+/// A polled device whose values go into a stream.
+fn stream() -> Spec {
+    Spec { delivery: twinhub_config::Delivery::Stream, ..Spec::new("plc") }
+}
+
+fn written(bench: &Bench) -> Vec<String> {
+    bench.calls().into_iter().filter(|call| call.contains("write")).collect()
+}
+
+fn is_output_known(main: &Bench, backup: &Bench) -> bool {
+    let is_cursor = |record: &Record| matches!(record, Record::Delivered(_));
+    backup.records().iter().any(is_cursor) && main.last() == backup.last()
+}

@@ -185,6 +185,7 @@ impl Script {
             old: "main".to_owned(),
             new: self.new.clone(),
             is_abrupt: true,
+            has_mirror: true,
         }
     }
 
