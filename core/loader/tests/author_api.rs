@@ -67,6 +67,16 @@ impl Plugin for Drill {
                 }
                 self.cx.status(InterfaceState::Ok, "");
             }
+            "talks-on" => {
+                let publisher = self.cx.publisher();
+                drop(self.cx.spawn(async move {
+                    loop {
+                        publisher.push(Update::new(Item(0), 1_i64));
+                        publisher.flush();
+                        tokio::task::yield_now().await;
+                    }
+                }));
+            }
             "drains" => {
                 let cx = self.cx.clone();
                 drop(self.cx.spawn(async move {
@@ -273,6 +283,22 @@ fn what_the_hub_had_no_room_for_is_forgotten_with_the_role_by_a_plugin_that_is_s
         });
         finish(&host, 5, instance.stop(5)).unwrap();
         assert_eq!(host.read(|record| record.updates.len()), 0, "{role:?}");
+    }
+}
+
+/// As a task does that was busy when the role fell.
+#[test]
+fn what_a_task_says_in_a_role_without_traffic_is_not_told_to_the_hub() {
+    for role in [Role::Cold, Role::Warm] {
+        let (host, instance) = active("talks-on");
+        host.value("1");
+        finish(&host, 4, instance.set_role(4, role, 2, i64::MIN)).unwrap();
+        host.wait("it is dropped", |record| {
+            record.counts.iter().find(|count| count.0 == "publish.not_active").cloned()
+        });
+        let said = host.read(|record| record.updates.iter().filter(|update| update.epoch > 1).count());
+        assert_eq!(said, 0, "{role:?}");
+        finish(&host, 5, instance.stop(5)).unwrap();
     }
 }
 

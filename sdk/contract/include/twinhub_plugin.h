@@ -251,7 +251,7 @@ typedef struct twinhub_host {
    *   OK           taken
    *   E_AGAIN      no room, or the hub has yet to deal with what the instance published before it became active; keep the
    *                latest value per item (and every EVENT) and try again
-   *   E_STALE_EPOCH the epoch is not that of the role the hub has given; nothing was taken
+   *   E_STALE_EPOCH the epoch is not that of the role the hub has given, or that role is COLD or WARM; nothing was taken
    *   E_INVALID    the batch breaks this contract
    *   E_STOPPED    stop() has completed */
   int32_t (*publish)(const struct twinhub_host *host, const twinhub_batch *batch);

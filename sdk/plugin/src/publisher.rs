@@ -14,7 +14,7 @@ use crate::acceptance::{Accepted, Ledger};
 use crate::backlog::Backlog;
 use crate::shared::Shared;
 use crate::time::boottime_ns;
-use crate::value::{Flags, Item, Quality, Role, Update, Value};
+use crate::value::{Epoch, Flags, Item, Quality, Role, Update, Value};
 
 /// Sends values to the hub. Cheap to clone; stays on the instance's thread.
 ///
@@ -45,6 +45,9 @@ struct Buffer {
     /// Values that own memory. Moving a `String` or `Vec` does not move what it points to.
     kept: Vec<Value>,
     backlog: Backlog,
+    /// Whether the instance was active when the first of `raw` was pushed, and in which epoch.
+    is_of_active: bool,
+    epoch: Epoch,
     seq: u32,
     /// What the hub has accepted, for a plugin that wants to know; then nothing is conflated.
     ledger: Option<Ledger>,
@@ -87,6 +90,7 @@ impl Publisher {
             ledger.push();
         }
         let payload = if kind == kind::BOOL { Payload { u: bits.to_le() } } else { Payload { u: bits } };
+        buffer.begin(&self.inner.shared);
         buffer.push_raw(item, scalar(kind, payload), quality.0, source_ns, flags);
         if buffer.raw.len() >= BATCH_MAX {
             buffer.flush(&self.inner.shared);
@@ -102,6 +106,7 @@ impl Publisher {
             ledger.push();
         }
         if buffer.backlog.is_empty() {
+            buffer.begin(&self.inner.shared);
             buffer.push_update(update);
             if buffer.raw.len() >= BATCH_MAX {
                 buffer.flush(&self.inner.shared);
@@ -221,6 +226,12 @@ impl Inner {
     }
 }
 
+/// Whether nothing is to be heard of the instance: it was given a role, and that one has no traffic. What is pushed then comes
+/// from a task that has not ended yet, and the hub would take it for what the standby has heard.
+fn is_silent(shared: &Shared) -> bool {
+    shared.role() < Role::Hot && shared.epoch() > Epoch(0)
+}
+
 impl Buffer {
     fn push_update(&mut self, update: Update) {
         let Update { item, value, quality, source_ns, flags } = update;
@@ -257,6 +268,15 @@ impl Buffer {
         Some(raw)
     }
 
+    /// A value is pushed: if it is the first of a batch, it says what that is.
+    #[inline]
+    fn begin(&mut self, shared: &Shared) {
+        if self.raw.is_empty() {
+            self.is_of_active = shared.role() == Role::Active;
+            self.epoch = shared.epoch();
+        }
+    }
+
     #[inline(never)]
     fn flush(&mut self, shared: &Shared) {
         if !self.backlog.is_empty() {
@@ -266,8 +286,12 @@ impl Buffer {
         if self.raw.is_empty() {
             return;
         }
-        // The role may fall while the hub is asked.
-        let is_of_active = shared.role() == Role::Active;
+        // The role may have fallen since, and may fall while the hub is asked.
+        let is_of_active = self.is_of_active;
+        let is_late = !is_of_active || self.epoch != shared.epoch();
+        if is_late && is_silent(shared) {
+            return self.drop_unsaid(shared);
+        }
         if self.backlog.is_empty() {
             let sent = send(shared, &mut self.raw);
             match sent {
@@ -343,6 +367,16 @@ impl Buffer {
             ledger.lose(dropped);
         }
         shared.host.count("publish.not_active", dropped);
+    }
+
+    /// What was pushed by an instance that is silent in its role.
+    #[cold]
+    fn drop_unsaid(&mut self, shared: &Shared) {
+        let dropped = self.raw.len();
+        self.note(shared, dropped, Sent::Lost);
+        shared.host.count("publish.not_active", dropped as u64);
+        self.raw.clear();
+        self.kept.clear();
     }
 
     fn flush_backlog(&mut self, shared: &Shared) {

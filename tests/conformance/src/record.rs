@@ -17,9 +17,9 @@ use crate::artifacts::Artifacts;
 use crate::bench::load_average;
 use crate::error::{Error, Result};
 use crate::field::{COUNTER_INTERVAL, DeviceKind};
-use crate::figures::{IN_FLIGHT, Side};
+use crate::figures::{Figures, IN_FLIGHT, Side};
 use crate::profile::Profile;
-use crate::scenario::{Outcome, Scenario};
+use crate::scenario::{Outcome, Scenario, Scene};
 use crate::stage::{COMMAND_INTERVAL, POLL_INTERVAL, Stage, StageOptions, Varied};
 use crate::table::{milliseconds, table};
 use crate::tapped::run_tapped;
@@ -45,6 +45,31 @@ struct Subject {
     abi: String,
     standby: Mode,
     peer: Peer,
+}
+
+impl Ledger<Figures> for Recorder {
+    fn add(&mut self, outcome: Outcome) {
+        self.outcomes.push(outcome);
+    }
+
+    fn table(&self) -> String {
+        outcome_table(&self.outcomes)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        problems_of(&self.outcomes)
+    }
+
+    fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut written = Vec::new();
+        let is_meant = |name: &str| self.varied.is_none_or(|varied| varied.plugin == name);
+        for subject in self.plugins.iter().filter(|subject| is_meant(subject.name)) {
+            let mode = self.varied.map(|varied| format!("-{}", varied.mode)).unwrap_or_default();
+            let path = folder.join(format!("{}{mode}-{}.json", subject.name, self.profile));
+            written.push(write_result(&self.result(subject)?, &path)?);
+        }
+        Ok(written)
+    }
 }
 
 impl Recorder {
@@ -75,37 +100,6 @@ impl Recorder {
             varied: stage.options().varied,
             outcomes: Vec::new(),
         })
-    }
-
-    /// Adds one.
-    pub fn add(&mut self, outcome: Outcome) {
-        self.outcomes.push(outcome);
-    }
-
-    /// All figures as a table.
-    pub fn table(&self) -> String {
-        outcome_table(&self.outcomes)
-    }
-
-    /// Every problem, with its scenario.
-    pub fn problems(&self) -> Vec<String> {
-        let named = |outcome: &Outcome| {
-            let scenario = outcome.scenario;
-            outcome.problems.iter().map(|problem| format!("{scenario}: {problem}")).collect::<Vec<_>>()
-        };
-        self.outcomes.iter().flat_map(named).collect()
-    }
-
-    /// Writes one file per plugin.
-    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        let mut written = Vec::new();
-        let is_meant = |name: &str| self.varied.is_none_or(|varied| varied.plugin == name);
-        for subject in self.plugins.iter().filter(|subject| is_meant(subject.name)) {
-            let mode = self.varied.map(|varied| format!("-{}", varied.mode)).unwrap_or_default();
-            let path = folder.join(format!("{}{mode}-{}.json", subject.name, self.profile));
-            written.push(write_result(&self.result(subject)?, &path)?);
-        }
-        Ok(written)
     }
 
     fn result(&self, subject: &Subject) -> Result<RunResult> {
@@ -325,27 +319,61 @@ fn run_peers(
     let plan = StageOptions { profile: options.profile, device: DeviceKind::Independent, nodes: 2, varied };
     let mut stage = Stage::start(plan, artifacts, say)?;
     let mut recorder = Recorder::new(&stage)?;
+    play(&mut stage, &mut recorder, options, say)
+}
+
+/// Who collects what was seen on a stage.
+pub(crate) trait Ledger<F> {
+    /// Takes a note of one run.
+    fn add(&mut self, outcome: Outcome<F>);
+
+    /// All figures.
+    fn table(&self) -> String;
+
+    /// Every problem, with its scenario.
+    fn problems(&self) -> Vec<String>;
+
+    /// Writes what the matrix reads.
+    fn write(&self, folder: &Path) -> Result<Vec<PathBuf>>;
+}
+
+/// Every problem, with its scenario.
+pub(crate) fn problems_of<F>(outcomes: &[Outcome<F>]) -> Vec<String> {
+    let named = |outcome: &Outcome<F>| {
+        let scenario = outcome.scenario;
+        outcome.problems.iter().map(|problem| format!("{scenario}: {problem}")).collect::<Vec<_>>()
+    };
+    outcomes.iter().flat_map(named).collect()
+}
+
+/// Plays the scenarios on a stage; false if a figure is off.
+pub(crate) fn play<S: Scene>(
+    stage: &mut S,
+    ledger: &mut impl Ledger<S::Figures>,
+    options: &RunOptions,
+    say: &mut dyn FnMut(&str),
+) -> Result<bool> {
     for scenario in &options.scenarios {
         for run in 1..=options.runs {
             say(&format!("{} ({run}/{})", scenario.title(), options.runs));
-            let outcome = scenario.run(&mut stage, CALM)?;
+            let outcome = scenario.run(stage, CALM)?;
             for problem in &outcome.problems {
                 say(&format!("  {problem}"));
             }
-            recorder.add(outcome);
+            ledger.add(outcome);
         }
     }
-    say(&format!("\n{}", recorder.table()));
-    let problems = recorder.problems();
-    if !problems.is_empty() {
+    say(&format!("\n{}", ledger.table()));
+    let is_good = ledger.problems().is_empty();
+    if !is_good {
         say(&format!("logs are kept in {}", stage.cluster_mut().keep_folder().display()));
     }
     if options.record {
-        for path in recorder.write(&results_folder())? {
+        for path in ledger.write(&results_folder())? {
             say(&format!("written: {}", path.display()));
         }
     }
-    Ok(problems.is_empty())
+    Ok(is_good)
 }
 
 /// Writes a result, if the matrix can use it.

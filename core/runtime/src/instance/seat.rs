@@ -98,6 +98,11 @@ impl HostSink for Seat {
             port.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
             return PublishOutcome::StaleEpoch;
         }
+        if port.setup.relevant && port.role() < role::HOT && epoch > 0 {
+            // Nothing is heard in these roles: it would pass for what the successor of the node that acts has to replay.
+            port.counters.fenced.fetch_add(count as u64, Ordering::Relaxed);
+            return PublishOutcome::StaleEpoch;
+        }
         // Before the table takes the values: an equal one that is tried again would count as no change.
         let is_held = || active && port.is_turning();
         if port.is_full(|| is_held() || port.accepting.is_stalled() || !port.inbox.reserve(count)) {

@@ -14,7 +14,9 @@ use super::{INTERVAL, Part, Subject, TappedStage, sources};
 use crate::artifacts::Artifacts;
 use crate::error::{Error, Result};
 use crate::profile::Profile;
-use crate::record::{CALM, MEASURED, RunOptions, died_because, machine, results_folder, today, write_result};
+use crate::record::{
+    Ledger, MEASURED, RunOptions, died_because, machine, play, problems_of, today, write_result,
+};
 use crate::scenario::{Outcome, Scenario, Scene as _};
 use crate::table::{milliseconds, table};
 
@@ -38,6 +40,31 @@ struct Library {
     sha256: String,
 }
 
+impl Ledger<TappedFigures> for TappedRecorder {
+    fn add(&mut self, outcome: Outcome<TappedFigures>) {
+        self.outcomes.push(outcome);
+    }
+
+    fn table(&self) -> String {
+        let rows: Vec<Vec<String>> = self.outcomes.iter().flat_map(rows).collect();
+        table(&HEAD, &rows)
+    }
+
+    fn problems(&self) -> Vec<String> {
+        problems_of(&self.outcomes)
+    }
+
+    fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        self.parts
+            .iter()
+            .map(|part| {
+                let name = format!("{}-{}-{}.json", part.subject.name, part.mode, self.profile);
+                write_result(&self.result(part)?, &folder.join(name))
+            })
+            .collect()
+    }
+}
+
 impl TappedRecorder {
     /// Notes what is being measured.
     pub fn new(stage: &TappedStage) -> Result<Self> {
@@ -56,37 +83,6 @@ impl TappedRecorder {
             libraries: stage.libraries.iter().map(library).collect(),
             outcomes: Vec::new(),
         })
-    }
-
-    /// Adds one.
-    pub fn add(&mut self, outcome: Outcome<TappedFigures>) {
-        self.outcomes.push(outcome);
-    }
-
-    /// All figures as a table, a line for each outcome and part.
-    pub fn table(&self) -> String {
-        let rows: Vec<Vec<String>> = self.outcomes.iter().flat_map(rows).collect();
-        table(&HEAD, &rows)
-    }
-
-    /// Every problem, with its scenario.
-    pub fn problems(&self) -> Vec<String> {
-        let named = |outcome: &Outcome<TappedFigures>| {
-            let scenario = outcome.scenario;
-            outcome.problems.iter().map(|problem| format!("{scenario}: {problem}")).collect::<Vec<_>>()
-        };
-        self.outcomes.iter().flat_map(named).collect()
-    }
-
-    /// Writes one file for each plugin and mode.
-    pub fn write(&self, folder: &Path) -> Result<Vec<PathBuf>> {
-        self.parts
-            .iter()
-            .map(|part| {
-                let name = format!("{}-{}-{}.json", part.subject.name, part.mode, self.profile);
-                write_result(&self.result(part)?, &folder.join(name))
-            })
-            .collect()
     }
 
     fn result(&self, part: &Part) -> Result<RunResult> {
@@ -191,27 +187,7 @@ fn rows(outcome: &Outcome<TappedFigures>) -> Vec<Vec<String>> {
 pub fn run_tapped(options: &RunOptions, artifacts: &Artifacts, say: &mut dyn FnMut(&str)) -> Result<bool> {
     let mut stage = TappedStage::start(options.profile, &Subject::all(), artifacts, say)?;
     let mut recorder = TappedRecorder::new(&stage)?;
-    for scenario in &options.scenarios {
-        for run in 1..=options.runs {
-            say(&format!("{} ({run}/{})", scenario.title(), options.runs));
-            let outcome = scenario.run(&mut stage, CALM)?;
-            for problem in &outcome.problems {
-                say(&format!("  {problem}"));
-            }
-            recorder.add(outcome);
-        }
-    }
-    say(&format!("\n{}", recorder.table()));
-    let is_good = recorder.problems().is_empty();
-    if !is_good {
-        say(&format!("logs are kept in {}", stage.cluster_mut().keep_folder().display()));
-    }
-    if options.record {
-        for path in recorder.write(&results_folder())? {
-            say(&format!("written: {}", path.display()));
-        }
-    }
-    Ok(is_good)
+    play(&mut stage, &mut recorder, options, say)
 }
 
 const HEAD: [&str; 16] = [
