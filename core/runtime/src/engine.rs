@@ -222,8 +222,8 @@ impl Engine {
             .map(|(_, route)| (route.way.target, Stream::new()))
             .collect();
         let takes = |(number, interface): (usize, &Interface)| {
-            let items = &interface.port.setup.values_in;
-            (!items.is_empty()).then(|| (number, ValuesIn::new(items)))
+            let setup = &interface.port.setup;
+            (!setup.values_in.is_empty()).then(|| (number, ValuesIn::new(&setup.id, &setup.values_in)))
         };
         let values_in = setup.interfaces.iter().enumerate().filter_map(takes).collect();
         let starting = (0..setup.interfaces.len()).collect();

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use twinhub_contract::{code, role};
 use twinhub_loader::{Instance, Status, UpdateRef, ValueIn};
-use twinhub_model::{Delivered, Epoch, ItemId, Moment, Position, Record, Sample, SampleFlags};
+use twinhub_model::{Delivered, Epoch, ItemId, Moment, Position, Record, Sample, SampleFlags, Severity};
 
 use super::effect::to_contract;
 use super::{Engine, Phase};
@@ -43,6 +43,8 @@ const CONSUMER_BIT: u32 = 1 << 31;
 /// What one interface is given of others.
 #[derive(Debug)]
 pub(crate) struct ValuesIn {
+    /// Its number in the journal.
+    consumer: u32,
     /// By handle.
     items: Box<[ItemId]>,
     handles: HashMap<ItemId, u32>,
@@ -59,6 +61,8 @@ pub(crate) struct ValuesIn {
     given: Option<Given>,
     /// There may be more for it than was looked at.
     is_behind: bool,
+    /// Where the journal lacked something, and where it goes on.
+    gap: Option<(Position, Position)>,
     retry_at: Moment,
     next_op: u64,
     journaled: Position,
@@ -92,8 +96,9 @@ enum Read {
 }
 
 impl ValuesIn {
-    pub(crate) fn new(items: &[ItemId]) -> ValuesIn {
+    pub(crate) fn new(interface: &str, items: &[ItemId]) -> ValuesIn {
         ValuesIn {
+            consumer: consumer(interface),
             items: items.into(),
             handles: items.iter().copied().zip(0..).collect(),
             told: None,
@@ -103,6 +108,7 @@ impl ValuesIn {
             picture: None,
             given: None,
             is_behind: false,
+            gap: None,
             retry_at: Moment::ZERO,
             next_op: 0,
             journaled: Position::START,
@@ -210,7 +216,7 @@ impl Engine {
         let Some((instance, epoch)) = self.taker(target) else { return };
         if !values_in.is_told(&instance, epoch) {
             let is_kept = self.interfaces[target].port.setup.relevant;
-            let cursor = if is_kept { self.tracker.delivered(consumer(target)) } else { Position::START };
+            let cursor = if is_kept { self.tracker.delivered(values_in.consumer) } else { Position::START };
             values_in.begin(&instance, epoch, cursor, self.journal.last());
         }
         if let Some(given) = values_in.given {
@@ -226,9 +232,23 @@ impl Engine {
         if now < values_in.retry_at {
             return;
         }
+        self.look_further(target, values_in);
+        if let Some((from, to)) = values_in.gap.take() {
+            let port = &self.interfaces[target].port;
+            port.tallies.add("values_in.gap", 1);
+            let id = port.setup.id.clone();
+            let text = format!(
+                "interface `{id}` was not given values of others between {from} and {to}: the journal no longer has them"
+            );
+            tracing::warn!(interface = %id, "{text}");
+            self.event(Severity::Warning, &id, "TH-INTERFACE-106", &text);
+        }
+    }
+
+    fn look_further(&self, target: usize, values_in: &mut ValuesIn) {
         values_in.is_behind = true;
         for _ in 0..READS_MAX {
-            match self.read_on(target, values_in) {
+            match self.read_on(values_in) {
                 Read::Found(entries) => {
                     let (values, through) = values_in.first_of(&entries);
                     let picture = values_in.picture;
@@ -247,7 +267,7 @@ impl Engine {
     }
 
     /// The next piece of the journal with something for the plugin.
-    fn read_on(&self, target: usize, values_in: &mut ValuesIn) -> Read {
+    fn read_on(&self, values_in: &mut ValuesIn) -> Read {
         if values_in.through >= self.journal.last() {
             return Read::End;
         }
@@ -259,14 +279,7 @@ impl Engine {
         }
         let before = std::mem::replace(&mut values_in.through, through);
         if let Some(resume) = end.resume.filter(|resume| *resume > through) {
-            let port = &self.interfaces[target].port;
-            port.tallies.add("values_in.gap", 1);
-            tracing::warn!(
-                interface = %port.setup.id,
-                from = %through,
-                to = %resume,
-                "the journal no longer has what the interface has not taken"
-            );
+            values_in.gap = Some((values_in.gap.map_or(through, |(from, _)| from), resume));
             values_in.through = resume;
         }
         if values_in.through == before { Read::End } else { Read::Nothing }
@@ -355,7 +368,7 @@ impl Engine {
                 values_in.is_ahead = false;
                 values_in.journaled = values_in.through;
                 values_in.journaled_at = now;
-                moved.push(Delivered { consumer: consumer(*target), through: values_in.through });
+                moved.push(Delivered { consumer: values_in.consumer, through: values_in.through });
             }
         }
         for delivered in moved {
@@ -375,6 +388,24 @@ impl Engine {
     }
 }
 
-fn consumer(target: usize) -> u32 {
-    CONSUMER_BIT | u32::try_from(target).unwrap_or(u32::MAX)
+/// By its id: the place of an interface in the configuration changes. FNV-1a, whose 31 bits few modules share by chance.
+fn consumer(interface: &str) -> u32 {
+    let hash = interface
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    // The last number stands for what an older node does not know.
+    (CONSUMER_BIT | hash).min(u32::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_have_numbers_of_their_own_and_none_that_says_something_else() {
+        let numbers: Vec<u32> = (0..200).map(|number| consumer(&format!("meter{number}"))).collect();
+        let different: std::collections::BTreeSet<u32> = numbers.iter().copied().collect();
+        assert_eq!(different.len(), numbers.len());
+        assert!(numbers.iter().all(|number| number & CONSUMER_BIT != 0 && *number != u32::MAX));
+    }
 }

@@ -93,6 +93,25 @@ fn what_the_node_before_had_not_dealt_with_comes_to_the_successor_first() {
     await_given(&mut backup, "4");
 }
 
+/// A new revision of the configuration may bring interfaces in another order.
+#[test]
+fn how_far_a_module_is_does_not_depend_on_its_place_in_the_configuration() {
+    let mut bench = Bench::new(0, &specs(""));
+    bench.become_active(epoch(0, 1));
+    await_given(&mut bench, "-1 snapshot");
+    let before = bench.last();
+    bench.publish(0, 1);
+    bench.wait("the note of it", |bench| cursor(bench) > Some(before));
+    bench.gate.close();
+    bench.publish(0, 2);
+    bench.wait("the disk", |bench| bench.engine.journal.durable() == bench.last());
+    let [device, module] = specs("");
+    let mut bench = bench.restarted(&[module, device]);
+    bench.become_active(epoch(0, 2));
+    await_given(&mut bench, "2 snapshot");
+    assert_eq!(given(&bench), ["-1 snapshot", "1", "2 replay", "2 snapshot"]);
+}
+
 #[test]
 fn what_is_counted_with_its_place_is_counted_once_over_any_number_of_takeovers() {
     let specs = specs(",\"counts\":true");
