@@ -362,15 +362,7 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
                 return Err(Code::Invalid);
             }
             let batch = *batch;
-            if shared.is_stopped() {
-                return Err(Code::Stopped);
-            }
-            if batch.epoch != shared.epoch().0 {
-                return Err(Code::StaleEpoch);
-            }
-            if shared.role() != Role::Active {
-                return Err(Code::NotActive);
-            }
+            may_take(shared, batch.epoch)?;
             let raw = elements(batch.items, batch.count, batch.stride, BATCH_COUNT_MAX)?;
             let mut writes = Writes::with_capacity(Epoch(batch.epoch), batch.count as usize);
             for write in raw {
@@ -382,6 +374,17 @@ unsafe extern "C" fn write(plugin: *const abi::Plugin, batch: *const abi::WriteB
             shared.mailbox.send_writes(writes).map(|()| code::OK).map_err(|_| Code::Again)
         })
     }
+}
+
+/// Whether the instance may be given what the hub means for the active one of an epoch.
+pub(crate) fn may_take(shared: &Shared, epoch: u64) -> Result<(), Code> {
+    if shared.is_stopped() {
+        return Err(Code::Stopped);
+    }
+    if epoch != shared.epoch().0 {
+        return Err(Code::StaleEpoch);
+    }
+    if shared.role() == Role::Active { Ok(()) } else { Err(Code::NotActive) }
 }
 
 /// # Safety

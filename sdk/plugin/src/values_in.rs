@@ -8,12 +8,12 @@ use twinhub_contract::extension::{self, Values, ValuesIn as Table};
 use twinhub_contract::{abi, code};
 
 use crate::browse::Question;
-use crate::entry::{elements, guarded_entry, read_items, submit};
+use crate::entry::{elements, guarded_entry, may_take, read_items, submit};
 use crate::error::{Code, Error};
 use crate::mailbox::Command;
 use crate::publisher::Publisher;
 use crate::shared::Shared;
-use crate::value::{Epoch, Flags, Item, Quality, Role, Value};
+use crate::value::{Epoch, Flags, Item, Quality, Value};
 
 /// Values of watched items, in the order of the hub's journal. Answered once, now or later from a task; one that is dropped
 /// comes again.
@@ -163,15 +163,7 @@ unsafe extern "C" fn values(plugin: *const abi::Plugin, op: u64, batch: *const V
                 return Err(Code::Invalid);
             }
             let batch = *batch;
-            if shared.is_stopped() {
-                return Err(Code::Stopped);
-            }
-            if batch.epoch != shared.epoch().0 {
-                return Err(Code::StaleEpoch);
-            }
-            if shared.role() != Role::Active {
-                return Err(Code::NotActive);
-            }
+            may_take(shared, batch.epoch)?;
             let raw = elements(batch.items, batch.count, batch.stride, BATCH_COUNT_MAX)?;
             let values: Result<Vec<ValueIn>, Code> = raw.map(|update| value_in(&update)).collect();
             let values = values?;
