@@ -22,7 +22,7 @@
   "\"license\":\"MIT OR Apache-2.0\",\"abi\":{\"min\":\"1.0\",\"max\":\"1.0\"},\"kind\":\"interface\","               \
   "\"protocols\":[{\"name\":\"none (example)\"}],\"config_schema\":{},"                                               \
   "\"item_address_schema\":{\"type\":\"object\"},\"mb\":{\"relevant\":true,\"possible\":\"yes\","                     \
-  "\"modes\":[\"cold\"],\"default_standby\":\"cold\",\"takeover_target_ms\":{\"cold\":350},\"inactive\":{"            \
+  "\"modes\":[\"cold\"],\"default_standby\":\"cold\",\"takeover_target_ms\":{\"cold\":50},\"inactive\":{"             \
   "\"reads\":\"none\",\"publish\":\"drop\",\"writes\":\"reject\",\"outputs\":\"suppress\"},\"state\":\"none\","       \
   "\"fence\":\"none\",\"recovery\":\"none\",\"parallel_input\":false,\"loss_window\":\"what was written last\"},"     \
   "\"capabilities\":[{\"name\":\"echo\",\"mb\":\"by the active node\",\"inactive\":\"a write is refused\"}],"         \

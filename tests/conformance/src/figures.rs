@@ -22,8 +22,6 @@ pub struct Window {
     pub new: Option<String>,
     /// Whether the old one had no chance to finish what it had in hand.
     pub is_abrupt: bool,
-    /// Whether the successor sees what was published before it acted.
-    pub has_mirror: bool,
 }
 
 /// What an outsider saw.
@@ -39,9 +37,6 @@ pub struct Figures {
     pub values_lost: u64,
     /// Counts that reached the subscriber more than once.
     pub values_doubled: u64,
-    /// Of those, counts that the node which died had published less than `IN_FLIGHT` before, to a broker that shows its
-    /// successor nothing: only a mirror could tell that they had arrived.
-    pub values_repeated: u64,
     /// Counts that the node which died had been told less than `IN_FLIGHT` before, and nobody else could know.
     pub values_died_with_node: u64,
     /// Numbered commands.
@@ -87,7 +82,7 @@ impl Figures {
         let mut problems = Vec::new();
         let zero = [
             ("values lost", self.values_lost),
-            ("values doubled", self.values_doubled - self.values_repeated),
+            ("values doubled", self.values_doubled),
             ("commands lost", self.commands_lost),
             ("commands doubled", self.commands_doubled),
             ("commands written after a newer one", self.commands_stale),
@@ -139,7 +134,6 @@ impl Figures {
             let is_new = seen.insert(*count);
             if !is_new && (window.from..window.until).contains(at) {
                 self.values_doubled += 1;
-                self.values_repeated += u64::from(may_repeat(evidence, window, *count));
             }
         }
     }
@@ -247,14 +241,6 @@ impl Side {
     }
 }
 
-/// Whether a count was published last by the node that died, so late that nobody else could know.
-fn may_repeat(evidence: &Evidence, window: &Window, count: u16) -> bool {
-    let of_old = acts_within(evidence, window)
-        .filter(|act| act.node == window.old && act.effect == crate::evidence::Effect::Publish(count));
-    let last = of_old.map(|act| act.at).max();
-    window.is_abrupt && !window.has_mirror && last.is_some_and(|at| at + IN_FLIGHT >= window.fault)
-}
-
 fn acts_within<'a>(evidence: &'a Evidence, window: &'a Window) -> impl Iterator<Item = &'a Act> {
     evidence.acts.iter().filter(|act| (window.from..window.until).contains(&act.at))
 }
@@ -319,7 +305,6 @@ mod tests {
                 old: "main".to_owned(),
                 new: new.map(str::to_owned),
                 is_abrupt: true,
-                has_mirror: true,
             }
         }
     }
@@ -373,26 +358,6 @@ mod tests {
         let counts =
             (figures.values_read, figures.values_lost, figures.values_doubled, figures.values_died_with_node);
         assert_eq!(counts, (4, 1, 1, 1));
-    }
-
-    #[test]
-    fn what_was_published_right_before_a_crash_may_come_again_where_nothing_shows_it() {
-        let script = Script::new()
-            .act(900, "main", Effect::Publish(3))
-            .act(980, "main", Effect::Publish(4))
-            .act(3000, "backup", Effect::Publish(3))
-            .act(3000, "backup", Effect::Publish(4))
-            .arrival(900, 3)
-            .arrival(980, 4)
-            .arrival(3000, 3)
-            .arrival(3001, 4);
-        let repeated = |has_mirror, is_abrupt| {
-            let window = Window { is_abrupt, has_mirror, ..script.window(Some("backup")) };
-            let figures = Figures::of(&script.evidence, &window);
-            assert_eq!(figures.values_doubled, 2);
-            figures.values_repeated
-        };
-        assert_eq!((repeated(false, true), repeated(true, true), repeated(false, false)), (1, 0, 0));
     }
 
     #[test]

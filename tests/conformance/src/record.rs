@@ -155,9 +155,8 @@ impl Recorder {
             fenced: (scenario == Scenario::Freeze).then_some(Fenced::Is(stray == 0)),
             verdict: if passed { Verdict::Pass } else { Verdict::Fail },
             note: format!(
-                "{} values{}, {} commands, {} of them lost, {} overtaken by a newer one while nobody was active",
+                "{} values, {} commands, {} of them lost, {} overtaken by a newer one while nobody was active",
                 sum(&|outcome| outcome.figures.values_read),
-                repeated_note(sum(&|outcome| outcome.figures.values_repeated)),
                 sum(&|outcome| outcome.figures.commands),
                 sum(&|outcome| outcome.figures.commands_lost),
                 sum(&|outcome| outcome.figures.commands_superseded)
@@ -177,17 +176,6 @@ fn resolution_of(subject: &Subject) -> Duration {
         ("modbus", Mode::Hot) => COMMAND_INTERVAL,
         ("modbus", Mode::Cold | Mode::Warm) => POLL_INTERVAL,
         _ => COUNTER_INTERVAL,
-    }
-}
-
-/// What the loss window of a mode without a mirror declares.
-fn repeated_note(repeated: u64) -> String {
-    let limit = IN_FLIGHT.as_millis();
-    match repeated {
-        0 => String::new(),
-        _ => format!(
-            " ({repeated} sent again, published less than {limit} ms before the fault, which nothing showed)"
-        ),
     }
 }
 

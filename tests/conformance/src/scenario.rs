@@ -47,11 +47,6 @@ pub trait Scene {
         self.cluster().roles()
     }
 
-    /// Whether a standby sees what the active node publishes.
-    fn has_mirror(&self) -> bool {
-        true
-    }
-
     /// Waits until values and commands flow.
     fn wait_flow(&self) -> Result<()>;
 
@@ -178,15 +173,8 @@ impl Scenario {
         }
         let until = Instant::now();
         let new = self.moves().then_some(new);
-        let window = Window {
-            from,
-            fault,
-            until,
-            old: old.clone(),
-            new: new.clone(),
-            is_abrupt: self.is_abrupt(),
-            has_mirror: scene.has_mirror(),
-        };
+        let window =
+            Window { from, fault, until, old: old.clone(), new: new.clone(), is_abrupt: self.is_abrupt() };
         let (figures, seen) = scene.judge(&window, limit)?;
         problems.extend(seen);
         Ok(Outcome { scenario: self, old, new, figures, problems, resync })

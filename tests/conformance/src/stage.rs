@@ -46,11 +46,6 @@ impl StageOptions {
         varied.map(|varied| format!("standby = \"{}\"\n", varied.mode)).unwrap_or_default()
     }
 
-    /// Whether a standby hears at the broker what the active node publishes.
-    fn has_mirror(&self) -> bool {
-        self.varied.is_none_or(|varied| varied.plugin != "mqtt" || varied.mode == Mode::Hot)
-    }
-
     /// Whether nodes that do not act poll the device, too.
     fn polls_while_inactive(&self) -> bool {
         self.varied == Some(Varied { plugin: "modbus", mode: Mode::Hot })
@@ -203,10 +198,6 @@ impl Scene for Stage {
 
     fn cluster_mut(&mut self) -> &mut Cluster {
         &mut self.cluster
-    }
-
-    fn has_mirror(&self) -> bool {
-        self.options.has_mirror()
     }
 
     fn wait_flow(&self) -> Result<()> {

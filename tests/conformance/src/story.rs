@@ -158,15 +158,8 @@ fn act(key: char, stage: &mut Stage, killed: &mut Vec<String>, say: &mut dyn FnM
             stage.wait_acts(&standby, fault, stage.options().profile.takeover_limit() * 3)?;
             let evidence: Evidence = stage.evidence()?;
             let until = Instant::now();
-            let window = Window {
-                from,
-                fault,
-                until,
-                old: active,
-                new: Some(standby.clone()),
-                is_abrupt: true,
-                has_mirror: true,
-            };
+            let window =
+                Window { from, fault, until, old: active, new: Some(standby.clone()), is_abrupt: true };
             let figures = Figures::of(&evidence, &window);
             let ms = figures.modbus.from_fault_ms.unwrap_or_default();
             say(&format!("{standby} polls the device {ms:.0} ms after the kill"));

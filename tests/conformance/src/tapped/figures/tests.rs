@@ -185,7 +185,6 @@ impl Script {
             old: "main".to_owned(),
             new: self.new.clone(),
             is_abrupt: true,
-            has_mirror: true,
         }
     }
 
