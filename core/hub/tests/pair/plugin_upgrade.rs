@@ -16,6 +16,9 @@ fn a_pair_changes_a_plugin_node_by_node_and_goes_back_and_no_counter_is_lost() {
     let said = upgrade(&pair, &[]);
     assert!(said.len() == 2 && said.iter().all(|row| row[3].contains("runs this file")), "{said:?}");
 
+    let said = upgrade(&pair, &["--trial", "soon", "--dry-run"]);
+    assert!(said.iter().all(|row| row[2] == "failed" && row[3].contains("`soon` is no time")), "{said:?}");
+
     pair.install("0.2.0");
     let before = [count(&pair, "main", "sim1"), count(&pair, "main", "alone")];
     let said = upgrade(&pair, &[]);

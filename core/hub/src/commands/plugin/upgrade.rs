@@ -54,6 +54,8 @@ impl Row {
 struct Walk<'a> {
     client: Client,
     plugin: &'a str,
+    /// As it was written; a node says whether it is a time.
+    trial: Option<&'a str>,
     watch: Duration,
     timeout: Duration,
     rows: Vec<Row>,
@@ -71,6 +73,7 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
     let mut walk = Walk {
         client: Client::new(global)?,
         plugin: &args.plugin,
+        trial: Some(&args.trial),
         watch: args.watch,
         timeout: args.timeout,
         rows: Vec::new(),
@@ -91,7 +94,7 @@ pub(super) fn run(global: &Global, args: &PluginUpgradeArgs, answer: Answer) -> 
     let mut changed: Vec<String> = Vec::new();
     let mut has_failed = false;
     for node in &nodes {
-        if walk.upgrade(node, &args.trial, changed.first().filter(|_| !stays).map(String::as_str))? {
+        if walk.upgrade(node, changed.first().filter(|_| !stays).map(String::as_str))? {
             changed.push(node.clone());
             continue;
         }
@@ -109,6 +112,7 @@ pub(super) fn end_trial(global: &Global, args: &PluginTrialArgs, end: End, answe
     let mut walk = Walk {
         client: Client::new(global)?,
         plugin: &args.plugin,
+        trial: None,
         watch: Duration::ZERO,
         timeout: args.timeout,
         rows: Vec::new(),
@@ -164,7 +168,7 @@ impl Walk<'_> {
     /// What an upgrade of a node would change.
     fn look(&self, node: &str) -> Result<UpgradeView, Failure> {
         let path = format!("/api/v1/plugins/{}/upgrade", escape(self.plugin));
-        self.client.send("POST", &path, &json!({ "node": node, "dry_run": true }))
+        self.client.send("POST", &path, &json!({ "node": node, "trial": self.trial, "dry_run": true }))
     }
 
     fn cluster(&self) -> Result<ClusterView, Failure> {
@@ -172,7 +176,7 @@ impl Walk<'_> {
     }
 
     /// Whether the node runs the new version and is as well as before; what does not is taken back there.
-    fn upgrade(&mut self, node: &str, trial: &str, successor: Option<&str>) -> Result<bool, Failure> {
+    fn upgrade(&mut self, node: &str, successor: Option<&str>) -> Result<bool, Failure> {
         if let Some(successor) = successor {
             let cluster = self.cluster()?;
             for group in cluster.groups.iter().filter(|group| group.active.as_deref() == Some(node)) {
@@ -183,7 +187,7 @@ impl Walk<'_> {
         }
         // Who no longer acts may see less of its devices than it did.
         let before = self.cluster()?;
-        if !self.ordered(node, "upgrade", &json!({ "node": node, "trial": trial })) {
+        if !self.ordered(node, "upgrade", &json!({ "node": node, "trial": self.trial })) {
             return Ok(false);
         }
         let (detail, is_left) = match self.watch(&before, node)? {
