@@ -92,7 +92,9 @@ fn check(interface: &Interface, from: &Manifest, to: &Manifest) -> Result<(), St
     if from.id != to.id {
         return Err(format!("is `{}` in the new file and `{}` now: it is another plugin", to.id, from.id));
     }
-    let differing = differing(&from.mb, &to.mb, interface);
+    let mut differing = differing(&from.mb, &to.mb, interface);
+    // Who gives to whom was laid out when the node started.
+    differing.extend((from.events != to.events).then_some("events"));
     if !differing.is_empty() {
         return Err(format!(
             "declares another {} in version {} than in {}, which a running node cannot take over: restart the node \
@@ -205,6 +207,8 @@ mod tests {
         });
         let fence = fence.unwrap();
         assert!(fence.contains("mb.relevant, mb.fence") && fence.contains("restart the node"), "{fence}");
+        let events = refusal(|text| text["events"] = json!({"takes": ["guest"]})).unwrap();
+        assert!(events.contains("another events in version"), "{events}");
         let lost = refusal(|text| {
             text["item_address_schema"]["properties"] = json!({"address": {"type": "string"}});
         })
