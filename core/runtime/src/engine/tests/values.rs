@@ -123,3 +123,26 @@ fn equal_values_of_two_nodes_all_count_where_the_plugin_does_not_hear_the_same_o
     // Where both hear the same, the second 2 and 3 are those that the node before had journaled.
     assert_eq!(counted(true), values(&[1, 2, 3, 4]));
 }
+
+/// As a task does that is still at work when a node wakes which was stopped: the hub would take it for what its standby has
+/// heard, and values of the next active instance for late ones.
+#[test]
+fn what_an_interface_says_in_a_role_without_traffic_is_not_heard() {
+    for standby in [role::COLD, role::WARM] {
+        let spec = Spec { standby, config: ",\"says\":\"7\",\"tells\":true", ..Spec::new("plc") };
+        let mut bench = Bench::new(0, &[spec]);
+        bench.become_active(epoch(0, 1));
+        bench.lose(epoch(0, 1));
+        let word = if standby == role::COLD { "plc cold" } else { "plc warm" };
+        bench.wait("it stands by", |bench| {
+            let port = &bench.engine.interfaces[0].port;
+            bench.calls().iter().rev().any(|call| call == word)
+                && port.role() == standby
+                && port.epoch() > epoch(0, 0)
+        });
+        let said = bench.calls().len();
+        let instance = bench.engine.interfaces[0].instance().unwrap();
+        instance.diagnose(1 << 40).unwrap();
+        assert_eq!(bench.calls()[said..], ["plc refused"]);
+    }
+}
