@@ -123,6 +123,8 @@ impl Child {
                     instance.taken(number, code);
                 }
             }
+            // At once: a control call may take its time.
+            Order::Hush { op } => self.sink.hush(op),
             Order::Start { .. }
             | Order::SetRole { .. }
             | Order::Items { .. }
@@ -253,6 +255,8 @@ struct Sink {
     leased: AtomicU32,
     values: Lane,
     answers: Lane,
+    /// Held by whoever gives values, changes of what it keeps, or events, from the look at the epoch until they are in the
+    /// lane.
     packer: Mutex<Packer>,
     role: AtomicU32,
     epoch: AtomicU64,
@@ -315,6 +319,23 @@ impl Sink {
         self.role.store(role, Ordering::Release);
     }
 
+    /// Nothing more is taken before the next role. The answer goes behind what was, however long the hub has no room for
+    /// that.
+    fn hush(&self, op: u64) {
+        let alone = self.packer();
+        self.epoch.store(HUSHED, Ordering::Release);
+        let sent = self.values.send(kind::HUSHED, &[op]);
+        drop(alone);
+        if sent != Sent::Taken {
+            complain("the hub does not read what this process gives");
+            std::process::exit(70);
+        }
+    }
+
+    fn packer(&self) -> MutexGuard<'_, Packer> {
+        self.packer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A message of the lane of answers: how many of values came before it, then the rest.
     fn answer(&self, fill: impl FnOnce(&mut Vec<u64>)) -> Vec<u64> {
         let mut words = vec![self.values.count()];
@@ -338,12 +359,12 @@ impl Sink {
 
 impl HostSink for Sink {
     fn publish(&self, epoch: u64, updates: RawBatch<'_>) -> PublishOutcome {
+        let mut packer = self.packer();
         if epoch != self.epoch.load(Ordering::Acquire)
             || (self.role.load(Ordering::Acquire) == role::ACTIVE && !self.is_permitted(epoch))
         {
             return PublishOutcome::StaleEpoch;
         }
-        let mut packer = self.packer.lock().unwrap_or_else(PoisonError::into_inner);
         packer.begin(epoch);
         for update in updates {
             match update {
@@ -440,6 +461,7 @@ impl HostSink for Sink {
     }
 
     fn put(&self, epoch: u64, key: &str, value: Option<&[u8]>) -> i32 {
+        let _packer = self.packer();
         let is_active = self.role.load(Ordering::Acquire) == role::ACTIVE;
         if epoch != self.epoch.load(Ordering::Acquire) || !is_active || !self.is_permitted(epoch) {
             return code::STALE_EPOCH;
@@ -456,6 +478,7 @@ impl HostSink for Sink {
     }
 
     fn give(&self, event: &EventRef<'_>) -> i32 {
+        let _packer = self.packer();
         let (role, epoch) = (self.role.load(Ordering::Acquire), self.epoch.load(Ordering::Acquire));
         if event.epoch != epoch || (role == role::ACTIVE && !self.is_permitted(epoch)) {
             return code::STALE_EPOCH;
@@ -496,6 +519,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// No epoch: nothing is taken.
+const HUSHED: u64 = u64::MAX;
 /// A plugin that says it is busy is asked again for so long; then the writes are answered.
 const WRITE_PATIENCE: Duration = Duration::from_millis(50);
 /// Answers to writes in one message.

@@ -32,6 +32,8 @@
 //!   from, which it gets anew before each other role.
 //! - **Events go both ways in order**: one that is given and the answer to one that was brought go down the lane of values;
 //!   what the hub says of the first comes later, so that an interface without room holds up no values.
+//! - **Before a role ends in order a child is hushed**: it refuses what its plugin gives from then on, says so in the lane
+//!   of values, and what is in front of that is heard. So whatever a plugin was told to be taken reaches the journal.
 //! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
 //! - **A child may do what its plugin declares to need**, and no more, as far as the kernel can see to that: other files,
 //!   sockets, programs and processes are out of its reach before its code is mapped (`sandbox`).
@@ -43,8 +45,8 @@
 //! in the same run.
 //!
 //! # Limits
-//! Linux only. A batch that the hub refuses is not told to the plugin, which has its answer already: it is counted, and
-//! where the plugin waits for acceptance, the instance is replaced, so that nothing is acknowledged that was not taken.
+//! Linux only. A batch that the hub refuses, when the lease is lost say, is not told to the plugin, which has its answer
+//! already: it is counted, and where the plugin waits for acceptance, the instance is replaced, so that nothing is acknowledged that was not taken.
 #![allow(
     unsafe_code,
     reason = "maps shared memory and implements the C contract; every block says why it holds"

@@ -28,6 +28,8 @@ pub(crate) mod kind {
     pub(crate) const ACKNOWLEDGE: u16 = 9;
     /// Hub to child: [`super::EventRow`] for the instance.
     pub(crate) const DELIVER: u16 = 10;
+    /// In the lane of values: nothing follows before the next role. The number of [`super::Order::Hush`].
+    pub(crate) const HUSHED: u16 = 11;
 }
 
 /// Hub to child.
@@ -180,6 +182,13 @@ pub(crate) enum Order {
         /// What.
         #[n(2)]
         items: Vec<ItemRow>,
+    },
+    /// Nothing of the instance is taken any more before its next role.
+    #[n(14)]
+    Hush {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
     },
     /// `taken` of `twinhub.events/1`.
     #[n(20)]

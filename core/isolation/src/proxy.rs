@@ -94,6 +94,11 @@ unsafe impl Maker for Isolated {
             }
         }
     }
+
+    unsafe fn hush(&self, plugin: *const abi::Plugin, op: u64) -> i32 {
+        // SAFETY: a table that `create` gave.
+        unsafe { remote(plugin) }.control(op, &Order::Hush { op })
+    }
 }
 
 /// The table that a plugin gets, here used in its place.

@@ -164,6 +164,7 @@ impl Values {
                 kind::PUT => self.put(&unpack::<Put>(words)?),
                 kind::GIVE => self.give(&unpack::<EventRow>(words)?),
                 kind::ACKNOWLEDGE => self.acknowledge(words)?,
+                kind::HUSHED => self.remote.op_done(*words.first()?, code::OK, ""),
                 kind::ACCEPTANCE => self.acceptance = remote.host.extension(extension::ACCEPTANCE),
                 _ => return None,
             }

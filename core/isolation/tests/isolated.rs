@@ -300,12 +300,38 @@ fn no_value_is_lost_while_the_hub_has_no_room() {
 }
 
 #[test]
+fn a_child_that_is_hushed_is_heard_to_its_end_and_then_not_before_its_next_role() {
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    let config = r#"{"interval_ms": 1}"#;
+    let instance = active(&library_of_sim(), config, &["counter", "echo"], &host, &gate);
+    host.value("3");
+    finish(&host, 8, instance.hush(8)).unwrap();
+    let heard = host.read(|record| record.updates.len());
+    instance.write(1, [write(1, 1, ValueRef::U64(101))]).unwrap();
+    assert_eq!(host.written(1), code::NOT_ACTIVE, "no more than it is heard it may act");
+    assert_eq!(host.read(|record| record.updates.len()), heard);
+    finish(&host, 9, instance.set_role(9, Role::Active, 1, i64::MAX)).unwrap();
+    instance.write(1, [write(2, 1, ValueRef::U64(102))]).unwrap();
+    host.value("102");
+    drop(instance);
+
+    let (host, gate) = (Recorder::new(), GateWords::new());
+    host.refuse_next.store(200, Ordering::SeqCst);
+    let instance = active(&flood(), "{}", &["a"], &host, &gate);
+    host.wait("the flood", |record| record.logs.iter().find(|line| line.2 == "refused").cloned());
+    finish(&host, 9, instance.hush(9)).unwrap();
+    let heard = host.read(|record| record.updates.len());
+    drop(instance);
+    assert_eq!(host.read(|record| record.updates.len()), heard, "there was nothing left");
+    assert!(heard > 512 && host.refuse_next.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
 fn a_child_without_room_hears_when_there_is_some() {
     let (host, gate) = (Recorder::new(), GateWords::new());
     // Meanwhile the lane of values is full.
     host.refuse_next.store(200, Ordering::SeqCst);
-    let source = root().join("core/isolation/tests/fixtures/flood.c");
-    let instance = active(&library(&c_plugin(&source, "isolated_flood", &[])), "{}", &["a"], &host, &gate);
+    let instance = active(&flood(), "{}", &["a"], &host, &gate);
     let said = |word: &str| {
         let line = |record: &support::Record| {
             record.logs.iter().find(|line| line.1 == "flood" && line.2 == word).cloned()
@@ -446,6 +472,11 @@ fn a_program_that_hosts_nothing_is_told() {
     let error = library.create("demo", "{}", Recorder::new()).unwrap_err();
     assert_eq!(error.code, code::STOPPED);
     assert!(error.detail.contains("code 0"), "{error}");
+}
+
+fn flood() -> Library {
+    let source = root().join("core/isolation/tests/fixtures/flood.c");
+    library(&c_plugin(&source, "isolated_flood", &[]))
 }
 
 fn library_of_sim() -> Library {

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::ffi::{CStr, c_void};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use twinhub_contract::constants::{BATCH_COUNT_MAX, STATE_BYTES_MAX, items};
@@ -11,6 +11,7 @@ use twinhub_contract::{Item, Role, Str, Value, ValueRef, Write, WriteBatch, Writ
 
 use crate::error::PluginError;
 use crate::host::HostCell;
+use crate::maker::Maker;
 
 mod asking;
 mod events;
@@ -30,6 +31,8 @@ pub struct Instance {
     pub(crate) plugin: *const abi::Plugin,
     pub(crate) calls: Calls,
     host: &'static HostCell,
+    /// Who made it, if its code runs elsewhere.
+    maker: Option<Arc<dyn Maker>>,
     /// The plugin's table, once it was looked for.
     accepted: OnceLock<Option<Accepted>>,
     /// As above.
@@ -109,12 +112,14 @@ impl Instance {
     /// Takes over what `create` gave.
     ///
     /// # Safety
-    /// If `code` is OK, `plugin` is NULL or a table that is valid until its `destroy` returns.
+    /// If `code` is OK, `plugin` is NULL or a table that is valid until its `destroy` returns, and that `maker` gave if
+    /// there is one.
     pub(crate) unsafe fn new(
         code: i32,
         detail: String,
         plugin: Plugin,
         host: &'static HostCell,
+        maker: Option<Arc<dyn Maker>>,
     ) -> Result<Self, PluginError> {
         if code != code::OK {
             host.close();
@@ -128,6 +133,7 @@ impl Instance {
                 plugin,
                 calls,
                 host,
+                maker,
                 accepted: OnceLock::new(),
                 flow: OnceLock::new(),
                 values_in: OnceLock::new(),
@@ -159,6 +165,18 @@ impl Instance {
             // SAFETY: the table is valid until `destroy`.
             vec![unsafe { (calls.set_role)(plugin, op, role.raw(), epoch, deadline_ns) }]
         })
+    }
+
+    /// From here until its next role nothing that the instance gives is taken where its code runs: it is told
+    /// `STALE_EPOCH`. When this is done, all that was taken before has reached the [`crate::HostSink`]. Code in this
+    /// process calls the sink itself, so there is nothing to do.
+    ///
+    /// # Errors
+    /// `STOPPED` if there is no process any more.
+    pub fn hush(&self, op: u64) -> Result<Status, PluginError> {
+        let Some(maker) = &self.maker else { return Ok(Status::Done) };
+        // SAFETY: the maker gave the table, which is valid until `destroy`.
+        self.control("hush", op, 1, |_, plugin| vec![unsafe { maker.hush(plugin, op) }])
     }
 
     /// Adds and removes items. Removing comes first; a handle is never used again.

@@ -208,7 +208,7 @@ impl Library {
                     Err((code, detail)) => (code, detail, ptr::null()),
                 };
                 // SAFETY: the maker gives a table that is valid until its `destroy`.
-                return unsafe { Instance::new(code, detail, plugin, host) };
+                return unsafe { Instance::new(code, detail, plugin, host, Some(Arc::clone(maker))) };
             }
         };
         let host = leak(sink);
@@ -219,7 +219,7 @@ impl Library {
         let code = unsafe { create(host.table(), text(instance_id), text(config_json), &raw mut plugin) };
         let detail = host.created();
         // SAFETY: on success the plugin gives a table that is valid until its `destroy`.
-        unsafe { Instance::new(code, detail, plugin, host) }
+        unsafe { Instance::new(code, detail, plugin, host, None) }
     }
 
     /// Where the library came from.

@@ -26,4 +26,10 @@ pub unsafe trait Maker: Send + Sync + Debug {
         instance_id: &str,
         config_json: &str,
     ) -> Result<*const abi::Plugin, (i32, String)>;
+
+    /// Does what [`crate::Instance::hush`] says, for one of its instances: `PENDING` if `op_done` of the host follows.
+    ///
+    /// # Safety
+    /// `plugin` is a table that [`Maker::create`] of this maker gave and that is not destroyed yet.
+    unsafe fn hush(&self, plugin: *const abi::Plugin, op: u64) -> i32;
 }

@@ -330,6 +330,7 @@ impl Engine {
                 self.note_batch(from, placed);
             }
             Job::Turned { interface, turn } => self.on_turned(interface, turn),
+            Job::InputsClosed { interface, epoch } => self.on_inputs_closed(interface, epoch),
             Job::Written { results } => self.on_written(&results),
             Job::RoleReached { interface, role, epoch, result } => {
                 self.on_role_reached(interface, role, epoch, &result);

@@ -43,6 +43,8 @@ pub(crate) enum Job {
     /// An instance turned active: what it heard before stands before this, and it publishes nothing until the engine has
     /// come to it.
     Turned { interface: usize, turn: u64 },
+    /// Nothing of an instance is heard in this epoch any more; what was taken before stands before this.
+    InputsClosed { interface: usize, epoch: Epoch },
     /// An instance reached a role, or failed to.
     RoleReached { interface: usize, role: u32, epoch: Epoch, result: Result<(), String> },
     /// An instance is loaded, started and has its items, or failed to.

@@ -258,6 +258,22 @@ impl Port {
         drop(alone);
     }
 
+    fn close(&self) {
+        self.role.store(self.setup.standby_role, Ordering::Release);
+        self.epoch.store(0, Ordering::Release);
+    }
+
+    /// The role ends in order. What was taken in this epoch stands before [`Job::InputsClosed`] in the engine's line.
+    fn close_inputs(&self, epoch: Epoch) {
+        let alone = self.flow.write().unwrap_or_else(PoisonError::into_inner);
+        // The engine may have been out of patience, and be in another role meanwhile.
+        if self.epoch.load(Ordering::Acquire) == epoch.0 {
+            self.close();
+        }
+        self.inbox.push_later(Job::InputsClosed { interface: self.number, epoch });
+        drop(alone);
+    }
+
     /// A batch of values of other interfaces was completed. Into the lane of values: what was published before it comes first.
     pub(crate) fn complete_values(&self, op: u64, code: i32) {
         self.inbox.push_later(Job::ValuesDone { interface: self.number, op, code });
@@ -312,6 +328,9 @@ enum Step {
         epoch: Epoch,
         deadline: Moment,
     },
+    CloseInputs {
+        epoch: Epoch,
+    },
     AskState,
     GiveState {
         version: u32,
@@ -363,8 +382,12 @@ impl Interface {
 
     /// Closes the port at once: callbacks with the old epoch are refused from here on.
     pub(crate) fn close(&self) {
-        self.port.role.store(self.port.setup.standby_role, Ordering::Release);
-        self.port.epoch.store(0, Ordering::Release);
+        self.port.close();
+    }
+
+    /// Closes the port in order, behind what the instance gave until now; [`Job::InputsClosed`] answers.
+    pub(crate) fn close_inputs(&self, epoch: Epoch) {
+        drop(self.steps.send(Step::CloseInputs { epoch }));
     }
 
     /// Asks for the plugin's state; [`Job::State`] answers.

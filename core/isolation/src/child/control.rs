@@ -54,8 +54,8 @@ impl Control {
                 Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,
-                // One comes once, and first; the other one does not come here.
-                Order::Create { .. } | Order::Taken { .. } => {}
+                // One comes once, and first; the others do not come here.
+                Order::Create { .. } | Order::Hush { .. } | Order::Taken { .. } => {}
             }
         }
         let sink = self.sink;

@@ -1,10 +1,14 @@
 //! Giving the role away in order, and losing it.
 //!
 //! **In order**: commands are refused, those under way come to their end, what the journal has goes to the disk
-//! of the node that takes over while inputs still run, inputs are closed, the end of the journal follows,
-//! interfaces let go of their links; then the control thread gives the role away. What takes longer than the
-//! time that is given is said and left behind; outputs that are still under way then are in doubt, and the
-//! role is not called drained.
+//! of the node that takes over while inputs still run, inputs are closed behind what was taken of them, the end
+//! of the journal follows, interfaces let go of their links; then the control thread gives the role away. What
+//! takes longer than the time that is given is said and left behind; outputs that are still under way then are
+//! in doubt, and the role is not called drained.
+//!
+//! Inputs are closed by the thread that leads the interface, not here: what a plugin was told to be taken may
+//! still wait in the ring of its process or in the line of the engine. Behind the last of it comes
+//! [`crate::inbox::Job::InputsClosed`], and until that is here inputs go to the journal.
 //!
 //! **Lost**: the gate is shut already. Links of interfaces whose sink compares no epoch are cut before
 //! anything else; what was under way is in doubt; when that is confirmed, interfaces go to their inactive
@@ -54,6 +58,8 @@ enum Stage {
     Outputs,
     /// What is in the journal reaches the node that takes over; inputs still run.
     Tail { upto: Position },
+    /// Nothing new is taken; what was comes to the journal.
+    Inputs { left: BTreeSet<usize> },
     /// Inputs are closed; plugins say what their successors have to know.
     States,
     /// The end of the journal follows.
@@ -83,7 +89,7 @@ impl Draining {
     /// Whether inputs still go to the journal.
     pub(crate) fn takes_inputs(&self) -> bool {
         match self.stage {
-            Stage::Outputs | Stage::Tail { .. } => true,
+            Stage::Outputs | Stage::Tail { .. } | Stage::Inputs { .. } => true,
             Stage::States | Stage::End | Stage::Leaving { .. } | Stage::Over => false,
         }
     }
@@ -147,6 +153,20 @@ impl Engine {
                 }
                 if is_stored {
                     self.step(Step::TailStored);
+                }
+                let left: BTreeSet<usize> =
+                    self.relevant().filter(|number| !self.down.contains(number)).collect();
+                for number in &left {
+                    self.interfaces[*number].close_inputs(epoch);
+                }
+                self.set_drain_stage(Stage::Inputs { left }, in_doubt)
+            }
+            Stage::Inputs { left } => {
+                if !left.is_empty() && !is_late {
+                    return false;
+                }
+                if !left.is_empty() {
+                    self.say_open(&left.clone());
                 }
                 for number in self.relevant().collect::<Vec<_>>() {
                     self.interfaces[number].close();
@@ -247,11 +267,19 @@ impl Engine {
         self.event(Severity::Warning, "journal", "TH-ROLE-003", &text);
     }
 
+    fn say_open(&mut self, left: &BTreeSet<usize>) {
+        let why = "although these interfaces did not close their inputs in time, the last values of which may be missing";
+        self.say_left(why, left);
+    }
+
     fn say_clinging(&mut self, left: &BTreeSet<usize>) {
+        self.say_left("although these interfaces are not inactive yet", left);
+    }
+
+    fn say_left(&mut self, why: &str, left: &BTreeSet<usize>) {
         let names: Vec<&str> =
             left.iter().map(|number| self.interfaces[*number].port.setup.id.as_str()).collect();
-        let text =
-            format!("handed over although these interfaces are not inactive yet: {}", names.join(", "));
+        let text = format!("handed over {why}: {}", names.join(", "));
         tracing::warn!(group = %self.group, text, "drain");
         self.event(Severity::Warning, "interfaces", "TH-ROLE-003", &text);
     }
@@ -278,6 +306,15 @@ impl Engine {
         self.sync_wanted = true;
         self.phase = Phase::Closing(Closing { epoch, left, cut });
         self.finish_closing();
+    }
+
+    /// What was taken of an interface has been dealt with, and no more will be.
+    pub(crate) fn on_inputs_closed(&mut self, interface: usize, of: Epoch) {
+        if let Phase::Draining(Draining { epoch, stage: Stage::Inputs { left }, .. }) = &mut self.phase
+            && *epoch == of
+        {
+            left.remove(&interface);
+        }
     }
 
     /// An interface reached a role while the node stops acting.

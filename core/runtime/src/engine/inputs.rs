@@ -16,6 +16,8 @@ impl Engine {
     pub(crate) fn on_published(&mut self, bundle: &Bundle) -> Placed {
         let carries = self.is_acting();
         if !carries && !self.takes_last_inputs() {
+            // The role was lost meanwhile. A plugin that waits for acceptance is not told of it.
+            self.counters.unjournaled += bundle.len() as u64;
             return Placed::Lost;
         }
         let now = clock::now();

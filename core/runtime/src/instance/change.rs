@@ -175,6 +175,7 @@ impl Lead {
     /// The one that runs stops to be heard and lets go of its links; what it knew is returned.
     fn leave(&self, (to, epoch): (u32, Epoch)) -> Result<Option<(u32, Vec<u8>)>, String> {
         let (Some(instance), Some(seat)) = (self.current(), &self.seat) else { return Ok(None) };
+        self.hush(&instance);
         seat.close();
         let state = self.snapshot();
         if let Err(why) = self.leave_role(&instance, epoch) {

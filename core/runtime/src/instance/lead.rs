@@ -22,6 +22,8 @@ const START_MAX: Duration = Duration::from_secs(10);
 const CALL_WARN: Duration = Duration::from_millis(10);
 /// Items handed to a plugin in one call: rows take many times the room while they are handed over.
 const ITEMS_AT_ONCE: usize = 512;
+/// A process that hosts an instance hands over what it has within this time.
+const HUSH_MAX: Duration = Duration::from_millis(500);
 /// Restarts of a faulted instance within [`RESTART_WINDOW`] before it stays down.
 const RESTARTS_MAX: usize = 3;
 /// See [`RESTARTS_MAX`].
@@ -118,6 +120,7 @@ impl Lead {
                     let result = self.move_to(role, epoch, deadline);
                     self.port.inbox.push(Job::RoleReached { interface, role, epoch, result });
                 }
+                Step::CloseInputs { epoch } => self.close_inputs(epoch),
                 Step::AskState => self.take_state(),
                 Step::GiveState { version, bytes } => self.give_state(version, &bytes),
                 Step::Restart { fault } => self.restart(fault),
@@ -172,6 +175,23 @@ impl Lead {
             self.port.role.store(to, Ordering::Release);
         }
         result
+    }
+
+    /// What the instance gave is heard, and no more. One that takes its place is not active either.
+    fn close_inputs(&mut self, epoch: Epoch) {
+        self.wanted = (self.port.setup.standby_role, epoch);
+        if let Some(instance) = self.current() {
+            self.hush(&instance);
+        }
+        self.port.close_inputs(epoch);
+    }
+
+    /// What an instance has given and the hub has not seen yet is heard, then nothing until its next role.
+    pub(super) fn hush(&self, instance: &Instance) {
+        let deadline = Instant::now() + HUSH_MAX;
+        if let Err(why) = call(&self.port, "hush", deadline, |op| instance.hush(op)) {
+            tracing::warn!(interface = %self.port.setup.id, why, "the last values of an instance may be missing");
+        }
     }
 
     fn restart(&mut self, fault: Option<String>) {

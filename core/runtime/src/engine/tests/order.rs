@@ -108,6 +108,34 @@ fn a_role_is_given_away_when_the_named_node_has_everything() {
     assert_eq!(main.last(), position);
 }
 
+/// The plugin was told that they are taken, and does not give them again.
+#[test]
+fn what_was_taken_before_the_inputs_were_closed_is_in_the_journal() {
+    let spec = Spec { config: ",\"says\":\"7\",\"tells\":true,\"flags\":32", ..Spec::new("plc") };
+    let (mut main, mut backup) = pair(&[spec]);
+    let before = [&main, &backup].map(|bench| bench.journaled(0).len());
+    main.forget_calls();
+    main.drain(epoch(0, 1), Some(NodeRank(1)), LONG);
+    let begun = clock::now();
+    while drained(&main).is_none() {
+        assert!(clock::now().since(begun) < LONG, "told {:?}", main.said);
+        main.engine.interfaces[0].instance().unwrap().diagnose(1 << 40).unwrap();
+        for message in main.sent() {
+            backup.job(Job::Peer { peer: main.rank, message });
+        }
+        // The other node has everything, while this waits in the line.
+        for message in backup.sent() {
+            main.job(Job::Peer { peer: backup.rank, message });
+        }
+        main.turn();
+        backup.turn();
+    }
+    let taken = main.calls().iter().filter(|call| *call == "plc taken").count();
+    assert!(taken > 0 && main.calls().contains(&"plc refused".to_owned()), "{:?}", main.calls());
+    let after = [&main, &backup].map(|bench| bench.journaled(0).len());
+    assert_eq!(after, before.map(|count| count + taken));
+}
+
 #[test]
 fn a_role_is_not_given_away_while_an_output_is_under_way() {
     let (mut main, mut backup) = pair(&[Spec { config: ",\"mute\":true", ..Spec::new("plc") }]);
