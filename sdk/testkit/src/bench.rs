@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant as Clock};
 
@@ -11,11 +12,14 @@ use twinhub_contract::manifest::{Delivery, Hosting, Mode, State};
 use twinhub_contract::{ValueRef, access, code};
 use twinhub_isolation::{HostProgram, Isolated};
 use twinhub_loader::{
-    HostSink, Instance, ItemSpec, Library, Maker, Manifest, PluginError, Role, Status, WriteReq, WriteResult,
+    HostSink, Instance, ItemSpec, Library, Maker, Manifest, PluginError, Role, StateStore, Status, WriteReq,
+    WriteResult,
 };
 
 use crate::child::{CACHE, STEP};
+use crate::device::Device;
 use crate::groups::{Stop, failed, skipped};
+use crate::holdings::children;
 use crate::host::{Declared, Recorder};
 use crate::kit::Kit;
 
@@ -24,10 +28,14 @@ use crate::kit::Kit;
 pub(crate) struct Bench {
     pub(crate) kit: Kit,
     pub(crate) library: Library,
+    /// Its device, if the kit has one.
+    device: Option<Rc<Device>>,
     /// The folder of this test.
     dir: PathBuf,
     /// The file that says what is about to be done.
     steps: PathBuf,
+    /// What its instances keep by key: those of one interface, on two nodes.
+    kept: Arc<StateStore>,
     /// The hub's side of every instance ever made.
     hosts: RefCell<Vec<Arc<Recorder>>>,
     /// Durations of control calls, the plugin's part only.
@@ -47,9 +55,10 @@ pub(crate) struct Unit<'a> {
 }
 
 impl Bench {
-    pub(crate) fn new(kit: Kit, library: Library, dir: PathBuf) -> Self {
+    pub(crate) fn new(kit: Kit, library: Library, device: Option<Rc<Device>>, dir: PathBuf) -> Self {
         let steps = dir.join(STEP);
-        Self { kit, library, dir, steps, hosts: RefCell::default(), calls: RefCell::default() }
+        let kept = Arc::default();
+        Self { kit, library, device, dir, steps, kept, hosts: RefCell::default(), calls: RefCell::default() }
     }
 
     /// The same with instances in processes of their own, under what the plugin declares to need.
@@ -61,7 +70,7 @@ impl Bench {
             Arc::new(Isolated::new(HostProgram::default(), copy, manifest))
         };
         match Library::elsewhere(&self.kit.library, self.dir.join(CACHE), maker) {
-            Ok(library) => Ok(Self::new(self.kit.clone(), library, self.dir.clone())),
+            Ok(library) => Ok(self.with(library)),
             Err(error) => failed(error.to_string()),
         }
     }
@@ -69,12 +78,10 @@ impl Bench {
     /// The version before: the one that the kit was given, or this one.
     pub(crate) fn before(&self) -> Result<Self, Stop> {
         let Some(path) = &self.kit.before else {
-            return Ok(Self::new(self.kit.clone(), self.library.clone(), self.dir.clone()));
+            return Ok(self.with(self.library.clone()));
         };
         match Library::open(path, self.dir.join(CACHE)) {
-            Ok(library) if library.manifest().id == self.manifest().id => {
-                Ok(Self::new(self.kit.clone(), library, self.dir.clone()))
-            }
+            Ok(library) if library.manifest().id == self.manifest().id => Ok(self.with(library)),
             Ok(library) => failed(format!(
                 "the version before is plugin {}, and this is {}",
                 library.manifest().id,
@@ -82,6 +89,22 @@ impl Bench {
             )),
             Err(error) => failed(error.to_string()),
         }
+    }
+
+    /// The same with another library.
+    fn with(&self, library: Library) -> Self {
+        Self::new(self.kit.clone(), library, self.device.clone(), self.dir.clone())
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> Result<&Device, Stop> {
+        self.device.as_deref().map_or_else(|| skipped("no device: name a simulator with --device"), Ok)
+    }
+
+    /// Processes that host instances.
+    pub(crate) fn processes(&self) -> Vec<i32> {
+        let device = self.device.as_deref().map(Device::process);
+        children().into_iter().filter(|process| Some(*process) != device).collect()
     }
 
     /// Faults that were told, and what breaks the contract.
@@ -109,7 +132,7 @@ impl Bench {
     pub(crate) fn host(&self) -> Arc<Recorder> {
         let mb = &self.manifest().mb;
         let declared = Declared { publish: mb.inactive.publish, standby: role_of(mb.default_standby) };
-        let host = Arc::new(Recorder::new(declared, &self.manifest().events.gives));
+        let host = Arc::new(Recorder::new(declared, &self.manifest().events.gives, Arc::clone(&self.kept)));
         self.hosts.borrow_mut().push(Arc::clone(&host));
         host
     }
@@ -128,9 +151,18 @@ impl Bench {
         Unit { bench: self, instance, host, op: start.clone(), epoch: start.clone(), write_id: start }
     }
 
+    /// What an instance on this node gets as its settings.
+    pub(crate) fn config_text(&self, node: &str) -> String {
+        self.kit.config_text(self.manifest(), node)
+    }
+
     /// An instance with the items, cold and not started.
     pub(crate) fn cold(&self) -> Result<Unit<'_>, Stop> {
-        let unit = self.create(&self.kit.config_text()).or_else(|error| {
+        self.cold_on(MAIN)
+    }
+
+    fn cold_on(&self, node: &str) -> Result<Unit<'_>, Stop> {
+        let unit = self.create(&self.config_text(node)).or_else(|error| {
             let hint =
                 if self.kit.config == serde_json::json!({}) { "; give it one with --settings" } else { "" };
             failed(format!("no instance without a configuration that it takes: {}{hint}", said(&error)))
@@ -146,7 +178,12 @@ impl Bench {
 
     /// An instance with the items, started.
     pub(crate) fn started(&self) -> Result<Unit<'_>, Stop> {
-        let unit = self.cold()?;
+        self.started_on(MAIN)
+    }
+
+    /// The same on the node of that name.
+    pub(crate) fn started_on(&self, node: &str) -> Result<Unit<'_>, Stop> {
+        let unit = self.cold_on(node)?;
         unit.done("start", twinhub_loader::Instance::start)?;
         Ok(unit)
     }
@@ -409,6 +446,9 @@ fn sample(kind: &str) -> ValueRef<'static> {
     }
 }
 
+/// Nodes of a pair.
+pub(crate) const MAIN: &str = "main";
+pub(crate) const BACKUP: &str = "backup";
 /// How many kinds of offenses a verdict names.
 const OFFENSES: usize = 3;
 /// How long the answer to a write of a stream is waited for.

@@ -1,12 +1,14 @@
 //! The process of one test.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use twinhub_loader::Library;
 
 use crate::bench::Bench;
+use crate::device::Device;
 use crate::error::Error;
 use crate::groups::{Group, Stop, tests};
 use crate::kit::Kit;
@@ -40,7 +42,7 @@ pub fn child(dir: &Path, test: &str) -> Result<(), Error> {
     std::fs::rename(&aside, &path).map_err(Error::file("write", &path))
 }
 
-fn try_one(kit: Kit, dir: &Path, id: &str) -> Result<Found, Error> {
+fn try_one(mut kit: Kit, dir: &Path, id: &str) -> Result<Found, Error> {
     let Some(test) = tests().into_iter().find(|test| test.id() == id) else {
         let groups = Group::ALL.map(Group::word).to_vec();
         return Err(Error::NoTest { name: id.to_owned(), groups });
@@ -48,7 +50,16 @@ fn try_one(kit: Kit, dir: &Path, id: &str) -> Result<Found, Error> {
     let steps = dir.join(STEP);
     std::fs::write(&steps, "loading the library").map_err(Error::file("write", &steps))?;
     let library = Library::open(&kit.library, dir.join(CACHE))?;
-    let bench = Bench::new(kit, library, dir.to_path_buf());
+    let device = match kit.device.clone() {
+        Some(command) => match Device::start(&command, &mut kit) {
+            Ok(device) => Some(Rc::new(device)),
+            Err(Stop::Failed(note) | Stop::Skipped(note)) => {
+                return Ok(Found { verdict: Verdict::Failed, note });
+            }
+        },
+        None => None,
+    };
+    let bench = Bench::new(kit, library, device, dir.to_path_buf());
     let mut found = match (test.run)(&bench) {
         Ok(note) => Found { verdict: Verdict::Passed, note },
         Err(Stop::Failed(note)) => Found { verdict: Verdict::Failed, note },

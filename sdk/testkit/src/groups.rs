@@ -1,6 +1,7 @@
 //! The tests, in groups.
 
 mod abi;
+mod device;
 mod events;
 mod failover;
 mod questions;
@@ -125,10 +126,12 @@ pub fn tests() -> Vec<Test> {
         robustness::TESTS,
         values_in::TESTS,
         events::ROBUSTNESS,
+        device::ROBUSTNESS,
         roles::TESTS,
         state::TESTS,
         failover::TESTS,
         events::FAILOVER,
+        device::FAILOVER,
         upgrade::TESTS,
         soak::TESTS,
     ]

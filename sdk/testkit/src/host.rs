@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant as Clock};
 
+use serde_json::Value as Json;
 use twinhub_contract::manifest::Publish;
-use twinhub_contract::{code, event_flag, flag};
+use twinhub_contract::{ValueRef, code, event_flag, flag};
 use twinhub_isolation::GateWords;
 use twinhub_loader::{
     EventRef, HostSink, Instance, Lease, PublishOutcome, RawBatch, Role, StateStore, WriteResult,
@@ -48,9 +49,11 @@ pub(crate) struct Record {
 }
 
 /// A value that came.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) item: u32,
+    /// Null where JSON has no such value, and with a quality alone.
+    pub(crate) value: Json,
     /// Of the epoch that it came in.
     role: Role,
     flags: u32,
@@ -80,14 +83,14 @@ pub(crate) struct Recorder {
     /// Whether each callback calls the instance back.
     calls_back: AtomicBool,
     instance: Mutex<Weak<Instance>>,
-    /// What the instance keeps by key.
-    kept: StateStore,
+    /// What the interface keeps by key, on whichever node it acts.
+    kept: Arc<StateStore>,
     /// Streams of events that it declares to give.
     gives: BTreeSet<String>,
 }
 
 impl Recorder {
-    pub(crate) fn new(declared: Declared, gives: &[String]) -> Self {
+    pub(crate) fn new(declared: Declared, gives: &[String], kept: Arc<StateStore>) -> Self {
         Self {
             record: Mutex::default(),
             changed: Condvar::new(),
@@ -98,7 +101,7 @@ impl Recorder {
             gate: OnceLock::new(),
             calls_back: AtomicBool::new(false),
             instance: Mutex::default(),
-            kept: StateStore::default(),
+            kept,
             gives: gives.iter().cloned().collect(),
         }
     }
@@ -199,6 +202,7 @@ impl HostSink for Recorder {
                     Ok(update) if record.items.contains(&update.item) => {
                         updates_seen.push(Seen {
                             item: update.item,
+                            value: json_of(update.value),
                             role,
                             flags: update.flags,
                             is_bad: update.status & BAD == BAD,
@@ -365,7 +369,7 @@ impl HostSink for Recorder {
 impl Record {
     fn take(&mut self, updates: Vec<Seen>, declared: Declared) {
         let is_settled = self.ended_acting.is_none_or(|ended| ended.elapsed() > SETTLE);
-        for Seen { item, role, flags, is_bad } in updates.iter().copied() {
+        for &Seen { item, role, flags, is_bad, .. } in &updates {
             if role == Role::Active {
                 continue;
             }
@@ -391,9 +395,27 @@ impl Record {
     }
 }
 
+fn json_of(value: ValueRef<'_>) -> Json {
+    match value {
+        ValueRef::Bool(value) => value.into(),
+        ValueRef::I64(value) => value.into(),
+        ValueRef::U64(value) => value.into(),
+        ValueRef::F64(value) => value.into(),
+        // No longer than what the kit sets.
+        ValueRef::Str(value) if value.len() <= TEXT_KEPT => value.into(),
+        ValueRef::Null
+        | ValueRef::Str(_)
+        | ValueRef::Bytes(_)
+        | ValueRef::Time(_)
+        | ValueRef::Array { .. }
+        | ValueRef::Json(_) => Json::Null,
+    }
+}
+
 /// What was read while it acted may come for so long after.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Quality that says that there is no value.
 const BAD: u32 = 0x8000_0000;
 const FAULTS_MAX: usize = 100;
 const TAKEN_MAX: usize = 10_000;
+const TEXT_KEPT: usize = 64;

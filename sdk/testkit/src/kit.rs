@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use twinhub_contract::access;
-use twinhub_loader::ItemSpec;
+use twinhub_loader::{ItemSpec, Manifest};
 
 use crate::error::Error;
 
@@ -22,6 +22,9 @@ pub struct Kit {
     /// The library of the version before.
     #[serde(default)]
     pub before: Option<PathBuf>,
+    /// The command that simulates its device, for a shell.
+    #[serde(default)]
+    pub device: Option<String>,
 }
 
 impl Kit {
@@ -32,6 +35,7 @@ impl Kit {
             config: Json::Object(serde_json::Map::new()),
             items: default_items(),
             before: None,
+            device: None,
         }
     }
 
@@ -78,9 +82,16 @@ impl Kit {
         Ok(self)
     }
 
-    /// The configuration as instances get it.
-    pub(crate) fn config_text(&self) -> String {
-        self.config.to_string()
+    /// The configuration as instances of this plugin get it on a node, with where they run if they ask for that, as of a hub.
+    pub(crate) fn config_text(&self, manifest: &Manifest, node: &str) -> String {
+        let mut config = self.config.clone();
+        let wants_context = manifest.config_schema.pointer("/properties/twinhub").is_some();
+        if let Some(config) = config.as_object_mut().filter(|_| wants_context) {
+            let context =
+                serde_json::json!({ "node": node, "site": "kit", "interface": "kit", "cluster": "kit" });
+            config.insert("twinhub".to_owned(), context);
+        }
+        config.to_string()
     }
 
     /// The items as instances get them, handles from 0 on.

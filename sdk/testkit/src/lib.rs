@@ -24,11 +24,14 @@
 //! | `upgrade` | another version in the place of one that acts: made beside it, swapped there and back, thrown away |
 //! | `soak` | a thousand role changes under writes |
 //!
-//! What needs a simulated device (the device's own log of a takeover) is not part of it yet.
+//! A simulator of the device, if the kit has one, is started for each test; see `device`, the module, for what the two say
+//! to each other. Instances of a test stand for one interface on the nodes `main` and `backup`: what they keep by key is
+//! the same, and who asks for it in its settings is told where it runs.
 #![warn(missing_docs)]
 
 mod bench;
 mod child;
+mod device;
 mod error;
 mod groups;
 mod holdings;

@@ -8,6 +8,7 @@
 mod broker;
 mod clock;
 mod error;
+mod kit;
 mod modbus;
 mod mosquitto;
 mod mqtt_client;
@@ -24,6 +25,7 @@ mod wait;
 pub use broker::{Broker, run_broker};
 pub use clock::monotonic_ns;
 pub use error::{Error, Result};
+pub use kit::run_kit_device;
 pub use modbus::device::{Device, DeviceOptions, Quirks, Together};
 pub use modbus::frames::{Frames, Request, Response, WRITE_FUNCTIONS};
 pub use modbus::log::{DeviceLog, DeviceRequest};

@@ -53,7 +53,12 @@ impl Relay {
         let address = listener.local_addr().map_err(Error::io("address of the relay"))?;
         let shared = Arc::new(Shared {
             target,
-            switch: Mutex::new(Switch { held: [false; 2], refuse: false, delay: Duration::ZERO }),
+            switch: Mutex::new(Switch {
+                held: [false; 2],
+                refuse: false,
+                is_garbled: false,
+                delay: Duration::ZERO,
+            }),
             changed: Condvar::new(),
             sockets: Mutex::new(BTreeMap::new()),
             accepted: AtomicU64::new(0),
@@ -102,6 +107,16 @@ impl Relay {
     /// Delays each piece of data in both directions.
     pub fn delay(&self, delay: Duration) {
         lock(&self.shared.switch).delay = delay;
+    }
+
+    /// Whether what comes back from the target is nonsense.
+    pub fn garble(&self, is_garbled: bool) {
+        lock(&self.shared.switch).is_garbled = is_garbled;
+    }
+
+    /// Closes what is open; new connections are let through.
+    pub fn close_connections(&self) {
+        self.shared.close_all();
     }
 
     /// How many clients have connected so far.
@@ -153,6 +168,7 @@ struct Shared {
 struct Switch {
     held: [bool; 2],
     refuse: bool,
+    is_garbled: bool,
     delay: Duration,
 }
 
@@ -237,6 +253,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, number: u64, direction: Directio
             lock(sight)(number, direction, &buffer[..count], Instant::now());
         }
         shared.pass(direction);
+        if direction == Direction::Backward && lock(&shared.switch).is_garbled {
+            buffer[..count].iter_mut().for_each(|byte| *byte ^= 0x5A);
+        }
         if to.write_all(&buffer[..count]).is_err() {
             break;
         }

@@ -159,6 +159,10 @@ pub(crate) struct PluginTestArgs {
     /// The library of the version before, from which the group `upgrade` takes over; the plugin itself if left out
     #[arg(long, value_name = "FILE")]
     pub(crate) before: Option<PathBuf>,
+    /// What simulates its device: a command for a shell, started for each test, that takes orders as lines of JSON; see the
+    /// guide
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) device: Option<String>,
     /// Only this group, or this test, as `group.name`; may be given several times
     #[arg(long, value_name = "NAME")]
     pub(crate) only: Vec<String>,

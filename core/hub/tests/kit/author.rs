@@ -57,6 +57,16 @@ fn the_plugin_of_the_guide_for_a_device_asks_from_the_active_node_only() {
     let [commands] = blocks("device.md", "# A device on the network", "sh").try_into().unwrap();
     let shown = author.runs(&commands, &project);
     assert!(shown.contains(": green ("), "{shown}");
+
+    std::fs::create_dir(project.join("examples")).unwrap();
+    let [simulator] = blocks("testing.md", "## A simulator of the device", "rust,no_run").try_into().unwrap();
+    std::fs::write(project.join("examples/device.rs"), simulator).unwrap();
+    let [commands] = blocks("testing.md", "## A simulator of the device", "sh").try_into().unwrap();
+    let shown = author.runs(&commands, &project);
+    for word in [": green (", "ok    robustness.device", "ok    failover.device"] {
+        assert!(shown.contains(word), "{word}: {shown}");
+    }
+
     let asked = device.take_log();
     for word in ["READ 1", "READ 2", "SET 2 1"] {
         assert!(asked.iter().any(|(_, line)| line == word), "the kit made it {word}");

@@ -55,6 +55,33 @@ fn mqtt_is_green() {
 }
 
 #[test]
+fn with_its_device_a_plugin_is_green_in_what_only_a_device_sees() {
+    for name in ["modbus", "mqtt"] {
+        for test in ["robustness.device", "failover.device"] {
+            let (found, code) = with_device(name, "", "", test);
+            assert_eq!((code, &found["verdict"]), (Some(0), &"passed".into()), "{name}, {test}: {found:#}");
+        }
+    }
+}
+
+#[test]
+fn what_a_device_has_seen_wrong_is_red() {
+    for (before, after, test, said) in [
+        // It has not seen what was answered as carried out, or has seen it twice.
+        ("", "s/{\"outputs\":.*/{\"outputs\":[]}/", "failover.device", "0 times, and it was answered once"),
+        ("", r"s/\[\({.*}\)\]/[\1,\1]/", "failover.device", "2 times, and it was answered once"),
+        ("s/\"do\":\"set\"/\"do\":\"nothing\"/", "", "robustness.device", "no way to `set`"),
+        ("", "s/^{}$/{\"error\":\"out of paper\"}/", "robustness.device", "out of paper"),
+        ("", "s/.*settings.*/ready/", "abi.symbols", "`ready`, which is no JSON"),
+    ] {
+        let (found, code) = with_device("modbus", before, after, test);
+        assert_eq!((code, &found["verdict"]), (Some(1), &"failed".into()), "{said}");
+        let note = found["note"].as_str().unwrap();
+        assert!(note.contains(said), "{said}: {note}");
+    }
+}
+
+#[test]
 fn each_fault_makes_its_test_red_and_says_what_it_was() {
     for (fault, test, said) in [
         ("BLOCKS", "roles.again", "nothing came back within 3 s, in: set_role(COLD)"),
@@ -162,6 +189,19 @@ fn plugin_is_green(name: &str) {
     is_green(&[&library(name), "--items", items.to_str().unwrap(), "--settings", config.to_str().unwrap()]);
 }
 
+/// One test of a plugin of ours with its device, whose orders and answers go through `sed` with these commands.
+fn with_device(name: &str, before: &str, after: &str, test: &str) -> (Value, Option<i32>) {
+    let library = library(name);
+    let kit = root().join("plugins").join(name).join("kit");
+    let (items, settings) = (kit.join("items.csv"), kit.join("settings.toml"));
+    let program = Path::new(&library).with_file_name("kit-device");
+    let device = format!("sed -u '{before}' | '{}' {name} | sed -u '{after}'", program.display());
+    let (items, settings) = (items.to_str().unwrap(), settings.to_str().unwrap());
+    let arguments = ["--items", items, "--settings", settings, "--device", &device, "--only", test];
+    let (report, code) = tried(&[&[library.as_str()][..], &arguments].concat());
+    (report["tests"][0].clone(), code)
+}
+
 fn is_green(arguments: &[&str]) {
     let (report, code) = tried(arguments);
     let tests = report["tests"].as_array().unwrap();
@@ -188,7 +228,8 @@ fn run(arguments: &[&str]) -> Output {
 fn library(name: &str) -> String {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let dir = BUILT.get_or_init(|| {
-        let packages = ["hello", "modbus", "mqtt", "sim"].map(|name| format!("--package=twinhub-{name}"));
+        let packages =
+            ["hello", "modbus", "mqtt", "peers", "sim"].map(|name| format!("--package=twinhub-{name}"));
         let built = Command::new(env!("CARGO")).args(["build", "--quiet"]).args(packages).status().unwrap();
         assert!(built.success());
         Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("debug")

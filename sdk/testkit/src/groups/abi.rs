@@ -7,7 +7,7 @@ use twinhub_contract::{ENTRY_SYMBOL, ValueRef, code};
 use twinhub_loader::{HostSink, OddValue, Role, WriteResult};
 
 use super::{Group, Outcome, Test, failed, hold};
-use crate::bench::{Bench, Unit, said};
+use crate::bench::{Bench, MAIN, Unit, said};
 
 pub(super) const TESTS: &[Test] = &[
     test("symbols", "the library exports its entry and nothing else", symbols),
@@ -68,7 +68,7 @@ fn newer_host(bench: &Bench) -> Outcome {
     bench.cold()?.destroy();
     bench.step("create by a newer hub");
     let host = bench.host();
-    let config = bench.kit.config_text();
+    let config = bench.config_text(MAIN);
     let instance =
         bench.library.create_by_newer_hub("kit", &config, Arc::clone(&host) as Arc<dyn HostSink>).or_else(
             |error| failed(format!("a hub of contract 1.{} is refused: {}", MINOR_NEXT, said(&error))),
@@ -83,7 +83,7 @@ fn newer_host(bench: &Bench) -> Outcome {
 
 fn newer_elements(bench: &Bench) -> Outcome {
     bench.cold()?.destroy();
-    let unit = bench.create(&bench.kit.config_text()).or_else(|error| failed(said(&error)))?;
+    let unit = bench.create(&bench.config_text(MAIN)).or_else(|error| failed(said(&error)))?;
     let specs = bench.kit.specs();
     unit.host.expect_items(specs.iter().map(|spec| spec.handle));
     unit.done("items(add) with a stride of 40", |instance, op| instance.items_of_newer_hub(op, &specs))?;

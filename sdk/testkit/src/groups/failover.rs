@@ -8,8 +8,7 @@ use twinhub_contract::manifest::{Delivery, State};
 use twinhub_loader::Role;
 
 use super::{Group, Outcome, Stop, Test, failed, hold, skipped};
-use crate::bench::{Bench, Unit, name, role_of, said};
-use crate::holdings::children;
+use crate::bench::{BACKUP, Bench, Unit, name, role_of, said};
 
 pub(super) const TESTS: &[Test] = &[
     test("isolated", "it works in a process of its own, with what it declares to need", isolated),
@@ -30,7 +29,7 @@ fn isolated(bench: &Bench) -> Outcome {
     unit.let_run(Duration::from_millis(300));
     unit.stop()?;
     unit.destroy();
-    hold(children().is_empty(), || "its process is still there after destroy()".to_owned())?;
+    hold(bench.processes().is_empty(), || "its process is still there after destroy()".to_owned())?;
     calm(&bench, 0)
 }
 
@@ -124,9 +123,9 @@ fn replaced(bench: &Bench) -> Outcome {
 
 /// An active instance, and its process.
 pub(super) fn alone(bench: &Bench) -> Result<(Unit<'_>, i32), Stop> {
-    let before: BTreeSet<i32> = children().into_iter().collect();
+    let before: BTreeSet<i32> = bench.processes().into_iter().collect();
     let unit = bench.active()?;
-    match children().into_iter().find(|process| !before.contains(process)) {
+    match bench.processes().into_iter().find(|process| !before.contains(process)) {
         Some(process) => Ok((unit, process)),
         None => skipped("this system does not say which process is whose"),
     }
@@ -134,7 +133,12 @@ pub(super) fn alone(bench: &Bench) -> Result<(Unit<'_>, i32), Stop> {
 
 /// An instance in the role of a standby, as long as epoch 1 lasts.
 pub(super) fn standby(bench: &Bench) -> Result<Unit<'_>, Stop> {
-    let unit = bench.started()?;
+    standby_on(bench, BACKUP)
+}
+
+/// The same on the node of that name.
+pub(super) fn standby_on<'a>(bench: &'a Bench, node: &str) -> Result<Unit<'a>, Stop> {
+    let unit = bench.started_on(node)?;
     unit.role_in(role_of(bench.manifest().mb.default_standby), 1)?;
     Ok(unit)
 }
@@ -187,7 +191,7 @@ fn declared(bench: &Bench) -> String {
     target.map_or_else(String::new, |target| format!("; it declares {target} ms"))
 }
 
-fn ms(time: Duration) -> String {
+pub(super) fn ms(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e3)
 }
 

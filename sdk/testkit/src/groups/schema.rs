@@ -5,7 +5,7 @@ use twinhub_contract::code;
 use twinhub_loader::{ItemSpec, PluginError};
 
 use super::{Group, Outcome, Stop, Test, failed, hold};
-use crate::bench::{Bench, said};
+use crate::bench::{Bench, MAIN, said};
 use crate::wrong::wrong_configs;
 
 pub(super) const TESTS: &[Test] = &[
@@ -54,7 +54,7 @@ fn right_config(bench: &Bench) -> Outcome {
             wrong.join("; ")
         )
     })?;
-    bench.create(&bench.kit.config_text()).map_or_else(
+    bench.create(&bench.config_text(MAIN)).map_or_else(
         |error| failed(format!("the configuration fits the schema and is refused: {}", said(&error))),
         |unit| {
             unit.destroy();
@@ -78,7 +78,7 @@ fn right_items(bench: &Bench) -> Outcome {
             failed(format!("item {:?}: {error}{hint}", row.get("path").map_or("", |it| it)))
         })?;
     }
-    let unit = match bench.create(&bench.kit.config_text()) {
+    let unit = match bench.create(&bench.config_text(MAIN)) {
         Ok(unit) => unit,
         Err(error) => return super::skipped(format!("no instance: {}", said(&error))),
     };

@@ -143,6 +143,13 @@ impl Device {
         }
     }
 
+    /// Changes a coil from the device's side.
+    pub fn set_coil(&self, address: u16, value: bool) {
+        if let Some(coil) = lock(&self.shared.bank).coils.get_mut(usize::from(address)) {
+            *coil = value;
+        }
+    }
+
     /// Changes how it misbehaves.
     pub fn set_quirks(&self, quirks: Quirks) {
         *lock(&self.shared.quirks) = quirks;

@@ -26,6 +26,7 @@ pub(super) fn run(paths: &Paths, args: &PluginTestArgs, answer: Answer) -> Outco
     if let Some(path) = &args.before {
         kit = kit.with_before(path).map_err(wrong)?;
     }
+    kit.device.clone_from(&args.device);
     let program = std::env::current_exe()
         .map_err(|error| Failure::new(Code::Error, format!("cannot find this program: {error}")))?;
     let limit = args.limit.map(Duration::from_secs);
