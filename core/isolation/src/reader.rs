@@ -73,6 +73,8 @@ struct At {
     done: u64,
     /// The hub has no room for the next batch.
     is_stalled: bool,
+    /// How many wait for a change: to tell nobody would cost a system call for each batch.
+    waiting: usize,
 }
 
 impl Progress {
@@ -81,15 +83,20 @@ impl Progress {
     }
 
     fn set(&self, change: impl FnOnce(&mut At)) {
-        change(&mut self.lock());
-        self.changed.notify_all();
+        let mut at = self.lock();
+        change(&mut at);
+        if at.waiting > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until so many messages of values are dealt with, unless there is no room for one.
     fn wait(&self, count: u64) {
         let mut at = self.lock();
         while at.done < count && !at.is_stalled {
+            at.waiting += 1;
             at = self.changed.wait(at).unwrap_or_else(PoisonError::into_inner);
+            at.waiting -= 1;
         }
     }
 

@@ -109,26 +109,34 @@ impl Shared {
 pub(crate) struct Producer {
     shared: Shared,
     head: u64,
+    /// How far the other side was when that was looked at last, which costs a line of its cache.
+    tail: u64,
 }
 
 impl Producer {
     pub(crate) fn new(region: Arc<Region>) -> Self {
-        Self { shared: Shared::new(region), head: 0 }
+        Self { shared: Shared::new(region), head: 0, tail: 0 }
     }
 
     pub(crate) fn record_max(&self) -> usize {
         record_max(usize::try_from(self.shared.capacity).unwrap_or(usize::MAX))
     }
 
-    fn room(&self) -> Result<u64, Broken> {
-        let used = self.head.wrapping_sub(self.shared.word(TAIL).load(Ordering::Acquire));
-        self.shared.capacity.checked_sub(used).ok_or(Broken)
+    fn has_room(&mut self, words: u64) -> Result<bool, Broken> {
+        let room = |tail| self.shared.capacity.checked_sub(self.head.wrapping_sub(tail)).ok_or(Broken);
+        if room(self.tail)? >= words {
+            return Ok(true);
+        }
+        let tail = self.shared.word(TAIL).load(Ordering::Acquire);
+        let has_room = room(tail)? >= words;
+        self.tail = tail;
+        Ok(has_room)
     }
 
     /// Writes a record of at most [`Producer::record_max`] words, in parts; whether there was room.
     pub(crate) fn push(&mut self, head: Head, parts: &[&[u64]]) -> Result<bool, Broken> {
         let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        if self.room()? < length + 1 {
+        if !self.has_room(length + 1)? {
             return Ok(false);
         }
         let first = length | u64::from(head.kind) << 32 | u64::from(head.more) << 48;
@@ -186,17 +194,21 @@ impl RoomBell {
 pub(crate) struct Consumer {
     shared: Shared,
     tail: u64,
+    /// How far the other side was when that was looked at last, which costs a line of its cache.
+    head: u64,
 }
 
 impl Consumer {
     pub(crate) fn new(region: Arc<Region>) -> Self {
-        Self { shared: Shared::new(region), tail: 0 }
+        Self { shared: Shared::new(region), tail: 0, head: 0 }
     }
 
     /// Appends the words of the next record, if there is one.
     pub(crate) fn pop(&mut self, into: &mut Vec<u64>) -> Result<Option<Head>, Broken> {
-        let end = self.shared.word(HEAD).load(Ordering::Acquire);
-        let written = end.wrapping_sub(self.tail);
+        if self.head == self.tail {
+            self.head = self.shared.word(HEAD).load(Ordering::Acquire);
+        }
+        let written = self.head.wrapping_sub(self.tail);
         if written == 0 {
             return Ok(None);
         }
@@ -213,7 +225,10 @@ impl Consumer {
         self.tail = begin.wrapping_add(length);
         self.shared.word(TAIL).store(self.tail, Ordering::Release);
         // A reader that wakes the other side for each record that it has read hardly reads.
-        let room = || self.shared.capacity.saturating_sub(end.wrapping_sub(self.tail));
+        let room = || {
+            let used = self.shared.word(HEAD).load(Ordering::Acquire).wrapping_sub(self.tail);
+            self.shared.capacity.saturating_sub(used)
+        };
         self.shared.ring(ROOM_BELL, room);
         let kind = u16::try_from(head >> 32 & 0xFFFF).unwrap_or(0);
         Ok(Some(Head { kind, more: head >> 48 & 1 == 1 }))
