@@ -35,6 +35,7 @@
 //! - **Before a role ends in order a child is hushed**: it refuses what its plugin gives from then on, says so in the lane
 //!   of values, and what is in front of that is heard. So whatever a plugin was told to be taken reaches the journal.
 //! - **A child that freezes is killed**: it has to answer every half second, from the threads that call the plugin.
+//! - **A child that takes more than 1 GiB of memory is killed**, and if the machine has none left, it goes before the hub.
 //! - **A child may do what its plugin declares to need**, and no more, as far as the kernel can see to that: other files,
 //!   sockets, programs and processes are out of its reach before its code is mapped (`sandbox`).
 //! - **A child does not outlive the hub**: its standard input is a socket whose end it waits for. A child that is frozen
@@ -73,4 +74,5 @@ mod words;
 
 pub use child::run;
 pub use gate::GateWords;
+pub use process::memory_kib;
 pub use proxy::{HostProgram, Isolated};

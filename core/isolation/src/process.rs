@@ -53,6 +53,11 @@ impl Process {
         self.pidfd.as_fd()
     }
 
+    /// What memory it has of its own. It is not reaped before [`Process::how_it_ended`], so nobody else has its number.
+    pub(crate) fn memory_kib(&self) -> Option<u64> {
+        memory_kib(&self.child.id().to_string())
+    }
+
     /// How it ended, in words; waits for it.
     pub(crate) fn how_it_ended(&mut self) -> String {
         self.child.wait().map_or_else(|error| format!("its process is lost: {error}"), words)
@@ -113,6 +118,13 @@ pub(crate) fn spawn(program: &HostProgram, gate: Option<BorrowedFd<'_>>) -> io::
         answers: Receiver::new(Consumer::new(answers)),
     };
     Ok((process, lanes))
+}
+
+/// Resident memory of a process that is not backed by files, in KiB; `None` if the system does not say.
+pub fn memory_kib(process: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 fn words(status: ExitStatus) -> String {

@@ -444,6 +444,11 @@ impl Watch {
             if now >= next {
                 next = now + PING;
                 self.lines = 0;
+                if let Some(kib) = self.process.memory_kib().filter(|kib| *kib > MEMORY_KIB_MAX) {
+                    let (mib, limit) = (kib / 1024, MEMORY_KIB_MAX / 1024);
+                    self.remote
+                        .condemn(&format!("it took {mib} MiB of memory, may have {limit}, and was killed"));
+                }
                 match self.remote.last_pong() {
                     Some(pong) if pong == pings => {
                         missed = 0;
@@ -543,6 +548,8 @@ const NAP: Duration = Duration::from_micros(20);
 const PING: Duration = Duration::from_millis(500);
 /// A child that is silent for so many times of [`PING`] is killed. Longer than the contract allows any call to take.
 const MISSED_MAX: u32 = 6;
+/// A thousand times what an instance needs; without a limit a leak would take the memory of the whole machine.
+const MEMORY_KIB_MAX: u64 = 1 << 20;
 /// Between two tries to publish.
 const PAUSE: Duration = Duration::from_millis(1);
 /// How long a hub without room is waited for after the child has ended.

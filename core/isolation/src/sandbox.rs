@@ -33,6 +33,11 @@ pub(crate) fn enter(library: &Path, config: &str, needs: &[Need]) -> Vec<String>
     if let Err(error) = setrlimit(Resource::Core, none) {
         missing.push(format!("core files are not switched off: {error}"));
     }
+    // If the machine has no memory left, this process goes before the hub and whatever else runs there. Raising it needs no
+    // privilege.
+    if let Err(error) = std::fs::write("/proc/self/oom_score_adj", "1000") {
+        missing.push(format!("the hub may be ended before this process for want of memory: {error}"));
+    }
     match files_and_network(library, config, needs) {
         Ok(RulesetStatus::FullyEnforced) => {}
         Ok(RulesetStatus::PartiallyEnforced) => {

@@ -368,7 +368,11 @@ fn a_crash_is_a_fault_that_says_why_and_concerns_nobody_else() {
 
 #[test]
 fn whatever_ends_the_process_is_told_and_answers_what_was_asked() {
-    for (fault, word) in [("EXITS", "code 3"), ("EXHAUSTS_STACK", "stack overflow")] {
+    for (fault, word) in [
+        ("EXITS", "code 3"),
+        ("EXHAUSTS_STACK", "stack overflow"),
+        ("EXHAUSTS_MEMORY", "MiB of memory, may have 1024, and was killed"),
+    ] {
         let host = Recorder::new();
         let library = library(&drill(fault));
         let instance = library.create("demo", "{}", Arc::clone(&host) as Arc<dyn HostSink>).unwrap();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use twinhub_isolation::memory_kib;
+
 /// What this process holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Holdings {
@@ -19,13 +21,6 @@ impl Holdings {
         let files = std::fs::read_dir("/proc/self/fd").ok()?.count();
         Some(Self { threads, files, memory_kib: memory_kib("self")? })
     }
-}
-
-/// Resident memory of a process that is not backed by files, in KiB.
-pub(crate) fn memory_kib(process: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
 /// An internet socket of this process.

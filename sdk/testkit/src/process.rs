@@ -8,11 +8,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use twinhub_isolation::memory_kib;
 
 use crate::child::{Found, KIT, RESULT, STEP};
 use crate::error::Error;
 use crate::groups::{Group, Test, tests};
-use crate::holdings::memory_kib;
 use crate::kit::Kit;
 use crate::report::{REPORT_SCHEMA, Report, TestReport, Verdict};
 
