@@ -124,7 +124,7 @@ impl Packer {
 
     #[inline]
     pub(crate) fn update(&mut self, update: &UpdateRef<'_>) {
-        let value = self.value(update.value, update.wire);
+        let value = self.value(&update.value, update.wire);
         if !self.elements.is_empty() || !self.columns.push(update, value) {
             self.update_apart(update, value);
         }
@@ -146,7 +146,7 @@ impl Packer {
     }
 
     pub(crate) fn write(&mut self, write: &Write, value: ValueRef<'_>) {
-        let [first, second] = self.value(value, write.value.wire);
+        let [first, second] = self.value(&value, write.value.wire);
         #[expect(clippy::cast_sign_loss, reason = "the bits of a time")]
         let deadline = write.deadline_ns as u64;
         self.elements.push([write.write_id, pair(write.item, write.flags), deadline, first, second]);
@@ -157,11 +157,12 @@ impl Packer {
         clippy::cast_possible_truncation,
         reason = "a value is bounded, and so is what a batch holds of them"
     )]
-    fn value(&mut self, value: ValueRef<'_>, wire: u8) -> [u64; 2] {
+    fn value(&mut self, value: &ValueRef<'_>, wire: u8) -> [u64; 2] {
         let first = |kind: u8, elem: u8, len: usize| {
             pair(u32::from(kind) | u32::from(wire) << 8 | u32::from(elem) << 16, len as u32)
         };
-        let (kind, elem, bytes) = match value {
+        // By reference: a copy reads what was just written in other pieces than it was written in, and waits for it.
+        let (kind, elem, bytes) = match *value {
             ValueRef::Null => return [first(kind::NULL, 0, 0), 0],
             ValueRef::Bool(value) => return [first(kind::BOOL, 0, 0), u64::from(value)],
             #[expect(clippy::cast_sign_loss, reason = "the bits of a number")]
