@@ -96,6 +96,8 @@ pub(crate) struct Port {
     /// How often it turned active after that, and to which of these times the engine has come: until then nothing is taken.
     turns: AtomicU64,
     begun: AtomicU64,
+    /// Numbers the orders to make, or to end, an instance that is not in charge.
+    preparing: AtomicU64,
     /// Held by what is published, and alone by the turn to active: nothing that was heard before comes behind it.
     flow: RwLock<()>,
     /// Whether this node acts without a majority and the interface has to mind it.
@@ -164,6 +166,7 @@ impl Port {
             heard: AtomicBool::new(false),
             turns: AtomicU64::new(0),
             begun: AtomicU64::new(0),
+            preparing: AtomicU64::new(0),
             flow: RwLock::new(()),
             alone: AtomicBool::new(false),
             probed: Probed::default(),
@@ -341,8 +344,12 @@ enum Step {
     },
     /// As an operator ordered.
     Renew,
-    /// An instance of another version was made, or could not be.
-    Prepared(Result<Box<Spare>, String>),
+    /// An instance of another version was made, or could not be. By the number of the order: there may be a later one, or
+    /// none any more.
+    Prepared {
+        number: u64,
+        made: Result<Box<Spare>, String>,
+    },
     /// That one takes the place of the one in charge, or the other way round.
     Swap,
     /// What is not in charge ends.
@@ -414,7 +421,8 @@ impl Interface {
 
     /// Makes an instance of another version, which is not in charge; [`Job::Prepared`] answers.
     pub(crate) fn prepare(&self, hosted: Hosted) {
-        change::prepare(&self.port, hosted, &self.steps);
+        let number = self.port.preparing.fetch_add(1, Ordering::AcqRel) + 1;
+        change::prepare(&self.port, number, hosted, &self.steps);
     }
 
     /// That instance takes the place of the one in charge, or gives it back; [`Job::Swapped`] answers.
@@ -422,8 +430,9 @@ impl Interface {
         drop(self.steps.send(Step::Swap));
     }
 
-    /// Ends the instance that is not in charge.
+    /// Ends the instance that is not in charge, also one that is still being made.
     pub(crate) fn discard(&self) {
+        self.port.preparing.fetch_add(1, Ordering::AcqRel);
         drop(self.steps.send(Step::Discard));
     }
 

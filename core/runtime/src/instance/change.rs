@@ -37,16 +37,16 @@ pub(super) struct Spare {
 }
 
 /// Makes an instance of another version aside, and gives it to the thread that leads the interface.
-pub(super) fn prepare(port: &Arc<Port>, hosted: Hosted, steps: &mpsc::Sender<Step>) {
+pub(super) fn prepare(port: &Arc<Port>, number: u64, hosted: Hosted, steps: &mpsc::Sender<Step>) {
     let name: String = format!("new-{}", port.setup.id).chars().take(15).collect();
     let (port, answer) = (Arc::clone(port), steps.clone());
     let spawned = std::thread::Builder::new().name(name).stack_size(256 * 1024).spawn(move || {
         let made = make(&port, hosted);
         // The interface may have ended meanwhile.
-        drop(answer.send(Step::Prepared(made.map(Box::new))));
+        drop(answer.send(Step::Prepared { number, made: made.map(Box::new) }));
     });
     if let Err(error) = spawned {
-        drop(steps.send(Step::Prepared(Err(error.to_string()))));
+        drop(steps.send(Step::Prepared { number, made: Err(error.to_string()) }));
     }
 }
 
@@ -89,7 +89,11 @@ pub(super) fn end(port: &Arc<Port>, instance: Arc<Instance>) {
 
 impl Lead {
     /// The other version is there, or is not. Whether it understands what the present one keeps is tried at once.
-    pub(super) fn take_spare(&mut self, made: Result<Box<Spare>, String>) {
+    pub(super) fn take_spare(&mut self, number: u64, made: Result<Box<Spare>, String>) {
+        if number != self.port.preparing.load(std::sync::atomic::Ordering::Acquire) {
+            // Nobody waits for it any more; it must not pass for the one that is waited for.
+            return made.into_iter().for_each(|spare| self.end_aside(*spare));
+        }
         let result = made.and_then(|spare| match self.rehearse(&spare) {
             Ok(()) => {
                 self.discard();

@@ -125,7 +125,7 @@ impl Lead {
                 Step::GiveState { version, bytes } => self.give_state(version, &bytes),
                 Step::Restart { fault } => self.restart(fault),
                 Step::Renew => self.renew(),
-                Step::Prepared(made) => self.take_spare(made),
+                Step::Prepared { number, made } => self.take_spare(number, made),
                 Step::Swap => {
                     let result = self.swap();
                     self.port.inbox.push(Job::Swapped { interface, result });

@@ -1,6 +1,6 @@
 //! Another version of a plugin, on one node.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::bench::{Bench, Spec, epoch};
 use crate::engine::upgrade::{UpgradeOrder, UpgradeWhat};
@@ -89,6 +89,29 @@ fn commands_wait_for_the_change_and_none_is_lost_or_doubled() {
     once.dedup();
     assert_eq!(seen, once, "a command twice");
     assert!(seen.is_sorted(), "{seen:?}");
+}
+
+/// As after a run that was out of time.
+#[test]
+fn an_instance_that_is_ready_too_late_does_not_pass_for_the_next_one() {
+    let bench = active();
+    for (name, is_late) in [("late", true), ("next", false)] {
+        let hosted = bench.hosted(&format!(",\"as\":\"{name}\",\"says\":\"7\",\"tells\":true"));
+        bench.engine.interfaces[0].prepare(hosted);
+        if is_late {
+            bench.engine.interfaces[0].discard();
+        }
+    }
+    // The engine does not hear of it here: it would end what no run of its own wants.
+    let (mut prepared, begun) = (0, Instant::now());
+    let is_made = |bench: &Bench, name: &str| bench.calls().iter().any(|call| call.starts_with(name));
+    while prepared == 0 || !is_made(&bench, "late gone") || !is_made(&bench, "next ") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "{prepared}, {:?}", bench.calls());
+        let mut jobs = Vec::new();
+        bench.inbox.take(&mut jobs, Duration::from_millis(1), Duration::ZERO);
+        prepared += jobs.iter().filter(|job| matches!(job, Job::Prepared { .. })).count();
+    }
+    assert_eq!(prepared, 1);
 }
 
 #[test]
