@@ -5,7 +5,7 @@ use std::path::Path;
 use twinhub_tidy::{folder, metadata, needs, report, root, rust_files, text};
 
 /// Decide, and have no socket, clock, thread or file.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "core/alarms",
     "core/deliveries",
     "core/documents",
@@ -14,6 +14,7 @@ const PURE: [&str; 8] = [
     "core/redundancy",
     "core/replica",
     "core/wire",
+    "protocols/knx",
 ];
 /// All that a pure crate may use: encoding, error texts, checksums, and the vocabulary.
 const PURE_MAY_USE: [&str; 6] =
@@ -49,6 +50,8 @@ fn plugins_see_only_the_author_api_of_this_workspace() {
     let mut findings = Vec::new();
     for package in &metadata.packages {
         let place = folder(package);
+        let protocol;
+        let with_protocol;
         let allowed: &[&str] = match place.as_str() {
             // What the code of the guide needs is needed by its tests only.
             "sdk/contract" | "sdk/guide" => &[],
@@ -56,7 +59,13 @@ fn plugins_see_only_the_author_api_of_this_workspace() {
             // The kit loads libraries with the very loader of the hub, in its process and in others, and knows nothing else
             // of it.
             "sdk/testkit" => &["twinhub-contract", "twinhub-isolation", "twinhub-loader"],
-            place if place.starts_with("plugins/") || place.starts_with("examples/") => &["twinhub-plugin"],
+            // A plugin may use the protocol of its name.
+            place if place.starts_with("plugins/") => {
+                protocol = format!("twinhub-{}-protocol", place.trim_start_matches("plugins/"));
+                with_protocol = ["twinhub-plugin", &protocol];
+                &with_protocol
+            }
+            place if place.starts_with("examples/") => &["twinhub-plugin"],
             _ => continue,
         };
         let ours = needs(package)
@@ -65,6 +74,29 @@ fn plugins_see_only_the_author_api_of_this_workspace() {
         findings.extend(ours.filter(|name| !allowed.contains(name)).map(|name| format!("{place} -> {name}")));
     }
     report("plugins or sdk depend on the wrong side", &findings);
+}
+
+#[test]
+fn protocols_see_nothing_of_this_workspace_and_only_plugins_see_them() {
+    let metadata = metadata();
+    let home = |name: &str| {
+        let found = metadata.packages.iter().find(|package| package.name.as_str() == name);
+        found.map(folder).unwrap_or_default()
+    };
+    let mut findings = Vec::new();
+    for package in &metadata.packages {
+        let place = folder(package);
+        for name in needs(package) {
+            let is_ours = !home(name).is_empty();
+            let is_user = place.starts_with("plugins/") || place.starts_with("tests/");
+            if (place.starts_with("protocols/") && is_ours)
+                || (home(name).starts_with("protocols/") && !is_user)
+            {
+                findings.push(format!("{place} -> {name}"));
+            }
+        }
+    }
+    report("protocols depend on the workspace, or others on them", &findings);
 }
 
 #[test]
@@ -260,7 +292,7 @@ fn every_plugin_has_a_manifest_and_a_readme() {
 
 #[test]
 fn top_level_folders_are_those_of_the_architecture() {
-    let known = [".cargo", ".ci", "core", "examples", "matrix", "plugins", "sdk", "tests"];
+    let known = [".cargo", ".ci", "core", "examples", "matrix", "plugins", "protocols", "sdk", "tests"];
     let mut findings: Vec<String> = twinhub_tidy::files()
         .iter()
         .filter_map(|name| name.split_once('/').map(|(top, _)| top.to_owned()))
