@@ -36,5 +36,6 @@ pub mod time;
 
 pub use address::{GroupAddress, GroupStyle, IndividualAddress};
 pub use cemi::{Apdu, Cemi, LData, Payload, Priority};
+pub use dpt::{Dpt, DptId};
 pub use error::Error;
 pub use time::Moment;
