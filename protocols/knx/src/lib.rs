@@ -8,7 +8,8 @@
 //! - [`ip`]: KNXnet/IP frames, of which KNX IP Secure frames are taken apart but not decrypted, and the framing of a
 //!   TCP stream;
 //! - [`dpt`]: datapoint types, from payload to value and back;
-//! - [`tunnel`]: the client of a tunnelling connection.
+//! - [`tunnel`]: the client of a tunnelling connection;
+//! - [`routing`]: sending and receiving over multicast.
 //!
 //! # Bytes from outside
 //! Whatever a decoder is given, it answers with a value or an [`Error`]; it never panics, and allocates no more than a
@@ -31,6 +32,7 @@ pub mod dpt;
 pub mod error;
 pub mod ip;
 mod reader;
+pub mod routing;
 pub mod time;
 pub mod tunnel;
 
@@ -38,5 +40,6 @@ pub use address::{GroupAddress, GroupStyle, IndividualAddress};
 pub use cemi::{Apdu, Cemi, LData, Payload, Priority};
 pub use dpt::{Dpt, DptId};
 pub use error::Error;
+pub use routing::{Routing, RoutingConfig};
 pub use time::Moment;
 pub use tunnel::{Tunnel, TunnelConfig};
