@@ -15,7 +15,8 @@
 //! Messages with a control field other than 0 address some routers only; the pause is kept for them, too, since it costs
 //! less than a lost telegram.
 //!
-//! Between two telegrams are at least 20 ms: `03_02_06` Communication Medium KNX IP v01.01.02, §2.1.
+//! A sender gives at most 50 telegrams a second to the network (`03_02_06` Communication Medium KNX IP v01.01.02, §2.1),
+//! which is kept by at least 20 ms between two.
 //!
 //! # Echoes
 //! The network gives a sender its own multicast. What comes with the own address is dropped and counted, so every

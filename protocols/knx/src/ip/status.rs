@@ -1,4 +1,4 @@
-//! What a gateway answers (`03_08_02` Core v01.06.02, §7.3.4; the codes of tunnelling from `03_08_04`).
+//! What a gateway answers (`03_08_02` Core v01.06.02, §7.3.4).
 
 use std::fmt;
 
