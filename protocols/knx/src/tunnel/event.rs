@@ -7,7 +7,8 @@ use crate::{Error, GroupAddress, IndividualAddress, Moment, Payload};
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
-    /// A connection is wanted. Over TCP the stream is open. Nothing happens if there is one.
+    /// A connection is wanted. Over TCP the stream is open. Nothing happens if there is one, or one is being opened or
+    /// closed.
     Start,
     /// The connection is no longer wanted.
     Stop,

@@ -54,7 +54,8 @@ impl Tunnel {
 
     pub(super) fn on_confirmation(&mut self, telegram: &LData, now: Moment) {
         let State::Connected(connection) = &mut self.state else { return };
-        // The gateway fills in the source, and may change control fields.
+        // The gateway fills in the source, and may change control fields. Nothing else tells confirmations apart: one that
+        // comes after its time-out counts for the next telegram if that says the same to the same group.
         let under_way = connection.under_way.as_mut().filter(|under_way| {
             let asked = &under_way.job.telegram;
             under_way.confirmation.is_none()
