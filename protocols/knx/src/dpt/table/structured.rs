@@ -174,7 +174,7 @@ const DALI_GEAR: Layout = Layout {
         flag(10, "converter_error"),
         flag(9, "ballast_failure"),
         flag(8, "lamp_failure"),
-        flag(7, "response"),
+        flag(7, "read"),
         flag(6, "group_address"),
         number(0, 6, "address", 0, 63),
     ],
