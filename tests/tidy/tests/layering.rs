@@ -5,7 +5,7 @@ use std::path::Path;
 use twinhub_tidy::{folder, metadata, needs, report, root, rust_files, text};
 
 /// Decide, and have no socket, clock, thread or file.
-const PURE: [&str; 9] = [
+const PURE: [&str; 10] = [
     "core/alarms",
     "core/deliveries",
     "core/documents",
@@ -14,6 +14,7 @@ const PURE: [&str; 9] = [
     "core/redundancy",
     "core/replica",
     "core/wire",
+    "protocols/bacnet",
     "protocols/knx",
 ];
 /// All that a pure crate may use: encoding, error texts, checksums, and the vocabulary.
