@@ -9,9 +9,14 @@
 //! - [`value`]: what a property holds, read and written again without loss;
 //! - [`shapes`]: structures that many properties share;
 //! - [`services`]: requests and answers;
-//! - [`names`]: object types, properties, units, errors and states, by number and by name.
-//!
-//! Transactions, segmentation, the planning of reads and the keeping of COV subscriptions are not here yet.
+//! - [`names`]: object types, properties, units, errors and states, by number and by name;
+//! - [`engine`]: transactions with retries and segments, as client and as server;
+//! - [`planner`]: reading many properties with few requests;
+//! - [`link`]: datagrams to and from devices, also behind routers and a BBMD;
+//! - [`binding`]: where devices are;
+//! - [`cov`]: subscriptions, kept and renewed;
+//! - [`foreign`]: the registration at a BBMD;
+//! - [`moment`]: time, as it is given to what waits.
 //!
 //! # Why a codec of its own
 //! Two crates were read. `rustbac-core` reads nested lists by recursion as deep as a hostile frame wants, and one character
@@ -23,13 +28,21 @@
 #![warn(missing_docs)]
 
 pub mod apdu;
+pub mod binding;
 pub mod bvlc;
+pub mod cov;
+pub mod engine;
 pub mod error;
+pub mod foreign;
+pub mod link;
+pub mod moment;
 pub mod names;
 pub mod npdu;
+pub mod planner;
 pub mod services;
 pub mod shapes;
 pub mod tag;
+mod timers;
 pub mod value;
 
 pub use error::Error;
