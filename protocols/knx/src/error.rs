@@ -54,6 +54,16 @@ pub enum Error {
         /// How it is written.
         example: &'static str,
     },
+    /// A secret with a character that the standard does not allow there. It is not shown.
+    #[error(
+        "character {place} of {what} is outside of ISO 8859-1, which no KNX device accepts; check how it was typed"
+    )]
+    SecretCharacter {
+        /// What kind of secret.
+        what: &'static str,
+        /// Which character, from 1.
+        place: usize,
+    },
     /// A text that is no datapoint type.
     #[error("`{text}` is no datapoint type; write for example 9.001, DPT 9.001 or DPST-9-1")]
     DptText {

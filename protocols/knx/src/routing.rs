@@ -268,6 +268,11 @@ impl Routing {
         }
     }
 
+    /// The address of this node on the bus.
+    pub const fn address(&self) -> IndividualAddress {
+        self.config.address
+    }
+
     /// What was counted.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -276,6 +281,12 @@ impl Routing {
     /// Telegrams that wait.
     pub fn waiting(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Whether a telegram given now would be sent at once: no pause, nothing waits, and the pace allows it. For an owner
+    /// that decides at the last moment whether a telegram may be sent.
+    pub fn is_free(&self, now: Moment) -> bool {
+        self.is_open && self.paused_until.is_none() && self.queue.len() == 0 && now >= self.next_send
     }
 
     /// Takes what happened.

@@ -138,6 +138,25 @@ impl Tunnel {
         matches!(self.state, State::Connected(_))
     }
 
+    /// Whether there is no connection, and none is being opened or closed.
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle)
+    }
+
+    /// Whether a telegram given now would be sent at once: nothing is under way, nothing waits, and the pace allows it. For
+    /// an owner that decides at the last moment whether a telegram may be sent.
+    pub fn is_free(&self, now: Moment) -> bool {
+        match &self.state {
+            State::Connected(connection) => {
+                connection.under_way.is_none() && self.queue.len() == 0 && now >= self.next_send
+            }
+            State::Idle
+            | State::Reclaiming { .. }
+            | State::Connecting { .. }
+            | State::Disconnecting { .. } => false,
+        }
+    }
+
     /// From now on a predecessor's channel is closed first, or none.
     pub const fn set_reclaim(&mut self, channel: Option<u8>) {
         self.config.reclaim = channel;

@@ -125,7 +125,7 @@ impl Tpdu {
 }
 
 impl Apdu {
-    fn from_parts(apci: u16, data: &[u8]) -> Apdu {
+    pub(crate) fn from_parts(apci: u16, data: &[u8]) -> Apdu {
         // With octets behind them the six bits carry nothing; they are not looked at, since devices leave rubbish there.
         let payload = || match data {
             [] => Payload::Small((apci & 0x3f) as u8),
@@ -140,7 +140,7 @@ impl Apdu {
         }
     }
 
-    fn parts(&self) -> Result<(u16, &[u8]), Error> {
+    pub(crate) fn parts(&self) -> Result<(u16, &[u8]), Error> {
         let (apci, data): (u16, &[u8]) = match self {
             Apdu::GroupValueRead => (GROUP_VALUE_READ, &[]),
             Apdu::GroupValueResponse(payload) => with_payload(GROUP_VALUE_RESPONSE, payload)?,

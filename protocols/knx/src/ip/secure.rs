@@ -1,6 +1,7 @@
 //! Frames of KNX IP Secure as they are on the wire: `03_08_09` KNX IP Secure v01.01.02 (first published as AN159).
 //!
-//! Nothing here is secret, verified or fresh: keys, codes and counters are handed on for who has the keys.
+//! Nothing here is secret, verified or fresh: keys, codes and counters are handed on for who has the keys, in
+//! [`secure`](crate::secure).
 
 use super::Hpai;
 use crate::Error;

@@ -89,6 +89,22 @@ fn messages_of_one_moment_count_once_and_the_count_fades() {
 }
 
 #[test]
+fn routing_is_free_when_a_telegram_would_leave_at_once() {
+    let mut world = open(config());
+    assert!(world.routing.is_free(world.now));
+    world.send(1);
+    assert!(!world.routing.is_free(world.now), "the pace");
+    world.pass(1_000);
+    assert!(world.routing.is_free(world.now));
+    world.busy(100);
+    assert!(!world.routing.is_free(world.now), "a router asked for a pause");
+    world.pass(200);
+    assert!(world.routing.is_free(world.now));
+    world.input(Input::Stop);
+    assert!(!world.routing.is_free(world.now), "closed");
+}
+
+#[test]
 fn lost_telegrams_are_told_and_counted() {
     let mut world = open(config());
     world.frame(&Frame::RoutingLost { device_state: 1, lost: 5 });

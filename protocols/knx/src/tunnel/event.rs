@@ -2,6 +2,7 @@
 
 use crate::cemi::{AdditionalInfo, LData};
 use crate::ip::{Feature, Hpai, Status};
+use crate::secure::session;
 use crate::{Error, GroupAddress, IndividualAddress, Moment, Payload};
 
 /// What happened.
@@ -238,6 +239,9 @@ pub enum Reason {
     /// The stream ended, or the socket failed.
     #[error("the transport was lost")]
     TransportLost,
+    /// There is no secure session that it could be in; see [`SecureTunnel`](crate::secure::SecureTunnel).
+    #[error("no secure session: {0}")]
+    Session(session::Reason),
 }
 
 /// What was counted since the machine was made.

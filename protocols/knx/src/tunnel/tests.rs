@@ -289,6 +289,22 @@ fn telegrams_go_by_priority_and_at_the_pace() {
 }
 
 #[test]
+fn a_tunnel_is_free_when_a_telegram_would_leave_at_once() {
+    let mut closed = World::new(udp());
+    assert!(!closed.tunnel.is_free(closed.now), "not before it is open");
+    let mut world = open(TunnelConfig { telegrams_per_second: 10, ..TunnelConfig::tcp() });
+    assert!(world.tunnel.is_free(world.now));
+    world.send(1);
+    assert_eq!(world.sent().len(), 1, "as was said");
+    assert!(!world.tunnel.is_free(world.now), "one is under way");
+    world.con(0, false);
+    assert!(!world.tunnel.is_free(world.now), "the pace");
+    world.pass(Duration::from_millis(100));
+    assert!(world.tunnel.is_free(world.now));
+    closed.told();
+}
+
+#[test]
 fn a_full_queue_refuses_and_counts() {
     let mut world = open(TunnelConfig { queue_max: 2, ..udp() });
     for id in 1..=4 {
