@@ -23,8 +23,8 @@ pub use convert::{Convert, ConvertError};
 pub use epoch::{Epoch, Incarnation, NodeRank, Position};
 pub use item::{ItemId, ItemKey, ItemKeyError};
 pub use record::{
-    Delivered, Event, Intent, IntentId, IntentKind, Merged, Outcome, Part, PartRecord, Record, RoleChange,
-    Sample, SampleFlags, Severity, WriteResult,
+    Delivered, Event, Intent, IntentId, IntentKind, Merged, NamedStream, Outcome, Part, PartRecord, Record,
+    RoleChange, Sample, SampleFlags, Severity, WriteResult,
 };
 pub use time::{Moment, Timestamp};
 pub use value::{Quality, Value};

@@ -167,13 +167,35 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// All records up to `through` have been delivered to the sink of this link or stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// All records up to `through` have been delivered to this stream or module.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivered {
-    /// The consumer's number (the link's place in the configuration).
+    /// A module's number, or a stream's: the place of its interface in the configuration, by which nodes know it that know
+    /// no names.
     pub consumer: u32,
-    /// The last record that needs no further delivery.
+    /// The last record that needs no further delivery; [`Position::START`] forgets the consumer.
     pub through: Position,
+    /// Of a stream.
+    pub stream: Option<NamedStream>,
+}
+
+/// What a cursor says of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedStream {
+    /// The stream is all that links carry to this interface.
+    pub interface: Arc<str>,
+    /// Whether it is still to be given a picture.
+    pub wants_picture: bool,
+}
+
+impl Delivered {
+    /// The number of no consumer: for a stream that has only a name.
+    pub const NOBODY: u32 = i32::MAX.cast_unsigned();
+
+    /// As nodes say it of a module, and of a stream if they know no names.
+    pub const fn by_number(consumer: u32, through: Position) -> Delivered {
+        Delivered { consumer, through, stream: None }
+    }
 }
 
 /// Who became what, and why.

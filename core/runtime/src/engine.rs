@@ -182,6 +182,8 @@ pub(crate) struct Engine {
     upgrades: Upgrades,
     commands: Commands,
     streams: BTreeMap<usize, Stream>,
+    /// Cursors of streams that are not configured are forgotten then.
+    absent_until: Moment,
     values_in: BTreeMap<usize, ValuesIn>,
     /// Of interfaces that want to know when their inputs are accepted.
     acceptance: Acceptance,
@@ -263,6 +265,7 @@ impl Engine {
             upgrades: Upgrades::default(),
             commands: Commands::default(),
             streams,
+            absent_until: Moment::NEVER,
             values_in,
             acceptance,
             lines: setup.lines,

@@ -30,7 +30,11 @@ pub use history::{
     TrendView,
 };
 pub use merges::{MergeCountsView, MergeProgress, MergeView};
-pub use questions::{BrowseNode, BrowseView, DiagView};
+pub(crate) use questions::Heard;
+pub use questions::{
+    BrowseNode, BrowseView, DiagView, DiscoverView, FoundView, MessageView, MonitorView, StepOutcome,
+    TestStepView, TestView,
+};
 pub use voters::{ShrunkView, VotersView};
 
 /// The whole cluster as this node sees it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use twinhub_model::{
-    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, Merged, NodeRank, Outcome, Part,
-    PartRecord, Position, Record, RoleChange, Sample, Severity, Timestamp, WriteResult,
+    Delivered, Epoch, Event, Intent, IntentKind, ItemId, ItemKey, Merged, NamedStream, NodeRank, Outcome,
+    Part, PartRecord, Position, Record, RoleChange, Sample, Severity, Timestamp, WriteResult,
 };
 
 use crate::varint::{Reader, put_i64, put_u64};
@@ -70,8 +70,7 @@ pub fn encode(record: &Record, out: &mut Vec<u8>) {
         Record::Intent(intent) => put(out, INTENT, &IntentBody::from(intent)),
         Record::Result(result) => put(out, RESULT, &ResultBody::from(result)),
         Record::Delivered(delivered) => {
-            let body = DeliveredBody { consumer: delivered.consumer, through: delivered.through };
-            put(out, DELIVERED, &body);
+            put(out, DELIVERED, &DeliveredBody::from(delivered));
         }
         Record::Role(change) => put(out, ROLE, &RoleBody::from(change)),
         Record::Event(event) => put(out, EVENT, &EventBody::from(event)),
@@ -129,7 +128,7 @@ pub const PLACEHOLDER: u32 = u32::MAX;
 pub fn placeholder(bytes: &[u8], protocol: u16) -> Option<Vec<u8>> {
     (matches!(bytes.first(), Some(&(PART | MERGED))) && protocol < PROTOCOL_WITH_PARTS).then(|| {
         let mut out = Vec::new();
-        encode(&Record::Delivered(Delivered { consumer: PLACEHOLDER, through: Position::START }), &mut out);
+        encode(&Record::Delivered(Delivered::by_number(PLACEHOLDER, Position::START)), &mut out);
         out
     })
 }
@@ -182,8 +181,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record, WireError> {
         }
         RecordKind::Result => Record::Result(message::<ResultBody>(reader.rest(), "a result")?.try_into()?),
         RecordKind::Delivered => {
-            let body: DeliveredBody = message(reader.rest(), "a delivery mark")?;
-            Record::Delivered(Delivered { consumer: body.consumer, through: body.through })
+            Record::Delivered(message::<DeliveredBody<'_>>(reader.rest(), "a delivery mark")?.into())
         }
         RecordKind::Role => Record::Role(message::<RoleBody<'_>>(reader.rest(), "a role change")?.into()),
         RecordKind::Event => Record::Event(message::<EventBody<'_>>(reader.rest(), "an event")?.try_into()?),
@@ -362,11 +360,35 @@ impl TryFrom<ResultBody> for WriteResult {
 
 #[derive(Encode, Decode)]
 #[cbor(map)]
-struct DeliveredBody {
+struct DeliveredBody<'b> {
     #[n(0)]
     consumer: u32,
     #[n(1)]
     through: Position,
+    /// An older reader skips this and what follows.
+    #[b(2)]
+    stream: Option<&'b str>,
+    #[n(3)]
+    wants_picture: Option<bool>,
+}
+
+impl<'b> From<&'b Delivered> for DeliveredBody<'b> {
+    fn from(delivered: &'b Delivered) -> DeliveredBody<'b> {
+        DeliveredBody {
+            consumer: delivered.consumer,
+            through: delivered.through,
+            stream: delivered.stream.as_ref().map(|stream| &*stream.interface),
+            wants_picture: delivered.stream.as_ref().and_then(|stream| stream.wants_picture.then_some(true)),
+        }
+    }
+}
+
+impl From<DeliveredBody<'_>> for Delivered {
+    fn from(body: DeliveredBody<'_>) -> Delivered {
+        let wants_picture = body.wants_picture.unwrap_or(false);
+        let stream = body.stream.map(|interface| NamedStream { interface: interface.into(), wants_picture });
+        Delivered { consumer: body.consumer, through: body.through, stream }
+    }
 }
 
 #[derive(Encode, Decode)]

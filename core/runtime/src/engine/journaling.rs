@@ -165,7 +165,7 @@ impl Engine {
             Ok(end) => end,
             Err(error) => {
                 tracing::warn!(%error, "cannot read the journal");
-                return (Vec::new(), ReadState { resume: None, caught_up: true });
+                return (Vec::new(), ReadState { through: after, resume: None, caught_up: true });
             }
         };
         let decode = |entry: &Entry| match twinhub_wire::record::decode(&entry.body) {
@@ -175,12 +175,13 @@ impl Engine {
                 None
             }
         };
+        let through = raw.last().map_or(after, |entry| entry.position);
         let entries = raw.iter().filter_map(decode).collect();
         let resume = match end {
             ReadEnd::Gap { resume } => Some(resume),
             ReadEnd::More | ReadEnd::CaughtUp => None,
         };
-        let state = ReadState { resume, caught_up: end == ReadEnd::CaughtUp };
+        let state = ReadState { through, resume, caught_up: end == ReadEnd::CaughtUp };
         (entries, state)
     }
 }
@@ -217,6 +218,8 @@ pub(crate) fn spawn_syncer(inbox: Arc<Inbox>) -> std::sync::mpsc::Sender<SyncTic
 /// How a journal read ended.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReadState {
+    /// What was read, though it may say nothing here.
+    pub(crate) through: Position,
     /// Where to read on behind records that are not there.
     pub(crate) resume: Option<Position>,
     pub(crate) caught_up: bool,

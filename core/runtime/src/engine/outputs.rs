@@ -20,7 +20,7 @@ use twinhub_model::{Epoch, IntentKind, ItemId, Moment, Outcome, Position, Sample
 use super::commands::{Sent, Wanted};
 use super::effect::{is_carried, is_same_image, outcome_of};
 use super::journaling::Samples;
-use super::streams::{CURSOR_INTERVAL, Stream};
+use super::streams::Stream;
 use super::values_in::ValuesIn;
 use super::{Engine, Phase, SCRATCH_SAMPLES_MAX};
 use crate::clock;
@@ -178,12 +178,7 @@ impl Engine {
         let withheld = withheld.map(|(_, deadline)| *deadline).next();
         let lost = self.commands.sent.values().map(|sent| sent.lost_at).min();
         let held = (!self.commands.held.is_empty()).then(|| clock::now() + Duration::from_millis(5));
-        let cursors = self
-            .streams
-            .values()
-            .filter(|stream| stream.through() > stream.journaled)
-            .map(|stream| stream.journaled_at + CURSOR_INTERVAL)
-            .min();
+        let cursors = self.cursors_due();
         let behind = self
             .streams
             .values()

@@ -155,6 +155,14 @@ impl Routes {
         }
     }
 
+    /// What a route makes of a value that is no change.
+    pub(crate) fn show(&self, number: u32, value: &Value) -> Option<Value> {
+        match &self.all[number as usize].way.convert {
+            None => Some(value.clone()),
+            Some(convert) => convert.apply(value).ok(),
+        }
+    }
+
     #[inline(never)]
     fn convert(&mut self, number: u32, value: &Value, position: Position, now: Moment) -> Option<Value> {
         let convert = self.all[number as usize].way.convert.as_ref()?;

@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn packed_records_come_back_and_cut_ones_are_refused() {
-        let delivered = twinhub_model::Delivered { consumer: 3, through: Position::new(Epoch(256), 7) };
+        let delivered = twinhub_model::Delivered::by_number(3, Position::new(Epoch(256), 7));
         let records = vec![(Position::new(Epoch(256), 9), Record::Delivered(delivered))];
         let bytes = pack_records(records.clone());
         assert_eq!(unpack_records(&bytes), Some(records));

@@ -1,16 +1,39 @@
 //! Streams: the journal is their store, a journaled cursor says how far they were delivered.
+//!
+//! ```text
+//! no cursor: the journal's end is one -> picture (each item once, SNAPSHOT) -> what comes
+//! cursor:    what comes behind it
+//! ```
+//! A cursor is known by the name of the stream's interface, whatever place that has in the configuration; an interface with
+//! another name is another stream. Beside the name stands the number, the place, for nodes of a version that knows no names
+//! and in whose journals there are none ([`super::tracker`]).
+//!
+//! A stream without a cursor **begins**: what the journal has is history and no news. Its end is journaled as the cursor
+//! before anything else follows, so that a successor goes on there, with the note that a picture is wanted, until the sink
+//! has that. A successor that finds the note makes a picture of its own, which comes behind what the journal has since the
+//! cursor, without the items that came there. On a new site nothing has a value when streams begin: there is no picture,
+//! and all that comes is news.
+//!
+//! A cursor whose interface is not configured is kept for a while ([`cursors::ABSENT_KEPT`], [`cursors::ABSENT_MAX`]), then
+//! forgotten by a record that says so; an interface of that name then begins anew. One that the journal no longer has,
+//! because old records were deleted, is journaled again.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use twinhub_contract::code;
 use twinhub_loader::WriteReq;
-use twinhub_model::{Delivered, ItemId, Moment, Position, Record, Sample, Value};
+use twinhub_model::{ItemId, Moment, Position, Record, Sample, SampleFlags, Value};
 
 use super::Engine;
 use super::effect::{is_carried, to_contract};
 use crate::clock;
 use crate::inbox::STREAM_BIT;
+use cursors::Noted;
+use picture::Picture;
+
+pub(crate) mod cursors;
+mod picture;
 
 /// Values of one stream under way; above, the stream falls behind and reads on from the journal.
 const STREAM_VALUES_MAX: usize = 32_768;
@@ -21,9 +44,6 @@ const STREAM_READ_BYTES: usize = 256 * 1024;
 /// A stream whose sink refused waits this long.
 const STREAM_RETRY: Duration = Duration::from_millis(250);
 
-/// Cursors are journaled at most this often.
-pub(crate) const CURSOR_INTERVAL: Duration = Duration::from_millis(20);
-
 /// One stream: all values that links carry to one interface.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -33,8 +53,9 @@ pub(crate) struct Stream {
     next_batch: u64,
     batches: VecDeque<Batch>,
     values: usize,
-    pub(crate) journaled: Position,
-    pub(crate) journaled_at: Moment,
+    noted: Noted,
+    /// Until the sink has it.
+    picture: Option<Picture>,
     /// Whether the sink still has to be asked what it shows.
     wants_cover: bool,
     /// What the sink showed at the takeover, until the first delivery of each item.
@@ -50,6 +71,8 @@ struct Batch {
     id: u64,
     before: Position,
     left: usize,
+    /// Of the picture, from this value on.
+    picture: Option<usize>,
 }
 
 impl Stream {
@@ -61,8 +84,8 @@ impl Stream {
             next_batch: 0,
             batches: VecDeque::new(),
             values: 0,
-            journaled: Position::START,
-            journaled_at: Moment::ZERO,
+            noted: Noted::default(),
+            picture: None,
             wants_cover: false,
             cover: HashMap::new(),
             covered: 0,
@@ -71,13 +94,15 @@ impl Stream {
     }
 
     /// Starts over at what was delivered for sure.
-    pub(crate) fn resume(&mut self, cursor: Position) {
+    fn resume(&mut self, cursor: Position, picture: Option<Picture>) {
         *self = Stream {
             cursor,
             behind: true,
-            journaled: cursor,
             wants_cover: true,
             covered: self.covered,
+            // A late answer is about none of the batches that follow.
+            next_batch: self.next_batch,
+            picture,
             ..Stream::new()
         };
     }
@@ -123,7 +148,7 @@ impl Engine {
         let before = stream.cursor;
         stream.cursor = stream.cursor.max(position);
         if stream.cover.is_empty() {
-            return self.hand_over(target, before, values, now);
+            return self.hand_over(target, before, values, None, now);
         }
         let is_news = |(item, value): &&(ItemId, Value)| {
             let is_shown = stream.cover.remove(&item.0).is_some_and(|shown| shown.is_equivalent(value));
@@ -131,19 +156,28 @@ impl Engine {
             !is_shown
         };
         let news: Vec<_> = values.iter().filter(is_news).cloned().collect();
-        self.hand_over(target, before, &news, now);
+        self.hand_over(target, before, &news, None, now);
     }
 
-    /// Hands values to a stream's plugin; `before` is where the cursor goes back to if it does not take them.
-    fn hand_over(&mut self, target: usize, before: Position, values: &[(ItemId, Value)], now: Moment) {
+    /// Hands values to a stream's plugin; `before` is where the cursor goes back to if it does not take them, `picture`
+    /// which value of the picture is the first.
+    fn hand_over(
+        &mut self,
+        target: usize,
+        before: Position,
+        values: &[(ItemId, Value)],
+        picture: Option<usize>,
+        now: Moment,
+    ) {
         let Some(stream) = self.streams.get_mut(&target) else { return };
         if values.is_empty() {
             return;
         }
         let id = stream.next_batch & 0xffff_ffff;
         stream.next_batch += 1;
-        stream.batches.push_back(Batch { id, before, left: values.len() });
+        stream.batches.push_back(Batch { id, before, left: values.len(), picture });
         stream.values += values.len();
+        let flags = if picture.is_some() { SampleFlags::SNAPSHOT } else { SampleFlags::default() };
         let setup = &self.interfaces[target].port.setup;
         let deadline_ns = clock::contract_deadline(now + setup.write_timeout);
         let batch_bits = STREAM_BIT | (target as u64) << 48 | id << 16;
@@ -151,7 +185,7 @@ impl Engine {
             write_id: batch_bits | place as u64 & 0xffff,
             item: item.0 - setup.base,
             deadline_ns,
-            flags: 0,
+            flags: flags.0,
             value: to_contract(value),
         });
         if let Err(refusal) = self.write_gated(target, requests) {
@@ -175,6 +209,7 @@ impl Engine {
             while stream.batches.front().is_some_and(|batch| batch.left == 0) {
                 stream.batches.pop_front();
             }
+            stream.end_picture();
         } else {
             self.rewind_stream(target, batch_id, result);
         }
@@ -187,6 +222,9 @@ impl Engine {
         stream.cursor = stream.batches[place].before;
         for batch in stream.batches.drain(place..) {
             stream.values = stream.values.saturating_sub(batch.left);
+            if let (Some(first), Some(picture)) = (batch.picture, &mut stream.picture) {
+                picture.given = picture.given.min(first);
+            }
         }
         stream.behind = true;
         stream.retry_at = clock::now() + STREAM_RETRY;
@@ -207,7 +245,7 @@ impl Engine {
     }
 
     fn catch_up_stream(&mut self, target: usize, now: Moment) {
-        if !self.is_acting() || !self.may_write(target, now) {
+        if !self.has_begun_inputs() || !self.may_write(target, now) {
             return;
         }
         let Some(stream) = self.streams.get_mut(&target) else { return };
@@ -218,14 +256,26 @@ impl Engine {
             // Not before: until its role was reached, the sink may have had more to show of the node before.
             stream.cover = self.interfaces[target].port.take_mirror();
         }
+        if !self.show_picture(target, now) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(&target) else { return };
         let cursor = stream.cursor;
+        // The picture comes between what the stream missed and what comes.
+        let until = stream.picture.as_ref().map(|picture| picture.at).filter(|at| cursor < *at);
+        let is_wanted = |position: Position| until.is_none_or(|until| position <= until);
         let (entries, end) = self.read_journal(cursor, STREAM_READ_BYTES);
         let mut per_record: Vec<(Position, Vec<(ItemId, Value)>)> = Vec::new();
-        for (position, record) in &entries {
+        for (position, record) in entries.iter().take_while(|(position, _)| is_wanted(*position)) {
             if let Record::Samples(samples) = record {
                 let values = self.stream_part(target, *position, samples, now);
                 per_record.push((*position, values));
             }
+        }
+        if until.is_some()
+            && let Some(stream) = self.streams.get_mut(&target)
+        {
+            stream.leave_out_of_picture(&per_record);
         }
         self.skip_covered(target, &mut per_record);
         for (position, values) in per_record {
@@ -239,20 +289,18 @@ impl Engine {
                 self.dispatch_stream(target, position, &values, now);
             }
         }
-        if let Some(resume) = end.resume
-            && let Some(stream) = self.streams.get_mut(&target)
-            && resume > stream.cursor
-        {
+        let Some(stream) = self.streams.get_mut(&target) else { return };
+        if now < stream.retry_at {
+            return;
+        }
+        // Also past what is no value: there may be more of that than is read at once.
+        stream.cursor = stream.cursor.max(until.map_or(end.through, |until| end.through.min(until)));
+        if let Some(resume) = end.resume.filter(|resume| *resume > stream.cursor) {
             self.counters.stream_gaps += 1;
             stream.cursor = resume;
             stream.has_gap = true;
         }
-        if end.caught_up
-            && let Some(stream) = self.streams.get_mut(&target)
-            && now >= stream.retry_at
-        {
-            stream.behind = false;
-        }
+        stream.behind = !end.caught_up || until.is_some();
     }
 
     /// Values of one record that go to one stream.
@@ -317,22 +365,6 @@ impl Engine {
         }
         for item in last_shown.keys() {
             stream.cover.remove(item);
-        }
-    }
-
-    /// Journals how far streams were delivered.
-    pub(crate) fn journal_cursors(&mut self, now: Moment, at_once: bool) {
-        let mut moved = Vec::new();
-        for (target, stream) in &mut self.streams {
-            let through = stream.through();
-            if through > stream.journaled && (at_once || now >= stream.journaled_at + CURSOR_INTERVAL) {
-                stream.journaled = through;
-                stream.journaled_at = now;
-                moved.push(Delivered { consumer: u32::try_from(*target).unwrap_or(u32::MAX), through });
-            }
-        }
-        for delivered in moved {
-            self.append(&Record::Delivered(delivered));
         }
     }
 }

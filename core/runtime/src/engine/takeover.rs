@@ -127,6 +127,8 @@ impl Engine {
             self.tell_restrictions();
         }
         let since = clock::now();
+        // Before anybody is told to be active, and publishes: the item table takes values at once.
+        self.begin_streams(since);
         self.collect_doubts(since);
         self.step(Step::DoubtsCollected);
         self.advance_activation(since);
@@ -148,13 +150,6 @@ impl Engine {
 
     /// Inputs begin: streams read on, and the ring gives what only this node has.
     fn connect_inputs(&mut self, epoch: Epoch) {
-        let streams: Vec<usize> = self.streams.keys().copied().collect();
-        for target in streams {
-            let cursor = self.tracker.delivered(u32::try_from(target).unwrap_or(u32::MAX));
-            if let Some(stream) = self.streams.get_mut(&target) {
-                stream.resume(cursor);
-            }
-        }
         self.begin_alarms(epoch);
         self.replay_ring();
         self.bury_orphans();

@@ -17,6 +17,7 @@ mod regressions;
 mod repeats;
 mod spec;
 mod stores;
+mod streams;
 mod upgrade;
 mod values;
 mod values_in;

@@ -1,11 +1,15 @@
 //! What the journal says about commands and streams. Built from records alone, in the same way on the active
 //! node and on every standby, so that a successor knows what was asked, what was done and what is in doubt.
+//!
+//! A stream is known by the name of its interface. A node of a version that knows no names says its number, the place in
+//! the configuration: that is the name which had the number last, if one had it.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use twinhub_model::{
-    Delivered, Intent, IntentId, ItemId, Outcome, Position, Record, Sample, Value, WriteResult,
+    Delivered, Intent, IntentId, ItemId, NamedStream, Outcome, Position, Record, Sample, Value, WriteResult,
 };
 
 use super::parts::is_placeholder;
@@ -22,12 +26,23 @@ pub(crate) struct LastCommand {
     pub(crate) outcome: Option<Outcome>,
 }
 
+/// How far a stream was delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// By which it was known last; none if another one has it.
+    number: Option<u32>,
+    pub(crate) through: Position,
+    pub(crate) wants_picture: bool,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     open: BTreeMap<IntentId, Intent>,
     last: BTreeMap<ItemId, LastCommand>,
+    /// Of modules, and of streams that have no name yet.
     delivered: BTreeMap<u32, Position>,
+    streams: BTreeMap<Arc<str>, Cursor>,
     sources: BTreeMap<ItemId, Position>,
     /// Items whose last record matters: sources of command links.
     watched: std::collections::BTreeSet<ItemId>,
@@ -44,6 +59,7 @@ impl Tracker {
         self.open.clear();
         self.last.clear();
         self.delivered.clear();
+        self.streams.clear();
         self.sources.clear();
     }
 
@@ -75,14 +91,38 @@ impl Tracker {
                 }
             }
             Record::Delivered(_) if is_placeholder(record) => {}
-            Record::Delivered(Delivered { consumer, through }) => {
-                self.delivered.insert(*consumer, *through);
-            }
+            Record::Delivered(delivered) => self.apply_delivered(delivered),
             Record::Dictionary(_)
             | Record::Role(_)
             | Record::Event(_)
             | Record::Part(_)
             | Record::Merged(_) => {}
+        }
+    }
+
+    fn apply_delivered(&mut self, delivered: &Delivered) {
+        let Delivered { consumer, through, stream } = delivered;
+        let number = Some(*consumer).filter(|number| *number != Delivered::NOBODY);
+        let holder = self.streams.iter_mut().find(|(_, cursor)| number.is_some() && cursor.number == number);
+        match (stream, holder) {
+            (Some(stream), _) if *through == Position::START => {
+                self.streams.remove(&stream.interface);
+            }
+            (Some(NamedStream { interface, wants_picture }), holder) => {
+                if let Some((_, cursor)) = holder {
+                    cursor.number = None;
+                }
+                self.delivered.remove(consumer);
+                let cursor = Cursor { number, through: *through, wants_picture: *wants_picture };
+                self.streams.insert(Arc::clone(interface), cursor);
+            }
+            (None, Some((_, cursor))) => cursor.through = *through,
+            (None, None) if *through == Position::START => {
+                self.delivered.remove(consumer);
+            }
+            (None, None) => {
+                self.delivered.insert(*consumer, *through);
+            }
         }
     }
 
@@ -123,7 +163,29 @@ impl Tracker {
         self.sources.get(&item).copied()
     }
 
-    /// How far a stream was delivered.
+    /// How far a stream was delivered, by its interface, or else by its number if no name has that; none if it never began.
+    pub(crate) fn stream(&self, interface: &str, number: u32) -> Option<Cursor> {
+        let by_number = || self.delivered.get(&number).copied();
+        self.streams.get(interface).copied().or_else(|| {
+            by_number().map(|through| Cursor { number: Some(number), through, wants_picture: false })
+        })
+    }
+
+    /// Streams whose interface is none of these, the one that is the least far first.
+    pub(crate) fn other_streams(&self, is_here: impl Fn(&str) -> bool) -> Vec<Arc<str>> {
+        let others = self.streams.iter().filter(|(interface, _)| !is_here(interface));
+        let mut others: Vec<(Position, Arc<str>)> =
+            others.map(|(interface, cursor)| (cursor.through, Arc::clone(interface))).collect();
+        others.sort();
+        others.into_iter().map(|(_, interface)| interface).collect()
+    }
+
+    /// Numbers below this one that are known and no name has.
+    pub(crate) fn nameless(&self, end: u32) -> Vec<u32> {
+        self.delivered.range(..end).map(|(number, _)| *number).collect()
+    }
+
+    /// How far a module was given values.
     pub(crate) fn delivered(&self, consumer: u32) -> Position {
         self.delivered.get(&consumer).copied().unwrap_or(Position::START)
     }
@@ -148,9 +210,18 @@ impl Tracker {
         }
         records
             .extend(self.open.iter().map(|(position, intent)| (*position, Record::Intent(intent.clone()))));
-        records.extend(self.delivered.iter().map(|(consumer, through)| {
-            (*through, Record::Delivered(Delivered { consumer: *consumer, through: *through }))
-        }));
+        let by_number = self.delivered.iter();
+        let by_number = by_number.map(|(consumer, through)| Delivered::by_number(*consumer, *through));
+        let by_name = self.streams.iter().map(|(interface, cursor)| Delivered {
+            consumer: cursor.number.unwrap_or(Delivered::NOBODY),
+            through: cursor.through,
+            stream: Some(NamedStream {
+                interface: Arc::clone(interface),
+                wants_picture: cursor.wants_picture,
+            }),
+        });
+        let cursors = by_number.chain(by_name);
+        records.extend(cursors.map(|delivered| (delivered.through, Record::Delivered(delivered))));
         records
     }
 
@@ -216,7 +287,9 @@ mod tests {
         tracker.apply(at(2), &intent(7, 41, at(1)));
         tracker.apply(at(3), &intent(8, 5, at(1)));
         tracker.apply(at(4), &result(2, Outcome::Done));
-        tracker.apply(at(5), &Record::Delivered(Delivered { consumer: 1, through: at(1) }));
+        tracker.apply(at(5), &Record::Delivered(Delivered::by_number(1, at(1))));
+        tracker.apply(at(6), &stream(4, "mqtt", at(5), true));
+        tracker.apply(at(7), &stream(4, "log", at(6), false));
         let mut copy = Tracker::new([ItemId(3)]);
         for (position, record) in tracker.records() {
             copy.apply(position, &record);
@@ -227,5 +300,47 @@ mod tests {
         assert_eq!(copy.last(ItemId(7)), tracker.last(ItemId(7)));
         assert_eq!(copy.open().collect::<Vec<_>>(), tracker.open().collect::<Vec<_>>());
         assert_eq!((copy.delivered(1), copy.source(ItemId(3))), (at(1), Some(at(1))));
+        assert_eq!(copy.streams, tracker.streams);
+    }
+
+    #[test]
+    fn a_stream_keeps_its_cursor_when_another_one_has_its_number() {
+        let mut tracker = Tracker::default();
+        tracker.apply(at(1), &stream(0, "mqtt", at(1), false));
+        tracker.apply(at(2), &stream(0, "log", at(2), false));
+        assert_eq!(through(&tracker, "mqtt", 1), Some(at(1)));
+        assert_eq!(through(&tracker, "log", 0), Some(at(2)));
+        assert_eq!(through(&tracker, "other", 0), None, "the number has a name");
+    }
+
+    #[test]
+    fn what_a_node_says_that_knows_no_names_is_of_the_stream_that_had_the_number_last() {
+        let mut tracker = Tracker::default();
+        tracker.apply(at(1), &Record::Delivered(Delivered::by_number(0, at(1))));
+        assert_eq!(through(&tracker, "mqtt", 0), Some(at(1)), "a journal of that version");
+        tracker.apply(at(2), &stream(0, "mqtt", at(2), true));
+        tracker.apply(at(3), &Record::Delivered(Delivered::by_number(0, at(3))));
+        assert_eq!(through(&tracker, "mqtt", 5), Some(at(3)));
+        assert!(tracker.stream("mqtt", 5).unwrap().wants_picture, "that node gave none");
+    }
+
+    #[test]
+    fn a_cursor_at_the_start_forgets_a_stream() {
+        let mut tracker = Tracker::default();
+        tracker.apply(at(1), &stream(0, "mqtt", at(1), false));
+        tracker.apply(at(2), &Record::Delivered(Delivered::by_number(3, at(2))));
+        tracker.apply(at(3), &stream(Delivered::NOBODY, "mqtt", Position::START, false));
+        tracker.apply(at(4), &Record::Delivered(Delivered::by_number(3, Position::START)));
+        assert_eq!((through(&tracker, "mqtt", 0), through(&tracker, "log", 3)), (None, None));
+        assert_eq!(tracker.records(), []);
+    }
+
+    fn stream(consumer: u32, interface: &str, through: Position, wants_picture: bool) -> Record {
+        let stream = Some(NamedStream { interface: interface.into(), wants_picture });
+        Record::Delivered(Delivered { consumer, through, stream })
+    }
+
+    fn through(tracker: &Tracker, interface: &str, number: u32) -> Option<Position> {
+        tracker.stream(interface, number).map(|cursor| cursor.through)
     }
 }

@@ -38,7 +38,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two looks for more.
 const LOOK: Duration = Duration::from_millis(5);
 /// Numbers of consumers in the journal: those below are streams.
-const CONSUMER_BIT: u32 = 1 << 31;
+pub(crate) const CONSUMER_BIT: u32 = 1 << 31;
 
 /// What one interface is given of others.
 #[derive(Debug)]
@@ -368,7 +368,7 @@ impl Engine {
                 values_in.is_ahead = false;
                 values_in.journaled = values_in.through;
                 values_in.journaled_at = now;
-                moved.push(Delivered { consumer: values_in.consumer, through: values_in.through });
+                moved.push(Delivered::by_number(values_in.consumer, values_in.through));
             }
         }
         for delivered in moved {

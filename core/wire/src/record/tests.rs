@@ -103,8 +103,12 @@ fn plain() -> impl Strategy<Value = Record> {
             })
         ),
         (position(), outcome()).prop_map(|(intent, outcome)| Record::Result(WriteResult { intent, outcome })),
-        (any::<u32>(), position())
-            .prop_map(|(consumer, through)| Record::Delivered(Delivered { consumer, through })),
+        (any::<u32>(), position(), prop::option::of((text(), any::<bool>()))).prop_map(
+            |(consumer, through, stream)| {
+                let named = |(interface, wants_picture)| NamedStream { interface, wants_picture };
+                Record::Delivered(Delivered { consumer, through, stream: stream.map(named) })
+            }
+        ),
         (any::<u8>(), any::<u64>(), text(), text(), text(), any::<i64>()).prop_map(
             |(node, epoch, from, to, reason, at)| Record::Role(RoleChange {
                 node: NodeRank(node),
@@ -251,7 +255,7 @@ fn what_a_newer_version_wrote_is_named() {
 
 #[test]
 fn an_older_reader_skips_fields_of_a_newer_record() {
-    let record = Record::Delivered(Delivered { consumer: 3, through: Position::new(Epoch(0x101), 9) });
+    let record = Record::Delivered(Delivered::by_number(3, Position::new(Epoch(0x101), 9)));
     let mut bytes = bytes_of(&record);
     assert_eq!(bytes[2], 0xa2, "a map of two fields");
     bytes[2] = 0xa3;
@@ -259,11 +263,29 @@ fn an_older_reader_skips_fields_of_a_newer_record() {
     assert_eq!(decode(&bytes), Ok(record));
 }
 
+/// What a version reads that knows streams by their number alone.
+#[test]
+fn a_version_that_knows_no_names_of_streams_reads_their_number() {
+    #[derive(Debug, PartialEq, minicbor::Decode)]
+    #[cbor(map)]
+    struct Before {
+        #[n(0)]
+        consumer: u32,
+        #[n(1)]
+        through: Position,
+    }
+    let through = Position::new(Epoch(0x101), 9);
+    let stream = Some(NamedStream { interface: "mqtt".into(), wants_picture: true });
+    let named = Delivered { consumer: 3, through, stream };
+    let bytes = bytes_of(&Record::Delivered(named));
+    assert_eq!(minicbor::decode::<Before>(&bytes[2..]).unwrap(), Before { consumer: 3, through });
+}
+
 #[test]
 fn a_record_that_a_peer_does_not_know_becomes_one_that_says_nothing() {
     let part = bytes_of(&Record::Part(PartRecord { part: Part::ALARMS, body: [7].into() }));
     let stands_in = placeholder(&part, 1).expect("protocol 1 has no parts");
-    let nothing = Delivered { consumer: PLACEHOLDER, through: Position::START };
+    let nothing = Delivered::by_number(PLACEHOLDER, Position::START);
     assert_eq!(decode(&stands_in), Ok(Record::Delivered(nothing)));
     assert_eq!(placeholder(&part, PROTOCOL_WITH_PARTS), None);
     assert_eq!(placeholder(&stands_in, 1), None);
@@ -338,7 +360,15 @@ fn the_bytes_of_every_kind_stay_the_same() {
             Record::Result(WriteResult { intent: at, outcome: Outcome::Refused(-2) }),
             "0401a3008219020005010102 21",
         ),
-        (Record::Delivered(Delivered { consumer: 1, through: at }), "0501a20001018219020005"),
+        (Record::Delivered(Delivered::by_number(1, at)), "0501a20001018219020005"),
+        (
+            Record::Delivered(Delivered {
+                consumer: 1,
+                through: at,
+                stream: Some(NamedStream { interface: "mqtt".into(), wants_picture: true }),
+            }),
+            "0501a4000101821902000502646d71747403f5",
+        ),
         (
             Record::Role(RoleChange {
                 node: NodeRank(1),

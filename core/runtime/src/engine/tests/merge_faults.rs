@@ -235,7 +235,7 @@ fn what_is_left_on_purpose_is_counted_once_though_the_journal_refuses_the_rest_o
     let sample = Sample { item: ItemId(0), value, quality, source: now, server: now, flags };
     let record = |number: u64| {
         if number.is_multiple_of(2) {
-            Record::Delivered(Delivered { consumer: 0, through: Position::START })
+            Record::Delivered(Delivered::by_number(0, Position::START))
         } else {
             Record::Samples([sample.clone()].into())
         }

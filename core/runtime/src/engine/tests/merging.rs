@@ -347,9 +347,9 @@ fn the_same_records_from_two_nodes_come_once() {
     follow(&mut backup, &mut spare, epoch(1, 1));
     // What a stream journals all the time lies between values, and stays on that side.
     let through = backup.last();
-    backup.engine.append(&Record::Delivered(Delivered { consumer: 0, through })).unwrap();
+    backup.engine.append(&Record::Delivered(Delivered::by_number(0, through))).unwrap();
     backup.publish(0, 5);
-    backup.engine.append(&Record::Delivered(Delivered { consumer: 0, through })).unwrap();
+    backup.engine.append(&Record::Delivered(Delivered::by_number(0, through))).unwrap();
     backup.publish(1, 8);
     carry_until(&mut backup, &mut spare, "the value", |backup, spare| {
         spare.value(0) == Value::I64(5) && backup.last() == spare.last()
