@@ -39,6 +39,23 @@ pub fn check_columns(interface: &Interface, allowed: &BTreeSet<String>) -> Vec<D
     found
 }
 
+/// Rows of the interface's items without a text that its plugin needs in each.
+pub fn check_required(interface: &Interface, required: &[&str]) -> Vec<Diagnostic> {
+    let file = interface.origin.items_file.as_deref().unwrap_or("items");
+    let mut found = Vec::new();
+    for column in required {
+        let mut rows = interface.items.iter().filter(|item| item.column(column).is_empty());
+        let Some(first) = rows.next() else { continue };
+        let more = rows.count();
+        let more = if more == 0 { String::new() } else { format!(", as have {more} more rows") };
+        let message = format!("`{}` has no `{column}`{more}", first.key);
+        let help =
+            format!("the plugin `{}` needs it in each row: write it, or take the rows out", interface.plugin);
+        found.push(Diagnostic::error(message).help(help).at_line(file, first.line));
+    }
+    found
+}
+
 /// Settings of the interface that its plugin's `config_schema` does not allow. A secret, `{ file = … }` or
 /// `{ env = … }`, may stand for any text.
 pub fn check_settings(interface: &Interface, schema: &Json) -> Vec<Diagnostic> {

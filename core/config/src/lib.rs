@@ -38,7 +38,7 @@ mod values_in;
 mod votes;
 
 pub use assembly::Loaded;
-pub use check::{check_columns, check_settings};
+pub use check::{check_columns, check_required, check_settings};
 pub use describe::{reference, schema};
 pub use diagnostic::{Diagnostic, Failure, Severity, Source, nearest};
 pub use difference::{Difference, differences};

@@ -1,5 +1,7 @@
 //! Items of other interfaces whose values an interface takes: `values_in`.
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
 use crate::assembly::Assembly;
 use crate::file;
 use crate::link::{end_of, unknown_item};
@@ -23,7 +25,26 @@ impl Assembly<'_> {
             }
             all.push((form.id.clone(), ends));
         }
+        self.rings(forms, &all);
         all
+    }
+
+    /// Interfaces that take values of each other, in a ring: what one makes of a value comes back to it.
+    fn rings(&mut self, forms: &[file::Interface], all: &[(String, Vec<LinkEnd>)]) {
+        let takes = |id: &str| {
+            let found = all.iter().find(|(other, _)| other == id);
+            found.into_iter().flat_map(|(_, ends)| ends).map(LinkEnd::interface)
+        };
+        let mut told: BTreeSet<BTreeSet<&str>> = BTreeSet::new();
+        for (number, form) in forms.iter().enumerate() {
+            let Some(ring) = way_back(&form.id, &takes) else { continue };
+            if told.insert(ring.iter().copied().collect()) {
+                let message = format!("values go in a ring: {} <- {}", form.id, ring.join(" <- "));
+                let help = "fine if a module answers some values only; otherwise each value makes another one for ever: \
+                            take single items in place of whole interfaces";
+                self.warn(&["interface".into(), number.into(), "values_in".into()], message, "a ring", help);
+            }
+        }
     }
 
     fn value_in(
@@ -70,4 +91,34 @@ impl Assembly<'_> {
         }
         Some(end)
     }
+}
+
+/// The shortest way from an interface over those whose values it takes back to itself; it ends with itself.
+fn way_back<'a, I: Iterator<Item = &'a str>>(
+    start: &str,
+    takes: &impl Fn(&str) -> I,
+) -> Option<Vec<&'a str>> {
+    let mut before: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut next: VecDeque<&str> = VecDeque::new();
+    for first in takes(start) {
+        next.push_back(first);
+    }
+    let mut seen: BTreeSet<&str> = next.iter().copied().collect();
+    while let Some(at) = next.pop_front() {
+        if at == start {
+            let mut way = vec![at];
+            let mut step = at;
+            while let Some(earlier) = before.get(step).filter(|earlier| !way.contains(earlier)) {
+                way.push(earlier);
+                step = earlier;
+            }
+            way.reverse();
+            return Some(way);
+        }
+        for further in takes(at).filter(|further| seen.insert(further)) {
+            before.insert(further, at);
+            next.push_back(further);
+        }
+    }
+    None
 }

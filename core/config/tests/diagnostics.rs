@@ -32,6 +32,20 @@ fn what_waits_for_another_node_is_warned_of_where_there_is_none() {
 }
 
 #[test]
+fn values_that_go_in_a_ring_are_warned_of_once() {
+    let files = [("plc.csv", PLC), ("mqtt.csv", MQTT)];
+    let warnings = |text: &str| -> Vec<String> {
+        site(text, &files).unwrap().warnings.iter().map(ToString::to_string).collect()
+    };
+    let one = with("plugin = \"mqtt\"", "plugin = \"mqtt\"\nvalues_in = [\"plc1/*\"]");
+    assert_eq!(warnings(&one), Vec::<String>::new());
+    let both = one.replace("plugin = \"modbus\"", "plugin = \"modbus\"\nvalues_in = [\"mqtt1/command\"]");
+    let told = warnings(&both);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("values go in a ring: plc1 <- mqtt1 <- plc1"), "{told:?}");
+}
+
+#[test]
 fn every_trigger_can_be_written() {
     let text = with(
         "plugin = \"modbus\"",
@@ -340,6 +354,9 @@ fn columns_are_checked_against_the_plugin() {
         found.iter().map(twinhub_config::Diagnostic::render).collect::<Vec<_>>().join("\n")
     );
     assert!(twinhub_config::check_columns(&site.interfaces[0], &["scal".to_owned()].into()).is_empty());
+    let found = twinhub_config::check_required(&site.interfaces[0], &["dpt"]);
+    assert_eq!(found.len(), 1);
+    assert!(found[0].message.contains("has no `dpt`"), "{}", found[0].message);
 }
 
 #[test]

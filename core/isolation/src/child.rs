@@ -137,6 +137,7 @@ impl Child {
             | Order::Store { .. }
             | Order::Browse { .. }
             | Order::Diagnose { .. }
+            | Order::Inquire { .. }
             | Order::Destroy => {
                 if matches!(order, Order::Destroy) {
                     // Its last owner is the thread that destroys it.

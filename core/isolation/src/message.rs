@@ -190,6 +190,19 @@ pub(crate) enum Order {
         #[n(0)]
         op: u64,
     },
+    /// `inquire` of `twinhub.inquiry/1`.
+    #[n(15)]
+    Inquire {
+        /// Of the hub.
+        #[n(0)]
+        op: u64,
+        /// As in the contract.
+        #[n(1)]
+        question: u32,
+        /// As in the contract.
+        #[n(2)]
+        request: String,
+    },
     /// `taken` of `twinhub.events/1`.
     #[n(20)]
     Taken {
@@ -330,7 +343,7 @@ pub(crate) enum Report {
         #[cbor(n(3), with = "minicbor::bytes")]
         bytes: Vec<u8>,
     },
-    /// What [`Order::Browse`] or [`Order::Diagnose`] is answered with; its end follows.
+    /// What [`Order::Browse`], [`Order::Diagnose`] or [`Order::Inquire`] is answered with; its end follows.
     #[n(8)]
     Answer {
         /// Of the hub.

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, c_char, c_void};
 
 use twinhub_contract::constants::TEXT_BYTES_MAX;
-use twinhub_contract::extension::{self, Accepted, Browse, Diag, State};
+use twinhub_contract::extension::{self, Accepted, Browse, Diag, Inquiry, State};
 use twinhub_contract::{Str, Writer, abi, code};
 use twinhub_loader::Instance;
 
@@ -22,6 +22,7 @@ impl Offers {
     const BROWSE: Offers = Offers(1 << 2);
     const DIAG: Offers = Offers(1 << 3);
     const VALUES_IN: Offers = Offers(1 << 4);
+    const INQUIRY: Offers = Offers(1 << 5);
     const EVENTS: Offers = Offers(1 << 8);
 
     /// Those of an instance.
@@ -35,11 +36,12 @@ impl Offers {
     }
 }
 
-const OFFERS: [(&CStr, Offers); 6] = [
+const OFFERS: [(&CStr, Offers); 7] = [
     (extension::STATE, Offers::STATE),
     (extension::ACCEPTED, Offers::ACCEPTED),
     (extension::BROWSE, Offers::BROWSE),
     (extension::DIAG, Offers::DIAG),
+    (extension::INQUIRY, Offers::INQUIRY),
     (extension::VALUES_IN, Offers::VALUES_IN),
     (extension::EVENTS, Offers::EVENTS),
 ];
@@ -61,6 +63,7 @@ pub(crate) unsafe extern "C" fn get_extension(
         Offers::ACCEPTED => (&raw const ACCEPTED).cast(),
         Offers::BROWSE => (&raw const BROWSE).cast(),
         Offers::DIAG => (&raw const DIAG).cast(),
+        Offers::INQUIRY => (&raw const INQUIRY).cast(),
         Offers::VALUES_IN => (&raw const VALUES_IN).cast(),
         Offers::EVENTS => (&raw const events::EVENTS).cast(),
         Offers(_) => std::ptr::null(),
@@ -126,9 +129,18 @@ unsafe extern "C" fn diagnose(plugin: *const abi::Plugin, op: u64) -> i32 {
     unsafe { remote(plugin) }.control(op, &Order::Diagnose { op })
 }
 
+unsafe extern "C" fn inquire(plugin: *const abi::Plugin, op: u64, question: u32, request: Str) -> i32 {
+    // SAFETY: the loader passes a text that is readable for the call.
+    let Some(request) = (unsafe { request.read(TEXT_BYTES_MAX) }) else { return code::INVALID };
+    let request = request.to_owned();
+    // SAFETY: the loader passes the table it was given.
+    unsafe { remote(plugin) }.control(op, &Order::Inquire { op, question, request })
+}
+
 static STATE: State =
     State { size: size(size_of::<State>()), reserved: 0, snapshot: Some(snapshot), apply: Some(apply) };
 static ACCEPTED: Accepted =
     Accepted { size: size(size_of::<Accepted>()), reserved: 0, accepted: Some(accepted) };
 static BROWSE: Browse = Browse { size: size(size_of::<Browse>()), reserved: 0, browse: Some(browse) };
 static DIAG: Diag = Diag { size: size(size_of::<Diag>()), reserved: 0, diagnose: Some(diagnose) };
+static INQUIRY: Inquiry = Inquiry { size: size(size_of::<Inquiry>()), reserved: 0, inquire: Some(inquire) };

@@ -232,6 +232,7 @@ fn questions_go_to_the_child_and_answers_come_back() {
     let instance = active(&library(&hello()), "{}", &["a"], &host, &gate);
     assert_eq!(instance.diagnose(11).unwrap_err().code, code::UNSUPPORTED);
     assert_eq!(instance.browse(12, "", "", 1).unwrap_err().code, code::UNSUPPORTED);
+    assert_eq!(instance.inquire(13, 1, "{}").unwrap_err().code, code::UNSUPPORTED);
 }
 
 #[test]

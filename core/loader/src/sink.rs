@@ -21,7 +21,7 @@ pub trait HostSink: Send + Sync {
     /// A control call that had returned [`crate::Status::Pending`] is done. Comes exactly once per such call.
     fn op_done(&self, op: u64, code: i32, detail: &str);
 
-    /// What a call of [`crate::Instance::browse`] or [`crate::Instance::diagnose`] is answered with, unchecked. Comes right
+    /// What a call of [`crate::Instance::browse`], `diagnose` or `inquire` is answered with, unchecked. Comes right
     /// before the call is done, and only if it ended well.
     fn answer(&self, op: u64, bytes: Vec<u8>) {
         _ = (op, bytes);

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use twinhub_contract::constants::inquiry;
 use twinhub_contract::{Entry, code};
 use twinhub_loader::{HostSink, Instance, Library, Role, Status, ValueRef};
 use twinhub_plugin::{
-    Browse, Code, Ctx, Deadline, Epoch, Error, InterfaceState, Item, ItemDef, Node, Page, Place, Plugin,
-    Result, Update, Value, ValuesIn, WriteBatch, WriteId,
+    Browse, Code, Ctx, Deadline, Discover, Epoch, Error, Found, InterfaceState, Item, ItemDef, Message,
+    MessageLog, Monitor, Node, Page, Place, Plugin, Result, Step, Test, Update, Value, ValuesIn, WriteBatch,
+    WriteId,
 };
 
 use support::{Recorder, finish, item, value_in, write};
@@ -186,6 +188,30 @@ impl Plugin for Drill {
             browse.answer(&Page { nodes, cursor: Some("next".to_owned()) });
             Ok(())
         });
+    }
+
+    fn test(&mut self, test: Test) {
+        let took = Duration::from_millis(3);
+        self.cx.spawn(async move {
+            test.answer(&[Step::ok("connect").detail("version 2").took(took), Step::failed("read")]);
+            Ok(())
+        });
+    }
+
+    fn discover(&mut self, discover: Discover) {
+        if self.mode != "inquiry" {
+            return;
+        }
+        let wait = u64::try_from(discover.wait().as_millis()).unwrap();
+        discover.answer(&[Found::new("10.0.0.5").name("Gateway").setting("wait_ms", wait)]);
+    }
+
+    fn monitor(&mut self, monitor: Monitor) {
+        let mut log = MessageLog::new(2);
+        for number in 1..=3 {
+            log.push(Message::incoming().sender("1.1.5").target("1/2/3").raw(&[12, number]).time_ns(77));
+        }
+        monitor.answer(&log);
     }
 
     async fn watch(&mut self, add: Vec<ItemDef>, _remove: Vec<Item>) -> Result<()> {
@@ -567,6 +593,33 @@ fn questions_that_the_plugin_does_not_answer_are_refused() {
     assert_eq!(host.op(11).0, code::STOPPED);
     drop(instance);
     assert!(host.read(|record| record.answers.is_empty()));
+}
+
+#[test]
+fn whoever_puts_an_interface_into_service_is_answered() {
+    let (host, instance) = created("inquiry");
+    let ask = |op, question, request: &str| host.answer_to(op, instance.inquire(op, question, request));
+    assert_eq!(
+        ask(11, inquiry::TEST, "{}").unwrap(),
+        r#"{"steps":[{"name":"connect","outcome":"ok","detail":"version 2","took_ms":3.0},{"name":"read","outcome":"failed"}]}"#
+    );
+    assert_eq!(
+        ask(12, inquiry::DISCOVER, r#"{"wait_ms":50}"#).unwrap(),
+        r#"{"found":[{"address":"10.0.0.5","name":"Gateway","settings":{"wait_ms":50}}]}"#
+    );
+    let message = |number: u64| {
+        format!(
+            r#"{{"number":{number},"time_ns":77,"direction":"in","from":"1.1.5","to":"1/2/3","raw":"0c{number:02x}"}}"#
+        )
+    };
+    let both = format!(r#"{{"last":3,"messages":[{},{}]}}"#, message(2), message(3));
+    assert_eq!(ask(13, inquiry::MONITOR, "{}").unwrap(), both);
+    let one = format!(r#"{{"last":3,"messages":[{}]}}"#, message(3));
+    assert_eq!(ask(14, inquiry::MONITOR, r#"{"after":2,"limit":9}"#).unwrap(), one);
+    assert_eq!(ask(15, 4, "{}"), Err(code::UNSUPPORTED));
+    assert_eq!(ask(16, inquiry::TEST, "no JSON"), Err(code::INVALID));
+    let (host, instance) = created("forgets");
+    assert_eq!(host.answer_to(11, instance.inquire(11, inquiry::DISCOVER, "{}")), Err(code::STOPPED));
 }
 
 fn begun(host: &Recorder) {

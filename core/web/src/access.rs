@@ -182,8 +182,8 @@ pub(crate) fn needed(method: &Method, path: &str) -> Role {
     if ["/users", "/tokens", "/audit", "/backups", "/join"].into_iter().any(is_below) {
         return Role::Admin;
     }
-    // It makes traffic to devices.
-    if is_below("/interfaces") && path.ends_with("/browse") {
+    // It makes traffic to devices, or shows more of them than items do.
+    if is_below("/interfaces") && (path.ends_with("/browse") || path.ends_with("/monitor")) {
         return Role::Operator;
     }
     if method == Method::GET || method == Method::HEAD {
@@ -298,6 +298,9 @@ mod tests {
             (Method::GET, "/api/v1/interfaces/plc1", Role::Viewer),
             (Method::GET, "/api/v1/interfaces/plc1/diag", Role::Viewer),
             (Method::GET, "/api/v1/interfaces/plc1/browse", Role::Operator),
+            (Method::GET, "/api/v1/interfaces/plc1/monitor", Role::Operator),
+            (Method::POST, "/api/v1/interfaces/plc1/test", Role::Operator),
+            (Method::POST, "/api/v1/interfaces/plc1/discover", Role::Operator),
             (Method::PUT, "/api/v1/items/plc1/a/value", Role::Operator),
             (Method::PUT, "/api/v1/items/users/password", Role::Operator),
             (Method::POST, "/api/v1/cluster/switchover", Role::Operator),

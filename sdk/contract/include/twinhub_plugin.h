@@ -505,6 +505,32 @@ typedef struct {
   int32_t (*diagnose)(const twinhub_plugin *plugin, uint64_t op);
 } twinhub_diag;
 
+/* Plugin: answers whoever puts its interface into service. */
+#define TWINHUB_EXT_INQUIRY "twinhub.inquiry/1"
+/* Does the device answer, with these credentials? Goes all the way and back without changing anything there. Request: {}.
+ * Answer: {"steps":[{"name":"connect","outcome":"ok","detail":"..","took_ms":12.5}]} in the order in which they were done;
+ * outcome: ok | failed | skipped; detail says what was found (a version, say) or what to do; took_ms may be left out. What
+ * could not be tried, since a step before has failed, is "skipped". A step that fails does not fail the call. */
+#define TWINHUB_INQUIRY_TEST 1u
+/* What is in reach that this interface, or another one like it, could connect to? Request: {"wait_ms":3000}, for how long
+ * answers are waited for. Answer: {"found":[{"name":"..","address":"..","detail":"..","settings":{..}}]}; settings: what to
+ * write into the configuration to connect to it. Everything but address may be left out. */
+#define TWINHUB_INQUIRY_DISCOVER 2u
+/* What went over the line? The instance keeps the last messages of both directions, numbered from 1. Request:
+ * {"after":17,"limit":200}, what came behind that number, the oldest first; or {"limit":20}, the last ones. Answer:
+ * {"last":21,"messages":[{"number":18,"time_ns":..,"direction":"in","from":"1.1.5","to":"1/2/3","name":"..","kind":"write",
+ * "value":"21.4 C","raw":"0c33"}]}; last: number of the last message there was; direction: in | out; everything but number,
+ * time_ns (since 1970 UTC) and direction may be left out, all of it text. In any role. */
+#define TWINHUB_INQUIRY_MONITOR 3u
+typedef struct {
+  uint32_t size;
+  uint32_t reserved;
+  /* [any-thread, may overlap control; one of each question at a time] Completes and answers as browse() does, with the JSON
+   * object of the question; E_UNSUPPORTED for a question that the plugin does not know, E_NOT_ACTIVE for one that it does not
+   * put to its device in this role. */
+  int32_t (*inquire)(const twinhub_plugin *plugin, uint64_t op, uint32_t question, twinhub_str request_json);
+} twinhub_inquiry;
+
 /* Plugin: takes values of other interfaces' items, which `values_in` of its interface in the configuration names. For
  * modules: metering, messenger, shutters, and other work on what interfaces read.
  *

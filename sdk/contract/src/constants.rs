@@ -41,6 +41,16 @@ pub const STORE_KEYS_MAX: usize = 1_000;
 pub const STORE_BYTES_MAX: usize = 1 << 20;
 /// Longest answer through `twinhub.answer/1`, in bytes.
 pub const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Questions of `twinhub.inquiry/1`; the header says what is asked and answered.
+pub mod inquiry {
+    /// Whether the device answers.
+    pub const TEST: u32 = 1;
+    /// What is in reach.
+    pub const DISCOVER: u32 = 2;
+    /// What went over the line.
+    pub const MONITOR: u32 = 3;
+}
+
 /// Most nodes of one answer of `twinhub.browse/1`.
 pub const BROWSE_NODES_MAX: u32 = 1_000;
 /// Longest name of a stream of `twinhub.events/1`, in bytes.

@@ -29,6 +29,8 @@ pub const ANSWER: &CStr = c"twinhub.answer/1";
 pub const BROWSE: &CStr = c"twinhub.browse/1";
 /// Id of [`Diag`].
 pub const DIAG: &CStr = c"twinhub.diag/1";
+/// Id of [`Inquiry`].
+pub const INQUIRY: &CStr = c"twinhub.inquiry/1";
 /// Id of [`ValuesIn`].
 pub const VALUES_IN: &CStr = c"twinhub.values-in/1";
 
@@ -184,6 +186,19 @@ pub struct Diag {
     pub reserved: u32,
     /// Says what helps to find a fault.
     pub diagnose: Option<unsafe extern "C" fn(plugin: *const Plugin, op: u64) -> i32>,
+}
+
+/// `twinhub_inquiry`, offered by the plugin: answers whoever puts its interface into service.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Inquiry {
+    /// Size of this struct as the plugin knows it.
+    pub size: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Answers a question of [`inquiry`](crate::constants::inquiry).
+    pub inquire:
+        Option<unsafe extern "C" fn(plugin: *const Plugin, op: u64, question: u32, request_json: Str) -> i32>,
 }
 
 /// `twinhub_value_in`: one value of an item of another interface.

@@ -333,6 +333,12 @@ impl Manifest {
             .map(|properties| properties.keys().map(String::as_str).collect())
             .unwrap_or_default()
     }
+
+    /// Those of them without which no row makes sense.
+    pub fn required_item_columns(&self) -> Vec<&str> {
+        let required = self.item_address_schema.get("required").and_then(Json::as_array);
+        required.into_iter().flatten().filter_map(Json::as_str).collect()
+    }
 }
 
 impl AbiRange {

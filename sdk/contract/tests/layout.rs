@@ -110,6 +110,7 @@ fn extension_ids_are_those_of_the_header() {
         extension::ANSWER,
         extension::BROWSE,
         extension::DIAG,
+        extension::INQUIRY,
         extension::VALUES_IN,
         extension::EVENTS,
     ];
@@ -166,6 +167,7 @@ fn layouts() -> Vec<Layout> {
         "twinhub_answer" = extension::Answer { size, reserved, append }
         "twinhub_browse" = extension::Browse { size, reserved, browse }
         "twinhub_diag" = extension::Diag { size, reserved, diagnose }
+        "twinhub_inquiry" = extension::Inquiry { size, reserved, inquire }
         "twinhub_value_in" = extension::ValueIn { update, place_epoch, place_seq }
         "twinhub_values" = extension::Values { size, stride, count, flags, epoch, items }
         "twinhub_values_in" = extension::ValuesIn { size, reserved, watch, values }
@@ -194,6 +196,9 @@ fn numbers() -> Vec<(&'static str, i128)> {
         "TWINHUB_STORE_BYTES_MAX" = u32::try_from(constants::STORE_BYTES_MAX).unwrap(),
         "TWINHUB_ANSWER_BYTES_MAX" = u32::try_from(constants::ANSWER_BYTES_MAX).unwrap(),
         "TWINHUB_BROWSE_NODES_MAX" = constants::BROWSE_NODES_MAX,
+        "TWINHUB_INQUIRY_TEST" = constants::inquiry::TEST,
+        "TWINHUB_INQUIRY_DISCOVER" = constants::inquiry::DISCOVER,
+        "TWINHUB_INQUIRY_MONITOR" = constants::inquiry::MONITOR,
         "TWINHUB_EVENT_STREAM_BYTES_MAX" = u32::try_from(constants::EVENT_STREAM_BYTES_MAX).unwrap(),
         "TWINHUB_EVENT_ID_BYTES_MAX" = u32::try_from(constants::EVENT_ID_BYTES_MAX).unwrap(),
         "TWINHUB_EVENT_KEY_BYTES_MAX" = u32::try_from(constants::EVENT_KEY_BYTES_MAX).unwrap(),

@@ -166,6 +166,12 @@ impl<P: Plugin> Driver<P> {
                     Err(error) => question.end(error.code(), error.detail()),
                 }
             }
+            Command::Inquire { op, asked } => {
+                let question = Question::new(Arc::clone(&self.shared), op);
+                if let Err(panic) = guarded_call(|| asked.put_to(plugin, question)) {
+                    shared.poison(Code::Panic, &panic);
+                }
+            }
             Command::Event(brought) => {
                 if let Some(code) = events::refusal(shared, &brought) {
                     return events::answer(shared, brought.number, code);
@@ -334,6 +340,7 @@ fn answer_unrun(shared: &Shared, command: Command, error: &Error) {
         | Command::Role { op, .. }
         | Command::Browse { op, .. }
         | Command::Diagnose { op }
+        | Command::Inquire { op, .. }
         | Command::Watch { op, .. }
         | Command::Values { op, .. }
         | Command::Stop { op } => {

@@ -441,6 +441,8 @@ unsafe extern "C" fn get_extension(plugin: *const abi::Plugin, id: *const c_char
         (&raw const questions::FLOW).cast()
     } else if id == extension::DIAG {
         (&raw const questions::DIAG).cast()
+    } else if id == extension::INQUIRY {
+        (&raw const questions::INQUIRY).cast()
     } else if id == extension::VALUES_IN {
         (&raw const values_in::VALUES_IN).cast()
     } else if id == extension::EVENTS {

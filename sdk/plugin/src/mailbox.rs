@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::error::Result;
 use crate::events::Brought;
+use crate::inquiry::Asked;
 use crate::parcel::Writes;
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
@@ -25,6 +26,7 @@ pub(crate) enum Command {
     Apply { version: u32, bytes: Vec<u8>, reply: SyncSender<Result<()>> },
     Browse { op: u64, parent: serde_json::Value, cursor: String, limit: u32 },
     Diagnose { op: u64 },
+    Inquire { op: u64, asked: Asked },
     Watch { op: u64, add: Vec<ItemDef>, remove: Vec<Item>, refused: Option<String> },
     Values { op: u64, epoch: Epoch, values: Vec<ValueIn> },
     Event(Box<Brought>),
@@ -36,7 +38,11 @@ impl Command {
     const fn can_wait(&self) -> bool {
         matches!(
             self,
-            Command::Browse { .. } | Command::Diagnose { .. } | Command::Values { .. } | Command::Event(_)
+            Command::Browse { .. }
+                | Command::Diagnose { .. }
+                | Command::Inquire { .. }
+                | Command::Values { .. }
+                | Command::Event(_)
         )
     }
 }
@@ -168,6 +174,7 @@ fn grace(command: &Command) -> Duration {
         | Command::Apply { .. }
         | Command::Browse { .. }
         | Command::Diagnose { .. }
+        | Command::Inquire { .. }
         | Command::Event(_)
         | Command::Watch { .. }
         | Command::Values { .. } => GRACE_MAX,

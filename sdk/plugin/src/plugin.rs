@@ -7,6 +7,7 @@ use crate::browse::Browse;
 use crate::ctx::Ctx;
 use crate::error::{Code, Error, Result};
 use crate::events::Delivery;
+use crate::inquiry::{Discover, Monitor, Test};
 use crate::time::Deadline;
 use crate::value::{Epoch, Item, ItemDef, Role};
 use crate::values_in::ValuesIn;
@@ -86,6 +87,24 @@ pub trait Plugin: Sized + 'static {
     /// is spawned, and takes `browse` along. Says [`Code::NotActive`] in a role in which the device may not be asked.
     fn browse(&mut self, browse: Browse) {
         browse.refuse(&Error::unsupported("this plugin cannot list what there is"));
+    }
+
+    /// Tries whether the device answers, with the settings it has, and changes nothing there: reachable, credentials, versions,
+    /// a round trip. Called between the other calls, quick: the test itself is spawned, and takes `test` along. Says
+    /// [`Code::NotActive`] in a role in which the device may not be asked.
+    fn test(&mut self, test: Test) {
+        test.refuse(&Error::unsupported("this plugin has no test of its device"));
+    }
+
+    /// Looks for devices in reach that an interface of this plugin could connect to. Otherwise as [`Plugin::test`].
+    fn discover(&mut self, discover: Discover) {
+        discover.refuse(&Error::unsupported("this plugin cannot look for devices"));
+    }
+
+    /// Shows the last messages of the line, of both directions, which the instance keeps. Called between the other calls, in
+    /// any role, quick.
+    fn monitor(&mut self, monitor: Monitor) {
+        monitor.refuse(&Error::unsupported("this plugin does not keep what goes over its line"));
     }
 
     /// Items of other interfaces are watched, or no longer: those that `values_in` of the interface names. They have handles

@@ -1,13 +1,15 @@
-//! The C side of `twinhub.browse/1`, `twinhub.diag/1` and `twinhub.flow/1`, whose tables are those of every instance.
+//! The C side of `twinhub.browse/1`, `twinhub.diag/1`, `twinhub.inquiry/1` and `twinhub.flow/1`, whose tables are those of
+//! every instance.
 
 use std::sync::atomic::Ordering;
 
 use twinhub_contract::constants::BROWSE_NODES_MAX;
-use twinhub_contract::extension::{Browse, Diag, Flow};
+use twinhub_contract::extension::{Browse, Diag, Flow, Inquiry};
 use twinhub_contract::{Str, abi};
 
 use crate::entry::{guarded_entry, instance, submit};
 use crate::error::Code;
+use crate::inquiry::Asked;
 use crate::mailbox::Command;
 
 #[expect(clippy::cast_possible_truncation, reason = "sizes of small structs")]
@@ -45,6 +47,21 @@ unsafe extern "C" fn browse(
 unsafe extern "C" fn diagnose(plugin: *const abi::Plugin, op: u64) -> i32 {
     // SAFETY: by the contract `plugin` is a live instance.
     unsafe { guarded_entry(plugin, |instance| submit(instance, Command::Diagnose { op })) }
+}
+
+/// The table of every instance.
+pub(crate) static INQUIRY: Inquiry =
+    Inquiry { size: size(size_of::<Inquiry>()), reserved: 0, inquire: Some(inquire) };
+
+unsafe extern "C" fn inquire(plugin: *const abi::Plugin, op: u64, question: u32, request: Str) -> i32 {
+    // SAFETY: by the contract `plugin` is a live instance, and the text is readable for the call.
+    unsafe {
+        guarded_entry(plugin, |instance| {
+            let request = request.read(TEXT_MAX).ok_or(Code::Invalid)?;
+            let asked = Asked::parse(question, request)?;
+            submit(instance, Command::Inquire { op, asked })
+        })
+    }
 }
 
 /// The table of every instance.

@@ -51,6 +51,9 @@ impl Control {
                     self.call(op, None, |instance, own| instance.browse(own, &parent, &cursor, limit));
                 }
                 Order::Diagnose { op } => self.call(op, None, Instance::diagnose),
+                Order::Inquire { op, question, request } => {
+                    self.call(op, None, |instance, own| instance.inquire(own, question, &request));
+                }
                 Order::Store { entries } => self.sink.kept.fill(entries),
                 Order::Ping { number } => self.sink.report(&Report::Pong { number }),
                 Order::Destroy => break,

@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 
 use twinhub_contract::constants::BROWSE_NODES_MAX;
-use twinhub_contract::extension::{self, Browse, Diag};
+use twinhub_contract::extension::{self, Browse, Diag, Inquiry};
 use twinhub_contract::{Str, code};
 
 use super::{Instance, Plugin, Status};
@@ -39,6 +39,18 @@ impl Instance {
         let diagnose = table.and_then(|table| table.diagnose).ok_or_else(|| not_offered("diagnose"))?;
         // SAFETY: the table is valid until `destroy`.
         self.ask("diagnose", op, |plugin| unsafe { diagnose(plugin, op) })
+    }
+
+    /// Asks a question of [`twinhub_contract::constants::inquiry`]. Otherwise as [`Instance::browse`].
+    ///
+    /// # Errors
+    /// `UNSUPPORTED` if the plugin does not answer it, or what it answers.
+    pub fn inquire(&self, op: u64, question: u32, request_json: &str) -> Result<Status, PluginError> {
+        let table = self.table::<Inquiry>(extension::INQUIRY);
+        let inquire = table.and_then(|table| table.inquire).ok_or_else(|| not_offered("inquire"))?;
+        let request = Str::new(request_json);
+        // SAFETY: the table is valid until `destroy`; the text lives for the call.
+        self.ask("inquire", op, |plugin| unsafe { inquire(plugin, op, question, request) })
     }
 
     fn ask(

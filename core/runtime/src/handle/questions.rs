@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use twinhub_contract::code;
-use twinhub_contract::constants::{BROWSE_NODES_MAX, TEXT_BYTES_MAX};
+use twinhub_contract::constants::{BROWSE_NODES_MAX, TEXT_BYTES_MAX, inquiry};
 use twinhub_loader::{Instance, PluginError, Status};
 
 use super::Handle;
 use crate::error::AskError;
 use crate::inbox::Job;
 use crate::instance::{Answered, Port, Question, Unasked, explain};
-use crate::view::{BrowseView, DiagView};
+use crate::view::{BrowseView, DiagView, DiscoverView, Heard, MonitorView, TestView};
 
 impl Handle {
     /// Gives an interface of this node another instance; the answer is an operation to watch.
@@ -68,6 +68,55 @@ impl Handle {
         Ok(DiagView { interface: interface.to_owned(), node: self.node_name().to_owned(), diag })
     }
 
+    /// Whether the device of an interface answers the instance of this node.
+    ///
+    /// # Errors
+    /// As [`Handle::browse`].
+    pub async fn test_interface(&self, interface: &str) -> Result<TestView, AskError> {
+        let ask = |instance: &Instance, op: u64| instance.inquire(op, inquiry::TEST, "{}");
+        let mut view: TestView = self.ask(interface, Question::Test, TEST_TIME_MAX, ask).await?;
+        interface.clone_into(&mut view.interface);
+        self.node_name().clone_into(&mut view.node);
+        Ok(view)
+    }
+
+    /// What is in reach of an interface on this node; answers are waited for so long.
+    ///
+    /// # Errors
+    /// As [`Handle::browse`].
+    pub async fn discover(&self, interface: &str, wait: Duration) -> Result<DiscoverView, AskError> {
+        let wait = wait.min(DISCOVER_WAIT_MAX);
+        let request = serde_json::json!({ "wait_ms": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) });
+        let request = request.to_string();
+        let ask = move |instance: &Instance, op: u64| instance.inquire(op, inquiry::DISCOVER, &request);
+        self.ask(interface, Question::Discover, wait + DISCOVER_TIME_MORE, ask).await
+    }
+
+    /// What went over the line of an interface on this node: the messages behind one, or the last ones.
+    ///
+    /// # Errors
+    /// As [`Handle::browse`].
+    pub async fn monitor(
+        &self,
+        interface: &str,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<MonitorView, AskError> {
+        let limit = limit.clamp(1, MESSAGES_MAX);
+        let request = match after {
+            Some(after) => serde_json::json!({ "after": after, "limit": limit }),
+            None => serde_json::json!({ "limit": limit }),
+        };
+        let request = request.to_string();
+        let ask = move |instance: &Instance, op: u64| instance.inquire(op, inquiry::MONITOR, &request);
+        let heard: Heard = self.ask(interface, Question::Monitor, DIAGNOSE_TIME_MAX, ask).await?;
+        if heard.messages.len() > limit {
+            let why = format!("it shows {} messages, {limit} were asked for", heard.messages.len());
+            return Err(AskError::BadAnswer { interface: interface.to_owned(), why });
+        }
+        Ok(heard.into_view())
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         interface: &str,
@@ -107,3 +156,11 @@ impl Handle {
 const BROWSE_TIME_MAX: Duration = Duration::from_secs(30);
 /// The plugin itself answers within this time.
 const DIAGNOSE_TIME_MAX: Duration = Duration::from_secs(10);
+/// A test has this time for all its steps.
+const TEST_TIME_MAX: Duration = Duration::from_secs(30);
+/// Devices are waited for at most so long,
+const DISCOVER_WAIT_MAX: Duration = Duration::from_secs(20);
+/// and the plugin answers within this time after that.
+const DISCOVER_TIME_MORE: Duration = Duration::from_secs(10);
+/// Most messages of one answer.
+const MESSAGES_MAX: usize = 500;

@@ -16,6 +16,9 @@ use twinhub_loader::{Instance, PluginError, Status};
 pub(crate) enum Kind {
     Browse,
     Diagnose,
+    Test,
+    Discover,
+    Monitor,
 }
 
 /// How a question ended.

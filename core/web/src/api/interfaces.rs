@@ -1,12 +1,14 @@
 //! Interfaces, and the compatibility matrix.
 
+use std::time::Duration;
+
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
+use twinhub_runtime::view::{BrowseView, DiagView, DiscoverView, InterfaceView, MonitorView, TestView};
 use utoipa::{IntoParams, ToSchema};
 
 use super::body::body_of;
@@ -87,6 +89,86 @@ pub(crate) async fn browse(
     ))]
 pub(crate) async fn diag(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<DiagView>, Problem> {
     Ok(Json(web.handle.diagnose(&id).await?))
+}
+
+/// Tries whether the device of an interface answers the instance of the asked node: reachable, credentials, versions, a
+/// round trip. Changes nothing on the device.
+#[utoipa::path(post, path = "/api/v1/interfaces/{id}/test", params(("id" = String, Path)),
+    responses(
+        (status = 200, body = TestView, description = "also if a step has failed"),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "its plugin asks the device only while it is active"),
+        (status = 501, body = Problem, description = "its plugin has no test"),
+        (status = 502, body = Problem),
+        (status = 504, body = Problem),
+    ))]
+pub(crate) async fn test(State(web): State<Web>, Path(id): Path<String>) -> Result<Json<TestView>, Problem> {
+    Ok(Json(web.handle.test_interface(&id).await?))
+}
+
+/// For how long to look for devices.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DiscoverQuery {
+    /// Milliseconds to wait for answers, 20000 at most.
+    #[serde(default = "discover_wait_ms")]
+    wait_ms: u64,
+}
+
+const fn discover_wait_ms() -> u64 {
+    3_000
+}
+
+/// Looks for devices in reach that an interface like this one could connect to.
+#[utoipa::path(post, path = "/api/v1/interfaces/{id}/discover", params(("id" = String, Path), DiscoverQuery),
+    responses(
+        (status = 200, body = DiscoverView),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "its plugin asks the network only while it is active"),
+        (status = 501, body = Problem, description = "its plugin cannot look for devices"),
+        (status = 502, body = Problem),
+        (status = 504, body = Problem),
+    ))]
+pub(crate) async fn discover(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(query): Query<DiscoverQuery>,
+) -> Result<Json<DiscoverView>, Problem> {
+    Ok(Json(web.handle.discover(&id, Duration::from_millis(query.wait_ms)).await?))
+}
+
+/// Which messages of a line are wanted.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MonitorQuery {
+    /// Behind the message of this number; the last ones without it.
+    after: Option<u64>,
+    /// Most messages of one answer, 1 to 500.
+    #[serde(default = "monitor_limit")]
+    limit: usize,
+}
+
+const fn monitor_limit() -> usize {
+    100
+}
+
+/// What went over the line of an interface, as the instance of the asked node keeps it: the last messages of both directions.
+#[utoipa::path(get, path = "/api/v1/interfaces/{id}/monitor", params(("id" = String, Path), MonitorQuery),
+    responses(
+        (status = 200, body = MonitorView),
+        (status = 404, body = Problem),
+        (status = 501, body = Problem, description = "its plugin does not keep them"),
+        (status = 502, body = Problem),
+        (status = 504, body = Problem),
+    ))]
+pub(crate) async fn monitor(
+    State(web): State<Web>,
+    Path(id): Path<String>,
+    Query(query): Query<MonitorQuery>,
+) -> Result<Json<MonitorView>, Problem> {
+    Ok(Json(web.handle.monitor(&id, query.after, query.limit).await?))
 }
 
 /// A restart.

@@ -1,7 +1,7 @@
 //! Questions of people: what can be addressed, and how the instance is.
 
 use serde_json::Value;
-use twinhub_contract::constants::BROWSE_NODES_MAX;
+use twinhub_contract::constants::{BROWSE_NODES_MAX, inquiry};
 use twinhub_contract::{code, extension};
 use twinhub_loader::PluginError;
 
@@ -12,6 +12,7 @@ pub(super) const TESTS: &[Test] = &[
     test("browse", "what it lists has the form of the contract, page by page and a folder down", browse),
     test("odd_browse", "it refuses nodes and cursors that it never gave, or lists nothing", odd_browse),
     test("diag", "what it says of itself is a JSON object, in every role", diag),
+    test("inquiry", "its tests, finds and messages have the form of the contract, in every role", inquire),
 ];
 
 const fn test(name: &'static str, about: &'static str, run: fn(&Bench) -> Outcome) -> Test {
@@ -119,6 +120,68 @@ fn diag(bench: &Bench) -> Outcome {
     }
     Ok(format!("{bytes} bytes"))
 }
+
+fn inquire(bench: &Bench) -> Outcome {
+    let unit = bench.started()?;
+    if !unit.instance.has_extension(extension::INQUIRY) {
+        return skipped("it does not offer twinhub.inquiry/1");
+    }
+    let mut answers = 0;
+    for role in bench.roles() {
+        unit.role(role)?;
+        for (question, request, members) in INQUIRIES {
+            let asked = unit.question("inquire", |instance, op| instance.inquire(op, question, request))?;
+            // A device that is absent, a role without traffic, a question that it does not know.
+            let Ok(bytes) = asked else { continue };
+            let document: Value = serde_json::from_slice(&bytes)
+                .or_else(|error| failed(format!("the answer to {request} is no JSON: {error}")))?;
+            listed(&document, members)?;
+            answers += 1;
+        }
+    }
+    for (question, request) in [(inquiry::TEST, "{"), (inquiry::MONITOR, "[]"), (4_711, "{}"), (0, "")] {
+        let asked = unit.question("inquire", |instance, op| instance.inquire(op, question, request))?;
+        let is_refused = asked.is_err();
+        hold(is_refused, || format!("it answers question {question} with request {request:?}"))?;
+    }
+    Ok(format!("{answers} answers looked at"))
+}
+
+/// Whether the list that an answer has is of objects with these texts.
+fn listed(document: &Value, (list, texts): Members) -> Result<(), Stop> {
+    let bad = |what: String| failed(format!("{what}: {document}"));
+    let Some(entries) = document.get(list).and_then(Value::as_array) else {
+        return bad(format!("no list `{list}`"));
+    };
+    for entry in entries {
+        let missing = texts.iter().find(|text| entry.get(**text).and_then(Value::as_str).is_none());
+        if let Some(missing) = missing {
+            return bad(format!("an entry without the text `{missing}`"));
+        }
+    }
+    let outcomes = entries.iter().filter_map(|entry| entry.get("outcome").and_then(Value::as_str));
+    if let Some(odd) = outcomes.into_iter().find(|word| !["ok", "failed", "skipped"].contains(word)) {
+        return bad(format!("`{odd}` is no outcome"));
+    }
+    let numbers: Vec<u64> =
+        entries.iter().filter_map(|entry| entry.get("number").and_then(Value::as_u64)).collect();
+    if list == "messages"
+        && (numbers.len() != entries.len() || numbers.windows(2).any(|pair| pair[0] >= pair[1]))
+    {
+        return bad("messages whose numbers do not rise".to_owned());
+    }
+    Ok(())
+}
+
+/// A list of an answer, and texts that each of its entries has.
+type Members = (&'static str, &'static [&'static str]);
+
+/// Questions with a request, and what is answered.
+const INQUIRIES: [(u32, &str, Members); 3] = [
+    (inquiry::TEST, "{}", ("steps", &["name", "outcome"])),
+    (inquiry::DISCOVER, "{\"wait_ms\":100}", ("found", &["address"])),
+    (inquiry::MONITOR, "{\"limit\":20}", ("messages", &["direction"])),
+];
 
 /// One page, or why there is none.
 fn ask_for(
