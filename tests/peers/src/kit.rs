@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use crate::error::{Error, Result};
 use crate::relay::{Cut, Relay};
 
+pub(crate) mod knx;
 pub(crate) mod modbus;
 pub(crate) mod mqtt;
 
@@ -32,6 +33,10 @@ pub(crate) trait Simulated {
 /// What the program `kit-device` does: serves the kit on standard input and output until its end.
 pub fn run_kit_device(kind: &str) -> Result<()> {
     match kind {
+        "knx" => {
+            let device = knx::Knx::start()?;
+            serve(device.address(), device)
+        }
         "modbus" => {
             let device = modbus::Modbus::start()?;
             serve(device.address(), device)
@@ -40,7 +45,7 @@ pub fn run_kit_device(kind: &str) -> Result<()> {
             let broker = mqtt::Mqtt::start()?;
             serve(broker.address(), broker)
         }
-        _ => Err(Error::invalid(format!("device `{kind}`"), "there are `modbus` and `mqtt`")),
+        _ => Err(Error::invalid(format!("device `{kind}`"), "there are `knx`, `modbus` and `mqtt`")),
     }
 }
 

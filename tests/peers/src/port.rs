@@ -51,6 +51,40 @@ impl Port {
     }
 }
 
+/// A UDP port that nobody listens on, reserved while this value lives: as [`Port`], the other way round.
+#[derive(Debug)]
+pub struct UdpPort {
+    number: u16,
+    _reservation: TcpListener,
+}
+
+impl UdpPort {
+    /// Reserves the next free port.
+    pub fn reserve() -> Result<Self> {
+        for _ in LOWEST..HIGHEST {
+            let step = NEXT.fetch_add(1, Ordering::Relaxed);
+            let start = u16::try_from(std::process::id() % u32::from(HIGHEST - LOWEST)).unwrap_or(0);
+            let number = LOWEST + (start.wrapping_mul(7).wrapping_add(step)) % (HIGHEST - LOWEST);
+            let Ok(reservation) = TcpListener::bind((Ipv4Addr::LOCALHOST, number)) else { continue };
+            // Servers of multicast listen on all addresses.
+            if UdpSocket::bind((Ipv4Addr::UNSPECIFIED, number)).is_ok() {
+                return Ok(Self { number, _reservation: reservation });
+            }
+        }
+        Err(Error::invalid("free UDP port", format!("none from {LOWEST} to {HIGHEST}")))
+    }
+
+    /// The number.
+    pub fn number(&self) -> u16 {
+        self.number
+    }
+
+    /// 127.0.0.1 with this port.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.number).into()
+    }
+}
+
 static NEXT: AtomicU16 = AtomicU16::new(0);
 const LOWEST: u16 = 15_000;
 /// Linux serves outgoing connections from 32768 by default.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use crate::error::{Error, Result};
-use crate::wait::wait_for;
+use crate::wait::{wait_for, wait_until};
 
 /// A child in a process group of its own, killed as a whole group when dropped.
 ///
@@ -183,6 +183,20 @@ pub fn tree(root: u32) -> Vec<u32> {
     found
 }
 
+/// Waits until these processes have let go of everything, as ports and locks: that comes a moment behind a signal.
+pub fn wait_gone(processes: &[u32], limit: Duration) -> Result<()> {
+    wait_until("killed processes are gone", limit, || !processes.iter().any(|pid| is_alive(*pid)))
+}
+
+/// A zombie holds nothing any more, unless other threads of it still end.
+fn is_alive(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    // The state stands behind the name, which may have brackets of its own.
+    let is_zombie = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    !is_zombie || threads > 1
+}
+
 /// Kills the group when the pipe that this process holds is closed, however that comes about.
 fn leash(group: u32) -> Result<Child> {
     let mut command = Command::new("/bin/sh");
@@ -202,11 +216,6 @@ const LOG_TAIL_LINES: usize = 15;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn is_alive(pid: u32) -> bool {
-        fs::read_to_string(format!("/proc/{pid}/stat"))
-            .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
-    }
 
     #[test]
     fn dropping_the_guard_ends_the_grandchildren_too() {

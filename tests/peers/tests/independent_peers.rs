@@ -5,7 +5,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use twinhub_peers::{Broker, Commander, Mosquitto, Observer, Pymodbus, PymodbusOptions, wait_until};
+use serde_json::json;
+use twinhub_peers::{
+    Broker, Commander, Knxd, KnxdOptions, Mosquitto, Observer, Pymodbus, PymodbusOptions, UdpRelay, Xknx,
+    wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -71,4 +75,29 @@ fn the_embedded_broker_queues_for_an_absent_wildcard_subscriber() {
     wait_until("50 queued messages arrive", SOON, || absent.count() >= 50).unwrap();
     assert_eq!(present.count(), 50);
     assert_eq!(absent.messages()[49].text(), "49");
+}
+
+#[test]
+fn two_xknx_hear_each_other_through_knxd_and_a_relay_writes_down_what_passes() {
+    let gateway = Knxd::start(&KnxdOptions::default()).unwrap();
+    assert!(Knxd::version().unwrap().starts_with("0.14"));
+    let relay = UdpRelay::start(gateway.address()).unwrap();
+    let asks = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    asks.send_to(&[6, 0x10, 2, 3, 0, 14, 8, 1, 0, 0, 0, 0, 0, 0], relay.address()).unwrap();
+    asks.set_read_timeout(Some(SOON)).unwrap();
+    let mut answer = [0; 512];
+    asks.recv(&mut answer).unwrap();
+    assert_eq!(answer[..4], [6, 0x10, 2, 4], "a description");
+    let directions: Vec<_> = relay.log().iter().map(|datagram| datagram.is_from_client).collect();
+    assert_eq!(directions, [true, false]);
+    let mut first = Xknx::tunnel(gateway.address()).unwrap();
+    let mut second = Xknx::tunnel(gateway.address()).unwrap();
+    assert_ne!(first.address(), second.address());
+    second.answer("1/2/4", &json!([1, 2])).unwrap();
+    first.write("1/2/3", &json!(1)).unwrap();
+    second.hears("1/2/3", "write", 1).unwrap();
+    assert_eq!(second.heard()[0].source, first.address());
+    first.read("1/2/4").unwrap();
+    first.hears("1/2/4", "response", 1).unwrap();
+    assert_eq!(first.values("1/2/4", "response"), [json!([1, 2])]);
 }

@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     let kind = std::env::args().nth(1);
     let result = match &kind {
         Some(kind) => twinhub_peers::run_kit_device(kind).map_err(|error| error.to_string()),
-        None => Err("usage: kit-device modbus|mqtt".to_owned()),
+        None => Err("usage: kit-device knx|modbus|mqtt".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
