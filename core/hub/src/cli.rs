@@ -10,6 +10,8 @@ pub(crate) mod alarms;
 mod configuration;
 pub(crate) mod deliveries;
 pub(crate) mod events;
+mod import;
+mod interfaces;
 pub(crate) mod merges;
 mod plugin;
 
@@ -17,6 +19,8 @@ pub(crate) use accounts::{AuditArgs, TokensCommand, UsersCommand};
 pub(crate) use configuration::{
     ActivateArgs, ApplyArgs, BackupCommand, DiffArgs, RestoreArgs, RollbackArgs, ShowArgs,
 };
+pub(crate) use import::ImportArgs;
+pub(crate) use interfaces::{BrowseArgs, InterfacesCommand, MonitorArgs, RestartArgs};
 pub(crate) use plugin::{
     PluginCommand, PluginLanguage, PluginLockArgs, PluginNewArgs, PluginTestArgs, PluginTrialArgs,
     PluginUpgradeArgs,
@@ -162,6 +166,10 @@ pub(crate) enum Command {
     /// Show interfaces
     #[command(subcommand)]
     Interfaces(InterfacesCommand),
+    /// Take what engineering tools export into the items file of an interface, or print it as one
+    Import(ImportArgs),
+    /// Follow what goes over the line of an interface: telegrams, messages
+    Monitor(MonitorArgs),
     /// Show and check plugin libraries, and make and try your own
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -420,51 +428,6 @@ pub(crate) struct ItemsWatchArgs {
     /// End after so many values
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum InterfacesCommand {
-    /// List interfaces of the asked node
-    Ls,
-    /// List what can be addressed on the device of an interface
-    Browse(BrowseArgs),
-    /// Show what the plugin of an interface says of itself: connections, counters, last errors
-    Diag {
-        /// The interface
-        #[arg(value_name = "NAME")]
-        interface: String,
-    },
-    /// Give an interface another instance of its plugin, also one that stays down after faults
-    Restart(RestartArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct RestartArgs {
-    /// The interface
-    #[arg(value_name = "NAME")]
-    pub(crate) interface: String,
-    /// On this node; on the asked one if left out
-    #[arg(long, value_name = "NAME")]
-    pub(crate) node: Option<String>,
-    /// How long to wait
-    #[arg(long, default_value = "30", value_parser = seconds, value_name = "SECONDS")]
-    pub(crate) timeout: Duration,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct BrowseArgs {
-    /// The interface
-    #[arg(value_name = "NAME")]
-    pub(crate) interface: String,
-    /// What is below this node, as the column PARENT shows it; the top without it
-    #[arg(long, value_name = "JSON")]
-    pub(crate) parent: Option<String>,
-    /// Read on from here
-    #[arg(long, value_name = "CURSOR", default_value = "")]
-    pub(crate) cursor: String,
-    /// Most nodes of one answer, 1 to 1000
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
-    pub(crate) limit: u32,
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,8 +14,9 @@ use clap::Parser as _;
 
 use crate::cli::{Cli, Command, ConfigCommand, InterfacesCommand, ItemsCommand, PeerCommand};
 use crate::commands::{
-    accounts, alarms, backup, check, configuration, deliveries, demo, doctor, events, init, interfaces,
-    items, join, matrix, merges, orders, peer, plugin, records, run, status, trend, witness,
+    accounts, alarms, backup, check, configuration, deliveries, demo, doctor, events, import, init,
+    interfaces, items, join, matrix, merges, monitor, orders, peer, plugin, records, run, status, trend,
+    witness,
 };
 use crate::exit::Outcome;
 use crate::output::Answer;
@@ -74,6 +75,14 @@ fn dispatch(cli: &Cli, answer: Answer) -> Outcome {
         Command::Interfaces(InterfacesCommand::Diag { interface }) => {
             interfaces::diag(global, interface, answer)
         }
+        Command::Interfaces(InterfacesCommand::Test { interface }) => {
+            interfaces::test(global, interface, answer)
+        }
+        Command::Interfaces(InterfacesCommand::Discover { interface, wait }) => {
+            interfaces::discover(global, interface, *wait, answer)
+        }
+        Command::Import(args) => import::run(global, args, answer),
+        Command::Monitor(args) => monitor::monitor(global, args, answer),
         Command::Plugin(command) => plugin::run(global, command, answer),
         Command::Matrix(command) => matrix::run(global, command, answer),
         Command::Trend(args) => trend::trend(global, args, answer),

@@ -185,6 +185,7 @@ pub(crate) fn check_plugins(site: &Site, paths: &Paths) -> Vec<Diagnostic> {
                 let columns: BTreeSet<String> =
                     manifest.item_columns().into_iter().map(ToOwned::to_owned).collect();
                 found.extend(twinhub_config::check_columns(interface, &columns));
+                found.extend(twinhub_config::check_required(interface, &manifest.required_item_columns()));
                 let schema = serde_json::to_value(&manifest.config_schema).unwrap_or_default();
                 found.extend(twinhub_config::check_settings(interface, &schema));
                 manifests.push((interface.id.as_str(), manifest));

@@ -1,8 +1,10 @@
 //! `interfaces`: the plugin instances of the asked node.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::{Value, json};
-use twinhub_runtime::view::{BrowseView, DiagView, InterfaceView};
+use twinhub_runtime::view::{BrowseView, DiagView, DiscoverView, InterfaceView, TestView};
 
 use super::operation::{self, Accepted};
 use crate::cli::{BrowseArgs, Global, RestartArgs};
@@ -146,4 +148,38 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<[String; 2]>) {
             rows.push([path.to_owned(), value_text(value)]);
         }
     }
+}
+
+/// Whether the device answers.
+pub(crate) fn test(global: &Global, interface: &str, answer: Answer) -> Outcome {
+    let path = format!("/api/v1/interfaces/{}/test", escape(interface));
+    let view: TestView = Client::new(global)?.ask("POST", &path)?;
+    answer.give(&view, |view| {
+        let rows = view.steps.iter().map(|step| {
+            let took = step.took_ms.map(|took| format!("{took:.1} ms")).unwrap_or_default();
+            [step.name.clone(), step.outcome.word().to_owned(), took, step.detail.clone()]
+        });
+        table(["step", "outcome", "took", "detail"], rows)
+    })?;
+    Ok(if view.is_ok() { Code::Ok } else { Code::Error })
+}
+
+/// What is in reach.
+pub(crate) fn discover(global: &Global, interface: &str, wait: Duration, answer: Answer) -> Outcome {
+    let path = format!("/api/v1/interfaces/{}/discover?wait_ms={}", escape(interface), wait.as_millis());
+    let view: DiscoverView = Client::new(global)?.ask("POST", &path)?;
+    answer.give(&view, |view| {
+        if view.found.is_empty() {
+            return format!("nothing answered within {} s", wait.as_secs_f64());
+        }
+        let rows = view.found.iter().map(|found| {
+            let settings = if found.settings.is_empty() {
+                String::new()
+            } else {
+                Value::Object(found.settings.clone()).to_string()
+            };
+            [found.address.clone(), found.name.clone(), settings, found.detail.clone()]
+        });
+        table(["address", "name", "settings", "detail"], rows)
+    })
 }
