@@ -107,6 +107,14 @@ fn build() -> std::result::Result<(), String> {
     Err(format!("the product does not build:\n{}", String::from_utf8_lossy(&output.stderr)))
 }
 
-const PLUGINS: [&str; 2] = ["modbus", "mqtt"];
-const PACKAGES: [&str; 6] =
-    ["twinhub-hub", "twinhub-modbus", "twinhub-mqtt", "twinhub-sim", "twinhub-hello", "twinhub-peers"];
+const PLUGINS: [&str; 4] = ["bacnet", "knx", "modbus", "mqtt"];
+const PACKAGES: [&str; 8] = [
+    "twinhub-hub",
+    "twinhub-bacnet",
+    "twinhub-knx",
+    "twinhub-modbus",
+    "twinhub-mqtt",
+    "twinhub-sim",
+    "twinhub-hello",
+    "twinhub-peers",
+];

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use twinhub_peers::{Cut, Process, Signal, signal_process, tree, wait_for};
+use twinhub_peers::{Cut, Process, Signal, signal_process, tree, wait_for, wait_gone};
 
 use crate::artifacts::Artifacts;
 use crate::error::{Error, Result};
@@ -119,11 +119,13 @@ impl Cluster {
         let family = tree(process.pid());
         let at = Instant::now();
         // The supervisor first, so that it cannot report the death of its child.
-        for pid in family {
+        for pid in &family {
             // What ended together with its parent is gone already.
-            drop(signal_process(pid, Signal::KILL));
+            drop(signal_process(*pid, Signal::KILL));
         }
         process.kill().or_else(|error| if process.is_running() { Err(error) } else { Ok(()) })?;
+        // The next one must not find its ports taken.
+        wait_gone(&family, GONE_LIMIT)?;
         Ok(at)
     }
 
@@ -347,3 +349,5 @@ impl Cluster {
 }
 
 const ACTIVE_LIMIT: Duration = Duration::from_secs(10);
+/// A killed process of many threads takes some time to go on a busy machine.
+const GONE_LIMIT: Duration = Duration::from_secs(10);

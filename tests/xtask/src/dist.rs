@@ -7,12 +7,14 @@ use crate::steps::{Failure, Result, command, output, run};
 use crate::workspace::{PRODUCT, cargo, root, target_dir};
 
 /// What the archive holds beside hub and plugins, each at its place in the tree, so that links in it lead somewhere.
-const CONTENT: [&str; 48] = [
+const CONTENT: [&str; 50] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "LICENSE-MIT",
     "LICENSE-APACHE",
+    "plugins/bacnet/README.md",
+    "plugins/knx/README.md",
     "plugins/modbus/README.md",
     "plugins/mqtt/README.md",
     "plugins/sim/README.md",

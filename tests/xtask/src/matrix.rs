@@ -63,8 +63,13 @@ fn make_folder(folder: &Path) -> Result<()> {
 }
 
 /// Plugins of the product, as their folders are called, and what `kit-device` calls their device.
-const PLUGINS: [(&str, Option<&str>); 3] =
-    [("modbus", Some("modbus")), ("mqtt", Some("mqtt")), ("sim", None)];
+const PLUGINS: [(&str, Option<&str>); 5] = [
+    ("bacnet", None),
+    ("knx", Some("knx")),
+    ("modbus", Some("modbus")),
+    ("mqtt", Some("mqtt")),
+    ("sim", None),
+];
 
 /// `cargo xtask matrix build|verify`.
 pub(crate) fn build_or_verify(which: &str) -> Result<()> {

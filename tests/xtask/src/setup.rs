@@ -102,7 +102,7 @@ fn python_peers(folder: &Path) -> Result<()> {
     let venv = folder.join("venv");
     let python = venv.join("bin/python");
     let installed = |name: &str| {
-        let script = format!("import {name}; print({name}.__version__)");
+        let script = format!("import {name}, importlib.metadata as found; print(found.version('{name}'))");
         output(Command::new(&python).args(["-c", &script]))
     };
     for (name, version) in PYTHON {
@@ -166,10 +166,11 @@ pub(crate) fn node_red() -> Result<PathBuf> {
 }
 
 /// Program looked for and the package that has it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("make", "make"),
     ("mosquitto", "mosquitto"),
     ("mosquitto_sub", "mosquitto-clients"),
+    ("knxd", "knxd"),
     ("etcd", "etcd-server"),
     ("minisign", "minisign"),
     ("ip", "iproute2"),
@@ -180,7 +181,14 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("redis-server", "redis-server"),
 ];
 /// Must be the version named in the matrix.
-/// What the Python peers are made of: a Modbus device, and a reader of Parquet files.
-const PYTHON: [(&str, &str); 2] = [("pymodbus", "3.16.1"), ("pyarrow", "21.0.0")];
+/// What the Python peers are made of: devices that speak Modbus and BACnet, readers of Parquet files and of project files of
+/// the ETS, and a KNX client.
+const PYTHON: [(&str, &str); 5] = [
+    ("pymodbus", "3.16.1"),
+    ("bacpypes3", "0.0.110"),
+    ("pyarrow", "21.0.0"),
+    ("xknxproject", "3.10.0"),
+    ("xknx", "4.0.0"),
+];
 /// Later Modbus nodes fetch a package from outside the npm registry.
 const NODE_RED: [&str; 2] = ["node-red@4", "node-red-contrib-modbus@5.23.3"];

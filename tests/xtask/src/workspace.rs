@@ -6,7 +6,8 @@ use std::process::Command;
 use crate::steps::{Result, command, run};
 
 /// Packages that make a running site: the hub, its plugins, and what stands around them.
-pub(crate) const PRODUCT: [&str; 4] = ["twinhub-hub", "twinhub-modbus", "twinhub-mqtt", "twinhub-sim"];
+pub(crate) const PRODUCT: [&str; 6] =
+    ["twinhub-hub", "twinhub-bacnet", "twinhub-knx", "twinhub-modbus", "twinhub-mqtt", "twinhub-sim"];
 /// Plugins to learn from that cargo builds.
 pub(crate) const EXAMPLES: [&str; 1] = ["twinhub-hello"];
 pub(crate) const AROUND: [&str; 2] = ["twinhub-peers", "twinhub-conformance"];
